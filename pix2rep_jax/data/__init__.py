@@ -1,0 +1,1 @@
+"""From files to slices: reading, preprocessing, splitting and caching scans."""

@@ -1,0 +1,28 @@
+"""Policy of the whole suite: 4 fake devices, no silent broadcasting, no warnings."""
+
+import os
+import pathlib
+
+import jax
+import pytest
+
+jax.config.update("jax_num_cpu_devices", 4)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def key() -> jax.Array:
+    return jax.random.key(0)
+
+
+@pytest.fixture(scope="session")
+def acdc_root() -> pathlib.Path:
+    """The ACDC folder: `$ACDC_ROOT`, or shared/data/ACDC beside the checkout."""
+    root = pathlib.Path(
+        os.environ.get("ACDC_ROOT", ROOT.parent / "shared" / "data" / "ACDC")
+    )
+    if not (root / "training").is_dir():
+        pytest.skip(f"the ACDC training split is not at {root} (set ACDC_ROOT)")
+    return root
