@@ -1,0 +1,206 @@
+"""Affine maps of the image plane and the differentiable warp they drive.
+
+Positions are (row, column) in pixels throughout. A *centred* position has its
+origin in the middle of the image, so that rotations and zooms keep the centre; an
+*array* position counts from the middle of the first pixel, so that integers are
+pixels. Matrices are `[2, 3]` and pull: they take a position of the output to the
+position of the input it is read from, which is φ⁻¹ for an image moved by φ
+(Seince et al., "Dense Self-Supervised Learning for Medical Image Segmentation",
+MIDL 2024, footnote 2).
+"""
+
+import jax
+import jax.numpy as jnp
+
+__all__ = [
+    "centred_positions",
+    "gather_neighbours",
+    "identity",
+    "inside",
+    "sample_pull_matrix",
+    "to_array_positions",
+    "warp",
+    "warp_at",
+]
+
+
+def identity() -> jax.Array:
+    """Returns the `[2, 3]` matrix that leaves every position where it is."""
+    return jnp.eye(2, 3)
+
+
+def sample_pull_matrix(
+    key: jax.Array,
+    *,
+    max_rotation: float,
+    rotation_probability: float = 1.0,
+    extent: tuple[float, float],
+    extent_probability: float = 1.0,
+    flip_probability: float,
+    max_shift: tuple[float, float],
+    shift_probability: float = 1.0,
+    shift_inside: bool = False,
+) -> jax.Array:
+    """Samples φ⁻¹ directly: a flip, then a zoom, then a rotation, then a shift.
+
+    Args:
+        key: One random key.
+        max_rotation: The angle is uniform in ±`max_rotation` (rad).
+        rotation_probability: How often there is a rotation at all.
+        extent: The side of the region that the output shows, as a fraction of the
+            image's side, uniform in this range: below 1 magnifies.
+        extent_probability: How often the extent differs from 1.
+        flip_probability: How often the columns are mirrored. With a rotation on top
+            that makes every mirror axis possible.
+        max_shift: The shift of (rows, columns) is uniform in ± this many px.
+        shift_probability: How often there is a shift.
+        shift_inside: Draws the shift so that the unrotated region stays inside the
+            frame instead: uniform in ±`max_shift` times `1 - extent`.
+
+    Returns:
+        A `[2, 3]` pull matrix for centred positions.
+    """
+    keys = jax.random.split(key, 8)
+    on = lambda k, p: jax.random.bernoulli(k, p)  # noqa: E731
+    angle = jax.random.uniform(keys[0], minval=-max_rotation, maxval=max_rotation)
+    angle = jnp.where(on(keys[1], rotation_probability), angle, 0.0)
+    scale = jax.random.uniform(keys[2], minval=extent[0], maxval=extent[1])
+    scale = jnp.where(on(keys[3], extent_probability), scale, 1.0)
+    flip = jnp.where(on(keys[4], flip_probability), -1.0, 1.0)
+    reach = jnp.asarray(max_shift, jnp.float32)
+    if shift_inside:
+        reach = reach * jnp.maximum(1.0 - scale, 0.0)
+    shift = jax.random.uniform(keys[5], (2,), minval=-1.0, maxval=1.0) * reach
+    shift = jnp.where(on(keys[6], shift_probability), shift, 0.0)
+    cos, sin = jnp.cos(angle), jnp.sin(angle)
+    rows = jnp.stack([cos, -sin * flip]) * scale
+    columns = jnp.stack([sin, cos * flip]) * scale
+    return jnp.column_stack([jnp.stack([rows, columns]), shift])
+
+
+def centred_positions(height: int, width: int) -> jax.Array:
+    """Returns the `[height, width, 2]` centred positions of all pixels."""
+    rows = jnp.arange(height, dtype=jnp.float32) - (height - 1) / 2
+    columns = jnp.arange(width, dtype=jnp.float32) - (width - 1) / 2
+    return jnp.stack(jnp.meshgrid(rows, columns, indexing="ij"), axis=-1)
+
+
+def to_array_positions(
+    matrix: jax.Array, positions: jax.Array, *, height: int, width: int
+) -> jax.Array:
+    """Finds where in the input's array each output position is read from.
+
+    Args:
+        matrix: `[2, 3]` pull matrix.
+        positions: `[..., 2]` centred positions in the output.
+        height: Rows of the input.
+        width: Columns of the input.
+
+    Returns:
+        `[..., 2]` array positions in the input. They stay float32 whatever the
+        image is: bfloat16 has no half pixels above 128.
+    """
+    # Elementwise rather than a dot: an accelerator may do a dot in bfloat16.
+    matrix = matrix.astype(jnp.float32)
+    row, column = positions[..., 0], positions[..., 1]
+    source_row = matrix[0, 0] * row + matrix[0, 1] * column + matrix[0, 2]
+    source_column = matrix[1, 0] * row + matrix[1, 1] * column + matrix[1, 2]
+    return jnp.stack(
+        [source_row + (height - 1) / 2, source_column + (width - 1) / 2], axis=-1
+    )
+
+
+def inside(positions: jax.Array, *, height: int, width: int) -> jax.Array:
+    """Tells which array positions lie among the input's pixel centres.
+
+    Only there are all neighbours that carry weight real pixels, so only there does
+    a warped value hold anatomy and nothing else.
+
+    Args:
+        positions: `[..., 2]` array positions.
+        height: Rows of the input.
+        width: Columns of the input.
+
+    Returns:
+        `[...]` bool.
+    """
+    # Rotations by right angles land a rounding error outside the outermost pixels.
+    slack = 1e-3
+    row, column = positions[..., 0], positions[..., 1]
+    rows_inside = (row >= -slack) & (row <= height - 1 + slack)
+    return rows_inside & (column >= -slack) & (column <= width - 1 + slack)
+
+
+def gather_neighbours(
+    image: jax.Array, positions: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Reads the four pixels around each position, and their bilinear weights.
+
+    Interpolating `g(neighbours)` with `weights` equals warping the map `g(image)`
+    for any pointwise g, without computing g anywhere else.
+
+    Args:
+        image: `[height, width, channels]`.
+        positions: `[..., 2]` array positions.
+
+    Returns:
+        `[..., 4, channels]` pixels and `[..., 4]` float32 weights. A neighbour
+        outside the image has weight zero, so that a position outside reads zero.
+    """
+    height, width, channels = image.shape
+    positions = positions.astype(jnp.float32)
+    low = jnp.floor(positions)
+    fraction = positions - low
+    corners = jnp.array([[0, 0], [0, 1], [1, 0], [1, 1]], jnp.int32)
+    index = low.astype(jnp.int32)[..., None, :] + corners.reshape(
+        (1,) * (positions.ndim - 1) + (4, 2)
+    )
+    row, column = index[..., 0], index[..., 1]
+    row_fraction, column_fraction = fraction[..., 0:1], fraction[..., 1:2]
+    rows = jnp.concatenate([1 - row_fraction, row_fraction], axis=-1)
+    columns = jnp.concatenate([1 - column_fraction, column_fraction], axis=-1)
+    weights = (rows[..., :, None] * columns[..., None, :]).reshape(row.shape)
+    exists = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    flat = jnp.clip(row, 0, height - 1) * width + jnp.clip(column, 0, width - 1)
+    pixels = image.reshape(height * width, channels)[flat]
+    return pixels, jnp.where(exists, weights, 0.0)
+
+
+def warp_at(image: jax.Array, positions: jax.Array) -> jax.Array:
+    """Samples an image at given positions, linearly, and zero outside it.
+
+    Args:
+        image: `[height, width, channels]`.
+        positions: `[..., 2]` array positions.
+
+    Returns:
+        `[..., channels]` in the image's dtype. Differentiable in both arguments.
+    """
+    pixels, weights = gather_neighbours(image, positions)
+    return (pixels * weights[..., None].astype(image.dtype)).sum(axis=-2)
+
+
+def warp(image: jax.Array, matrix: jax.Array) -> jax.Array:
+    """Moves an image by an affine map, interpolating linearly (pull).
+
+    The output at the centred position s is the input at `matrix @ [s, 1]`, and zero
+    where that lies outside. Equal to `jax.scipy.ndimage.map_coordinates(order=1,
+    mode="constant")` a channel, reading all channels of a pixel at once.
+
+    Args:
+        image: `[height, width, channels]`.
+        matrix: `[2, 3]` pull matrix in px, φ⁻¹ of the paper.
+
+    Returns:
+        `[height, width, channels]`, φ·image, in the image's dtype. Differentiable
+        in both arguments.
+
+    Reference:
+        Seince et al., "Dense Self-Supervised Learning for Medical Image
+        Segmentation", MIDL 2024, section 3, footnote 2.
+    """
+    height, width, _ = image.shape
+    positions = to_array_positions(
+        matrix, centred_positions(height, width), height=height, width=width
+    )
+    return warp_at(image, positions)

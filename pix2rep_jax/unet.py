@@ -1,0 +1,165 @@
+"""The U-Net that is pretrained, and the two heads that are put on it."""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+__all__ = ["ProjectionHead", "SegmentationHead", "UNet"]
+
+
+class DoubleConv(nn.Module):
+    """Twice: 3 x 3 convolution without bias, BatchNorm, ReLU."""
+
+    hidden: int
+    features: int
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """Maps `[batch, height, width, in]` to `[batch, height, width, features]`."""
+        for features in (self.hidden, self.features):
+            x = nn.Conv(features, (3, 3), use_bias=False, dtype=self.dtype)(x)
+            # 0.9 here is PyTorch's momentum of 0.1. Statistics are of the global
+            # batch, because the step is one program over all devices.
+            x = nn.BatchNorm(
+                use_running_average=not train, momentum=0.9, dtype=self.dtype
+            )(x)
+            x = nn.relu(x)
+        return x
+
+
+class UpConv(nn.Module):
+    """Transposed 2 x 2 convolution with stride 2: each pixel becomes four."""
+
+    features: int
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps `[batch, height, width, in]` to `[batch, 2 height, 2 width, features]`.
+
+        Stride and kernel agree, so no two inputs share an output: it is a matrix
+        product and a reshape, which every backend does faster.
+        """
+        batch, height, width, _ = x.shape
+        x = nn.DenseGeneral((2, 2, self.features), dtype=self.dtype)(x)
+        x = x.transpose(0, 1, 3, 2, 4, 5)
+        return x.reshape(batch, 2 * height, 2 * width, self.features)
+
+
+def max_pool(x: jax.Array) -> jax.Array:
+    """Takes the largest of each 2 x 2 pixels: `[b, h, w, c]` to `[b, h/2, w/2, c]`."""
+    batch, height, width, channels = x.shape
+    # A reshape, because reduce_window's gradient is slow on CPU.
+    return x.reshape(batch, height // 2, 2, width // 2, 2, channels).max((2, 4))
+
+
+class UNet(nn.Module):
+    """Maps an image to a feature vector a pixel: f of the paper.
+
+    An encoding block at every resolution, max pooling between them, transposed
+    convolutions and skip connections on the way back.
+
+    Attributes:
+        channels: Feature maps a resolution, finest first. The image's sides must be
+            divisible by `2 ** (len(channels) - 1)`.
+        num_features: Feature maps of the last layer, n_ft of the paper.
+        last_hidden: Feature maps between the last block's two convolutions;
+            `num_features` when None, as in the released code.
+        dtype: Of the computation; parameters stay float32.
+
+    Reference:
+        Seince et al., "Dense Self-Supervised Learning for Medical Image
+        Segmentation", MIDL 2024, section 4, "Backbone and implementation details";
+        O. Ronneberger, P. Fischer, T. Brox, "U-Net: Convolutional Networks for
+        Biomedical Image Segmentation", MICCAI 2015.
+    """
+
+    channels: Sequence[int]
+    num_features: int
+    last_hidden: int | None = None
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, image: jax.Array, *, train: bool) -> jax.Array:
+        """Computes the features of a batch of images.
+
+        Args:
+            image: `[batch, height, width, channels]`.
+            train: Whether BatchNorm uses (and updates) the batch's statistics.
+
+        Returns:
+            `[batch, height, width, num_features]`, dtype as `dtype`.
+
+        Raises:
+            ValueError: If a side cannot be halved as often as the depth asks.
+        """
+        halvings = len(self.channels) - 1
+        if any(side % 2**halvings for side in image.shape[1:3]):
+            raise ValueError(
+                f"an image of {image.shape[1]} x {image.shape[2]} px cannot be halved "
+                f"{halvings} times: make both sides multiples of {2**halvings}, or "
+                "give the network fewer levels (model.channels)"
+            )
+        x = image.astype(self.dtype)
+        skips = []
+        for level, features in enumerate(self.channels):
+            x = max_pool(x) if level else x
+            x = DoubleConv(features, features, self.dtype, name=f"encode_{level}")(
+                x, train=train
+            )
+            skips.append(x)
+        skips.pop()
+        for level in reversed(range(halvings)):
+            features = self.channels[level]
+            up = UpConv(features, self.dtype, name=f"up_{level}")(x)
+            x = jnp.concatenate([skips.pop(), up], axis=-1)
+            hidden = features
+            if level == 0:
+                features = self.num_features
+                hidden = self.last_hidden or features
+            x = DoubleConv(hidden, features, self.dtype, name=f"decode_{level}")(
+                x, train=train
+            )
+        return x
+
+
+class ProjectionHead(nn.Module):
+    """Maps features to the space of the contrastive loss: g of the paper.
+
+    An MLP that acts on each pixel alone (1 x 1 convolutions), with ReLU after every
+    hidden layer.
+
+    Attributes:
+        hidden: Width of each hidden layer; one in the paper.
+        features: Width of the embedding, d of the paper.
+        dtype: Of the computation.
+    """
+
+    hidden: Sequence[int]
+    features: int
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps `[..., in]` to `[..., features]`."""
+        for width in self.hidden:
+            x = nn.relu(nn.Dense(width, dtype=self.dtype)(x))
+        return nn.Dense(self.features, dtype=self.dtype)(x)
+
+
+class SegmentationHead(nn.Module):
+    """Maps features to class logits: a 1 x 1 convolution; softmax is the loss's.
+
+    Attributes:
+        num_classes: Classes, background included.
+    """
+
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps `[..., in]` to float32 `[..., num_classes]`."""
+        return nn.Dense(self.num_classes, dtype=jnp.float32)(x)
