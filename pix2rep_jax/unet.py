@@ -6,7 +6,23 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from pix2rep_jax.conv import conv3x3
+
 __all__ = ["ProjectionHead", "SegmentationHead", "UNet"]
+
+
+class Conv3x3(nn.Module):
+    """3 x 3 convolution without bias, zeros beyond the border."""
+
+    features: int
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps `[batch, height, width, in]` to `[batch, height, width, features]`."""
+        shape = (3, 3, x.shape[-1], self.features)
+        kernel = self.param("kernel", nn.initializers.he_normal(), shape)
+        return conv3x3(x.astype(self.dtype), kernel.astype(self.dtype))
 
 
 class DoubleConv(nn.Module):
@@ -20,7 +36,7 @@ class DoubleConv(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Maps `[batch, height, width, in]` to `[batch, height, width, features]`."""
         for features in (self.hidden, self.features):
-            x = nn.Conv(features, (3, 3), use_bias=False, dtype=self.dtype)(x)
+            x = Conv3x3(features, self.dtype)(x)
             # 0.9 here is PyTorch's momentum of 0.1. Statistics are of the global
             # batch, because the step is one program over all devices.
             x = nn.BatchNorm(

@@ -1,0 +1,50 @@
+"""What changes from step to step, and nothing else."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+__all__ = ["TrainState", "create_state"]
+
+
+class TrainState(struct.PyTreeNode):
+    """A training run between two steps: arrays only, so it is its own checkpoint.
+
+    Attributes:
+        step: int32 scalar, steps done.
+        params: Parameters, float32.
+        batch_stats: BatchNorm's running statistics.
+        opt_state: State of the optimiser.
+        key: The run's random key; step t uses `fold_in(key, t)`.
+    """
+
+    step: jax.Array
+    params: Any
+    batch_stats: Any
+    opt_state: optax.OptState
+    key: jax.Array
+
+
+def create_state(
+    params: Any, batch_stats: Any, tx: optax.GradientTransformation, key: jax.Array
+) -> TrainState:
+    """Returns the state before the first step.
+
+    Args:
+        params: Initial parameters; copied, so that donating the state is safe.
+        batch_stats: Initial BatchNorm statistics; copied too.
+        tx: The optimiser.
+        key: The run's typed random key.
+    """
+    copy = lambda tree: jax.tree.map(jnp.array, tree)  # noqa: E731
+    params = copy(params)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        batch_stats=copy(batch_stats),
+        opt_state=tx.init(params),
+        key=jnp.array(key),
+    )
