@@ -1,0 +1,68 @@
+"""From a trained network and slices to class probabilities."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+__all__ = ["make_predict", "predict_slices"]
+
+
+def make_predict(net: nn.Module) -> Callable[[Any, jax.Array], jax.Array]:
+    """Compiles a network's class probabilities; BatchNorm uses its averages.
+
+    Args:
+        net: Maps `[batch, height, width, 1]` to logits `[..., num_classes]`.
+
+    Returns:
+        `predict(variables, images) -> probabilities`, with variables
+        `{"params": …, "batch_stats": …}` and images `[batch, height, width, 1]`. It
+        is compiled once a shape, so evaluating other weights costs nothing.
+    """
+
+    def predict(variables: Any, images: jax.Array) -> jax.Array:
+        logits = net.apply(variables, images, train=False)
+        return jax.nn.softmax(logits.astype(jnp.float32), axis=-1)
+
+    return jax.jit(predict)
+
+
+def predict_slices(
+    predict: Callable[[Any, np.ndarray], Any],
+    variables: Any,
+    images: np.ndarray,
+    *,
+    batch_size: int,
+) -> np.ndarray:
+    """Predicts any number of slices in batches of one size.
+
+    Args:
+        predict: From `make_predict`.
+        variables: The network's.
+        images: `[slices, height, width]` in [0, 1], at least one.
+        batch_size: Slices a batch. The last one is filled up with zeros, so that no
+            second program is compiled; what it gives for them is dropped.
+
+    Returns:
+        `[slices, height, width, num_classes]` float32 probabilities, on the host.
+
+    Raises:
+        ValueError: If there is no slice.
+    """
+    if not len(images):
+        raise ValueError("there is no slice to predict")
+    images = np.asarray(images, np.float32)[..., None]
+    missing = -len(images) % batch_size
+    padded = np.pad(images, ((0, missing), (0, 0), (0, 0), (0, 0)))
+    # One batch waits on the device while the one before it is copied back.
+    results, waiting = [], None
+    for start in range(0, len(padded), batch_size):
+        ahead = predict(variables, padded[start : start + batch_size])
+        if waiting is not None:
+            results.append(np.asarray(waiting))
+        waiting = ahead
+    results.append(np.asarray(waiting))
+    return np.concatenate(results)[: len(images)]
