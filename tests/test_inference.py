@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +14,8 @@ from pix2rep_jax.unet import SegmentationHead, UNet
 def net_and_variables():
     """A tiny network whose BatchNorm averages are not those of any batch."""
     net = SegmentationNet(UNet((4, 8), 4), SegmentationHead(3))
-    variables = net.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)), train=False)
+    init = jax.jit(functools.partial(net.init, train=False))
+    variables = init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
     variables["batch_stats"] = jax.tree.map(
         lambda x: x + 0.1 * jnp.arange(x.size, dtype=x.dtype), variables["batch_stats"]
     )
