@@ -60,18 +60,17 @@ def sample_pull_matrix(
     Returns:
         A `[2, 3]` pull matrix for centred positions.
     """
-    keys = jax.random.split(key, 8)
-    on = lambda k, p: jax.random.bernoulli(k, p)  # noqa: E731
-    angle = jax.random.uniform(keys[0], minval=-max_rotation, maxval=max_rotation)
-    angle = jnp.where(on(keys[1], rotation_probability), angle, 0.0)
-    scale = jax.random.uniform(keys[2], minval=extent[0], maxval=extent[1])
-    scale = jnp.where(on(keys[3], extent_probability), scale, 1.0)
-    flip = jnp.where(on(keys[4], flip_probability), -1.0, 1.0)
+    # One draw for everything: each further one is a program of its own to compile.
+    draw = jax.random.uniform(key, (8,))
+    spread = 2 * draw - 1
+    angle = jnp.where(draw[0] < rotation_probability, spread[1] * max_rotation, 0.0)
+    scale = extent[0] + draw[2] * (extent[1] - extent[0])
+    scale = jnp.where(draw[3] < extent_probability, scale, 1.0)
+    flip = jnp.where(draw[4] < flip_probability, -1.0, 1.0)
     reach = jnp.asarray(max_shift, jnp.float32)
     if shift_inside:
         reach = reach * jnp.maximum(1.0 - scale, 0.0)
-    shift = jax.random.uniform(keys[5], (2,), minval=-1.0, maxval=1.0) * reach
-    shift = jnp.where(on(keys[6], shift_probability), shift, 0.0)
+    shift = jnp.where(draw[5] < shift_probability, spread[6:8] * reach, 0.0)
     cos, sin = jnp.cos(angle), jnp.sin(angle)
     rows = jnp.stack([cos, -sin * flip]) * scale
     columns = jnp.stack([sin, cos * flip]) * scale

@@ -1,7 +1,8 @@
 """Random intensity transformations of one image: t and t' of the paper.
 
-Each takes and returns a `[height, width, 1]` image whose intensities lie about in
-[0, 1], and leaves every pixel where it is.
+Images are `[height, width, 1]` with intensities about in [0, 1]; every pixel stays
+where it is. The single transformations take their strength, and
+`random_intensity` draws it.
 """
 
 import dm_pix as pix
@@ -9,85 +10,73 @@ import jax
 import jax.numpy as jnp
 
 __all__ = [
-    "random_bias_field",
-    "random_blur",
-    "random_brightness",
-    "random_contrast",
-    "random_gamma",
+    "BIAS_FIELD_TERMS",
+    "adjust_gamma",
+    "apply_bias_field",
+    "blur",
     "random_intensity",
-    "random_noise",
-    "random_reversal",
+    "reverse",
 ]
 
-
-def random_brightness(key: jax.Array, image: jax.Array, *, max_delta: float):
-    """Adds one number, uniform in ±`max_delta`, to all intensities."""
-    return pix.random_brightness(key, image, max_delta)
-
-
-def random_contrast(key: jax.Array, image: jax.Array, *, max_change: float):
-    """Stretches intensities about their mean by a factor in 1 ± `max_change`."""
-    factor = jax.random.uniform(key, minval=1 - max_change, maxval=1 + max_change)
-    return pix.adjust_contrast(image, factor)
+# Powers of (row, column) of a polynomial of order 3 without its constant, which
+# would be a change of brightness.
+_POWERS = tuple((i, j) for i in range(4) for j in range(4 - i) if i + j)
+BIAS_FIELD_TERMS = len(_POWERS)
 
 
-def random_gamma(key: jax.Array, image: jax.Array, *, max_log: float):
-    """Raises intensities to exp(uniform in ±`max_log`); the sign is kept."""
-    gamma = jnp.exp(jax.random.uniform(key, minval=-max_log, maxval=max_log))
+def apply_bias_field(image: jax.Array, coefficients: jax.Array) -> jax.Array:
+    """Multiplies by exp of a smooth polynomial, as a coil's sensitivity does.
+
+    Args:
+        image: `[height, width, 1]`.
+        coefficients: `[BIAS_FIELD_TERMS]`; positions run from -1 to 1.
+
+    Returns:
+        `[height, width, 1]`.
+    """
+    height, width, _ = image.shape
+    row = jnp.linspace(-1.0, 1.0, height)[:, None]
+    column = jnp.linspace(-1.0, 1.0, width)[None, :]
+    terms = jnp.stack([row**i * column**j for i, j in _POWERS])
+    return image * jnp.exp(jnp.einsum("p,phw->hw", coefficients, terms))[..., None]
+
+
+def blur(image: jax.Array, std_px: jax.Array, *, radius: int) -> jax.Array:
+    """Blurs by a Gaussian; the border is continued outwards.
+
+    Args:
+        image: `[height, width, 1]`.
+        std_px: Standard deviation, px, above zero.
+        radius: Where the Gaussian is cut off, px.
+
+    Returns:
+        `[height, width, 1]`.
+    """
+    offsets = jnp.arange(-radius, radius + 1, dtype=jnp.float32)
+    taps = jnp.exp(-0.5 * (offsets / std_px) ** 2)
+    taps = taps / taps.sum()
+
+    # Banded matrices rather than pix.gaussian_blur: a convolution whose kernel
+    # differs from image to image is slow under vmap.
+    def band(size: int) -> jax.Array:
+        target = jnp.arange(size)[:, None]
+        source = jnp.clip(target + jnp.arange(2 * radius + 1) - radius, 0, size - 1)
+        zeros = jnp.zeros((size, size))
+        return zeros.at[target, source].add(jnp.broadcast_to(taps, source.shape))
+
+    height, width, _ = image.shape
+    return jnp.einsum("rh,hwc,sw->rsc", band(height), image, band(width))
+
+
+def adjust_gamma(image: jax.Array, gamma: jax.Array) -> jax.Array:
+    """Raises intensities to the power `gamma`; the sign is kept."""
     # The slope at zero is infinite for gamma < 1: clip, so that no NaN can arise.
     magnitude = pix.adjust_gamma(jnp.maximum(jnp.abs(image), 1e-6), gamma)
     return jnp.sign(image) * magnitude
 
 
-def random_bias_field(key: jax.Array, image: jax.Array, *, max_coefficient: float):
-    """Multiplies by exp of a smooth polynomial of order 3, as coil sensitivity does.
-
-    Coefficients are uniform in ±`max_coefficient`, positions run from -1 to 1.
-    """
-    height, width, _ = image.shape
-    row = jnp.linspace(-1.0, 1.0, height)[:, None]
-    column = jnp.linspace(-1.0, 1.0, width)[None, :]
-    powers = [(i, j) for i in range(4) for j in range(4 - i) if i + j]
-    coefficients = jax.random.uniform(
-        key, (len(powers),), minval=-max_coefficient, maxval=max_coefficient
-    )
-    terms = jnp.stack([row**i * column**j for i, j in powers])
-    field = jnp.einsum("p,phw->hw", coefficients, terms)
-    return image * jnp.exp(field)[..., None]
-
-
-def random_noise(key: jax.Array, image: jax.Array, *, max_std: float):
-    """Adds Gaussian noise of a standard deviation uniform in [0, `max_std`]."""
-    std_key, noise_key = jax.random.split(key)
-    std = jax.random.uniform(std_key, maxval=max_std)
-    return image + std * jax.random.normal(noise_key, image.shape)
-
-
-def random_blur(key: jax.Array, image: jax.Array, *, max_std_px: float):
-    """Blurs by a Gaussian of a standard deviation uniform in [0, `max_std_px`]."""
-    std = jax.random.uniform(key, minval=1e-3, maxval=max_std_px)
-    radius = max(1, round(3 * max_std_px))
-    offsets = jnp.arange(-radius, radius + 1, dtype=jnp.float32)
-    taps = jnp.exp(-0.5 * (offsets / std) ** 2)
-    taps = taps / taps.sum()
-
-    def along(x: jax.Array, axis: int) -> jax.Array:
-        # Shifted sums rather than pix.gaussian_blur: a convolution whose kernel
-        # differs from image to image is slow under vmap.
-        pad = [(radius, radius) if a == axis else (0, 0) for a in range(x.ndim)]
-        padded = jnp.pad(x, pad, mode="edge")
-        size = x.shape[axis]
-        return sum(
-            taps[i] * jax.lax.slice_in_dim(padded, i, i + size, axis=axis)
-            for i in range(2 * radius + 1)
-        )
-
-    return along(along(image, 0), 1)
-
-
-def random_reversal(key: jax.Array, image: jax.Array):
+def reverse(image: jax.Array) -> jax.Array:
     """Turns dark into bright: 1 - x, the paper's intensity reversal."""
-    del key
     return 1.0 - image
 
 
@@ -95,41 +84,42 @@ def random_intensity(
     key: jax.Array,
     image: jax.Array,
     *,
-    brightness: float = 0.0,
-    brightness_probability: float = 0.0,
-    contrast: float = 0.0,
-    contrast_probability: float = 0.0,
-    gamma: float = 0.0,
-    gamma_probability: float = 0.0,
-    blur: float = 0.0,
+    max_blur: float = 0.0,
     blur_probability: float = 0.0,
-    bias_field: float = 0.0,
+    max_bias_field: float = 0.0,
     bias_field_probability: float = 0.0,
-    noise: float = 0.0,
+    max_noise: float = 0.0,
     noise_probability: float = 0.0,
+    max_gamma: float = 0.0,
+    gamma_probability: float = 0.0,
+    max_contrast: float = 0.0,
+    contrast_probability: float = 0.0,
+    max_brightness: float = 0.0,
+    brightness_probability: float = 0.0,
     reversal_probability: float = 0.0,
 ) -> jax.Array:
     """Applies each transformation with its own probability, in acquisition's order.
 
-    Blur and bias field belong to the scanner, noise to the receiver, brightness,
-    contrast and gamma to the display; reversal comes last, so that it is exactly
-    1 - x of everything before. A probability of zero costs nothing.
+    Blur and bias field belong to the scanner, noise to the receiver, gamma, contrast
+    and brightness to the display; reversal comes last, so that it is exactly 1 - x of
+    everything before. A probability of zero costs nothing.
 
     Args:
         key: One random key.
         image: `[height, width, 1]`.
-        brightness: Largest shift, in units of the intensity range.
-        brightness_probability: How often brightness changes.
-        contrast: Largest relative stretch.
-        contrast_probability: How often contrast changes.
-        gamma: Largest |log γ|.
-        gamma_probability: How often γ differs from 1.
-        blur: Largest standard deviation, px.
+        max_blur: The Gaussian's standard deviation is uniform up to this, px.
         blur_probability: How often the image is blurred.
-        bias_field: Largest polynomial coefficient.
+        max_bias_field: Polynomial coefficients are uniform in ± this.
         bias_field_probability: How often there is a bias field.
-        noise: Largest standard deviation, in units of the intensity range.
+        max_noise: The Gaussian noise's standard deviation is uniform up to this, in
+            units of the intensity range.
         noise_probability: How often noise is added.
+        max_gamma: log γ is uniform in ± this.
+        gamma_probability: How often γ differs from 1.
+        max_contrast: Intensities are stretched about their mean by 1 ± this.
+        contrast_probability: How often contrast changes.
+        max_brightness: The shift is uniform in ± this, in units of the range.
+        brightness_probability: How often brightness changes.
         reversal_probability: How often the image becomes 1 - x.
 
     Returns:
@@ -139,19 +129,32 @@ def random_intensity(
         Seince et al., "Dense Self-Supervised Learning for Medical Image
         Segmentation", MIDL 2024, section 3 (1).
     """
-    steps = (
-        (blur_probability, random_blur, {"max_std_px": blur}),
-        (bias_field_probability, random_bias_field, {"max_coefficient": bias_field}),
-        (noise_probability, random_noise, {"max_std": noise}),
-        (gamma_probability, random_gamma, {"max_log": gamma}),
-        (contrast_probability, random_contrast, {"max_change": contrast}),
-        (brightness_probability, random_brightness, {"max_delta": brightness}),
-        (reversal_probability, random_reversal, {}),
-    )
-    for index, (probability, transform, options) in enumerate(steps):
-        if probability <= 0:
-            continue
-        apply_key, change_key = jax.random.split(jax.random.fold_in(key, index))
-        changed = transform(change_key, image, **options)
-        image = jnp.where(jax.random.bernoulli(apply_key, probability), changed, image)
+    scalar_key, field_key, noise_key = jax.random.split(key, 3)
+    # One draw for all scalars: each further one is a program of its own to compile.
+    chance, strength = jax.random.uniform(scalar_key, (2, 7))
+    spread = 2 * strength - 1
+    if blur_probability > 0:
+        radius = max(1, round(3 * max_blur))
+        blurred = blur(image, strength[0] * max_blur + 1e-3, radius=radius)
+        image = jnp.where(chance[0] < blur_probability, blurred, image)
+    if bias_field_probability > 0:
+        coefficients = max_bias_field * jax.random.uniform(
+            field_key, (BIAS_FIELD_TERMS,), minval=-1.0, maxval=1.0
+        )
+        coefficients = jnp.where(chance[1] < bias_field_probability, coefficients, 0.0)
+        image = apply_bias_field(image, coefficients)
+    if noise_probability > 0:
+        std = jnp.where(chance[2] < noise_probability, strength[2] * max_noise, 0.0)
+        image = image + std * jax.random.normal(noise_key, image.shape)
+    if gamma_probability > 0:
+        changed = adjust_gamma(image, jnp.exp(spread[3] * max_gamma))
+        image = jnp.where(chance[3] < gamma_probability, changed, image)
+    if contrast_probability > 0:
+        changed = pix.adjust_contrast(image, 1.0 + spread[4] * max_contrast)
+        image = jnp.where(chance[4] < contrast_probability, changed, image)
+    if brightness_probability > 0:
+        changed = pix.adjust_brightness(image, spread[5] * max_brightness)
+        image = jnp.where(chance[5] < brightness_probability, changed, image)
+    if reversal_probability > 0:
+        image = jnp.where(chance[6] < reversal_probability, reverse(image), image)
     return image
