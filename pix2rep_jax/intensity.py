@@ -59,8 +59,9 @@ def blur(image: jax.Array, std_px: jax.Array, *, radius: int) -> jax.Array:
     # Banded matrices rather than pix.gaussian_blur: a convolution whose kernel
     # differs from image to image is slow under vmap.
     def band(size: int) -> jax.Array:
+        shifts = offsets.astype(jnp.int32)[None, :]
         target = jnp.arange(size)[:, None]
-        source = jnp.clip(target + jnp.arange(2 * radius + 1) - radius, 0, size - 1)
+        source = jnp.clip(target + shifts, 0, size - 1)
         zeros = jnp.zeros((size, size))
         return zeros.at[target, source].add(jnp.broadcast_to(taps, source.shape))
 

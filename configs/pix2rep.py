@@ -1,0 +1,163 @@
+"""Pix2Rep: pretraining, probing and fine-tuning, in three sizes.
+
+python main.py --config configs/pix2rep.py --mode pretrain
+python main.py --config configs/pix2rep.py:small --config.data.root=ACDC --mode pretrain
+python main.py --config configs/pix2rep.py:paper --config.data.root=ACDC --mode pretrain
+
+Every value stands here once. Where the three sizes differ, `pick` shows them side by
+side. "MIDL" is Seince et al., "Dense Self-Supervised Learning for Medical Image
+Segmentation", MIDL 2024; "released" is what its released code does where the text is
+silent; "ours" was chosen here. Times and scores of each size are in the README.
+"""
+
+import math
+
+from ml_collections import ConfigDict
+
+VARIANTS = ("quick", "small", "paper")
+
+
+def get_config(variant: str = "quick") -> ConfigDict:
+    """Returns the configuration of one size.
+
+    Args:
+        variant: "quick" (built-in phantom, minutes on two cores), "small" (real
+            scans on a laptop) or "paper" (the paper's recipe, for an accelerator).
+
+    Raises:
+        ValueError: If there is no such size.
+    """
+    if variant not in VARIANTS:
+        raise ValueError(
+            f"configs/pix2rep.py has no variant {variant!r}: write "
+            + " or ".join(f"pix2rep.py:{name}" for name in VARIANTS)
+        )
+
+    def pick(*, quick, small, paper):
+        return {"quick": quick, "small": small, "paper": paper}[variant]
+
+    config = ConfigDict()
+    config.variant = variant
+    config.seed = 0
+
+    config.data = data = ConfigDict()
+    data.name = pick(quick="phantom", small="acdc", paper="acdc")  # | "nifti"
+    data.root = ""  # folder of the scans; not needed for the phantom
+    data.crop = "center"  # | "mask_box": released; it uses the ground truth
+    data.spacing_mm = pick(quick=2.5, small=2.5, paper=1.4)  # mm a px; ours
+    data.crop_px = pick(quick=64, small=64, paper=128)  # side after resampling; ours
+    data.size = pick(quick=64, small=64, paper=128)  # px; MIDL 4 "Data"
+    data.percentiles = (1.0, 99.0)  # min-max between these; MIDL 4 "Data"
+    data.classes = ("BG", "RV", "MYO", "LV")  # by label value; ACDC
+    data.num_labeled = pick(quick=5, small=5, paper=5)  # patients, |X_tr|; MIDL 4
+    data.draw = 0  # which few-shot draw of patients
+    data.val_fraction = 0.1  # of the labelled slices; MIDL 4 "Experimental setup"
+    data.holdout_per_group = 4  # test patients a pathology, if there is no testing/
+    data.validation_patients = 0  # training patients a pathology to tune on; ours
+    data.exclude = ()  # patients to leave out, by name
+    data.all_frames = False  # pretrain on every frame of *_4d.nii.gz too
+    data.patient_regex = r"^[^_]+"  # what of a file's name is the patient; "nifti"
+    data.cache_dir = "~/.cache/pix2rep-jax"
+    data.device_budget_mb = 2048  # larger data sets stay on the host
+    data.phantom_seed = 0
+    data.phantom_training = 40  # patients
+    data.phantom_testing = 20  # patients
+
+    config.model = model = ConfigDict()
+    model.channels = pick(  # MIDL 4 "Backbone"; released: an input block of 64
+        quick=(8, 16, 32, 64),
+        small=(16, 32, 64, 128),
+        paper=(64, 128, 256, 512, 1024, 2048),
+    )
+    model.num_features = pick(quick=32, small=64, paper=1024)  # n_ft; MIDL 4
+    model.scratch_num_features = pick(quick=32, small=64, paper=128)  # MIDL 4
+    model.last_hidden = pick(quick=8, small=16, paper=0)  # 0: n_ft; released
+    model.dtype = pick(quick="float32", small="float32", paper="bfloat16")
+
+    config.projection = projection = ConfigDict()
+    projection.hidden = pick(quick=(64,), small=(128,), paper=(256,))  # released
+    projection.features = pick(quick=32, small=64, paper=256)  # d; released
+
+    # φ, sampled as its inverse (MIDL, footnote 2).
+    config.spatial = spatial = ConfigDict()
+    spatial.max_rotation = pick(quick=math.pi, small=math.pi, paper=math.pi / 2)  # rad
+    spatial.rotation_probability = 1.0
+    spatial.extent = pick(  # side of the region seen; below 1 magnifies; released
+        quick=(0.5, 1.1), small=(0.5, 1.1), paper=(0.33, 0.95)
+    )
+    spatial.extent_probability = 1.0
+    spatial.flip_probability = pick(quick=0.5, small=0.5, paper=0.7)  # released: 0.7
+    spatial.max_shift = pick(quick=(6.0, 6.0), small=(6.0, 6.0), paper=(63.5, 63.5))
+    spatial.shift_probability = 1.0
+    spatial.shift_inside = pick(quick=False, small=False, paper=True)  # released
+
+    # t and t', alike (MIDL 3 (1)); strengths and probabilities released or ours.
+    config.intensity = intensity = ConfigDict()
+    intensity.max_blur = pick(quick=1.0, small=1.0, paper=1.3)  # px
+    intensity.blur_probability = pick(quick=0.3, small=0.3, paper=0.5)
+    intensity.max_bias_field = pick(quick=0.5, small=0.5, paper=0.9)
+    intensity.bias_field_probability = pick(quick=0.5, small=0.5, paper=0.75)
+    intensity.max_noise = pick(quick=0.1, small=0.1, paper=0.5)  # of the range
+    intensity.noise_probability = pick(quick=0.5, small=0.5, paper=0.3)
+    intensity.max_gamma = pick(quick=0.3, small=0.3, paper=0.05)  # |log γ|
+    intensity.gamma_probability = pick(quick=0.5, small=0.5, paper=0.9)
+    intensity.max_contrast = pick(quick=0.3, small=0.3, paper=0.2)  # paper: ours
+    intensity.contrast_probability = 0.5  # ours
+    intensity.max_brightness = 0.2  # of the range; ours
+    intensity.brightness_probability = 0.5  # ours
+    intensity.reversal_probability = 0.35  # 1 - x; released
+
+    config.pretrain = pretrain = ConfigDict()
+    pretrain.loss = "info_nce"  # | "cross_correlation": Pix2Rep-v2; MIDL 3
+    pretrain.temperature = pick(quick=0.1, small=0.1, paper=0.53)  # τ; released: 0.53
+    pretrain.off_diagonal_weight = 0.005  # λ of v2; Zbontar et al. 2021
+    pretrain.num_points = pick(quick=128, small=256, paper=1000)  # M | "all"; MIDL 4
+    pretrain.batch_size = 8  # images of all devices together; MIDL 4
+    pretrain.num_epochs = 200  # MIDL 4
+    pretrain.num_steps = pick(quick=800, small=4800, paper=0)  # 0: num_epochs decides
+    pretrain.learning_rate = pick(quick=1e-3, small=1e-3, paper=5e-4)  # MIDL 4
+    pretrain.schedule = pick(quick="cosine", small="cosine", paper="constant")
+    pretrain.warmup_steps = pick(quick=50, small=100, paper=0)
+    pretrain.weight_decay = 0.0
+
+    # Downstream augmentation: the same warp, milder; never 1 - x.
+    config.augment = augment = ConfigDict()
+    augment.spatial = spatial.copy_and_resolve_references()
+    augment.intensity = intensity.copy_and_resolve_references()
+    augment.intensity.reversal_probability = 0.0
+
+    config.segmentation = segmentation = ConfigDict()
+    segmentation.cross_entropy_weight = 1.0  # ours; released: 0
+    segmentation.dice_weight = 1.0  # released
+    segmentation.include_background = True  # in the Dice loss; released
+
+    config.probe = probe = ConfigDict()
+    probe.batch_size = 8  # MIDL 4
+    probe.num_epochs = 100  # MIDL 4
+    probe.num_steps = pick(quick=500, small=1500, paper=0)
+    probe.learning_rate = 1e-2  # MIDL 4
+    probe.schedule = pick(quick="cosine", small="cosine", paper="constant")
+    probe.warmup_steps = 0
+    probe.weight_decay = 0.0
+
+    config.finetune = finetune = ConfigDict()
+    finetune.batch_size = 8  # MIDL 4
+    finetune.num_epochs = 100  # MIDL 4
+    finetune.num_steps = pick(quick=500, small=1500, paper=0)
+    finetune.backbone_learning_rate = pick(quick=1e-3, small=1e-3, paper=5e-5)  # MIDL 4
+    finetune.head_learning_rate = 1e-2  # MIDL 4
+    finetune.scratch_learning_rate = 1e-3  # of both, without a checkpoint; ours
+    finetune.schedule = pick(quick="cosine", small="cosine", paper="constant")
+    finetune.warmup_steps = pick(quick=50, small=50, paper=0)
+    finetune.weight_decay = 0.0
+    finetune.batch_norm = "train"  # | "frozen": the pretraining's statistics
+
+    config.init = init = ConfigDict()
+    init.checkpoint = ""  # "": this workdir's | a run's folder | "none": random
+
+    config.log = log = ConfigDict()
+    log.metrics_every = 20  # steps
+    log.validate_every = pick(quick=50, small=100, paper=500)  # steps; downstream
+    log.checkpoint_every = pick(quick=200, small=400, paper=1000)  # steps
+    log.checkpoint_minutes = 5.0  # and at least this often
+    return config

@@ -1,0 +1,71 @@
+"""The command line: python main.py --config configs/pix2rep.py --mode pretrain.
+
+This file only parses and dispatches; what a mode does is in pix2rep_jax/modes/,
+where it can be imported and tested.
+"""
+
+import importlib
+import pathlib
+import sys
+
+import jax
+from absl import app, flags
+from ml_collections import config_flags
+
+from pix2rep_jax.command_line import config_argument, default_workdir, explain
+from pix2rep_jax.errors import InputError
+
+MODES = ("pretrain", "probe", "finetune", "evaluate", "predict")
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Such as configs/pix2rep.py.")
+_MODE = flags.DEFINE_enum("mode", None, MODES, "What to do.")
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "The run's folder; runs/<config>[-<variant>] when not given."
+)
+_INPUT = flags.DEFINE_string("input", None, "predict: a NIfTI file or a folder.")
+_OUTPUT = flags.DEFINE_string("output", None, "predict: the folder for the masks.")
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "predict: replace masks.")
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator",
+    None,
+    "Several hosts: HOST:PORT of process 0, or 'auto' on a TPU pod.",
+)
+_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "Several hosts: how many.")
+_PROCESS_ID = flags.DEFINE_integer("process_id", None, "Several hosts: which one.")
+flags.mark_flags_as_required(["config", "mode"])
+
+
+def main(argv: list[str]) -> int:
+    """Runs one mode and returns the exit status."""
+    if len(argv) > 1:
+        raise InputError(f"{argv[1]!r} is not a flag: every option starts with --")
+    # Before anything touches a device.
+    if _COORDINATOR.value == "auto":
+        jax.distributed.initialize()
+    elif _COORDINATOR.value:
+        jax.distributed.initialize(
+            _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
+        )
+    named = _WORKDIR.value or default_workdir(config_argument(sys.argv))
+    workdir = pathlib.Path(named).expanduser().resolve()
+    options = {}
+    if _MODE.value == "predict":
+        options = {
+            "input": _INPUT.value,
+            "output": _OUTPUT.value,
+            "overwrite": _OVERWRITE.value,
+        }
+    mode = importlib.import_module(f"pix2rep_jax.modes.{_MODE.value}")
+    return mode.run(_CONFIG.value, workdir, **options) or 0
+
+
+if __name__ == "__main__":
+    try:
+        app.run(main)
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    except (AttributeError, OSError, ValueError) as error:
+        sentence = explain(error, sys.argv)
+        if sentence is None:
+            raise
+        sys.exit(f"error: {sentence}")

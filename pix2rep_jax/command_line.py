@@ -1,0 +1,77 @@
+"""What a command line says: which run it means, and where it is mistaken."""
+
+import difflib
+import importlib.util
+import pathlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+__all__ = ["config_argument", "default_workdir", "explain"]
+
+
+def config_argument(argv: Sequence[str]) -> str:
+    """Finds what was written behind `--config`; empty where nothing was."""
+    for here, following in zip(argv, [*argv[1:], ""], strict=True):
+        if here in ("--config", "-config"):
+            return following
+        if here.startswith(("--config=", "-config=")):
+            return here.partition("=")[2]
+    return ""
+
+
+def default_workdir(config: str) -> pathlib.Path:
+    """Names a run's folder after a config file and its variant.
+
+    Args:
+        config: As written behind `--config`: "configs/pix2rep.py:small".
+
+    Returns:
+        `runs/<file's name>[-<variant>]`.
+    """
+    path, _, variant = config.partition(":")
+    name = pathlib.Path(path).stem + (f"-{variant}" if variant else "")
+    return pathlib.Path("runs") / re.sub(r"[^\w.=-]+", "-", name)
+
+
+def explain(error: Exception, argv: Sequence[str]) -> str | None:
+    """Says what is wrong with a command line whose parsing failed.
+
+    Args:
+        error: What parsing the flags raised.
+        argv: The command line.
+
+    Returns:
+        One sentence, or None where the error is not about the command line.
+    """
+    config = config_argument(argv)
+    path, _, variant = config.partition(":")
+    if not pathlib.Path(path).is_file():
+        return f"there is no config file {path!r}: try --config configs/pix2rep.py"
+    if isinstance(error, ValueError) and f"variant {variant!r}" in str(error):
+        return str(error)
+    known = list(_keys(_load(path, variant)))
+    for argument in argv:
+        override = re.match(r"--?config\.([\w.]+)", argument)
+        if override and override[1] not in known:
+            near = difflib.get_close_matches(override[1], known, n=1, cutoff=0.0)
+            return (
+                f"{path} has no key {override[1]!r}: did you mean --config.{near[0]}?"
+            )
+    return None
+
+
+def _load(path: str, variant: str) -> Mapping:
+    """Runs a config file's get_config."""
+    spec = importlib.util.spec_from_file_location("config_file", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config(variant) if variant else module.get_config()
+
+
+def _keys(node: Mapping, prefix: str = "") -> Iterator[str]:
+    """Yields the dotted name of every value of a config."""
+    for name, value in node.items():
+        if hasattr(value, "items"):
+            yield from _keys(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name

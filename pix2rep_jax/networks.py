@@ -1,0 +1,63 @@
+"""From a configuration to the networks it describes."""
+
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from pix2rep_jax.errors import InputError
+from pix2rep_jax.methods.pix2rep import Pix2RepNet
+from pix2rep_jax.methods.segmentation import SegmentationNet
+from pix2rep_jax.unet import ProjectionHead, SegmentationHead, UNet
+
+__all__ = ["make_backbone", "make_pix2rep_net", "make_segmentation_net"]
+
+
+def make_backbone(config: ConfigDict, *, scratch: bool = False) -> UNet:
+    """Builds f.
+
+    Args:
+        config: The run's configuration; `model` and `data.size` are read.
+        scratch: Whether it is the fully supervised baseline, whose number of last
+            feature maps is another in the paper.
+
+    Raises:
+        InputError: If the images cannot be halved as often as the depth asks, or
+            the dtype is unknown.
+    """
+    model = config.model
+    multiple = 2 ** (len(model.channels) - 1)
+    if config.data.size % multiple:
+        raise InputError(
+            f"data.size is {config.data.size} px, which {len(model.channels)} levels "
+            f"(model.channels) cannot halve evenly: make it a multiple of {multiple}"
+        )
+    if model.dtype not in ("float32", "bfloat16"):
+        raise InputError(
+            f"model.dtype is {model.dtype!r}: it must be 'float32' or 'bfloat16'"
+        )
+    return UNet(
+        channels=tuple(model.channels),
+        num_features=model.scratch_num_features if scratch else model.num_features,
+        last_hidden=model.last_hidden or None,
+        dtype=jnp.dtype(model.dtype),
+    )
+
+
+def make_pix2rep_net(config: ConfigDict) -> Pix2RepNet:
+    """Builds f and g."""
+    backbone = make_backbone(config)
+    projection = ProjectionHead(
+        hidden=tuple(config.projection.hidden),
+        features=config.projection.features,
+        dtype=backbone.dtype,
+    )
+    return Pix2RepNet(backbone=backbone, projection=projection)
+
+
+def make_segmentation_net(
+    config: ConfigDict, *, scratch: bool = False
+) -> SegmentationNet:
+    """Builds f with a segmentation head for the classes of `data.classes`."""
+    return SegmentationNet(
+        backbone=make_backbone(config, scratch=scratch),
+        head=SegmentationHead(num_classes=len(config.data.classes)),
+    )
