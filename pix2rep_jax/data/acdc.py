@@ -1,0 +1,152 @@
+"""The ACDC challenge's folders as a list of volumes.
+
+Reference: O. Bernard et al., "Deep Learning Techniques for Automatic MRI Cardiac
+Multi-structures Segmentation and Diagnosis: Is the Problem Solved?", IEEE TMI 2018.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import nibabel as nib
+
+from pix2rep_jax.data.volume_file import VolumeFile
+from pix2rep_jax.errors import InputError
+
+__all__ = ["list_volumes"]
+
+LAYOUT = (
+    "training/patient001/{Info.cfg, patient001_frame01.nii.gz, "
+    "patient001_frame01_gt.nii.gz, ...}, and testing/ likewise if there is one"
+)
+
+
+def list_volumes(root: str | Path, *, all_frames: bool = False) -> list[VolumeFile]:
+    """Lists the volumes of ACDC, or of a data set in its layout.
+
+    Args:
+        root: The folder that holds `training/` and, where present, `testing/`.
+        all_frames: Whether to list the other frames of every `patientNNN_4d.nii.gz`
+            too; they have no masks.
+
+    Returns:
+        End-diastole and end-systole of each patient as its Info.cfg says, then the
+        other frames; patients in the order of their names, training before testing.
+
+    Raises:
+        InputError: If the folder, an Info.cfg, a field of it or a scan is missing, or
+            if all frames are wanted and no patient has them.
+    """
+    root = Path(root).expanduser()
+    if not (root / "training").is_dir():
+        raise InputError(
+            f"there is no folder {root / 'training'}: data.root must hold {LAYOUT}"
+        )
+    volumes = [
+        volume
+        for subset in ("training", "testing")
+        for folder in sorted(root.glob(f"{subset}/patient*"))
+        if folder.is_dir()
+        for volume in _patient_volumes(folder, subset, all_frames)
+    ]
+    if not volumes:
+        raise InputError(
+            f"there is no patient in {root / 'training'}: data.root must hold {LAYOUT}"
+        )
+    if all_frames and all(volume.frame is None for volume in volumes):
+        raise InputError(
+            f"there is no patientNNN_4d.nii.gz in {root}: all frames need the full "
+            "download of ACDC; without it set data.all_frames=False"
+        )
+    return volumes
+
+
+def _patient_volumes(
+    folder: Path, subset: str, all_frames: bool
+) -> Iterator[VolumeFile]:
+    """The volumes of one patient's folder."""
+    patient = folder.name
+    info = _read_info(folder / "Info.cfg")
+    labelled_frames = set()
+    for phase in ("ED", "ES"):
+        number = _frame_number(info, phase, folder / "Info.cfg")
+        labelled_frames.add(number)
+        stem = f"{patient}_frame{number:02d}"
+        image_path = _find(folder, stem)
+        if image_path is None:
+            raise InputError(
+                f"there is no scan {folder / stem}.nii.gz, which Info.cfg names as "
+                f"{phase}: download the patient again, or set data.exclude={patient}"
+            )
+        yield VolumeFile(
+            volume_id=f"{patient}_{phase}",
+            patient=patient,
+            subset=subset,
+            phase=phase,
+            group=info.get("Group", ""),
+            image_path=image_path,
+            label_path=_find(folder, f"{stem}_gt"),
+        )
+    cine = _find(folder, f"{patient}_4d") if all_frames else None
+    if cine is None:
+        return
+    for number in range(1, _num_frames(cine) + 1):
+        if number not in labelled_frames:
+            yield VolumeFile(
+                volume_id=f"{patient}_frame{number:02d}",
+                patient=patient,
+                subset=subset,
+                phase=f"frame{number:02d}",
+                group=info.get("Group", ""),
+                image_path=cine,
+                label_path=None,
+                frame=number - 1,
+            )
+
+
+def _read_info(path: Path) -> dict[str, str]:
+    """The fields of an Info.cfg, lines such as "ED: 1"."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}): it says which frames are end-"
+            "diastole and end-systole, download the patient again"
+        ) from error
+    fields = (line.partition(":") for line in lines if ":" in line)
+    return {name.strip(): value.strip() for name, _, value in fields}
+
+
+def _frame_number(info: dict[str, str], phase: str, path: Path) -> int:
+    """The number of a phase's frame, from 1."""
+    value = info.get(phase, "")
+    if not value.isdecimal() or int(value) < 1:
+        raise InputError(
+            f"{path} has no frame number for {phase} (it says {value!r}): it needs a "
+            f"line such as '{phase}: 1'"
+        )
+    return int(value)
+
+
+def _find(folder: Path, stem: str) -> Path | None:
+    """The NIfTI file of this name, compressed or not."""
+    for suffix in (".nii.gz", ".nii"):
+        path = folder / f"{stem}{suffix}"
+        # Some copies of ACDC hold a folder of the file's name with the file inside.
+        if path.is_dir():
+            path = path / path.name
+        if path.is_file():
+            return path
+    return None
+
+
+def _num_frames(path: Path) -> int:
+    """The number of frames of a 4-D file, from its header alone."""
+    try:
+        shape = nib.load(path).shape
+    except (nib.filebasedimages.ImageFileError, OSError, EOFError, ValueError) as error:
+        raise InputError(
+            f"{path} cannot be read as NIfTI ({error}): copy it again"
+        ) from error
+    if len(shape) != 4:
+        raise InputError(f"{path} has shape {shape}: a cine needs 4 axes")
+    return shape[3]
