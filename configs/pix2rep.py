@@ -139,6 +139,7 @@ def get_config(variant: str = "quick") -> ConfigDict:
     probe.schedule = pick(quick="cosine", small="cosine", paper="constant")
     probe.warmup_steps = 0
     probe.weight_decay = 0.0
+    probe.feature_budget_mb = 4096  # larger ones are computed again in every step
 
     config.finetune = finetune = ConfigDict()
     finetune.batch_size = 8  # MIDL 4

@@ -1,5 +1,6 @@
 """What changes from step to step, and nothing else."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -29,7 +30,12 @@ class TrainState(struct.PyTreeNode):
 
 
 def create_state(
-    params: Any, batch_stats: Any, tx: optax.GradientTransformation, key: jax.Array
+    params: Any,
+    batch_stats: Any,
+    tx: optax.GradientTransformation,
+    key: jax.Array,
+    *,
+    trainable: Sequence[str],
 ) -> TrainState:
     """Returns the state before the first step.
 
@@ -38,6 +44,7 @@ def create_state(
         batch_stats: Initial BatchNorm statistics; copied too.
         tx: The optimiser.
         key: The run's typed random key.
+        trainable: Top-level parts of `params` that the optimiser moves.
     """
     copy = lambda tree: jax.tree.map(jnp.array, tree)  # noqa: E731
     params = copy(params)
@@ -45,6 +52,6 @@ def create_state(
         step=jnp.zeros((), jnp.int32),
         params=params,
         batch_stats=copy(batch_stats),
-        opt_state=tx.init(params),
+        opt_state=tx.init({name: params[name] for name in trainable}),
         key=jnp.array(key),
     )

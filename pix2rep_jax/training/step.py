@@ -1,21 +1,34 @@
 """The training step: one compiled program from a state to the next."""
 
-from collections.abc import Callable
+import functools
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 import optax
 from jax.sharding import Mesh
 
 from pix2rep_jax.training.batches import batch_indices, take_batch
-from pix2rep_jax.training.sharding import batched, replicated
+from pix2rep_jax.training.sharding import batched, place, replicated
 from pix2rep_jax.training.state import TrainState
 
-__all__ = ["make_resident_step", "make_train_step"]
+__all__ = [
+    "bind_data",
+    "count_steps",
+    "make_host_step",
+    "make_resident_step",
+    "make_train_step",
+]
 
 
 def make_train_step(
-    loss_fn: Callable, tx: optax.GradientTransformation, schedule: Callable
+    loss_fn: Callable,
+    tx: optax.GradientTransformation,
+    schedule: Callable,
+    *,
+    trainable: Sequence[str],
 ) -> Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]:
     """Makes the update of a state by one batch, not yet compiled.
 
@@ -24,6 +37,8 @@ def make_train_step(
             metrics))`.
         tx: The optimiser.
         schedule: Factor on the learning rates by step; logged.
+        trainable: Top-level parts of the parameters that move; the rest is frozen,
+            and no gradient is computed for it.
 
     Returns:
         `train_step(state, batch) -> (state, metrics)`; metrics are scalars.
@@ -32,20 +47,25 @@ def make_train_step(
     def train_step(state: TrainState, batch: Any):
         _, step_key = jax.random.split(state.key)
         key = jax.random.fold_in(step_key, state.step)
+        trained = {name: state.params[name] for name in trainable}
+
+        def loss_of(trained):
+            return loss_fn(state.params | trained, state.batch_stats, batch, key)
+
         (loss, (batch_stats, metrics)), grads = jax.value_and_grad(
-            loss_fn, has_aux=True
-        )(state.params, state.batch_stats, batch, key)
-        updates, opt_state = tx.update(grads, state.opt_state, state.params)
+            loss_of, has_aux=True
+        )(trained)
+        updates, opt_state = tx.update(grads, state.opt_state, trained)
         metrics = metrics | {
             "loss": loss,
             "learning_rate_factor": schedule(state.step),
             "l2_grads": optax.global_norm(grads),
-            "l2_params": optax.global_norm(state.params),
+            "l2_params": optax.global_norm(trained),
             "l2_updates": optax.global_norm(updates),
         }
         state = state.replace(
             step=state.step + 1,
-            params=optax.apply_updates(state.params, updates),
+            params=state.params | optax.apply_updates(trained, updates),
             batch_stats=batch_stats,
             opt_state=opt_state,
         )
@@ -82,3 +102,100 @@ def make_resident_step(
     return jax.jit(
         step, donate_argnums=0, in_shardings=(whole, whole), out_shardings=whole
     )
+
+
+def make_host_step(
+    train_step: Callable, data: Any, *, mesh: Mesh, num_samples: int, batch_size: int
+) -> Callable[[TrainState], tuple[TrainState, dict[str, jax.Array]]]:
+    """Compiles a step whose data stay on the host, one batch ahead of the device.
+
+    Args:
+        train_step: From `make_train_step`.
+        data: Tree of numpy arrays with a common first axis.
+        mesh: The devices.
+        num_samples: Samples of the data.
+        batch_size: Samples of the global batch.
+
+    Returns:
+        `step(state) -> (state, metrics)`, the same numbers as the resident step's.
+    """
+    whole, split = replicated(mesh), batched(mesh)
+    compiled = jax.jit(
+        train_step, donate_argnums=0, in_shardings=(whole, split), out_shardings=whole
+    )
+    draw = jax.jit(
+        functools.partial(batch_indices, num_samples=num_samples, batch_size=batch_size)
+    )
+
+    def fetch(order_key: jax.Array, step: int) -> Any:
+        # Every process draws the same indices and reads the rows of its devices.
+        indices = np.asarray(draw(order_key, step))
+        return jax.tree.map(
+            lambda array: jax.make_array_from_callback(
+                (batch_size, *array.shape[1:]),
+                split,
+                lambda rows: array[indices[rows[0]]],
+            ),
+            data,
+        )
+
+    def batches(state: TrainState):
+        # The first state says where the run stands; asking every one of them would
+        # make the host wait for the device.
+        order_key, _ = jax.random.split(state.key)
+        yield from (fetch(order_key, step) for step in itertools.count(int(state.step)))
+
+    waiting = []
+
+    def step(state: TrainState):
+        if not waiting:
+            stream = batches(state)
+            waiting.extend([stream, next(stream)])
+        result = compiled(state, waiting[1])
+        waiting[1] = next(waiting[0])
+        return result
+
+    return step
+
+
+def bind_data(
+    train_step: Callable,
+    data: Any,
+    *,
+    mesh: Mesh,
+    batch_size: int,
+    budget_mb: float,
+) -> Callable[[TrainState], tuple[TrainState, dict[str, jax.Array]]]:
+    """Compiles a step bound to its data, on the devices where they fit.
+
+    Args:
+        train_step: From `make_train_step`.
+        data: Tree of numpy arrays with a common first axis.
+        mesh: The devices.
+        batch_size: Samples of the global batch.
+        budget_mb: Up to this size the data are copied to every device, so that a
+            step moves nothing; larger data stay on the host (MB).
+
+    Returns:
+        `step(state) -> (state, metrics)`; the state is donated.
+    """
+    arrays = jax.tree.leaves(data)
+    num_samples = len(arrays[0])
+    options = {"mesh": mesh, "num_samples": num_samples, "batch_size": batch_size}
+    if sum(array.nbytes for array in arrays) > budget_mb * 1e6:
+        return make_host_step(train_step, data, **options)
+    step = make_resident_step(train_step, **options)
+    resident = place(data, mesh)
+    return lambda state: step(state, resident)
+
+
+def count_steps(recipe: Any, *, num_samples: int) -> int:
+    """Returns the steps of a run: `num_steps`, or as many as `num_epochs` need.
+
+    Args:
+        recipe: Has `num_steps`, `num_epochs` and `batch_size`.
+        num_samples: Samples of the data.
+    """
+    if recipe.num_steps:
+        return recipe.num_steps
+    return -(-recipe.num_epochs * num_samples // recipe.batch_size)

@@ -1,0 +1,93 @@
+"""--mode probe: train a linear head on the frozen backbone's features."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from pix2rep_jax.downstream import Task, prepare, train_and_score
+from pix2rep_jax.errors import InputError
+from pix2rep_jax.methods import segmentation
+from pix2rep_jax.training.optimizer import make_optimizer, make_schedule
+from pix2rep_jax.training.run_folder import next_command
+from pix2rep_jax.training.sharding import check_batch_size
+from pix2rep_jax.training.state import create_state
+from pix2rep_jax.training.step import bind_data, count_steps, make_train_step
+
+__all__ = ["compute_features", "run"]
+
+
+def run(config: ConfigDict, workdir: Path) -> None:
+    """Probes, keeps the best validation checkpoint and scores it.
+
+    Args:
+        config: The whole configuration.
+        workdir: The run's folder; this mode's part is `<workdir>/probe`.
+
+    Raises:
+        InputError: If the data, the configuration or the pretrained run cannot be
+            used.
+    """
+    recipe = config.probe
+    if config.init.checkpoint == "none":
+        raise InputError(
+            "probing needs a pretrained backbone, but init.checkpoint is 'none': use "
+            "--mode finetune for the baseline from random weights"
+        )
+    task = prepare(config, workdir)
+    check_batch_size(recipe.batch_size, task.mesh, name="probe.batch_size")
+    train_slices = task.split.train_slices
+    num_steps = count_steps(recipe, num_samples=len(train_slices))
+    schedule = make_schedule(
+        recipe.schedule, num_steps=num_steps, warmup_steps=recipe.warmup_steps
+    )
+    tx = make_optimizer(
+        {"head": recipe.learning_rate}, schedule, weight_decay=recipe.weight_decay
+    )
+    state = create_state(
+        task.params, task.batch_stats, tx, task.key, trainable=("head",)
+    )
+    loss_fn = segmentation.make_probe_loss(task.net, **config.segmentation.to_dict())
+    train_step = bind_data(
+        make_train_step(loss_fn, tx, schedule, trainable=("head",)),
+        frozen_data(task, budget_mb=recipe.feature_budget_mb),
+        mesh=task.mesh,
+        batch_size=recipe.batch_size,
+        budget_mb=config.data.device_budget_mb,
+    )
+
+    train_and_score(
+        config, workdir, task, state, train_step, mode="probe", num_steps=num_steps
+    )
+    print("next: " + next_command(config, workdir, mode="finetune"))
+
+
+def frozen_data(task: Task, *, budget_mb: float) -> dict[str, np.ndarray]:
+    """Computes the training slices' features once, if they fit the budget.
+
+    Args:
+        task: The task.
+        budget_mb: Host memory for features (MB).
+
+    Returns:
+        "label" with "features", or with "image" where features would not fit.
+    """
+    images = task.dataset.images[task.split.train_slices][..., None]
+    label = task.dataset.labels[task.split.train_slices].astype(np.int32)
+    if images.size * 4 * task.net.backbone.num_features > budget_mb * 1e6:
+        return {"image": images, "label": label}
+    return {"features": compute_features(task, images), "label": label}
+
+
+def compute_features(task: Task, images: np.ndarray, *, batch_size: int = 16):
+    """Runs the frozen backbone over images `[slices, height, width, 1]`, in order."""
+    variables = {"params": task.params, "batch_stats": task.batch_stats}
+    apply = jax.jit(lambda x: task.net.apply(variables, x, method="features"))
+    missing = -len(images) % batch_size
+    padded = np.pad(images, ((0, missing), (0, 0), (0, 0), (0, 0)))
+    parts = [
+        np.asarray(apply(padded[i : i + batch_size]), np.float32)
+        for i in range(0, len(padded), batch_size)
+    ]
+    return np.concatenate(parts)[: len(images)]
