@@ -56,11 +56,22 @@ class Canvas:
             outline: Part of the signal lost on the border itself.
             edge_mm: Width over which the border is blended.
         """
-        distance = self.refine(distance)
-        alpha = np.clip(0.5 - distance / edge_mm, 0, 1)
-        self.image += alpha * (value - self.image)
+        near = (distance < 4).any(axis=0)
+        box, taps = [slice(None)], []
+        for axis, (nodes, weights) in enumerate(self._taps):
+            # Where one of the four nodes of a pixel is near the shape.
+            touched = np.flatnonzero(near.any(axis=1 - axis)[nodes].any(axis=0))
+            if not touched.size:
+                return
+            box.append(slice(touched[0], touched[-1] + 1))
+            taps.append((nodes[:, box[-1]], weights[:, box[-1]]))
+        box = tuple(box)
+        distance, image = _interpolate(distance, *taps), self.image[box]
+        if not np.isscalar(value):
+            value = value[box]
+        image += np.clip(0.5 - distance / edge_mm, 0, 1) * (value - image)
         if outline:
-            self.image *= 1 - outline * np.clip(1 - np.abs(distance) / 1.6, 0, 1)
+            image *= 1 - outline * np.clip(1 - np.abs(distance) / 1.6, 0, 1)
 
     def noise(self, generator, scale_mm, *, along=0.5):
         """Draws a smooth random field of unit variance on the scan's grid.

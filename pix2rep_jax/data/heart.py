@@ -93,12 +93,12 @@ def draw_heart(generator: np.random.Generator, group: str) -> Heart:
         scar_level=generator.uniform(0.35, 0.8),
         right_span=normal(1.2, 0.1),
         twist=normal(0.0, 0.15),
-        descent=normal(6.0, 2.0) * min(1.0, fraction / 0.5),
-        harmonics=0.02 * generator.standard_normal((2, 4)),
+        descent=normal(5.0, 2.0) * min(1.0, fraction / 0.5),
+        harmonics=0.035 * generator.standard_normal((2, 5)),
         papillary_angles=np.array([normal(1.95, 0.25), normal(-2.05, 0.25)]),
-        papillary_size=generator.uniform(4.0, 6.5),
+        papillary_size=generator.uniform(4.5, 8),
         atrium=normal(24, 3),
-        fat=generator.uniform(1.5, 9),
+        fat=generator.uniform(0.5, 8),
     )
 
 
@@ -214,18 +214,18 @@ def paint_heart(
         table = table.astype(np.float32)
         return np.take_along_axis(table, bins, axis=1).reshape(x.shape)
 
-    def cover(distance, value, edge_mm=1.8):
+    def cover(distance, value, edge_mm=1.8, *, slices=...):
+        """Blends `value` over the inside of a signed distance in mm."""
         alpha = np.clip(0.5 - distance / edge_mm, 0, 1)
-        image[...] += alpha * (value - image)
+        image[slices] += alpha * (value - image[slices])
 
     def pool(angle, reach, size, signal):
         """A round vessel with a thin wall; no size, no vessel."""
-        size = np.asarray(size, np.float32)[:, None, None]
         along, across = reach * math.cos(angle), reach * math.sin(angle)
-        away = np.hypot(x - along, y - across) - size
-        wall = np.where(size > 2, away - 2.0, 1e3)
-        cover(wall, tissues.muscle)
-        cover(np.where(size > 2, away, 1e3), signal * (1 + 0.05 * texture))
+        for i in np.flatnonzero(np.asarray(size) > 2):
+            away = np.hypot(x[i] - along, y[i] - across) - size[i]
+            cover(away - 2, tissues.muscle, slices=i)
+            cover(away, signal * (1 + 0.05 * texture[i]), slices=i)
 
     level = shape.level
     endocardium, epicardium = around(shape.endocardium), around(shape.epicardium)
@@ -240,7 +240,7 @@ def paint_heart(
     pad = heart.fat * (0.25 + _bump(angle, 0.9, 0.6) + 0.8 * _bump(angle, -1.2, 0.5))
     pad = around(pad * (0.7 + 0.6 * np.clip(level, 0, 1)[:, None]))
     base = np.clip(-level, 0, 0.4)[:, None, None] > 0
-    outer = np.where(base, 50, outer)
+    outer = np.where(base, 38, outer)
     cover(np.where(outer > 0, radius - outer - pad - 1.2, 1e3), 0.3 * tissues.muscle)
     cover(np.where(outer > 0, radius - outer - pad, 1e3), 0.85 * tissues.fat)
     cover(np.where(outer > 0, radius - outer - 0.8, 1e3), 0.8 * tissues.muscle)
@@ -248,10 +248,11 @@ def paint_heart(
     # Atria and great vessels, which end below the valve plane.
     above = np.clip((0.1 - level) / 0.15, 0, 1)
     atrium = (level < 0) * heart.atrium
-    pool(2.6, 10.0, atrium, tissues.blood)
-    pool(-0.75, 46.0, above * 0.9 * heart.atrium, tissues.right_blood)
-    pool(0.95, 44.0, (level < 0) * 15, tissues.right_blood)
-    pool(0.4, 17.0, (level < 0) * 14, tissues.blood)
+    pool(-2.6, 8.0, 1.1 * atrium, tissues.blood)
+    pool(-0.75, 46.0, above * heart.atrium, tissues.right_blood)
+    pool(0.45, 46.0, 0.75 * atrium, tissues.right_blood)
+    pool(0.85, 42.0, 0.6 * atrium, tissues.right_blood)
+    pool(0.3, 16.0, 0.6 * atrium, tissues.blood)
 
     crescent = np.where(right > epicardium + 1, radius - right, 1e3)
     cover(crescent - 2.5, 0.9 * tissues.muscle)
@@ -261,8 +262,8 @@ def paint_heart(
     cover(np.where(epicardium > 0, radius - epicardium, 1e3), muscle, 0.5 + 0.7 * blur)
 
     cavity = np.where(endocardium > 0, radius - endocardium, 1e3)
-    strands = np.clip(texture + 0.3, 0, 1) * np.exp(np.minimum(cavity, 0) / 3)
-    cover(cavity, tissues.blood * (1 - 0.45 * strands) * (1 + 0.03 * texture), blur)
+    strands = np.clip(texture + 0.5, 0, 1) * np.exp(np.minimum(cavity, 0) / 4)
+    cover(cavity, tissues.blood * (1 - 0.6 * strands) * (1 + 0.03 * texture), blur)
     tall = np.exp(-(((level - 0.55) / 0.22) ** 4)).astype(np.float32)[:, None, None]
     for direction in heart.papillary_angles:
         along, across = math.cos(direction), math.sin(direction)

@@ -74,15 +74,15 @@ def draw_thorax(
         )  # fmt: skip
 
     x, y = canvas.x + wobble(5), canvas.y + wobble(5)
-    build = uniform(0.88, 1.1)
+    build = uniform(0.88, 1.08)
     fine = canvas.noise(generator, 2.5, along=0.2)
     coarse = canvas.noise(generator, 11.0, along=0.6)
 
     # Chest wall: skin, fat, muscle with ribs, cavity.
-    centre = (-38 * build - 12 * z, 52 * build + 8 * z + uniform(-8, 8))
-    half = (172 * build * (1 - 0.13 * z), 118 * build * (1 - 0.06 * z))
-    body = _ellipse(x, y, centre, half, uniform(-0.15, 0.15), 2.5)
-    fat_mm = uniform(7, 26)
+    half = (200 * build * (1 - 0.1 * z), 150 * build * (1 - 0.05 * z))
+    centre = (uniform(-60, -30) - 18 * z, half[1] - uniform(94, 112) + 8 * z)
+    body = _ellipse(x, y, centre, half, uniform(-0.15, 0.15), 2.4)
+    fat_mm = uniform(6, 22)
     side = np.arctan2(y - centre[1], x - centre[0])
     fat_mm = fat_mm * (1 + 0.35 * np.cos(side - uniform(0, 6.3))) + 4 * z
     muscle_mm = uniform(9, 15)
@@ -92,11 +92,11 @@ def draw_thorax(
     ribs = np.maximum(np.abs(body + fat_mm + 0.6 * muscle_mm) - 4.5, 14 * (0.2 - ribs))
     canvas.paint(ribs, tissues.fat * uniform(0.35, 0.8), outline=0.6)
     cavity = body + fat_mm + muscle_mm
-    vessels = np.clip(2.5 * (fine - 1.9), 0, 1) * tissues.blood
+    vessels = np.clip(1.5 * (0.8 * fine + 0.5 * coarse - 2.1), 0, 1) * tissues.blood
     canvas.paint(cavity, tissues.lung * (1 + 0.25 * coarse) + vessels, outline=0.3)
 
     # Under the diaphragm's dome: fat with bowel, liver, stomach, spleen, kidney.
-    rise = uniform(95, 125) - uniform(60, 85) * np.clip(z, -0.2, 1.1)
+    rise = uniform(95, 130) - uniform(70, 95) * np.clip(z, -0.2, 1.1)
     dome = rise + 0.0012 * (x - 25) ** 2 - 0.25 * np.minimum(x, 0) - y
     dome = np.maximum(dome * 0.8, cavity)
     visceral = tissues.fat * uniform(0.45, 0.95)
