@@ -164,13 +164,16 @@ def contours(heart: Heart, depth: np.ndarray, *, systole: bool) -> Contours:
     span = heart.right_span * (1.08 - 0.55 * inside**1.5)
     turned = np.mod(angle - heart.twist * inside + np.pi, 2 * np.pi) - np.pi
     lens = np.clip(1 - (np.abs(turned) / span) ** 2.2, 0, 1) ** 0.75
+    margin = 0.3 * _bump(turned, -0.55, 0.35)
     outflow = 0.45 * _bump(turned, 0.75, 0.5) * np.clip(1 - inside / 0.35, 0, 1)
     along = np.clip(1 - (inside / 0.9) ** 3, 0, 1) ** 0.6
     # The crescent's thickness whose volume is the wanted one, by its mean radius.
     middle = rest_radius + heart.wall
-    reach = 1000 * right_volume / (0.85 * length * 0.79 * heart.right_span)
+    reach = 1000 * right_volume / (0.85 * length * 0.92 * heart.right_span)
     thick = np.sqrt(middle**2 + 1.55 * reach) - middle
-    right = epicardium + thick * along * lens * (1 + outflow) * (epicardium > 0)
+    right = epicardium + thick * along * lens * (1 + margin + outflow) * (
+        epicardium > 0
+    )
     return Contours(
         level=level[:, 0],
         endocardium=np.where(present, endocardium, 0.0),

@@ -172,7 +172,7 @@ def _write_patient(
     sensitivity = _draw_sensitivity(generator, canvas)
     slice_gain = generator.normal(0, abs(generator.normal(0, 0.05)), len(scan.depth))
     sensitivity = sensitivity * np.exp(slice_gain, dtype=np.float32)[:, None, None]
-    noise = math.exp(generator.uniform(math.log(0.008), math.log(0.04)))
+    noise = math.exp(generator.uniform(math.log(0.006), math.log(0.035)))
     gain = math.exp(generator.normal(5.3, 0.5))
 
     num_frames = int(generator.integers(20, 36))

@@ -32,7 +32,7 @@ def draw_tissues(generator: np.random.Generator) -> Tissues:
         muscle=muscle,
         fat=generator.uniform(0.6, 1.1),
         liver=muscle * generator.uniform(0.75, 1.35),
-        lung=generator.uniform(0.02, 0.09),
+        lung=generator.uniform(0.04, 0.13),
         organ=generator.uniform(0.3, 0.6),
     )
 
@@ -62,43 +62,56 @@ def draw_thorax(
     uniform = generator.uniform
     z = level[:, None, None].astype(np.float32)
 
-    def wobble(size_mm):
+    def wobble(size_mm, wave):
         """A smooth random displacement, so that no border is an ellipse."""
-        phase = uniform(0, 2 * np.pi, (4,)).astype(np.float32)
-        wave = uniform(0.015, 0.04, (4,)).astype(np.float32)
+        phase = uniform(0, 2 * np.pi, 4).astype(np.float32)
+        wave = (wave * uniform(0.5, 1.3, 4)).astype(np.float32)
         return size_mm * (
             np.sin(wave[0] * canvas.x + phase[0] + z)
             * np.sin(wave[1] * canvas.y + phase[1])
-            + 0.6 * np.sin(2.3 * wave[2] * canvas.x + phase[2])
-            * np.sin(2.3 * wave[3] * canvas.y + phase[3] - 2 * z)
+            + 0.4 * np.sin(3 * wave[2] * canvas.x + phase[2] - z)
+            * np.sin(3 * wave[3] * canvas.y + phase[3] - 2 * z)
         )  # fmt: skip
 
-    x, y = canvas.x + wobble(5), canvas.y + wobble(5)
-    build = uniform(0.88, 1.08)
+    x, y = canvas.x + wobble(9, 0.014), canvas.y + wobble(9, 0.014)
+    build = uniform(0.9, 1.08)
     fine = canvas.noise(generator, 2.5, along=0.2)
     coarse = canvas.noise(generator, 11.0, along=0.6)
 
     # Chest wall: skin, fat, muscle with ribs, cavity.
-    half = (200 * build * (1 - 0.1 * z), 150 * build * (1 - 0.05 * z))
-    centre = (uniform(-60, -30) - 18 * z, half[1] - uniform(94, 112) + 8 * z)
+    half = (212 * build * (1 - 0.1 * z), 166 * build * (1 - 0.05 * z))
+    centre = (uniform(-60, -25) - 18 * z, half[1] - uniform(84, 102) + 8 * z)
     body = _ellipse(x, y, centre, half, uniform(-0.15, 0.15), 2.4)
-    fat_mm = uniform(6, 22)
     side = np.arctan2(y - centre[1], x - centre[0])
-    fat_mm = fat_mm * (1 + 0.35 * np.cos(side - uniform(0, 6.3))) + 4 * z
-    muscle_mm = uniform(9, 15)
-    canvas.paint(body, tissues.fat * (1 + 0.06 * coarse))
-    canvas.paint(body + fat_mm, tissues.muscle * (1 + 0.1 * fine), outline=0.5)
-    ribs = np.cos(uniform(15, 19) * side + 9 * z + uniform(0, 6.3))
-    ribs = np.maximum(np.abs(body + fat_mm + 0.6 * muscle_mm) - 4.5, 14 * (0.2 - ribs))
-    canvas.paint(ribs, tissues.fat * uniform(0.35, 0.8), outline=0.6)
+    fat_mm = uniform(6, 24) * (1 + 0.6 * np.cos(side - uniform(0, 2 * np.pi))) + 5 * z
+    fat_mm = np.maximum(fat_mm, 3)
+    muscle_mm = uniform(9, 14) * (1 + 0.3 * np.cos(2 * side - uniform(0, 2 * np.pi)))
+    muscle = tissues.muscle * (1 + 0.15 * fine + 0.15 * coarse)
+    canvas.paint(body, tissues.fat * (1 + 0.07 * coarse))
+    canvas.paint(body + fat_mm, muscle, outline=0.5)
+    ribs = uniform(13, 17) * side + 1.2 * np.sin(3 * side + uniform(0, 6)) + 9 * z
+    ribs = 14 * (uniform(0.2, 0.6) - np.cos(ribs))
+    ribs = np.maximum(ribs, np.abs(body + fat_mm + 0.6 * muscle_mm) - 0.3 * muscle_mm)
+    canvas.paint(ribs, tissues.fat * uniform(0.3, 0.7), outline=0.6)
     cavity = body + fat_mm + muscle_mm
     vessels = np.clip(1.5 * (0.8 * fine + 0.5 * coarse - 2.1), 0, 1) * tissues.blood
-    canvas.paint(cavity, tissues.lung * (1 + 0.25 * coarse) + vessels, outline=0.3)
+    canvas.paint(cavity, tissues.lung * (1 + 0.3 * coarse) + vessels, outline=0.3)
 
-    # Under the diaphragm's dome: fat with bowel, liver, stomach, spleen, kidney.
-    rise = uniform(95, 130) - uniform(70, 95) * np.clip(z, -0.2, 1.1)
-    dome = rise + 0.0012 * (x - 25) ** 2 - 0.25 * np.minimum(x, 0) - y
-    dome = np.maximum(dome * 0.8, cavity)
+    # Fat in front of the heart, which joins it to the chest wall.
+    place = (-66 + 30 * z, -66 + 22 * z)
+    reach = (uniform(25, 62) * (1 + 0.3 * z), uniform(14, 34) * (1 + 0.5 * z))
+    pad = _ellipse(x, y, place, reach, uniform(-0.7, 0.1))
+    canvas.paint(np.maximum(pad, cavity), tissues.fat * uniform(0.5, 0.9), outline=0.4)
+
+    # Under the diaphragm: fat with bowel, liver, stomach, spleen, kidney. Its dome
+    # lies against the heart's lower wall and rises from base to apex.
+    fall = np.clip(1 - z, 0, 1.2)
+    right_fall, left_fall = uniform(0, 40) * fall, uniform(40, 100) * fall
+    slope = np.clip((x + 10) / 55, 0, 1)
+    left_fall = left_fall - uniform(10, 70) * z
+    left = left_fall * slope * slope * (3 - 2 * slope)
+    right = right_fall - uniform(0.003, 0.0045) * x * x
+    dome = np.maximum(46 + left + np.where(x < 0, right, 0) - y, cavity)
     visceral = tissues.fat * uniform(0.45, 0.95)
     bowel = np.clip(3 * (coarse + uniform(-0.7, 0.5)), 0, 1)
     filling = tissues.organ * uniform(0.5, 1.1) * (1 + 0.2 * fine)
@@ -115,7 +128,7 @@ def draw_thorax(
     hepatic = np.clip(2 * (np.abs(coarse + 0.5 * fine) - 1.9), 0, 1)
     vessel = uniform(-0.5, 1.2) * (tissues.blood - tissues.liver)
     liver = tissues.liver * (1 + 0.08 * fine) + hepatic * vessel
-    organ((-98, 62), (72, 62), liver, angle=-0.3, grow=22, outline=0.5)
+    organ((-105, 75), (105, 88), liver, angle=-0.2, within=dome, grow=22)
     if uniform() < 0.8:
         content = tissues.organ * uniform(0.3, 1.7) * (1 + 0.2 * coarse)
         organ((38, 88), (34, 24), content, angle=0.4, within=dome)
@@ -129,14 +142,14 @@ def draw_thorax(
 
     # Mediastinum and spine, with the blood pools that are not the heart.
     soft = tissues.muscle * (1.1 + 0.25 * coarse)
-    organ((-38, 62), (34, 52), soft, grow=-14, outline=0.3)
+    organ((-35, 66), (32, 46), soft, grow=-14, outline=0.3)
     organ((-48, 122), (20, 17), tissues.liver * (1.2 + 0.15 * fine))
     organ((-50, 147), (8, 6), 1.1 * tissues.blood, outline=0.3)
     organ((-18, 98), (11.5, 11), tissues.blood * uniform(0.7, 1.1))
     organ((-66, 66), (13, 9), tissues.blood * uniform(0.5, 1.0))
     if uniform() < 0.5:
         organ((-30, 84), (6, 5), tissues.muscle)
-    if uniform() < 0.25:
+    if uniform() < 0.15:
         arm = (centre[0] + 215 * build, centre[1] + uniform(-20, 60))
         organ(arm, (30, 38), tissues.fat, within=-1e3)
         organ(arm, (22, 30), tissues.muscle, within=-1e3)
