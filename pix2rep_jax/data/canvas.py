@@ -47,7 +47,7 @@ class Canvas:
         """Interpolates `[slices, coarse rows, coarse columns]` to the scan's grid."""
         return _interpolate(coarse, *self._taps)
 
-    def paint(self, distance, value, *, outline=0.0, edge_mm=2.0):
+    def paint(self, distance, value, *, outline=0.0, edge_mm=2.8):
         """Covers the inside of a shape; `outline` darkens its border (chemical shift).
 
         Args:
@@ -71,7 +71,7 @@ class Canvas:
             value = value[box]
         image += np.clip(0.5 - distance / edge_mm, 0, 1) * (value - image)
         if outline:
-            image *= 1 - outline * np.clip(1 - np.abs(distance) / 1.6, 0, 1)
+            image *= 1 - outline * np.clip(1 - np.abs(distance) / 1.8, 0, 1)
 
     def noise(self, generator, scale_mm, *, along=0.5):
         """Draws a smooth random field of unit variance on the scan's grid.

@@ -44,6 +44,7 @@ class Heart:
     scar_angle: float
     scar_level: float
     right_span: float
+    right_shape: np.ndarray
     twist: float
     descent: float
     harmonics: np.ndarray
@@ -51,6 +52,7 @@ class Heart:
     papillary_size: float
     atrium: float
     fat: float
+    fat_phases: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,14 +93,16 @@ def draw_heart(generator: np.random.Generator, group: str) -> Heart:
         scar_depth=generator.uniform(0.3, 0.55) if infarcted else 0.0,
         scar_angle=generator.uniform(-np.pi, np.pi),
         scar_level=generator.uniform(0.35, 0.8),
-        right_span=normal(1.2, 0.1),
+        right_span=normal(1.22, 0.1),
+        right_shape=generator.uniform((1.6, 0.65, 0.0, 0.2), (2.6, 1.1, 0.5, 0.9)),
         twist=normal(0.0, 0.15),
         descent=normal(5.0, 2.0) * min(1.0, fraction / 0.5),
         harmonics=0.035 * generator.standard_normal((2, 5)),
         papillary_angles=np.array([normal(1.95, 0.25), normal(-2.05, 0.25)]),
-        papillary_size=generator.uniform(4.5, 8),
+        papillary_size=generator.uniform(5, 9),
         atrium=normal(24, 3),
-        fat=generator.uniform(0.5, 8),
+        fat=generator.uniform(1, 11),
+        fat_phases=generator.uniform(0, 2 * np.pi, 3),
     )
 
 
@@ -137,43 +141,51 @@ def contours(heart: Heart, depth: np.ndarray, *, systole: bool) -> Contours:
         area = 1.08 * wall * (2 * rest_radius + wall) * heart.length / length
         wall = np.sqrt(radius**2 + area) - radius
         right_volume *= 1 - heart.right_ejection_fraction
-    level = ((depth - base) / length)[:, None]
-    inside = np.clip(level, 0, 1)
-
     shape = 1 - heart.septal_flattening * _bump(angle, 0.0, 0.7)
     for k, (cosine, sine) in enumerate(heart.harmonics.T, start=2):
         shape = shape + (cosine * np.cos(k * angle) + sine * np.sin(k * angle)) / k
-    profile = (1 - inside**2.6) ** 0.6
-    scar = (
-        _bump(angle, heart.scar_angle, 0.8)
-        * np.exp(-(((inside - heart.scar_level) / 0.35) ** 2))
-        * (heart.scar_depth > 0)
-    )
-    endocardium = radius * profile * shape
-    rest = rest_radius * profile * shape
-    endocardium = endocardium + 0.9 * scar * np.maximum(rest - endocardium, 0)
-    thickness = wall * (1.05 - 0.4 * inside**2)
-    thickness = thickness * (1 + heart.septal_thickening * _bump(angle, 0.2, 0.8))
-    thinned = (1 - heart.scar_depth) * np.minimum(thickness, heart.wall)
-    thickness = thickness + scar * (thinned - thickness)
-    # Below the cavity's apex a cap of muscle closes the ventricle.
-    cap = np.sqrt(np.clip(1 - ((level - 1) * length / wall).clip(0) ** 2, 0, 1))
-    epicardium = (endocardium + thickness) * cap
-    present = (level >= 0) & (epicardium > 0)
 
-    span = heart.right_span * (1.08 - 0.55 * inside**1.5)
-    turned = np.mod(angle - heart.twist * inside + np.pi, 2 * np.pi) - np.pi
-    lens = np.clip(1 - (np.abs(turned) / span) ** 2.2, 0, 1) ** 0.75
-    margin = 0.3 * _bump(turned, -0.55, 0.35)
-    outflow = 0.45 * _bump(turned, 0.75, 0.5) * np.clip(1 - inside / 0.35, 0, 1)
-    along = np.clip(1 - (inside / 0.9) ** 3, 0, 1) ** 0.6
-    # The crescent's thickness whose volume is the wanted one, by its mean radius.
-    middle = rest_radius + heart.wall
-    reach = 1000 * right_volume / (0.85 * length * 0.92 * heart.right_span)
-    thick = np.sqrt(middle**2 + 1.55 * reach) - middle
-    right = epicardium + thick * along * lens * (1 + margin + outflow) * (
-        epicardium > 0
-    )
+    def left(level):
+        """The left ventricle's radii, inner and outer."""
+        inside = np.clip(level, 0, 1)
+        profile = (1 - inside**2.6) ** 0.6
+        scar = _bump(angle, heart.scar_angle, 0.8) * (heart.scar_depth > 0)
+        scar = scar * np.exp(-(((inside - heart.scar_level) / 0.35) ** 2))
+        moved = radius + 0.9 * scar * max(rest_radius - radius, 0)
+        thickness = wall * (1.05 - 0.4 * inside**2)
+        thickness = thickness * (1 + heart.septal_thickening * _bump(angle, 0.2, 0.8))
+        thinned = (1 - heart.scar_depth) * np.minimum(thickness, heart.wall)
+        thickness = thickness + scar * (thinned - thickness)
+        # Below the cavity's apex a cap of muscle closes the ventricle.
+        beyond = np.maximum((level - 1) * length / wall, 0)
+        cap = np.sqrt(np.maximum(1 - beyond**2, 0))
+        inner = moved * profile * shape
+        return inner, (inner + thickness) * cap
+
+    def crescent(level):
+        """The right ventricle's thickness, up to its scale."""
+        inside = np.clip(level, 0, 1)
+        span = heart.right_span * (1.08 - 0.55 * inside**1.5)
+        turned = np.mod(angle - heart.twist * inside + np.pi, 2 * np.pi) - np.pi
+        broad, pointed, margin, outflow = heart.right_shape
+        lens = np.maximum(1 - (np.abs(turned) / span) ** broad, 0) ** pointed
+        margin = margin * _bump(turned, -0.55, 0.35)
+        outflow = outflow * _bump(turned, 0.75, 0.5) * np.maximum(1 - inside / 0.4, 0)
+        along = np.maximum(1 - (inside / 0.9) ** 3, 0) ** 0.6
+        return along * lens * (1 + margin + outflow)
+
+    # The scale that gives the right ventricle its volume solves a quadratic equation.
+    levels = (np.arange(24)[:, None] + 0.5) / 24
+    weight = crescent(levels)
+    square = np.pi * length * np.mean(weight**2)
+    linear = np.pi * length * np.mean(2 * weight * left(levels)[1])
+    root = np.sqrt(linear**2 + 4 * square * 1000 * right_volume)
+    scale = (root - linear) / (2 * square)
+
+    level = ((depth - base) / length)[:, None]
+    endocardium, epicardium = left(level)
+    present = (level >= 0) & (epicardium > 0)
+    right = epicardium + scale * crescent(level)
     return Contours(
         level=level[:, 0],
         endocardium=np.where(present, endocardium, 0.0),
@@ -217,7 +229,7 @@ def paint_heart(
         table = table.astype(np.float32)
         return np.take_along_axis(table, bins, axis=1).reshape(x.shape)
 
-    def cover(distance, value, edge_mm=1.8, *, slices=...):
+    def cover(distance, value, edge_mm=2.4, *, slices=...):
         """Blends `value` over the inside of a signed distance in mm."""
         alpha = np.clip(0.5 - distance / edge_mm, 0, 1)
         image[slices] += alpha * (value - image[slices])
@@ -235,17 +247,23 @@ def paint_heart(
     right = around(shape.right)
     outer = np.where(right > epicardium + 1, right + 2.5, epicardium)
     slope = np.gradient(shape.endocardium.mean(axis=1)) if len(level) > 1 else 0
-    blur = 1.8 + np.clip(0.35 * np.abs(slope), 0, 0.5 * thickness_mm)
+    blur = 2.4 + np.clip(0.35 * np.abs(slope), 0, 0.5 * thickness_mm)
     blur = (blur * np.ones(len(level)))[:, None, None].astype(np.float32)
 
     # Fat of the pericardium, thickest beside the right ventricle and at the apex.
     angle = np.linspace(-np.pi, np.pi, NUM_ANGLES, endpoint=False)[None, :]
-    pad = heart.fat * (0.25 + _bump(angle, 0.9, 0.6) + 0.8 * _bump(angle, -1.2, 0.5))
-    pad = around(pad * (0.7 + 0.6 * np.clip(level, 0, 1)[:, None]))
+    pad = _bump(angle, 0.9, 0.6) + 0.8 * _bump(angle, -1.2, 0.5)
+    for k, phase in enumerate(heart.fat_phases, start=1):
+        pad = pad + 0.3 * np.cos(k * angle + phase)
+    pad = heart.fat * np.maximum(pad, 0) * np.minimum(shape.right / 25, 1)
+    pad = around(pad)
     base = np.clip(-level, 0, 0.4)[:, None, None] > 0
     outer = np.where(base, 38, outer)
     cover(np.where(outer > 0, radius - outer - pad - 1.2, 1e3), 0.3 * tissues.muscle)
-    cover(np.where(outer > 0, radius - outer - pad, 1e3), 0.85 * tissues.fat)
+    cover(
+        np.where(outer > 0, radius - outer - pad, 1e3),
+        tissues.fat * (0.8 + 0.1 * texture),
+    )
     cover(np.where(outer > 0, radius - outer - 0.8, 1e3), 0.8 * tissues.muscle)
 
     # Atria and great vessels, which end below the valve plane.
@@ -259,14 +277,17 @@ def paint_heart(
 
     crescent = np.where(right > epicardium + 1, radius - right, 1e3)
     cover(crescent - 2.5, 0.9 * tissues.muscle)
-    strands = np.clip(texture - 0.2, 0, 1) * np.exp(np.minimum(crescent, 0) / 7)
+    # Trabeculae: few at the base, a sponge at the apex.
+    sponge = np.clip(texture - 0.9 + 1.4 * level[:, None, None], 0, 1)
+    sponge = sponge.astype(np.float32)
+    strands = sponge * np.exp(np.minimum(crescent, 0) / 9)
     cover(crescent, tissues.right_blood * (1 - 0.75 * strands) * (1 + 0.04 * texture))
     muscle = tissues.muscle * (1 + 0.08 * texture)
     cover(np.where(epicardium > 0, radius - epicardium, 1e3), muscle, 0.5 + 0.7 * blur)
 
     cavity = np.where(endocardium > 0, radius - endocardium, 1e3)
-    strands = np.clip(texture + 0.5, 0, 1) * np.exp(np.minimum(cavity, 0) / 4)
-    cover(cavity, tissues.blood * (1 - 0.6 * strands) * (1 + 0.03 * texture), blur)
+    strands = sponge * np.exp(np.minimum(cavity, 0) / 6)
+    cover(cavity, tissues.blood * (1 - 0.65 * strands) * (1 + 0.04 * texture), blur)
     tall = np.exp(-(((level - 0.55) / 0.22) ** 4)).astype(np.float32)[:, None, None]
     for direction in heart.papillary_angles:
         along, across = math.cos(direction), math.sin(direction)
@@ -275,7 +296,8 @@ def paint_heart(
         away = np.hypot(
             1.0 * (x * along + y * across - reach), 1.25 * (y * along - x * across)
         )
-        cover(np.where(cavity < 0, away - size, 1e3), 1.1 * muscle)
+        away = away - size * (1 + 0.25 * texture)
+        cover(np.where(cavity < 0, away, 1e3), 1.1 * muscle)
 
     labels = np.zeros(image.shape, np.uint8)
     labels[(radius < right) & (right > epicardium + 1)] = 1

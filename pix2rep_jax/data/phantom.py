@@ -167,8 +167,8 @@ def _write_patient(
         scan.rotation,
     )
     draw_thorax(generator, canvas, scan.depth / heart.length, tissues)
-    texture = canvas.noise(generator, 2.2, along=0.3)
-    window, x, y = _heart_window(scan)
+    texture = canvas.noise(generator, 3.5, along=0.3)
+    window, x, y = _heart_window(generator, scan)
     sensitivity = _draw_sensitivity(generator, canvas)
     slice_gain = generator.normal(0, abs(generator.normal(0, 0.05)), len(scan.depth))
     sensitivity = sensitivity * np.exp(slice_gain, dtype=np.float32)[:, None, None]
@@ -235,7 +235,9 @@ def _draw_scan(generator: np.random.Generator, heart_length: float) -> _Scan:
     )
 
 
-def _heart_window(scan: _Scan) -> tuple[tuple, np.ndarray, np.ndarray]:
+def _heart_window(
+    generator: np.random.Generator, scan: _Scan
+) -> tuple[tuple, np.ndarray, np.ndarray]:
     """Returns the part of the scan round the heart, and x and y in the heart there."""
     window, offsets = [slice(None)], []
     for axis, count in enumerate(scan.size):
@@ -248,7 +250,18 @@ def _heart_window(scan: _Scan) -> tuple[tuple, np.ndarray, np.ndarray]:
     angle = scan.rotation + scan.heart_angle
     cosine, sine = math.cos(angle), math.sin(angle)
     x, y = rows * cosine + columns * sine, columns * cosine - rows * sine
-    return tuple(window), x.astype(np.float32), y.astype(np.float32)
+    x, y = x.astype(np.float32), y.astype(np.float32)
+    # A smooth displacement of a few mm, so that no contour is a perfect curve.
+    phase = generator.uniform(0, 2 * np.pi, 4).astype(np.float32)
+    wave = generator.uniform(0.04, 0.09, 4).astype(np.float32)
+    drift = np.linspace(0, 2, len(x), dtype=np.float32)[:, None, None]
+    x, y = (
+        x
+        + 1.8 * np.sin(wave[0] * y + phase[0] + drift) * np.sin(wave[1] * x + phase[1]),
+        y
+        + 1.8 * np.sin(wave[2] * x + phase[2] - drift) * np.sin(wave[3] * y + phase[3]),
+    )
+    return tuple(window), x, y
 
 
 def _draw_sensitivity(generator: np.random.Generator, canvas: Canvas) -> np.ndarray:
@@ -260,8 +273,8 @@ def _draw_sensitivity(generator: np.random.Generator, canvas: Canvas) -> np.ndar
     field = np.exp(canvas.refine(field[None]))
     far = np.hypot(canvas.x - generator.normal(0, 20), canvas.y) / 150
     angle = np.arctan2(canvas.y, canvas.x) - generator.uniform(0, 2 * np.pi)
-    phase = canvas.refine((6 * far**4 * (1 + 0.5 * np.cos(angle)))[None])
-    band = np.clip(0.5 * phase - 2.5, 0, 1) * generator.uniform(0, 1)
+    phase = canvas.refine((5 * far**4 * (1 + 0.5 * np.cos(angle)))[None])
+    band = np.clip(0.25 * phase - 2.0, 0, 1) * generator.uniform(0, 1)
     return field * (1 - band * (0.5 + 0.5 * np.cos(phase)) ** 2)
 
 

@@ -45,7 +45,7 @@ def _ellipse(x, y, centre, axes, angle=0.0, power=2.0):
     u, v = np.abs(u) + 1e-3, np.abs(v) + 1e-3
     value = (u**power + v**power) ** (1 / power)
     slope = np.hypot(u ** (power - 1) / axes[0], v ** (power - 1) / axes[1])
-    return (value - 1) * value ** (power - 1) / np.maximum(slope, 1e-3)
+    return (value - 1) * value ** (power - 1) / slope
 
 
 def draw_thorax(
@@ -75,7 +75,7 @@ def draw_thorax(
 
     x, y = canvas.x + wobble(9, 0.014), canvas.y + wobble(9, 0.014)
     build = uniform(0.9, 1.08)
-    fine = canvas.noise(generator, 2.5, along=0.2)
+    fine = canvas.noise(generator, 3.2, along=0.2)
     coarse = canvas.noise(generator, 11.0, along=0.6)
 
     # Chest wall: skin, fat, muscle with ribs, cavity.
@@ -93,25 +93,25 @@ def draw_thorax(
     ribs = 14 * (uniform(0.2, 0.6) - np.cos(ribs))
     ribs = np.maximum(ribs, np.abs(body + fat_mm + 0.6 * muscle_mm) - 0.3 * muscle_mm)
     canvas.paint(ribs, tissues.fat * uniform(0.3, 0.7), outline=0.6)
+    # Fat in front of the heart joins it to the chest wall, most at the apex.
     cavity = body + fat_mm + muscle_mm
-    vessels = np.clip(1.5 * (0.8 * fine + 0.5 * coarse - 2.1), 0, 1) * tissues.blood
-    canvas.paint(cavity, tissues.lung * (1 + 0.3 * coarse) + vessels, outline=0.3)
-
-    # Fat in front of the heart, which joins it to the chest wall.
-    place = (-66 + 30 * z, -66 + 22 * z)
-    reach = (uniform(25, 62) * (1 + 0.3 * z), uniform(14, 34) * (1 + 0.5 * z))
-    pad = _ellipse(x, y, place, reach, uniform(-0.7, 0.1))
-    canvas.paint(np.maximum(pad, cavity), tissues.fat * uniform(0.5, 0.9), outline=0.4)
+    away = (x + uniform(40, 80) - 30 * z) ** 2 + (y + 66 - 22 * z) ** 2
+    pad = uniform(0, 26) * np.exp(-away / (2 * uniform(25, 50) ** 2)) * (0.6 + z)
+    vessels = np.clip(0.8 * fine + 0.5 * coarse - 2.0, 0, 1) * tissues.blood
+    canvas.paint(
+        cavity, tissues.fat * uniform(0.5, 0.9) * (1 + 0.1 * coarse), outline=0.4
+    )
+    canvas.paint(cavity + pad, tissues.lung * (1 + 0.3 * coarse) + vessels, outline=0.3)
 
     # Under the diaphragm: fat with bowel, liver, stomach, spleen, kidney. Its dome
     # lies against the heart's lower wall and rises from base to apex.
     fall = np.clip(1 - z, 0, 1.2)
-    right_fall, left_fall = uniform(0, 40) * fall, uniform(40, 100) * fall
+    right_fall, left_fall = uniform(0, 25) * fall, uniform(40, 100) * fall
     slope = np.clip((x + 10) / 55, 0, 1)
     left_fall = left_fall - uniform(10, 70) * z
     left = left_fall * slope * slope * (3 - 2 * slope)
     right = right_fall - uniform(0.003, 0.0045) * x * x
-    dome = np.maximum(46 + left + np.where(x < 0, right, 0) - y, cavity)
+    dome = np.maximum(43 + left + np.where(x < 0, right, 0) - y, cavity)
     visceral = tissues.fat * uniform(0.45, 0.95)
     bowel = np.clip(3 * (coarse + uniform(-0.7, 0.5)), 0, 1)
     filling = tissues.organ * uniform(0.5, 1.1) * (1 + 0.2 * fine)
@@ -141,8 +141,8 @@ def draw_thorax(
         organ(place, (10, 5), tissues.fat * 0.8, within=dome)
 
     # Mediastinum and spine, with the blood pools that are not the heart.
-    soft = tissues.muscle * (1.1 + 0.25 * coarse)
-    organ((-35, 66), (32, 46), soft, grow=-14, outline=0.3)
+    soft = tissues.muscle * (1.1 + 0.12 * coarse + 0.1 * fine)
+    organ((-35, 68), (30, 42), soft, grow=-30, outline=0.3)
     organ((-48, 122), (20, 17), tissues.liver * (1.2 + 0.15 * fine))
     organ((-50, 147), (8, 6), 1.1 * tissues.blood, outline=0.3)
     organ((-18, 98), (11.5, 11), tissues.blood * uniform(0.7, 1.1))
