@@ -96,7 +96,7 @@ def draw_heart(generator: np.random.Generator, group: str) -> Heart:
         right_span=normal(1.22, 0.1),
         right_shape=generator.uniform((1.6, 0.65, 0.0, 0.2), (2.6, 1.1, 0.5, 0.9)),
         twist=normal(0.0, 0.15),
-        descent=normal(5.0, 2.0) * min(1.0, fraction / 0.5),
+        descent=normal(4.0, 2.0) * min(1.0, fraction / 0.5),
         harmonics=0.035 * generator.standard_normal((2, 5)),
         papillary_angles=np.array([normal(1.95, 0.25), normal(-2.05, 0.25)]),
         papillary_size=generator.uniform(5, 9),
@@ -278,7 +278,7 @@ def paint_heart(
     crescent = np.where(right > epicardium + 1, radius - right, 1e3)
     cover(crescent - 2.5, 0.9 * tissues.muscle)
     # Trabeculae: few at the base, a sponge at the apex.
-    sponge = np.clip(texture - 0.9 + 1.4 * level[:, None, None], 0, 1)
+    sponge = np.clip(texture - 0.7 + 1.4 * level[:, None, None], 0, 1)
     sponge = sponge.astype(np.float32)
     strands = sponge * np.exp(np.minimum(crescent, 0) / 9)
     cover(crescent, tissues.right_blood * (1 - 0.75 * strands) * (1 + 0.04 * texture))
@@ -287,7 +287,7 @@ def paint_heart(
 
     cavity = np.where(endocardium > 0, radius - endocardium, 1e3)
     strands = sponge * np.exp(np.minimum(cavity, 0) / 6)
-    cover(cavity, tissues.blood * (1 - 0.65 * strands) * (1 + 0.04 * texture), blur)
+    cover(cavity, tissues.blood * (1 - 0.75 * strands) * (1 + 0.07 * texture), blur)
     tall = np.exp(-(((level - 0.55) / 0.22) ** 4)).astype(np.float32)[:, None, None]
     for direction in heart.papillary_angles:
         along, across = math.cos(direction), math.sin(direction)

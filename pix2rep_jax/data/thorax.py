@@ -11,7 +11,7 @@ __all__ = ["Tissues", "draw_thorax", "draw_tissues"]
 
 @dataclasses.dataclass(frozen=True)
 class Tissues:
-    """One patient's signal of each tissue; blood of the left ventricle is about 0.7."""
+    """One patient's signal of each tissue; blood is about 0.8."""
 
     blood: float
     right_blood: float
@@ -24,8 +24,8 @@ class Tissues:
 
 def draw_tissues(generator: np.random.Generator) -> Tissues:
     """Draws one patient's contrast."""
-    blood = generator.uniform(0.55, 0.85)
-    muscle = blood * generator.uniform(0.27, 0.5)
+    blood = generator.uniform(0.6, 0.95)
+    muscle = blood * generator.uniform(0.26, 0.47)
     return Tissues(
         blood=blood,
         right_blood=blood * generator.uniform(0.75, 1.02),
@@ -44,7 +44,8 @@ def _ellipse(x, y, centre, axes, angle=0.0, power=2.0):
     v = (along * (y - centre[1]) - across * (x - centre[0])) / axes[1]
     u, v = np.abs(u) + 1e-3, np.abs(v) + 1e-3
     value = (u**power + v**power) ** (1 / power)
-    slope = np.hypot(u ** (power - 1) / axes[0], v ** (power - 1) / axes[1])
+    u, v = u ** (power - 1) / axes[0], v ** (power - 1) / axes[1]
+    slope = np.sqrt(u * u + v * v)
     return (value - 1) * value ** (power - 1) / slope
 
 
@@ -80,7 +81,7 @@ def draw_thorax(
 
     # Chest wall: skin, fat, muscle with ribs, cavity.
     half = (212 * build * (1 - 0.1 * z), 166 * build * (1 - 0.05 * z))
-    centre = (uniform(-60, -25) - 18 * z, half[1] - uniform(84, 102) + 8 * z)
+    centre = (uniform(-60, -25) - 18 * z, half[1] - uniform(90, 108) + 8 * z)
     body = _ellipse(x, y, centre, half, uniform(-0.15, 0.15), 2.4)
     side = np.arctan2(y - centre[1], x - centre[0])
     fat_mm = uniform(6, 24) * (1 + 0.6 * np.cos(side - uniform(0, 2 * np.pi))) + 5 * z
