@@ -1,6 +1,6 @@
 """One file of prepared slices for each set of scans and settings."""
 
-import dataclasses
+import contextlib
 import hashlib
 import json
 import os
@@ -85,7 +85,8 @@ def save(path: Path, dataset: Any) -> None:
             file=sys.stderr,
         )
     finally:
-        _remove(temporary)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def load(path: Path, dataset_type: type, record_type: type) -> Any | None:
@@ -140,11 +141,3 @@ def _make_record(record_type: type, fields: dict, grids: np.ndarray) -> Any:
         name: None if fields[name] is None else Path(fields[name]) for name in _PATHS
     }
     return record_type(**{**fields, **paths, "grids": grids})
-
-
-def _remove(path: Path) -> None:
-    """Removes a file if it is there and can be."""
-    try:
-        path.unlink(missing_ok=True)
-    except OSError:
-        pass
