@@ -56,8 +56,8 @@ def draw_scan(generator: np.random.Generator, heart_length: float) -> Scan:
         slice_mm=float(slice_mm),
         depth=depth,
         centre_mm=centre_mm + middle[:, None] * drift + breathing,
-        rotation=float(np.clip(generator.normal(-0.85, 0.4), -1.7, 0.2)),
-        heart_angle=float(generator.normal(-2.55, 0.15)),
+        rotation=float(np.clip(generator.normal(-0.7, 0.4), -1.6, 0.3)),
+        heart_angle=float(generator.normal(-2.7, 0.15)),
         noise=math.exp(generator.uniform(math.log(0.006), math.log(0.035))),
         gain=math.exp(generator.normal(5.3, 0.5)),
     )
