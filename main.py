@@ -9,7 +9,7 @@ import pathlib
 import sys
 
 import jax
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 from pix2rep_jax.command_line import config_argument, default_workdir, explain
@@ -39,6 +39,7 @@ def main(argv: list[str]) -> int:
     """Runs one mode and returns the exit status."""
     if len(argv) > 1:
         raise InputError(f"{argv[1]!r} is not a flag: every option starts with --")
+    logging.set_verbosity(logging.ERROR)  # Orbax tells every file it writes
     # Before anything touches a device.
     if _COORDINATOR.value == "auto":
         jax.distributed.initialize()
@@ -64,6 +65,9 @@ if __name__ == "__main__":
         app.run(main)
     except InputError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("stopped before anything was there to save", file=sys.stderr)
+        sys.exit(130)
     except (AttributeError, OSError, ValueError) as error:
         sentence = explain(error, sys.argv)
         if sentence is None:

@@ -4,9 +4,10 @@ import difflib
 import importlib.util
 import pathlib
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["config_argument", "default_workdir", "explain"]
+__all__ = ["config_argument", "default_workdir", "explain", "next_command"]
 
 
 def config_argument(argv: Sequence[str]) -> str:
@@ -31,6 +32,25 @@ def default_workdir(config: str) -> pathlib.Path:
     path, _, variant = config.partition(":")
     name = pathlib.Path(path).stem + (f"-{variant}" if variant else "")
     return pathlib.Path("runs") / re.sub(r"[^\w.=-]+", "-", name)
+
+
+def next_command(argv: Sequence[str], *, mode: str) -> str:
+    """Writes the command that runs another mode with the same options.
+
+    Args:
+        argv: The command line of this one, program first.
+        mode: The mode to run next.
+
+    Returns:
+        A line to type into a shell.
+    """
+    words = list(argv[1:])
+    for index, word in enumerate(words):
+        if word in ("--mode", "-mode") and index + 1 < len(words):
+            words[index + 1] = mode
+        elif word.startswith(("--mode=", "-mode=")):
+            words[index] = f"--mode={mode}"
+    return shlex.join(["python", argv[0], *words])
 
 
 def explain(error: Exception, argv: Sequence[str]) -> str | None:

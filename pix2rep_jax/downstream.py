@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from pix2rep_jax.data.dataset import Dataset, load_dataset
-from pix2rep_jax.data.splits import Split, make_split
+from pix2rep_jax.data.splits import Split, check_unseen, make_split
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference import make_predict, predict_slices
 from pix2rep_jax.methods.segmentation import SegmentationNet
@@ -79,6 +79,8 @@ def prepare(config: ConfigDict, workdir: Path) -> Task:
         backbone, origin = restore_params(run), str(run)
     dataset = load_dataset(config.data)
     split = make_split(dataset, config.data)
+    if not scratch:
+        check_unseen(split, run)
     key, init_key = jax.random.split(jax.random.key(config.seed))
     size = config.data.size
     variables = jax.jit(net.init, static_argnames="train")(
@@ -138,7 +140,8 @@ def make_validate(
         dice = dice_per_class(
             probabilities.argmax(-1), labels, num_classes=len(classes)
         )
-        return {"val_dice": float(np.nanmean(dice[1:]))}
+        present = dice[1:][~np.isnan(dice[1:])]
+        return {"val_dice": float(present.mean()) if present.size else 0.0}
 
     return validate
 

@@ -1,6 +1,6 @@
 """From a trained network and slices to class probabilities."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -8,7 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["make_predict", "predict_slices"]
+from pix2rep_jax.data import preprocess
+from pix2rep_jax.data.preprocess import Grid
+
+__all__ = ["make_predict", "predict_slices", "restore_volume"]
 
 
 def make_predict(net: nn.Module) -> Callable[[Any, jax.Array], jax.Array]:
@@ -66,3 +69,28 @@ def predict_slices(
         waiting = ahead
     results.append(np.asarray(waiting))
     return np.concatenate(results)[: len(images)]
+
+
+def restore_volume(
+    probabilities: np.ndarray,
+    grids: Sequence[Grid],
+    slice_indices: Sequence[int],
+    *,
+    shape: tuple[int, int, int],
+) -> np.ndarray:
+    """Takes a volume's probabilities back to the scan's own grid.
+
+    Args:
+        probabilities: `[slices, height, width, num_classes]` on the network's grid.
+        grids: Where each of these slices was cropped and resized.
+        slice_indices: Which slice of the scan each of them is.
+        shape: `(rows, columns, slices)` of the scan.
+
+    Returns:
+        `[rows, columns, slices]` uint8, the likeliest class; background in slices
+        without probabilities and beyond the network's field of view.
+    """
+    labels = np.zeros(shape, np.uint8)
+    for own, grid, index in zip(probabilities, grids, slice_indices, strict=True):
+        labels[..., index] = preprocess.restore_labels(own, grid)
+    return labels

@@ -238,6 +238,6 @@ def _number(value: float) -> float | None:
 
 def _replace(path: Path, text: str) -> None:
     """Writes a file so that nobody ever reads half of it."""
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)

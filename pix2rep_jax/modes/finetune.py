@@ -1,14 +1,15 @@
 """--mode finetune: train backbone and segmentation head on a few labelled patients."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
 from ml_collections import ConfigDict
 
+from pix2rep_jax.command_line import next_command
 from pix2rep_jax.downstream import prepare, train_and_score
 from pix2rep_jax.methods import segmentation
 from pix2rep_jax.training.optimizer import make_optimizer, make_schedule
-from pix2rep_jax.training.run_folder import next_command
 from pix2rep_jax.training.sharding import check_batch_size
 from pix2rep_jax.training.state import create_state
 from pix2rep_jax.training.step import bind_data, count_steps, make_train_step
@@ -71,6 +72,6 @@ def run(config: ConfigDict, workdir: Path) -> None:
     )
     print(
         "next: "
-        + next_command(config, workdir, mode="predict")
+        + next_command(sys.argv, mode="predict")
         + " --input SCANS --output MASKS"
     )

@@ -1,5 +1,6 @@
 """--mode pretrain: learn pixel embeddings from scans without labels."""
 
+import sys
 from pathlib import Path
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from pix2rep_jax.command_line import next_command
 from pix2rep_jax.data.dataset import load_dataset
 from pix2rep_jax.data.splits import make_split
 from pix2rep_jax.methods import pix2rep
@@ -15,7 +17,7 @@ from pix2rep_jax.training.checkpoints import Checkpoints
 from pix2rep_jax.training.loop import train
 from pix2rep_jax.training.metric_writer import MetricWriter
 from pix2rep_jax.training.optimizer import make_optimizer, make_schedule
-from pix2rep_jax.training.run_folder import next_command, open_run
+from pix2rep_jax.training.run_folder import open_run
 from pix2rep_jax.training.sharding import check_batch_size, make_mesh, place
 from pix2rep_jax.training.state import create_state
 from pix2rep_jax.training.step import bind_data, count_steps, make_train_step
@@ -30,9 +32,11 @@ SECTIONS = (
     "spatial",
     "intensity",
     "pretrain",
-    "log",
 )
 """What of the configuration a pretraining run depends on."""
+
+NEUTRAL = ("data.num_labeled", "data.draw", "data.val_fraction")
+"""What of these sections it does not: labels play no part in it."""
 
 
 def run(config: ConfigDict, workdir: Path) -> None:
@@ -49,7 +53,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     check_batch_size(config.pretrain.batch_size, mesh, name="pretrain.batch_size")
     net = make_pix2rep_net(config)
     dataset = load_dataset(config.data)
-    split = make_split(dataset, config.data)
+    split = make_split(dataset, config.data, draw_labeled=False)
     images = dataset.images[split.pretrain_slices][..., None]
     num_steps = count_steps(config.pretrain, num_samples=len(images))
 
@@ -85,7 +89,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
         budget_mb=config.data.device_budget_mb,
     )
 
-    folder = open_run(workdir, "pretrain", config, sections=SECTIONS)
+    folder = open_run(workdir, "pretrain", config, sections=SECTIONS, neutral=NEUTRAL)
     split.write(folder.path)
     print(
         f"pretraining on {len(images)} slices of {len(split.pretrain_patients)} "
@@ -108,4 +112,4 @@ def run(config: ConfigDict, workdir: Path) -> None:
             description="pretrain",
         )
     print(f"the pretrained network is in {folder.path}")
-    print("next: " + next_command(config, workdir, mode="probe"))
+    print("next: " + next_command(sys.argv, mode="probe"))

@@ -1,16 +1,17 @@
 """--mode probe: train a linear head on the frozen backbone's features."""
 
+import sys
 from pathlib import Path
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from pix2rep_jax.command_line import next_command
 from pix2rep_jax.downstream import Task, prepare, train_and_score
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.methods import segmentation
 from pix2rep_jax.training.optimizer import make_optimizer, make_schedule
-from pix2rep_jax.training.run_folder import next_command
 from pix2rep_jax.training.sharding import check_batch_size
 from pix2rep_jax.training.state import create_state
 from pix2rep_jax.training.step import bind_data, count_steps, make_train_step
@@ -60,7 +61,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     train_and_score(
         config, workdir, task, state, train_step, mode="probe", num_steps=num_steps
     )
-    print("next: " + next_command(config, workdir, mode="finetune"))
+    print("next: " + next_command(sys.argv, mode="finetune"))
 
 
 def frozen_data(task: Task, *, budget_mb: float) -> dict[str, np.ndarray]:

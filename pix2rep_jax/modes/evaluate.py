@@ -1,0 +1,172 @@
+"""--mode evaluate: 3D Dice of the test patients, as probe and finetune report it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from pix2rep_jax.data import nifti
+from pix2rep_jax.data.dataset import Dataset, load_dataset
+from pix2rep_jax.data.splits import make_split
+from pix2rep_jax.errors import InputError
+from pix2rep_jax.inference import restore_volume
+from pix2rep_jax.metrics import dice_per_class
+from pix2rep_jax.report import VolumeScore, write_evaluation
+from pix2rep_jax.segmenter import find_runs, load_predict
+from pix2rep_jax.training.run_folder import read_config
+
+__all__ = ["check_same_data", "evaluate_volumes", "run"]
+
+PREPARATION = ("crop", "spacing_mm", "crop_px", "size", "percentiles", "classes")
+"""Of `data`: what the network was trained to expect, whatever the scans."""
+
+ELSEWHERE = ("root", "cache_dir", "device_budget_mb")
+"""Of `data`: what says where things lie rather than what they are."""
+
+
+def run(config: ConfigDict, workdir: Path) -> None:
+    """Scores the networks of a workdir, or of `init.checkpoint`, on the test patients.
+
+    Writes `<workdir>/evaluate/MODE/` for each of finetune and probe that ran, and the
+    files of the first of them in `<workdir>/evaluate` too. `data.name` and `data.root`
+    may name other scans than the network was trained on.
+
+    Args:
+        config: The whole configuration; `data` and `init.checkpoint` are read.
+        workdir: The run's folder.
+
+    Raises:
+        InputError: If there is no network, it expects other data, or no test patient
+            has a mask.
+    """
+    workdir, classes = Path(workdir), tuple(config.data.classes)
+    runs = find_runs(workdir, elsewhere=config.init.checkpoint)
+    for folder in runs:
+        check_same_data(config.data, read_config(folder)["data"], folder)
+    dataset = load_dataset(config.data)
+    split = make_split(dataset, config.data, draw_labeled=False)
+    output = workdir / "evaluate"
+    for folder in reversed(runs):  # the preferred one comes last, under the eyes
+        scores = evaluate_volumes(
+            load_predict(folder), dataset, split.test_volumes, classes=classes
+        )
+        targets = [output / folder.name]
+        if folder == runs[0]:
+            targets.append(output)
+        for target in targets:
+            target.mkdir(parents=True, exist_ok=True)
+            table = write_evaluation(
+                target,
+                scores,
+                classes=classes,
+                uses_ground_truth=config.data.crop == "mask_box",
+                details={
+                    "mode": folder.name,
+                    "run": str(folder),
+                    "data": config.data.root or config.data.name,
+                    "test_patients": list(split.test_patients),
+                },
+            )
+        print(f"{folder.name}: {table}\n")
+    print(f"the results are in {output}")
+
+
+def evaluate_volumes(
+    predict: Callable[[np.ndarray], np.ndarray],
+    dataset: Dataset,
+    volume_indices: Sequence[int],
+    *,
+    classes: Sequence[str],
+) -> list[VolumeScore]:
+    """Scores volumes on the scan's own grid and on the network's.
+
+    At native resolution the prediction is brought back to the scan's grid and compared
+    with the expert's mask as it is in its file, so everything counts: what lies
+    outside the network's field of view, and slices without a structure.
+
+    Args:
+        predict: Maps slices `[slices, height, width]` to probabilities
+            `[slices, height, width, num_classes]`.
+        dataset: Holds the volumes.
+        volume_indices: Which of `dataset.volumes` to score; those without a mask are
+            left out.
+        classes: Names of the classes, background first.
+
+    Returns:
+        Two scores a volume, native and network.
+
+    Raises:
+        InputError: If none of the volumes has a mask.
+    """
+    scores = []
+    for index in volume_indices:
+        record = dataset.volumes[index]
+        if record.label_path is None:
+            continue
+        rows = np.flatnonzero(dataset.volume_index == index)
+        slices = dataset.slice_index[rows].tolist()
+        probabilities = predict(dataset.images[rows])
+        native = restore_volume(
+            probabilities,
+            [record.grid(i) for i in slices],
+            slices,
+            shape=record.shape,
+        )
+        expert = nifti.read_label(
+            record.label_path, shape=record.shape, num_classes=len(classes)
+        )
+        pairs = {
+            "native": (native, expert),
+            "network": (probabilities.argmax(-1), dataset.labels[rows]),
+        }
+        scores += [
+            VolumeScore(
+                volume_id=record.volume_id,
+                patient=record.patient,
+                phase=record.phase,
+                group=record.group,
+                resolution=resolution,
+                dice=dice_per_class(prediction, label, num_classes=len(classes)),
+            )
+            for resolution, (prediction, label) in pairs.items()
+        ]
+    if not scores:
+        raise InputError(
+            "no test patient has an expert's mask to compare with: hold some that have "
+            "one out by data.holdout_per_group, or add their masks"
+        )
+    return scores
+
+
+def check_same_data(
+    data: ConfigDict, trained_on: Mapping[str, Any], folder: Path
+) -> None:
+    """Checks that a network can be scored on this data.
+
+    Of the scans it was trained on, the split must be the run's as well, so that no
+    training patient is tested.
+
+    Args:
+        data: Of the configuration.
+        trained_on: `data` of the run's own configuration.
+        folder: The run.
+
+    Raises:
+        InputError: If a setting differs; names it and both values.
+    """
+    same_scans = all(data[name] == trained_on[name] for name in ("name", "root"))
+    names = [n for n in data if n not in ELSEWHERE] if same_scans else PREPARATION
+    for name in names:
+        ours, theirs = _plain(data[name]), _plain(trained_on.get(name))
+        if ours != theirs:
+            raise InputError(
+                f"data.{name} is {ours}, but the network in {folder} was trained with "
+                f"{theirs}: use the run's own setting"
+            )
+
+
+def _plain(value: Any) -> Any:
+    """A setting as JSON would hold it."""
+    return list(value) if isinstance(value, tuple | list) else value

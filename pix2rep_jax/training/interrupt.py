@@ -1,0 +1,42 @@
+"""Ctrl-C and SIGTERM as a flag that the loop reads between two steps."""
+
+import signal
+import threading
+from types import FrameType
+
+__all__ = ["Interrupt"]
+
+
+class Interrupt:
+    """Remembers the first SIGINT or SIGTERM, so that a run can save and leave.
+
+    A second one acts at once, as it would without this. Outside the main thread,
+    where Python forbids handlers, nothing is caught.
+
+    Attributes:
+        signal: The signal that came, or None.
+    """
+
+    def __init__(self) -> None:
+        self.signal: signal.Signals | None = None
+        self._previous: dict[signal.Signals, object] = {}
+
+    def __enter__(self) -> "Interrupt":
+        if threading.current_thread() is threading.main_thread():
+            for each in (signal.SIGINT, signal.SIGTERM):
+                self._previous[each] = signal.signal(each, self._remember)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for each, handler in self._previous.items():
+            signal.signal(each, handler)
+
+    @property
+    def exit_status(self) -> int:
+        """What a shell expects of a process that the signal ended: 130 or 143."""
+        return 128 + int(self.signal or 0)
+
+    def _remember(self, number: int, frame: FrameType | None) -> None:
+        self.signal = signal.Signals(number)
+        for each, handler in self._previous.items():
+            signal.signal(each, handler)

@@ -1,0 +1,171 @@
+"""A run's folder: what it was asked for, and where other modes find it."""
+
+import json
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax
+import jax
+from ml_collections import ConfigDict
+
+import pix2rep_jax
+from pix2rep_jax.errors import InputError
+
+__all__ = ["RunFolder", "find_run", "open_run", "read_config"]
+
+_CONFIG = "config.json"
+_ENVIRONMENT = "environment.json"
+
+NEUTRAL = (
+    "data.cache_dir",
+    "data.device_budget_mb",
+    "log.metrics_every",
+    "log.checkpoint_every",
+    "log.checkpoint_minutes",
+    "variant",
+)
+"""Settings that may differ when a run goes on: they do not change its numbers."""
+
+
+class RunFolder(NamedTuple):
+    """One mode's part of a workdir.
+
+    Attributes:
+        path: `<workdir>/<mode>`.
+        resumed: Whether it was there already, with the same configuration.
+    """
+
+    path: Path
+    resumed: bool
+
+
+def open_run(
+    workdir: Path,
+    mode: str,
+    config: ConfigDict,
+    *,
+    sections: Sequence[str],
+    neutral: Sequence[str] = (),
+) -> RunFolder:
+    """Makes the folder of a run, or finds the one that is to go on.
+
+    Writes config.json, and environment.json with the command and the versions.
+
+    Args:
+        workdir: The run's folder.
+        mode: Name of its part.
+        config: The whole configuration.
+        sections: Its parts that this mode depends on: if they differ from those of
+            the run that is there, it cannot go on.
+        neutral: Further settings that may differ, such as "data.draw".
+
+    Raises:
+        InputError: If the folder cannot be written, or holds a run with another
+            configuration; names the fields that differ.
+    """
+    path = Path(workdir) / mode
+    ours = json.loads(config.to_json_best_effort())
+    if (path / _CONFIG).exists():
+        theirs = read_config(path)
+        changes = list(_changes(theirs, ours, sections, {*NEUTRAL, *neutral}))
+        if changes:
+            raise InputError(
+                f"{path} holds a run with another configuration ("
+                + "; ".join(changes)
+                + "): name another --workdir (and --config.init.checkpoint="
+                f"{workdir} to start from its pretraining), or use its settings again"
+            )
+        return RunFolder(path, resumed=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if jax.process_index() == 0:
+            _write(path / _ENVIRONMENT, _environment())
+            _write(path / _CONFIG, ours)
+    except OSError as error:
+        raise InputError(
+            f"the run's folder {path} cannot be written ({error.strerror}): free some "
+            "space or name another --workdir"
+        ) from error
+    return RunFolder(path, resumed=False)
+
+
+def find_run(path: str | Path, mode: str) -> Path:
+    """Finds a mode's run in a workdir.
+
+    Args:
+        path: A workdir, or the folder of the mode in it.
+        mode: Such as "pretrain".
+
+    Raises:
+        InputError: If there is none.
+    """
+    path = Path(path).expanduser().resolve()
+    for folder in (path / mode, path):
+        if (folder / _CONFIG).is_file() and folder.name == mode:
+            return folder
+    raise InputError(
+        f"there is no {mode} run in {path}: run --mode {mode} there first, or name a "
+        "run by --config.init.checkpoint=FOLDER (none starts from random weights)"
+    )
+
+
+def read_config(run: str | Path) -> dict[str, Any]:
+    """Reads the configuration that a run was started with, as JSON holds it.
+
+    Raises:
+        InputError: If there is none, or it is damaged.
+    """
+    path = Path(run) / _CONFIG
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} cannot be read ({error}): without its configuration the run in "
+            f"{run} is lost; delete that folder or name another"
+        ) from error
+
+
+def _changes(
+    theirs: Mapping, ours: Mapping, sections: Sequence[str], neutral: set[str]
+) -> Iterator[str]:
+    """Yields "name: old -> new" for each setting that differs and matters."""
+    old, new = dict(_leaves(theirs)), dict(_leaves(ours))
+    for name in sorted({*old, *new}):
+        matters = name.split(".")[0] in sections and name not in neutral
+        if matters and old.get(name) != new.get(name):
+            yield f"{name}: {old.get(name)} -> {new.get(name)}"
+
+
+def _leaves(node: Mapping, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields dotted name and value of each setting."""
+    for name, value in node.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def _environment() -> dict[str, str]:
+    """What a reader needs to repeat the run, besides its configuration."""
+    device = jax.devices()[0]
+    return {
+        "command": shlex.join(sys.argv),
+        "pix2rep_jax": pix2rep_jax.__version__,
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+        "flax": flax.__version__,
+        "platform": platform.platform(),
+        "devices": f"{jax.device_count()} x {device.device_kind}",
+    }
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes JSON so that nobody ever reads half of it."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+    os.replace(partial, path)
