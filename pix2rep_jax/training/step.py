@@ -59,9 +59,9 @@ def make_train_step(
         metrics = metrics | {
             "loss": loss,
             "learning_rate_factor": schedule(state.step),
-            "l2_grads": optax.global_norm(grads),
-            "l2_params": optax.global_norm(trained),
-            "l2_updates": optax.global_norm(updates),
+            "l2_grads": optax.tree.norm(grads),
+            "l2_params": optax.tree.norm(trained),
+            "l2_updates": optax.tree.norm(updates),
         }
         state = state.replace(
             step=state.step + 1,
