@@ -213,6 +213,6 @@ def _read(scan, spacing_mm) -> tuple[np.ndarray, tuple[float, ...]]:
 def _frames(array: np.ndarray) -> Iterator[tuple[Any, np.ndarray]]:
     """Index and `[rows, columns, slices]` of each frame of a 2-D to 4-D array."""
     if array.ndim == 4:
-        yield from ((np.s_[..., i], array[..., i]) for i in range(array.shape[3]))
+        yield from ((np.s_[:, :, :, i], array[..., i]) for i in range(array.shape[3]))
     else:
         yield np.s_[...], array.reshape(*array.shape[:2], -1)
