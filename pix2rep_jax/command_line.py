@@ -2,9 +2,12 @@
 
 import difflib
 import importlib.util
+import os
 import pathlib
 import re
 import shlex
+import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 
 __all__ = ["config_argument", "default_workdir", "explain", "next_command"]
@@ -50,7 +53,7 @@ def next_command(argv: Sequence[str], *, mode: str) -> str:
             words[index + 1] = mode
         elif word.startswith(("--mode=", "-mode=")):
             words[index] = f"--mode={mode}"
-    return shlex.join(["python", argv[0], *words])
+    return shlex.join([_python(), argv[0], *words])
 
 
 def explain(error: Exception, argv: Sequence[str]) -> str | None:
@@ -78,6 +81,14 @@ def explain(error: Exception, argv: Sequence[str]) -> str | None:
                 f"{path} has no key {override[1]!r}: did you mean --config.{near[0]}?"
             )
     return None
+
+
+def _python() -> str:
+    """How to call this Python from here: a virtual environment's is not on PATH."""
+    if shutil.which("python") == sys.executable:
+        return "python"
+    here = os.path.relpath(sys.executable)
+    return sys.executable if here.startswith("..") else here
 
 
 def _load(path: str, variant: str) -> Mapping:
