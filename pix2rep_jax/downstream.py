@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -18,7 +17,7 @@ from pix2rep_jax.inference import make_predict, predict_slices
 from pix2rep_jax.methods.segmentation import SegmentationNet
 from pix2rep_jax.metrics import dice_per_class
 from pix2rep_jax.modes.evaluate import evaluate_volumes
-from pix2rep_jax.networks import make_segmentation_net
+from pix2rep_jax.networks import initialise, make_segmentation_net
 from pix2rep_jax.report import write_evaluation
 from pix2rep_jax.training.checkpoints import Checkpoints, restore_params
 from pix2rep_jax.training.loop import train
@@ -82,11 +81,7 @@ def prepare(config: ConfigDict, workdir: Path) -> Task:
     if not scratch:
         check_unseen(split, run)
     key, init_key = jax.random.split(jax.random.key(config.seed))
-    size = config.data.size
-    variables = jax.jit(net.init, static_argnames="train")(
-        init_key, jnp.zeros((1, size, size, 1)), train=False
-    )
-    params, batch_stats = variables["params"], variables["batch_stats"]
+    params, batch_stats = initialise(net, init_key, size=config.data.size)
     if backbone is not None:
         params = params | {"backbone": backbone[0]["backbone"]}
         batch_stats = {"backbone": backbone[1]["backbone"]}

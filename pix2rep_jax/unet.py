@@ -66,10 +66,22 @@ class UpConv(nn.Module):
 
 
 def max_pool(x: jax.Array) -> jax.Array:
-    """Takes the largest of each 2 x 2 pixels: `[b, h, w, c]` to `[b, h/2, w/2, c]`."""
+    """Takes the largest of each 2 x 2 pixels: `[b, h, w, c]` to `[b, h/2, w/2, c]`.
+
+    The gradient goes to the largest, and to the first of several that are. A reshape
+    and comparisons, because reduce_window's gradient is slow on CPU, and that of
+    `jnp.max` divides by the number of maxima, which a compiler that computes the
+    pixels twice, with other rounding, may find to be none.
+    """
     batch, height, width, channels = x.shape
-    # A reshape, because reduce_window's gradient is slow on CPU.
-    return x.reshape(batch, height // 2, 2, width // 2, 2, channels).max((2, 4))
+    x = x.reshape(batch, height // 2, 2, width // 2, 2, channels)
+    x = larger(x[:, :, 0], x[:, :, 1])
+    return larger(x[:, :, :, 0], x[:, :, :, 1])
+
+
+def larger(x: jax.Array, y: jax.Array) -> jax.Array:
+    """Takes the larger of two, elementwise, NaN where either is."""
+    return jnp.where((x >= y) | jnp.isnan(x), x, y)
 
 
 class UNet(nn.Module):

@@ -26,17 +26,17 @@ def test_every_epoch_shows_each_sample_once(key, num_samples, batch_size):
         key, num_samples=num_samples, batch_size=batch_size, num_steps=2 * num_samples
     )
     epochs = drawn.reshape(-1, num_samples)
-    np.testing.assert_array_equal(np.sort(epochs), np.tile(range(num_samples), (len(epochs), 1)))
+    np.testing.assert_array_equal(
+        np.sort(epochs), np.tile(range(num_samples), (len(epochs), 1))
+    )
     if num_samples > 5:
         assert len({tuple(epoch) for epoch in epochs}) == len(epochs)
 
 
 def test_far_steps_do_not_overflow(key):
     """Step 2^30 with a large batch still gives indices of the data set."""
-    indices = batch_indices(
-        key, jnp.int32(2**30), num_samples=1500, batch_size=64
-    )
-    assert 0 <= indices.min() and indices.max() < 1500
+    indices = batch_indices(key, jnp.int32(2**30), num_samples=1500, batch_size=64)
+    assert indices.min() >= 0 and indices.max() < 1500
     assert len(set(indices.tolist())) == 64
 
 

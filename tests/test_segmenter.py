@@ -233,8 +233,16 @@ def write_run(folder, *, crop="center", checkpoint=""):
         "init": {"checkpoint": checkpoint},
     }
     net = make_segmentation_net(ConfigDict(config), scratch=checkpoint == "none")
-    init = jax.jit(lambda key, image: net.init(key, image, train=False))
-    variables = init(jax.random.key(0), jnp.zeros((1, 16, 16, 1)))
+    shapes = jax.eval_shape(
+        lambda key: net.init(key, jnp.zeros((1, 16, 16, 1)), train=False),
+        jax.random.key(0),
+    )
+    draw = np.random.default_rng(0)  # positive, as the variances must be
+    variables = jax.tree.map(
+        lambda leaf: draw.uniform(0.05, 1, leaf.shape).astype(np.float32), shapes
+    )
+    kernel = variables["params"]["head"]["Conv_0"]["kernel"]
+    variables["params"]["head"]["Conv_0"]["kernel"] = kernel - kernel.mean()
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(config))
     save_checkpoint(folder, variables)

@@ -20,7 +20,9 @@ def smooth_images(key, *, batch: int, size: int) -> jax.Array:
     """Images that bilinear interpolation reproduces well."""
     row, column = jnp.meshgrid(*[jnp.linspace(-1, 1, size)] * 2, indexing="ij")
     phases = jax.random.uniform(key, (batch, 2, 1, 1), maxval=6.0)
-    waves = jnp.sin(2 * row[None] + phases[:, 0]) + jnp.cos(3 * column[None] + phases[:, 1])
+    waves = jnp.sin(2 * row[None] + phases[:, 0]) + jnp.cos(
+        3 * column[None] + phases[:, 1]
+    )
     return waves[..., None]
 
 
@@ -58,16 +60,20 @@ def test_intensity_differs_between_views_and_position_does_not(key):
 
 def test_images_get_different_transformations(key):
     """Each image of a batch has its own φ."""
-    views = make_views(
-        key, jnp.ones((3, 8, 8, 1)), spatial=SPATIAL, intensity={}
-    )
+    views = make_views(key, jnp.ones((3, 8, 8, 1)), spatial=SPATIAL, intensity={})
     assert not np.allclose(views.sources[0], views.sources[1])
     assert not np.allclose(views.sources[1], views.sources[2])
 
 
 def test_points_are_distinct_valid_and_fill_up_with_invalid_ones(key):
     """No pixel is drawn twice; where valid pixels run out the rest is marked."""
-    valid = jax.random.bernoulli(key, 0.5, (3, 8, 8)).at[2].set(False).at[2, 0, :5].set(True)
+    valid = (
+        jax.random.bernoulli(key, 0.5, (3, 8, 8))
+        .at[2]
+        .set(False)
+        .at[2, 0, :5]
+        .set(True)
+    )
     points, drawn = sample_points(key, valid, num_points=12)
     flat = np.asarray(valid).reshape(3, -1)
     for image in range(3):
@@ -89,7 +95,7 @@ def test_points_are_uniform_over_valid_pixels(key):
 
 def test_more_points_than_pixels_are_refused():
     """The error names both numbers."""
-    with pytest.raises(ValueError, match="17.*16 pixels"):
+    with pytest.raises(ValueError, match=r"17.*16 pixels"):
         sample_points(jax.random.key(0), jnp.ones((1, 4, 4), bool), num_points=17)
 
 
@@ -97,9 +103,7 @@ def test_labels_move_with_their_image(key):
     """A label map drawn as an image moves as its own image does, to the nearest."""
     label = jnp.zeros((4, 32, 32), jnp.int32).at[:, 8:22, 11:25].set(3)
     image = label[..., None].astype(jnp.float32)
-    moved_image, moved_label = augment(
-        key, image, label, spatial=SPATIAL, intensity={}
-    )
+    moved_image, moved_label = augment(key, image, label, spatial=SPATIAL, intensity={})
     agree = jnp.round(moved_image[..., 0] / 3) * 3 == moved_label
     # Linear and nearest round differently at corners alone.
     assert agree.mean() > 0.99

@@ -1,5 +1,6 @@
 """Reading scans and masks from NIfTI files, and writing masks that overlay them."""
 
+import contextlib
 import dataclasses
 import os
 import zlib
@@ -54,7 +55,7 @@ def read_volume(path: str | Path) -> NiftiVolume:
 
     Raises:
         InputError: If the file is missing, damaged or no NIfTI file, if it has other
-            axes, no voxel, a spacing of 0, or values that are not finite.
+            axes, no voxel, a spacing that is no length, or values that are not finite.
     """
     path = Path(path)
     image, array = _read(path)
@@ -158,7 +159,8 @@ def write_mask(
             "or name another folder"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> tuple[nib.Nifti1Image, np.ndarray]:

@@ -60,7 +60,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
         batch_norm=recipe.batch_norm,
     )
     train_step = bind_data(
-        make_train_step(loss_fn, tx, schedule, trainable=tuple(rates)),
+        make_train_step(loss_fn, tx, schedule, learning_rates=rates),
         data,
         mesh=task.mesh,
         batch_size=recipe.batch_size,

@@ -1,28 +1,29 @@
 """--mode pretrain: learn pixel embeddings from scans without labels."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from pix2rep_jax.command_line import next_command
 from pix2rep_jax.data.dataset import load_dataset
 from pix2rep_jax.data.splits import make_split
 from pix2rep_jax.methods import pix2rep
-from pix2rep_jax.networks import make_pix2rep_net
+from pix2rep_jax.networks import initialise, make_pix2rep_net
 from pix2rep_jax.training.checkpoints import Checkpoints
 from pix2rep_jax.training.loop import train
 from pix2rep_jax.training.metric_writer import MetricWriter
 from pix2rep_jax.training.optimizer import make_optimizer, make_schedule
 from pix2rep_jax.training.run_folder import open_run
 from pix2rep_jax.training.sharding import check_batch_size, make_mesh, place
-from pix2rep_jax.training.state import create_state
+from pix2rep_jax.training.state import TrainState, create_state
 from pix2rep_jax.training.step import bind_data, count_steps, make_train_step
 
-__all__ = ["SECTIONS", "run"]
+__all__ = ["SECTIONS", "make_training", "run"]
 
 SECTIONS = (
     "seed",
@@ -51,43 +52,11 @@ def run(config: ConfigDict, workdir: Path) -> None:
     """
     mesh = make_mesh()
     check_batch_size(config.pretrain.batch_size, mesh, name="pretrain.batch_size")
-    net = make_pix2rep_net(config)
     dataset = load_dataset(config.data)
     split = make_split(dataset, config.data, draw_labeled=False)
     images = dataset.images[split.pretrain_slices][..., None]
     num_steps = count_steps(config.pretrain, num_samples=len(images))
-
-    key, init_key = jax.random.split(jax.random.key(config.seed))
-    variables = jax.jit(net.init, static_argnames="train")(
-        init_key, jnp.asarray(images[:1]), train=False
-    )
-    schedule = make_schedule(
-        config.pretrain.schedule,
-        num_steps=num_steps,
-        warmup_steps=config.pretrain.warmup_steps,
-    )
-    rate = config.pretrain.learning_rate
-    rates = {"backbone": rate, "projection": rate}
-    tx = make_optimizer(rates, schedule, weight_decay=config.pretrain.weight_decay)
-    state = create_state(
-        variables["params"], variables["batch_stats"], tx, key, trainable=tuple(rates)
-    )
-    loss_fn = pix2rep.make_loss(
-        net,
-        loss=config.pretrain.loss,
-        temperature=config.pretrain.temperature,
-        off_diagonal_weight=config.pretrain.off_diagonal_weight,
-        num_points=config.pretrain.num_points,
-        spatial=config.spatial.to_dict(),
-        intensity=config.intensity.to_dict(),
-    )
-    train_step = bind_data(
-        make_train_step(loss_fn, tx, schedule, trainable=tuple(rates)),
-        {"image": np.asarray(images)},
-        mesh=mesh,
-        batch_size=config.pretrain.batch_size,
-        budget_mb=config.data.device_budget_mb,
-    )
+    state, train_step = make_training(config, images, mesh=mesh, num_steps=num_steps)
 
     folder = open_run(workdir, "pretrain", config, sections=SECTIONS, neutral=NEUTRAL)
     split.write(folder.path)
@@ -101,7 +70,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
         MetricWriter(folder.path) as writer,
     ):
         train(
-            place(state, mesh),
+            state,
             train_step,
             num_steps=num_steps,
             log_every=config.log.metrics_every,
@@ -113,3 +82,47 @@ def run(config: ConfigDict, workdir: Path) -> None:
         )
     print(f"the pretrained network is in {folder.path}")
     print("next: " + next_command(sys.argv, mode="probe"))
+
+
+def make_training(
+    config: ConfigDict, images: np.ndarray, *, mesh: Mesh, num_steps: int
+) -> tuple[TrainState, Callable]:
+    """Makes the state before the first step, and the step from one to the next.
+
+    Args:
+        config: The whole configuration.
+        images: `[slices, size, size, 1]`.
+        mesh: The devices.
+        num_steps: Steps of the run, which the schedule spans.
+
+    Returns:
+        The state, on its devices, and `train_step(state) -> (state, metrics)`, not
+        compiled before its first call.
+    """
+    recipe = config.pretrain
+    net = make_pix2rep_net(config)
+    key, init_key = jax.random.split(jax.random.key(config.seed))
+    params, batch_stats = initialise(net, init_key, size=config.data.size)
+    schedule = make_schedule(
+        recipe.schedule, num_steps=num_steps, warmup_steps=recipe.warmup_steps
+    )
+    rates = dict.fromkeys(("backbone", "projection"), recipe.learning_rate)
+    tx = make_optimizer(rates, schedule, weight_decay=recipe.weight_decay)
+    state = create_state(params, batch_stats, tx, key, trainable=tuple(rates))
+    loss_fn = pix2rep.make_loss(
+        net,
+        loss=recipe.loss,
+        temperature=recipe.temperature,
+        off_diagonal_weight=recipe.off_diagonal_weight,
+        num_points=recipe.num_points,
+        spatial=config.spatial.to_dict(),
+        intensity=config.intensity.to_dict(),
+    )
+    train_step = bind_data(
+        make_train_step(loss_fn, tx, schedule, learning_rates=rates),
+        {"image": np.asarray(images)},
+        mesh=mesh,
+        batch_size=recipe.batch_size,
+        budget_mb=config.data.device_budget_mb,
+    )
+    return place(state, mesh), train_step

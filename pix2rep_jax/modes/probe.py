@@ -43,15 +43,14 @@ def run(config: ConfigDict, workdir: Path) -> None:
     schedule = make_schedule(
         recipe.schedule, num_steps=num_steps, warmup_steps=recipe.warmup_steps
     )
-    tx = make_optimizer(
-        {"head": recipe.learning_rate}, schedule, weight_decay=recipe.weight_decay
-    )
+    rates = {"head": recipe.learning_rate}
+    tx = make_optimizer(rates, schedule, weight_decay=recipe.weight_decay)
     state = create_state(
-        task.params, task.batch_stats, tx, task.key, trainable=("head",)
+        task.params, task.batch_stats, tx, task.key, trainable=tuple(rates)
     )
     loss_fn = segmentation.make_probe_loss(task.net, **config.segmentation.to_dict())
     train_step = bind_data(
-        make_train_step(loss_fn, tx, schedule, trainable=("head",)),
+        make_train_step(loss_fn, tx, schedule, learning_rates=rates),
         frozen_data(task, budget_mb=recipe.feature_budget_mb),
         mesh=task.mesh,
         batch_size=recipe.batch_size,

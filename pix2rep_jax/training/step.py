@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -28,7 +28,7 @@ def make_train_step(
     tx: optax.GradientTransformation,
     schedule: Callable,
     *,
-    trainable: Sequence[str],
+    learning_rates: Mapping[str, float],
 ) -> Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]:
     """Makes the update of a state by one batch, not yet compiled.
 
@@ -36,9 +36,10 @@ def make_train_step(
         loss_fn: `(params, batch_stats, batch, key) -> (loss, (batch_stats,
             metrics))`.
         tx: The optimiser.
-        schedule: Factor on the learning rates by step; logged.
-        trainable: Top-level parts of the parameters that move; the rest is frozen,
-            and no gradient is computed for it.
+        schedule: Factor on the learning rates by step.
+        learning_rates: Of each top-level part of the parameters that moves, as the
+            optimiser has them; logged times the schedule. The rest is frozen, and
+            no gradient is computed for it.
 
     Returns:
         `train_step(state, batch) -> (state, metrics)`; metrics are scalars.
@@ -47,7 +48,7 @@ def make_train_step(
     def train_step(state: TrainState, batch: Any):
         _, step_key = jax.random.split(state.key)
         key = jax.random.fold_in(step_key, state.step)
-        trained = {name: state.params[name] for name in trainable}
+        trained = {name: state.params[name] for name in learning_rates}
 
         def loss_of(trained):
             return loss_fn(state.params | trained, state.batch_stats, batch, key)
@@ -58,10 +59,13 @@ def make_train_step(
         updates, opt_state = tx.update(grads, state.opt_state, trained)
         metrics = metrics | {
             "loss": loss,
-            "learning_rate_factor": schedule(state.step),
             "l2_grads": optax.tree.norm(grads),
             "l2_params": optax.tree.norm(trained),
             "l2_updates": optax.tree.norm(updates),
+            **{
+                f"learning_rate_{name}": rate * schedule(state.step)
+                for name, rate in learning_rates.items()
+            },
         }
         state = state.replace(
             step=state.step + 1,

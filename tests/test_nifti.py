@@ -1,0 +1,299 @@
+import errno
+import gzip
+import os
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from pix2rep_jax.data.nifti import read_label, read_volume, write_mask
+from pix2rep_jax.errors import InputError
+
+SHAPE = (16, 20, 3)
+AFFINE = np.array(
+    [[-1.5, 0.1, 0, 80], [0.1, -1.25, 0, -30], [0, 0, 8, 12.5], [0, 0, 0, 1]]
+)
+
+
+def save(path, array, affine=AFFINE):
+    nib.save(nib.Nifti1Image(array, affine), path)
+    return path
+
+
+def make_image(shape=SHAPE, dtype=np.int16):
+    return np.random.default_rng(0).integers(0, 200, shape).astype(dtype)
+
+
+def make_label(shape=SHAPE):
+    return np.random.default_rng(1).integers(0, 4, shape).astype(np.uint8)
+
+
+@pytest.fixture
+def scan(tmp_path):
+    return read_volume(save(tmp_path / "scan.nii.gz", make_image()))
+
+
+def refuse(path, read, *words):
+    """The one sentence with which an input is refused; it names the file."""
+    with pytest.raises(InputError) as caught:
+        read(path)
+    message = str(caught.value)
+    assert str(path) in message and "\n" not in message and len(message) < 400
+    assert all(word in message for word in words), message
+
+
+def read_mask(path):
+    return read_label(path, shape=SHAPE, num_classes=4)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [SHAPE, (*SHAPE, 2)])
+def test_scan_is_what_nibabel_reads(tmp_path, suffix, dtype, shape):
+    """Values, axes, affine and spacing are the file's own, whatever its type."""
+    array = make_image(shape, dtype)
+    path = save(tmp_path / f"scan{suffix}", array)
+    volume = read_volume(str(path))
+    assert volume.array.dtype == np.float32 and volume.path == path
+    np.testing.assert_array_equal(volume.array, array)
+    np.testing.assert_allclose(volume.affine, AFFINE, rtol=1e-6)
+    lengths = np.linalg.norm(AFFINE[:3, :3], axis=0)
+    np.testing.assert_allclose(volume.spacing_mm, lengths, rtol=1e-6)
+    assert len(volume.spacing_mm) == 3
+
+
+def test_stored_slope_is_applied(tmp_path):
+    """Integers with a slope and an intercept come out as the numbers they stand for."""
+    image = nib.Nifti1Image(make_image(), AFFINE)
+    image.header.set_slope_inter(0.5, -3)
+    nib.save(image, tmp_path / "scan.nii")
+    # nibabel divides by the slope when it saves, so the file holds 2 (x + 3).
+    with open(tmp_path / "scan.nii", "rb") as file:
+        file.seek(352)
+        stored = np.frombuffer(file.read(), "<i2").reshape(SHAPE, order="F")
+    assert (stored == 2 * (make_image() + 3)).all()
+    np.testing.assert_array_equal(
+        read_volume(tmp_path / "scan.nii").array, make_image()
+    )
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_mask_lies_on_its_scan(tmp_path, scan, suffix):
+    """A written mask reads back the same, uint8, with the scan's affine and spacing."""
+    path = tmp_path / f"mask{suffix}"
+    write_mask(path, make_label(), scan)
+    written = nib.load(path)
+    assert written.get_data_dtype() == np.uint8
+    assert written.header.get_slope_inter() in ((1, 0), (None, None))
+    np.testing.assert_array_equal(np.asarray(written.dataobj), make_label())
+    np.testing.assert_array_equal(written.affine, scan.affine)
+    assert written.header.get_zooms() == scan.header.get_zooms()
+    assert written.header.get_xyzt_units() == scan.header.get_xyzt_units()
+    np.testing.assert_array_equal(read_mask(path), make_label())
+    assert read_mask(path).dtype == np.uint8
+
+
+@pytest.mark.parametrize("codes", [(1, 0), (0, 2), (2, 1), (0, 0)])
+def test_mask_keeps_both_of_the_scans_forms(tmp_path, codes):
+    """Viewers place mask and scan alike, by whichever form they prefer."""
+    image = nib.Nifti1Image(make_image(), np.diag([-1.5, -1.25, 8, 1]))
+    other = np.diag([-1.5, -1.25, 8, 1])
+    other[:3, 3] = 4
+    image.set_sform(other, codes[0])
+    image.set_qform(image.affine if codes[1] else None, codes[1])
+    nib.save(image, tmp_path / "scan.nii")
+    volume = read_volume(tmp_path / "scan.nii")
+    write_mask(tmp_path / "mask.nii", make_label(), volume)
+    scan, mask = (nib.load(tmp_path / name) for name in ("scan.nii", "mask.nii"))
+    np.testing.assert_allclose(mask.affine, scan.affine)
+    for form in ("get_sform", "get_qform"):
+        before, after = (getattr(each, form)(coded=True) for each in (scan, mask))
+        if sum(codes):
+            assert before[1] == after[1]
+        if before[0] is not None:
+            np.testing.assert_allclose(after[0], before[0])
+
+
+def test_mask_of_a_cine_has_its_frames(tmp_path):
+    """A 4-D scan gets a 4-D mask with the same time step."""
+    image = nib.Nifti1Image(make_image((*SHAPE, 2)), AFFINE)
+    image.header.set_zooms((*image.header.get_zooms()[:3], 0.04))
+    nib.save(image, tmp_path / "cine.nii")
+    volume = read_volume(tmp_path / "cine.nii")
+    write_mask(tmp_path / "mask.nii", make_label((*SHAPE, 2)), volume)
+    written = nib.load(tmp_path / "mask.nii")
+    np.testing.assert_array_equal(written.dataobj, make_label((*SHAPE, 2)))
+    np.testing.assert_allclose(written.header.get_zooms()[3], 0.04)
+
+
+def test_mask_names_nobody(tmp_path):
+    """Free text and extensions of the scan's header stay behind; the scan keeps its."""
+    image = nib.Nifti1Image(make_image(), AFFINE)
+    image.header["descrip"], image.header["db_name"] = b"Jane Doe", b"1234"
+    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"Jane Doe"))
+    nib.save(image, tmp_path / "scan.nii")
+    volume = read_volume(tmp_path / "scan.nii")
+    write_mask(tmp_path / "mask.nii", make_label(), volume)
+    assert b"Jane" in (tmp_path / "scan.nii").read_bytes()
+    assert b"Jane" not in (tmp_path / "mask.nii").read_bytes()
+    assert len(volume.header.extensions) == 1
+    assert volume.header.get_data_dtype() == np.int16
+
+
+def test_existing_mask_is_kept(tmp_path, scan):
+    """Nothing is replaced unless asked for, and then it is."""
+    path = tmp_path / "mask.nii.gz"
+    write_mask(path, make_label(), scan)
+    empty = np.zeros(SHAPE, np.uint8)
+    refuse(path, lambda p: write_mask(p, empty, scan), "--overwrite")
+    np.testing.assert_array_equal(read_mask(path), make_label())
+    write_mask(path, empty, scan, overwrite=True)
+    assert not read_mask(path).any()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["mask.nii.gz", "scan.nii.gz"]
+
+
+@pytest.mark.parametrize("stage", ["save", "replace"])
+@pytest.mark.parametrize("existing", [True, False])
+def test_full_disk_leaves_what_was_there(tmp_path, scan, monkeypatch, stage, existing):
+    """A write that fails half-way leaves the former mask whole, or none at all."""
+    path = tmp_path / "mask.nii.gz"
+    if existing:
+        write_mask(path, make_label(), scan)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+
+    def fail(first, second):
+        if stage == "save":  # called as (image, file); half of it is written
+            second.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(nib if stage == "save" else os, stage, fail)
+    labels = np.zeros(SHAPE, np.uint8)
+    refuse(path, lambda p: write_mask(p, labels, scan, overwrite=True), "No space left")
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_interrupted_write_leaves_no_half_file(tmp_path, scan, monkeypatch):
+    """Ctrl-C while writing leaves neither a mask nor a temporary file."""
+
+    def interrupt(image, path):
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(nib, "save", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_mask(tmp_path / "mask.nii", make_label(), scan)
+    assert [p.name for p in tmp_path.iterdir()] == ["scan.nii.gz"]
+
+
+@pytest.mark.parametrize("parent", ["missing", "file"])
+def test_folder_that_cannot_be_written_is_one_sentence(tmp_path, scan, parent):
+    """A folder that is missing, or is a file, is said to be no place for the mask."""
+    (tmp_path / "file").write_text("")
+    path = tmp_path / parent / "mask.nii.gz"
+    refuse(path, lambda p: write_mask(p, make_label(), scan), "cannot be written")
+
+
+def test_labels_that_cannot_lie_on_the_scan_are_a_programs_error(tmp_path, scan):
+    """Other shapes and types than the scan's mask has never reach a file."""
+    for labels in (make_label()[:-1], make_label().astype(int)):
+        with pytest.raises(ValueError, match="must be uint8"):
+            write_mask(tmp_path / "mask.nii", labels, scan)
+    assert not (tmp_path / "mask.nii").exists()
+
+
+@pytest.mark.parametrize("read", [read_volume, read_mask])
+def test_files_that_are_no_scans_are_one_sentence(tmp_path, read):
+    """Missing, cut-off and foreign files are each named with what is wrong."""
+    refuse(tmp_path / "missing.nii.gz", read, "no file")
+    refuse(tmp_path, read, "no file")
+    whole = save(tmp_path / "whole.nii.gz", make_image()).read_bytes()
+    plain = gzip.decompress(whole)
+    contents = {
+        "half.nii.gz": whole[: len(whole) // 2],
+        "start.nii.gz": whole[:30],
+        "empty.nii.gz": b"",
+        "noise.nii.gz": b"not gzip at all" * 50,
+        "other.nii.gz": gzip.compress(b"text, no scan" * 50),
+        "bits.nii.gz": whole[:400] + bytes(255 - b for b in whole[400:]),
+        "half.nii": plain[:1000],
+        "header.nii": plain[:200],
+        "noise.nii": b"not NIfTI at all" * 50,
+        "text.txt": b"no scan",
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+        refuse(tmp_path / name, read, "cannot be read as NIfTI")
+    nib.save(nib.MGHImage(make_image(), AFFINE), tmp_path / "scan.mgz")
+    refuse(tmp_path / "scan.mgz", read, "MGHImage")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
+def test_value_that_is_not_finite_is_counted(tmp_path, value):
+    """NaN, infinities and what float32 cannot hold are refused with their number."""
+    array = make_image(dtype=np.float64)
+    array[3, 4, 1] = array[5, 6, 2] = value
+    path = save(tmp_path / "scan.nii.gz", array)
+    refuse(path, read_volume, "2 values that are not finite")
+
+
+@pytest.mark.parametrize("shape", [(16,), (16, 20), (16, 20, 3, 2, 2)])
+def test_scan_of_other_axes_is_refused(tmp_path, shape):
+    """A scan has 3 or 4 axes, and the sentence says which."""
+    path = save(tmp_path / "scan.nii", make_image(shape))
+    refuse(path, read_volume, "has shape", "3 or 4 axes")
+
+
+def test_scan_without_voxels_or_size_is_refused(tmp_path):
+    """No voxel, and voxels whose size is no length, are named."""
+    refuse(save(tmp_path / "a.nii", make_image((16, 0, 3))), read_volume, "no voxel")
+    for value in (np.nan, np.inf):
+        content = bytearray(save(tmp_path / "b.nii", make_image()).read_bytes())
+        content[84:88] = np.float32(value).tobytes()  # pixdim[2]
+        (tmp_path / "b.nii").write_bytes(content)
+        refuse(tmp_path / "b.nii", read_volume, "pixdim")
+
+
+def test_colour_scan_is_refused(tmp_path):
+    """Three numbers a voxel are not made one in silence."""
+    array = np.zeros(SHAPE, np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")]))
+    refuse(save(tmp_path / "rgb.nii", array), read_volume, "one real number")
+
+
+@pytest.mark.parametrize("shape", [(20, 16, 3), (16, 20, 4), (16, 20), (16, 20, 3, 1)])
+def test_mask_of_another_shape_is_refused(tmp_path, shape):
+    """Both shapes are said."""
+    path = save(tmp_path / "mask.nii.gz", make_label(shape))
+    refuse(path, read_mask, str(shape), str(SHAPE))
+
+
+@pytest.mark.parametrize("value", [0.5, 4, -1, 255, np.nan, 2.0000002])
+def test_mask_with_foreign_label_is_refused(tmp_path, value):
+    """A label that is no class, or between two, is named with the setting."""
+    array = make_label().astype(np.float32)
+    array[2, 3, 1] = value
+    path = save(tmp_path / "mask.nii.gz", array)
+    refuse(path, read_mask, f"holds the label {value:g}", "data.classes", "0 to 3")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32, np.float64])
+def test_mask_of_any_type_is_read(tmp_path, dtype):
+    """Whole numbers are labels, however they are stored."""
+    path = save(tmp_path / "mask.nii", make_label().astype(dtype))
+    read = read_mask(path)
+    assert read.dtype == np.uint8
+    np.testing.assert_array_equal(read, make_label())
+
+
+@pytest.mark.acdc
+def test_real_scans_masks_overlay(acdc_root, tmp_path):
+    """An expert's mask written on its scan again is the file's own, with its place."""
+    for name in ("patient001/patient001_frame01", "patient090/patient090_frame04"):
+        path = acdc_root / "training" / f"{name}.nii.gz"
+        volume = read_volume(path)
+        expert = nib.load(acdc_root / "training" / f"{name}_gt.nii.gz")
+        label = read_label(expert.get_filename(), shape=expert.shape, num_classes=4)
+        write_mask(tmp_path / "mask.nii.gz", label, volume, overwrite=True)
+        written = nib.load(tmp_path / "mask.nii.gz")
+        np.testing.assert_array_equal(written.dataobj, expert.dataobj)
+        np.testing.assert_array_equal(written.affine, nib.load(path).affine)
+        assert written.header.get_zooms() == nib.load(path).header.get_zooms()
