@@ -29,10 +29,15 @@ def make_backbone(config: ConfigDict, *, scratch: bool = False) -> UNet:
             feature maps is another in the paper.
 
     Raises:
-        InputError: If the images cannot be halved as often as the depth asks, or
-            the dtype is unknown.
+        InputError: If there is one level only, the images cannot be halved as often
+            as the depth asks, or the dtype is unknown.
     """
     model = config.model
+    if len(model.channels) < 2:
+        raise InputError(
+            f"model.channels is {tuple(model.channels)}: a U-Net has two levels at "
+            "least, such as --config.model.channels=16,32"
+        )
     multiple = 2 ** (len(model.channels) - 1)
     if config.data.size % multiple:
         raise InputError(

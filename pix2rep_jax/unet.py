@@ -68,10 +68,11 @@ class UpConv(nn.Module):
 def max_pool(x: jax.Array) -> jax.Array:
     """Takes the largest of each 2 x 2 pixels: `[b, h, w, c]` to `[b, h/2, w/2, c]`.
 
-    The gradient goes to the largest, and to the first of several that are. A reshape
-    and comparisons, because reduce_window's gradient is slow on CPU, and that of
-    `jnp.max` divides by the number of maxima, which a compiler that computes the
-    pixels twice, with other rounding, may find to be none.
+    The gradient goes to the largest; of several that are, to the left before the right
+    and the upper before the lower. A reshape and comparisons, because reduce_window's
+    gradient is slow on CPU, and that of `jnp.max` divides by the number of maxima,
+    which a compiler that computes the pixels twice, with other rounding, may find to
+    be none.
     """
     batch, height, width, channels = x.shape
     x = x.reshape(batch, height // 2, 2, width // 2, 2, channels)
@@ -91,8 +92,8 @@ class UNet(nn.Module):
     convolutions and skip connections on the way back.
 
     Attributes:
-        channels: Feature maps a resolution, finest first. The image's sides must be
-            divisible by `2 ** (len(channels) - 1)`.
+        channels: Feature maps a resolution, finest first, of two at least. The
+            image's sides must be divisible by `2 ** (len(channels) - 1)`.
         num_features: Feature maps of the last layer, n_ft of the paper.
         last_hidden: Feature maps between the last block's two convolutions;
             `num_features` when None, as in the released code.
@@ -122,9 +123,12 @@ class UNet(nn.Module):
             `[batch, height, width, num_features]`, dtype as `dtype`.
 
         Raises:
-            ValueError: If a side cannot be halved as often as the depth asks.
+            ValueError: If there is one level only, or a side cannot be halved as
+                often as the depth asks.
         """
         halvings = len(self.channels) - 1
+        if halvings < 1:
+            raise ValueError("a U-Net has two levels at least (model.channels)")
         if any(side % 2**halvings for side in image.shape[1:3]):
             raise ValueError(
                 f"an image of {image.shape[1]} x {image.shape[2]} px cannot be halved "
