@@ -144,8 +144,6 @@ def test_a_broken_checkpoint_of_another_run_is_said(tmp_path):
         restore_params(tmp_path)
 
 
-# Orbax leaves its other reads unfinished when one of them fails.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_another_network_is_said_and_nothing_is_set_aside(tmp_path):
     """A checkpoint of another width is refused, not thrown away."""
     with Checkpoints(tmp_path) as checkpoints:

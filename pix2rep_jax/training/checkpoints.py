@@ -88,16 +88,18 @@ class Checkpoints:
         """
         self._guarded(self._manager.wait_until_finished)
         for step in sorted(self._manager.all_steps(), reverse=True):
+            path = self._folder / str(step)
             try:
-                return self._restore(step, like)
-            except Exception as error:  # Orbax raises what its layers below raise
-                if "not compatible with the stored shape" in str(error):
-                    raise InputError(
-                        f"the checkpoint in {self._folder / str(step)} is of a network "
-                        "of another shape: name another --workdir"
-                    ) from error
-                _set_aside(self._folder / str(step), "cannot be read")
+                if _shapes(_stored(path / _NAME)["params"]) == _shapes(like.params):
+                    return self._restore(step, like)
+            except Exception:  # Orbax raises what its layers below raise
+                _set_aside(path, "cannot be read")
                 self._manager.reload()
+                continue
+            raise InputError(
+                f"the checkpoint in {path} is of a network of another shape: name "
+                "another --workdir"
+            )
         return None
 
     def restore_best(self, like: TrainState) -> TrainState:
@@ -155,7 +157,7 @@ def restore_params(run: str | Path, *, best_metric: str = "val_dice"):
     path = folder / str(max(steps) if step not in steps else step) / _NAME
     try:
         with ocp.PyTreeCheckpointer() as checkpointer:
-            stored = checkpointer.metadata(path).item_metadata.tree
+            stored = _stored(path)
             wanted = {name: stored[name] for name in ("params", "batch_stats")}
             tree = checkpointer.restore(
                 path,
@@ -206,6 +208,18 @@ def _whole_steps(folder: Path) -> list[int]:
         for path in folder.iterdir()
         if path.name.isdigit() and (path / _NAME).is_dir()
     )
+
+
+def _stored(path: Path) -> dict:
+    """Describes the arrays of a checkpoint, as a tree, without reading them."""
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        return checkpointer.metadata(path).item_metadata.tree
+
+
+def _shapes(tree) -> dict[str, tuple[int, ...]]:
+    """Shape of every leaf by its path."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path): tuple(leaf.shape) for path, leaf in leaves}
 
 
 def _set_broken_aside(folder: Path) -> None:
