@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import nibabel as nib
 import numpy as np
-import optax
 import pytest
 from ml_collections import ConfigDict
 
@@ -12,6 +11,7 @@ from pix2rep_jax.errors import InputError
 from pix2rep_jax.networks import make_segmentation_net
 from pix2rep_jax.segmenter import Segmenter, find_runs
 from pix2rep_jax.training.checkpoints import Checkpoints
+from pix2rep_jax.training.optimizer import make_optimizer, make_schedule
 from pix2rep_jax.training.state import create_state
 
 CLASSES = ("BG", "RV", "MYO", "LV")
@@ -215,12 +215,14 @@ CONFIG = {
 
 def save_checkpoint(folder, variables):
     """Saves variables as a training run does."""
+    rates = {"backbone": 1e-3, "head": 1e-2}
+    tx = make_optimizer(rates, make_schedule("constant", num_steps=1, warmup_steps=0))
     state = create_state(
         variables["params"],
         variables["batch_stats"],
-        optax.identity(),
+        tx,
         jax.random.key(0),
-        trainable=("head",),
+        trainable=tuple(rates),
     )
     with Checkpoints(folder / "checkpoints", best_metric="val_dice") as checkpoints:
         checkpoints.save(state, metrics={"val_dice": 0.5})
@@ -237,12 +239,17 @@ def write_run(folder, *, crop="center", checkpoint=""):
         lambda key: net.init(key, jnp.zeros((1, 16, 16, 1)), train=False),
         jax.random.key(0),
     )
-    draw = np.random.default_rng(0)  # positive, as the variances must be
-    variables = jax.tree.map(
-        lambda leaf: draw.uniform(0.05, 1, leaf.shape).astype(np.float32), shapes
+    draw = np.random.default_rng(0)
+    variables = jax.tree.map_with_path(
+        lambda path, leaf: (
+            (
+                draw.normal(0, 0.5, leaf.shape)
+                if path[-1].key == "kernel"
+                else draw.uniform(0.05, 1, leaf.shape)  # variances must be positive
+            ).astype(np.float32)
+        ),
+        shapes,
     )
-    kernel = variables["params"]["head"]["Conv_0"]["kernel"]
-    variables["params"]["head"]["Conv_0"]["kernel"] = kernel - kernel.mean()
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(config))
     save_checkpoint(folder, variables)
