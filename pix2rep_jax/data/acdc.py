@@ -4,7 +4,7 @@ Reference: O. Bernard et al., "Deep Learning Techniques for Automatic MRI Cardia
 Multi-structures Segmentation and Diagnosis: Is the Problem Solved?", IEEE TMI 2018.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import nibabel as nib
@@ -20,13 +20,17 @@ LAYOUT = (
 )
 
 
-def list_volumes(root: str | Path, *, all_frames: bool = False) -> list[VolumeFile]:
+def list_volumes(
+    root: str | Path, *, all_frames: bool = False, exclude: Collection[str] = ()
+) -> list[VolumeFile]:
     """Lists the volumes of ACDC, or of a data set in its layout.
 
     Args:
         root: The folder that holds `training/` and, where present, `testing/`.
         all_frames: Whether to list the other frames of every `patientNNN_4d.nii.gz`
             too; they have no masks.
+        exclude: Patients that are listed, since splits count them, but never read, so
+            their scans may be missing.
 
     Returns:
         End-diastole and end-systole of each patient as its Info.cfg says, then the
@@ -46,7 +50,7 @@ def list_volumes(root: str | Path, *, all_frames: bool = False) -> list[VolumeFi
         for subset in ("training", "testing")
         for folder in sorted(root.glob(f"{subset}/patient*"))
         if folder.is_dir()
-        for volume in _patient_volumes(folder, subset, all_frames)
+        for volume in _patient_volumes(folder, subset, all_frames, exclude)
     ]
     if not volumes:
         raise InputError(
@@ -61,7 +65,7 @@ def list_volumes(root: str | Path, *, all_frames: bool = False) -> list[VolumeFi
 
 
 def _patient_volumes(
-    folder: Path, subset: str, all_frames: bool
+    folder: Path, subset: str, all_frames: bool, exclude: Collection[str]
 ) -> Iterator[VolumeFile]:
     """The volumes of one patient's folder."""
     patient = folder.name
@@ -72,6 +76,8 @@ def _patient_volumes(
         labelled_frames.add(number)
         stem = f"{patient}_frame{number:02d}"
         image_path = _find(folder, stem)
+        if image_path is None and patient in exclude:
+            image_path = folder / f"{stem}.nii.gz"
         if image_path is None:
             raise InputError(
                 f"there is no scan {folder / stem}.nii.gz, which Info.cfg names as "
