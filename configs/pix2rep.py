@@ -155,6 +155,8 @@ def get_config(variant: str = "quick") -> ConfigDict:
 
     config.init = init = ConfigDict()
     init.checkpoint = ""  # "": this workdir's | a run's folder | "none": random
+    # BatchNorm's statistics anew on plain training images, before a label is used; ours
+    init.recalibrate = pick(quick=True, small=True, paper=False)
 
     config.log = log = ConfigDict()
     log.metrics_every = 20  # steps

@@ -10,6 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from pix2rep_jax.batch_norm import recalibrate
 from pix2rep_jax.data.dataset import Dataset, load_dataset
 from pix2rep_jax.data.splits import Split, check_unseen, make_split
 from pix2rep_jax.errors import InputError
@@ -75,7 +76,11 @@ def prepare(config: ConfigDict, workdir: Path) -> Task:
     if not scratch:  # before the data: a mistake here should not cost a minute
         run = find_run(config.init.checkpoint or workdir, "pretrain")
         check_same_network(config, read_config(run), run)
-        backbone, origin = restore_params(run), str(run)
+        stored, origin = restore_params(run), str(run)
+        backbone = {
+            name: tree["backbone"]
+            for name, tree in zip(("params", "batch_stats"), stored, strict=True)
+        }
     dataset = load_dataset(config.data)
     split = make_split(dataset, config.data)
     if not scratch:
@@ -83,8 +88,12 @@ def prepare(config: ConfigDict, workdir: Path) -> Task:
     key, init_key = jax.random.split(jax.random.key(config.seed))
     params, batch_stats = initialise(net, init_key, size=config.data.size)
     if backbone is not None:
-        params = params | {"backbone": backbone[0]["backbone"]}
-        batch_stats = {"backbone": backbone[1]["backbone"]}
+        if config.init.recalibrate:
+            backbone["batch_stats"] = recalibrate(
+                net.backbone, backbone, dataset.images[split.pretrain_slices]
+            )
+        params = params | {"backbone": backbone["params"]}
+        batch_stats = {"backbone": backbone["batch_stats"]}
     return Task(dataset, split, net, params, batch_stats, origin, key, mesh=make_mesh())
 
 

@@ -8,7 +8,10 @@ import jax.numpy as jnp
 
 from pix2rep_jax.conv import conv3x3
 
-__all__ = ["ProjectionHead", "SegmentationHead", "UNet"]
+__all__ = ["MOMENTUM", "ProjectionHead", "SegmentationHead", "UNet"]
+
+MOMENTUM = 0.9
+"""What BatchNorm's running averages keep in a step; PyTorch calls the rest 0.1."""
 
 
 class Conv3x3(nn.Module):
@@ -37,10 +40,10 @@ class DoubleConv(nn.Module):
         """Maps `[batch, height, width, in]` to `[batch, height, width, features]`."""
         for features in (self.hidden, self.features):
             x = Conv3x3(features, self.dtype)(x)
-            # 0.9 here is PyTorch's momentum of 0.1. Statistics are of the global
-            # batch, because the step is one program over all devices.
+            # Statistics are of the global batch, because the step is one program
+            # over all devices.
             x = nn.BatchNorm(
-                use_running_average=not train, momentum=0.9, dtype=self.dtype
+                use_running_average=not train, momentum=MOMENTUM, dtype=self.dtype
             )(x)
             x = nn.relu(x)
         return x
