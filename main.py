@@ -15,7 +15,7 @@ from ml_collections import config_flags
 from pix2rep_jax.command_line import config_argument, default_workdir, explain
 from pix2rep_jax.errors import InputError
 
-MODES = ("pretrain", "probe", "finetune", "evaluate", "predict")
+MODES = ("pretrain", "probe", "finetune", "evaluate", "predict", "figures")
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Such as configs/pix2rep.py.")
 _MODE = flags.DEFINE_enum("mode", None, MODES, "What to do.")

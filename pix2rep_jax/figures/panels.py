@@ -1,0 +1,151 @@
+"""Slices on their scans' own grids, with what the expert and the network see there."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from pix2rep_jax.data import nifti, preprocess
+from pix2rep_jax.data.dataset import Dataset, VolumeRecord
+from pix2rep_jax.data.preprocess import Grid
+from pix2rep_jax.figures.selection import middle_slice
+from pix2rep_jax.inference import restore_volume
+from pix2rep_jax.metrics import dice_per_class
+from pix2rep_jax.report import display_order
+
+__all__ = ["Panel", "field_of_view", "name_of", "predicted_panel", "scan_panels"]
+
+
+class Panel(NamedTuple):
+    """A slice on its scan's own grid.
+
+    Attributes:
+        title: To stand above it.
+        image: `[rows, columns]` in [0, 1].
+        label: `[rows, columns]`, the expert's classes, or None.
+        spacing: Of rows and columns, mm.
+        box: The part to show: first and last row, first and last column, px.
+        prediction: `[rows, columns]`, the network's classes, or None.
+    """
+
+    title: str
+    image: np.ndarray
+    label: np.ndarray | None
+    spacing: tuple[float, float]
+    box: tuple[float, float, float, float]
+    prediction: np.ndarray | None = None
+
+
+def scan_panels(record: VolumeRecord, *, num_classes: int) -> list[Panel]:
+    """Takes the first, the middle and the last slice of a scan that show a structure.
+
+    In a short-axis stack they are base, middle and apex. Without an expert's mask
+    every slice counts.
+
+    Args:
+        record: The volume.
+        num_classes: Classes of the masks, background included.
+
+    Raises:
+        InputError: If a file cannot be read.
+    """
+    image, label = read_scan(record, num_classes=num_classes)
+    kept = np.flatnonzero(~np.isnan(record.grids).any(1))
+    shows = kept if label is None else kept[label.any((0, 1))[kept]]
+    shows = shows if len(shows) else kept
+    places = {"first": shows[0], "middle": shows[len(shows) // 2], "last": shows[-1]}
+    return [
+        Panel(
+            title=f"{record.phase} {place}".strip(),
+            image=image[..., i],
+            label=None if label is None else label[..., i],
+            spacing=record.spacing_mm[:2],
+            box=field_of_view(record.grid(i)),
+        )
+        for place, i in places.items()
+    ]
+
+
+def predicted_panel(
+    predict: Callable[[np.ndarray], np.ndarray],
+    dataset: Dataset,
+    volume: int,
+    *,
+    rank: str,
+    classes: Sequence[str],
+) -> Panel:
+    """Segments a volume, and takes its middle slice.
+
+    Args:
+        predict: Maps slices `[slices, height, width]` to probabilities
+            `[slices, height, width, num_classes]`.
+        dataset: Holds the volume, which has an expert's mask.
+        volume: Index into `dataset.volumes`.
+        rank: Such as "best", to start the title with; the volume's 3D Dice follows.
+        classes: Names of the classes, background first.
+
+    Raises:
+        InputError: If a file cannot be read.
+    """
+    record = dataset.volumes[volume]
+    rows = np.flatnonzero(dataset.volume_index == volume)
+    slices = dataset.slice_index[rows].tolist()
+    prediction = restore_volume(
+        predict(dataset.images[rows]),
+        [record.grid(i) for i in slices],
+        slices,
+        shape=record.shape,
+    )
+    image, label = read_scan(record, num_classes=len(classes))
+    dice = dice_per_class(prediction, label, num_classes=len(classes))
+    by_name = dict(zip(classes, dice, strict=True))
+    i = int(dataset.slice_index[middle_slice(dataset, volume)])
+    return Panel(
+        title=f"{rank}: {name_of(record)}, Dice {np.nanmean(dice[1:]):.3f}\n"
+        + ", ".join(f"{n} {by_name[n]:.2f}" for n in display_order(classes)[:-1]),
+        image=image[..., i],
+        label=label[..., i],
+        spacing=record.spacing_mm[:2],
+        box=field_of_view(record.grid(i)),
+        prediction=prediction[..., i],
+    )
+
+
+def read_scan(
+    record: VolumeRecord, *, num_classes: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Reads a volume on its own grid.
+
+    Args:
+        record: The volume.
+        num_classes: Classes of the masks, background included.
+
+    Returns:
+        `[rows, columns, slices]` in [0, 1] as the network's slices are stretched, and
+        the expert's classes, or None.
+
+    Raises:
+        InputError: If a file cannot be read.
+    """
+    array = nifti.read_volume(record.image_path).array
+    array = array if record.frame is None else array[..., record.frame]
+    image = preprocess.normalise(array.reshape(record.shape), record.low, record.high)
+    if record.label_path is None:
+        return image, None
+    return image, nifti.read_label(
+        record.label_path, shape=record.shape, num_classes=num_classes
+    )
+
+
+def field_of_view(grid: Grid) -> tuple[float, float, float, float]:
+    """Returns the network's field of view: first and last row and column, px."""
+    ends = []
+    for origin, step, size in zip(grid.origin, grid.step, grid.size, strict=True):
+        ends += [origin - step / 2, origin + step * (size - 0.5)]
+    return tuple(ends)
+
+
+def name_of(record: VolumeRecord) -> str:
+    """Names a volume for a title: "patient041 ED (DCM)"."""
+    group = f" ({record.group})" if record.group else ""
+    return f"{record.patient} {record.phase}".strip() + group

@@ -1,0 +1,82 @@
+"""Which patients and slices a picture shows."""
+
+from collections.abc import Collection, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from pix2rep_jax.data.dataset import UNLABELLED, Dataset
+
+__all__ = [
+    "by_group",
+    "first_volumes",
+    "middle_slice",
+    "spread",
+]
+
+T = TypeVar("T")
+
+
+def spread(items: Sequence[T], number: int) -> list[T]:
+    """Takes items evenly from first to last; all of them where there are fewer."""
+    if len(items) <= number:
+        return list(items)
+    return [
+        items[i] for i in np.linspace(0, len(items) - 1, number).round().astype(int)
+    ]
+
+
+def first_volumes(
+    dataset: Dataset, patients: Collection[str], *, labeled: bool
+) -> list[int]:
+    """Finds the first volume of each patient, which in ACDC is end diastole.
+
+    Args:
+        dataset: Holds the volumes.
+        patients: Whose.
+        labeled: Whether only volumes with an expert's mask count.
+
+    Returns:
+        Indices into `dataset.volumes`, in their order.
+    """
+    first: dict[str, int] = {}
+    shown = set(dataset.volume_index.tolist())
+    for index, volume in enumerate(dataset.volumes):
+        fits = volume.label_path is not None or not labeled
+        if index in shown and fits and volume.patient in patients:
+            first.setdefault(volume.patient, index)
+    return list(first.values())
+
+
+def by_group(dataset: Dataset, volumes: Sequence[int], *, number: int) -> list[int]:
+    """Takes the first volume of each pathology, or evenly where none is known.
+
+    Args:
+        dataset: Holds the volumes.
+        volumes: Indices into `dataset.volumes`.
+        number: At most so many.
+    """
+    first: dict[str, int] = {}
+    for index in volumes:
+        first.setdefault(dataset.volumes[index].group, index)
+    if len(first) < 2:
+        return spread(volumes, number)
+    return [first[group] for group in sorted(first)][:number]
+
+
+def middle_slice(dataset: Dataset, volume: int) -> int:
+    """Finds the middle one of a volume's slices that show a structure.
+
+    Args:
+        dataset: Holds the slices.
+        volume: Index into `dataset.volumes`; it has slices.
+
+    Returns:
+        Index into `dataset.images`; without an expert's mask, or with an empty one,
+        the middle one of all slices.
+    """
+    rows = np.flatnonzero(dataset.volume_index == volume)
+    labels = dataset.labels[rows]
+    shows = ((labels != 0) & (labels != UNLABELLED)).any((1, 2))
+    rows = rows[shows] if shows.any() else rows
+    return int(rows[len(rows) // 2])

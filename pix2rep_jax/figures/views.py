@@ -1,0 +1,134 @@
+"""The picture of two views: what moves where, and which points correspond."""
+
+from collections.abc import Sequence
+
+import contourpy
+import numpy as np
+from matplotlib.figure import Figure
+
+from pix2rep_jax.figures.drawing import (
+    MARKERS,
+    PALETTE,
+    draw_lines,
+    mark,
+    new_sheet,
+    show_image,
+)
+
+__all__ = ["choose_points", "draw_views", "warped_grid"]
+
+_GRID_COLORS = PALETTE[1], PALETTE[0]  # of the lines of equal rows and columns
+_POINT_COLORS = PALETTE[2:]
+
+
+def draw_views(
+    images: np.ndarray,
+    view_a: np.ndarray,
+    view_b: np.ndarray,
+    sources: np.ndarray,
+    valid: np.ndarray,
+    points: Sequence[np.ndarray],
+) -> Figure:
+    """Draws images and their views, one row an image.
+
+    Args:
+        images: `[batch, height, width]`, x.
+        view_a: `[batch, height, width]`, v = t(x).
+        view_b: `[batch, height, width]`, φ·v'.
+        sources: `[batch, height, width, 2]` array positions in `view_a` of the pixels
+            of `view_b`.
+        valid: `[batch, height, width]` bool: the source lies inside the image.
+        points: `[num_points, 2]` pixels of each `view_b` to mark, and their sources
+            in `view_a` alike.
+
+    Returns:
+        Columns: the image; `view_a` with a regular grid; `view_b` with the same grid
+        carried along by φ; where `view_b` holds anatomy.
+    """
+    height, width = images.shape[1:3]
+    spacing = height / 8
+    at_rest = np.stack(np.mgrid[:height, :width], -1).astype(float)
+    regular = warped_grid(at_rest, np.ones((height, width), bool), spacing=spacing)
+    figure, axes = new_sheet(
+        len(images),
+        4,
+        panel_in=2.2,
+        titles=("image x", "view v = t(x)", "view φ·v′", "valid pixels of φ·v′"),
+    )
+    for row, panels in enumerate(axes):
+        for ax, image in zip(panels, (images, view_a, view_b, valid), strict=True):
+            show_image(ax, image[row])
+        panels[3].images[0].set_clim(0, 1.15)  # valid pixels grey: the page is white
+        carried = warped_grid(sources[row], valid[row], spacing=spacing)
+        for ax, grid in ((panels[1], regular), (panels[2], carried)):
+            for lines, color in zip(grid, _GRID_COLORS, strict=True):
+                draw_lines(ax, lines, color=color, width=0.7)
+        for index, (i, j) in enumerate(points[row]):
+            style = {
+                "color": _POINT_COLORS[index % len(_POINT_COLORS)],
+                "marker": MARKERS[index % len(MARKERS)],
+            }
+            mark(panels[1], sources[row, i, j], **style)
+            mark(panels[2], (i, j), **style)
+    return figure
+
+
+def warped_grid(
+    sources: np.ndarray, valid: np.ndarray, *, spacing: float
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Finds where φ carries the lines of a regular grid.
+
+    A line of rows equal to r is carried to where the source's row is r, which holds
+    for any φ without inverting it.
+
+    Args:
+        sources: `[height, width, 2]` array positions: φ⁻¹ of every pixel.
+        valid: `[height, width]` bool: the source lies inside the image. The lines
+            end there.
+        spacing: Of the lines, px; one goes through the image's middle.
+
+    Returns:
+        The lines of equal rows and those of equal columns, `[points, 2]` array
+        positions each.
+    """
+    grid = []
+    for axis, length in enumerate(valid.shape):
+        middle = (length - 1) / 2
+        reach = np.floor(middle / spacing)
+        levels = middle + spacing * np.arange(-reach, reach + 1)
+        place = np.ma.masked_where(~valid, sources[..., axis])
+        generator = contourpy.contour_generator(z=place)
+        lines = [line for level in levels for line in generator.lines(level)]
+        grid.append([line[:, ::-1] for line in lines])
+    return tuple(grid)
+
+
+def choose_points(
+    candidates: np.ndarray, sources: np.ndarray, *, number: int
+) -> np.ndarray:
+    """Chooses points that a reader can tell apart in both views.
+
+    Args:
+        candidates: `[candidates, 2]` valid pixels of `view_b` in random order.
+        sources: `[height, width, 2]` array positions in `view_a`.
+        number: How many to choose, at most.
+
+    Returns:
+        `[number, 2]` of the candidates, or fewer where there are fewer. They keep a
+        fifth of the image's width between them, and a twentieth to the edges, or half
+        of that, and so on, where there is no room.
+    """
+    height, width = sources.shape[:2]
+    both = np.stack([candidates, sources[tuple(candidates.T)]])
+    to_edge = np.minimum(both, np.array([height, width]) - 1 - both).min((0, 2))
+    number = min(number, len(candidates))
+    distance = width / 5
+    while True:
+        chosen: list[int] = []
+        for index in np.flatnonzero(to_edge >= distance / 4):
+            apart = np.linalg.norm(both[:, chosen] - both[:, [index]], axis=-1)
+            if len(chosen) < number and (apart >= distance).all():
+                chosen.append(index)
+        if len(chosen) == number:
+            return candidates[chosen]
+        distance = distance / 2 if distance > 0.1 else -np.inf
