@@ -1,5 +1,6 @@
 """Which patients pretrain, which are labelled, and which are kept for the test."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -76,6 +77,9 @@ class Split:
                 f"{path} cannot be written ({error.strerror}): free some space or name "
                 "another --workdir"
             ) from error
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 def make_split(
@@ -138,7 +142,7 @@ def make_split(
         train_slices=train,
         val_slices=val,
         test_volumes=tuple(np.flatnonzero(np.isin(owners, scored) & has_mask).tolist()),
-        source=f"nifti {data.root}" if data.name == "nifti" else data.name,
+        source=_source(data),
     )
 
 
@@ -174,7 +178,7 @@ test_patients.__test__ = False
 
 
 def check_unseen(split: Split, pretrain_folder: str | Path) -> None:
-    """Checks that no test patient took part in a pretraining run.
+    """Checks that no test patient, nor one with the same scan, has pretrained.
 
     Args:
         split: Of the run that starts from it.
@@ -188,14 +192,17 @@ def check_unseen(split: Split, pretrain_folder: str | Path) -> None:
         text = (Path(pretrain_folder) / _FILE).read_text(encoding="utf-8")
         record = json.loads(text)
         same_data = record["source"] == split.source
-        seen = set(record["pretrain_patients"]) & set(split.test_patients)
+        duplicates = KNOWN_DUPLICATES if split.source == "acdc" else ()
+        unseen = with_twins(split.test_patients, duplicates)
+        seen = set(record["pretrain_patients"]) & unseen
     except (OSError, ValueError, KeyError, TypeError):
         return
     if seen and same_data:
         raise InputError(
-            f"the test patient {min(seen)} took part in the pretraining in "
-            f"{pretrain_folder}, so its score would flatter: use the same "
-            "data.holdout_per_group, data.validation_patients and testing/ in both"
+            f"{min(seen)}, which is a test patient or has the same scan as one, took "
+            f"part in the pretraining in {pretrain_folder}, so scores would flatter: "
+            "use the same data.holdout_per_group, data.validation_patients and "
+            "testing/ in both"
         )
 
 
@@ -248,6 +255,13 @@ def _left_out(
         elif subset == "testing" and patient not in scored:
             left_out[patient] = "of the testing subset, without a mask"
     return left_out
+
+
+def _source(data: ConfigDict) -> str:
+    """Names a data set; names of patients mean something within one alone."""
+    if data.name != "nifti":
+        return data.name
+    return f"nifti {Path(data.root).expanduser().resolve()}"
 
 
 def _groups(volumes: Iterable[VolumeFile]) -> dict[str, str]:
