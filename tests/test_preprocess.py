@@ -445,9 +445,9 @@ def test_every_mask_of_acdc_comes_back(acdc_root):
     A voxel that is wrong has another structure within the reach of the two
     interpolations: at most one network pixel, and half a pixel to the nearest label.
     That rounds borders by half a pixel of 1.4 mm at most, which costs the thin muscle
-    most: it keeps a Dice of 0.988 on average and 0.958 at the least. A grid of half
-    the scan's pixels loses next to nothing. Structures move in no direction: a shift
-    by half a pixel, the classic mistake, would show in their centres at once.
+    most: it keeps a Dice of 0.988 on average and 0.958 at the least. A grid three
+    times as fine loses next to nothing. Structures move in no direction: a shift by
+    half a pixel, the classic mistake, would show in their centres at once.
     """
     config = runpy.run_path(str(ROOT / "configs" / "pix2rep.py"))["get_config"]("paper")
     fov_mm = config.data.spacing_mm * config.data.crop_px
@@ -459,19 +459,21 @@ def test_every_mask_of_acdc_comes_back(acdc_root):
         label = np.moveaxis(label, 2, 0)
         options = {"fov_mm": fov_mm, "size": config.data.size}
         grid = centre_grid(label.shape[1:], spacing_mm, **options)
-        back = restore_labels(one_hot(resample_label(label, grid)), grid)
+        own = resample_label(label, grid)
+        back = np.stack([restore_labels(one_hot(plane), grid) for plane in own])
         assert back.shape == label.shape and back.dtype == np.uint8
         inside = seen(grid)
         assert not back[:, ~inside].any()
         expected = np.where(inside, label, 0)
-        reach = [1] + [2 * int(max(1, step) + 0.5) + 1 for step in grid.step]
-        border = scipy.ndimage.maximum_filter(expected, reach) != (
-            scipy.ndimage.minimum_filter(expected, reach)
-        )
-        assert border[back != expected].all(), volume.volume_id
+        reach = [int(max(1, step) + 0.5) for step in grid.step]
+        k, row, column = np.nonzero(back != expected)
+        around = np.meshgrid(*(np.arange(-n, n + 1) for n in reach))
+        window = expected[k, row + around[0][..., None], column + around[1][..., None]]
+        assert (np.ptp(window, axis=(0, 1)) > 0).all(), volume.volume_id
         scores.append([dice(back == k, expected == k) for k in (1, 2, 3)])
-        heart = [np.argwhere(each == 3).mean(0) for each in (back, expected)]
-        shifts.append(heart[0] - heart[1])
+        hearts = [(each == 3).sum(0) for each in (back, expected)]
+        one, other = map(scipy.ndimage.center_of_mass, hearts)
+        shifts.append(np.subtract(one, other))
         if volume.phase == "ED":
             middle = expected[len(label) // 2]
             fine = centre_grid(
