@@ -101,10 +101,11 @@ def load(path: Path, dataset_type: type, record_type: type) -> Any | None:
         The data set; None where there is no file, or where it is damaged, which is
         said on standard error.
     """
-    if not path.is_file():
-        return None
     try:
-        with np.load(path) as file:
+        if not path.is_file():
+            return None
+        # np.load leaves a file open that it cannot read.
+        with open(path, "rb") as stream, np.load(stream) as file:
             arrays = {name: file[name] for name in _ARRAYS}
             fields = json.loads(file["records"].item())
             grids = file["grids"]
@@ -119,6 +120,7 @@ def load(path: Path, dataset_type: type, record_type: type) -> Any | None:
         OSError,
         EOFError,
         KeyError,
+        RuntimeError,
         TypeError,
         ValueError,
         zipfile.BadZipFile,

@@ -122,7 +122,12 @@ def load_dataset(data: ConfigDict, *, progress: bool = True) -> Dataset:
     if dataset is None:
         dataset = _prepare(volumes, settings, progress=progress)
         cache.save(path, dataset)
-    return dataclasses.replace(dataset, excluded=excluded)
+    # The same files may have been named relative to another folder when cached.
+    records = tuple(
+        dataclasses.replace(record, **vars(volume))
+        for record, volume in zip(dataset.volumes, volumes, strict=True)
+    )
+    return dataclasses.replace(dataset, volumes=records, excluded=excluded)
 
 
 def list_volumes(data: ConfigDict) -> list[VolumeFile]:
@@ -131,29 +136,29 @@ def list_volumes(data: ConfigDict) -> list[VolumeFile]:
     Raises:
         InputError: If `data.name` is no known layout, or its folder is missing.
     """
+    root = data.root
     if data.name == "phantom":
         counts = (data.phantom_training, data.phantom_testing)
         name = f"phantom-seed{data.phantom_seed}-{counts[0]}-{counts[1]}"
         root = phantom.write(
-            Path(data.root or Path(data.cache_dir) / name).expanduser(),
+            Path(root or Path(data.cache_dir) / name).expanduser(),
             seed=data.phantom_seed,
             num_training=counts[0],
             num_testing=counts[1],
         )
-        return acdc.list_volumes(root, all_frames=data.all_frames)
-    if data.name not in ("acdc", "nifti"):
+    elif data.name not in ("acdc", "nifti"):
         raise InputError(
             f"data.name={data.name!r} is no layout that is known: set it to 'phantom', "
             "'acdc' or 'nifti'"
         )
-    if not data.root:
+    elif not root:
         raise InputError(
             f"data.name={data.name!r} needs the folder of the scans: add "
             "--config.data.root=FOLDER"
         )
-    if data.name == "acdc":
-        return acdc.list_volumes(data.root, all_frames=data.all_frames)
-    return folder.list_volumes(data.root, patient_regex=data.patient_regex)
+    if data.name == "nifti":
+        return folder.list_volumes(root, patient_regex=data.patient_regex)
+    return acdc.list_volumes(root, all_frames=data.all_frames, exclude=data.exclude)
 
 
 def _check_settings(data: ConfigDict) -> None:
