@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from pix2rep_jax.command_line import next_command
 from pix2rep_jax.data.dataset import load_dataset
 from pix2rep_jax.data.splits import make_split
+from pix2rep_jax.errors import InputError
 from pix2rep_jax.methods import pix2rep
 from pix2rep_jax.networks import initialise, make_pix2rep_net
 from pix2rep_jax.training.checkpoints import Checkpoints
@@ -55,6 +56,11 @@ def run(config: ConfigDict, workdir: Path) -> None:
     dataset = load_dataset(config.data)
     split = make_split(dataset, config.data, draw_labeled=False)
     images = dataset.images[split.pretrain_slices][..., None]
+    if not len(images):
+        raise InputError(
+            "no patient is left to pretrain on: lower data.holdout_per_group or "
+            "data.validation_patients, or shorten data.exclude"
+        )
     num_steps = count_steps(config.pretrain, num_samples=len(images))
     state, train_step = make_training(config, images, mesh=mesh, num_steps=num_steps)
 
