@@ -60,9 +60,18 @@ def main(argv: list[str]) -> int:
     return mode.run(_CONFIG.value, workdir, **options) or 0
 
 
+def parse(argv: list[str]) -> list[str]:
+    """Parses the flags, without absl's traceback where a config file refuses."""
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        said = str(error).strip().splitlines()[-1].strip()
+        raise InputError(said.removeprefix("ValueError: ")) from error
+
+
 if __name__ == "__main__":
     try:
-        app.run(main)
+        app.run(main, flags_parser=parse)
     except InputError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:

@@ -1,0 +1,114 @@
+"""What a command line says, and what is said of one that is mistaken."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from pix2rep_jax.command_line import (
+    config_argument,
+    default_workdir,
+    explain,
+    next_command,
+)
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+CONFIG = "configs/pix2rep.py"
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["main.py", "--config", "a.py:small", "--mode", "probe"],
+        ["main.py", "--mode", "probe", "--config=a.py:small"],
+        ["main.py", "-config=a.py:small"],
+        ["main.py", "-config", "a.py:small", "--config.seed=3"],
+    ],
+)
+def test_the_config_is_found_however_it_is_written(argv):
+    """One dash or two, with a blank or an equals sign."""
+    assert config_argument(argv) == "a.py:small"
+
+
+def test_an_override_is_no_config():
+    """`--config.seed` begins like the flag and is none."""
+    assert config_argument(["main.py", "--config.seed=3"]) == ""
+    assert config_argument(["main.py", "--config"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("config", "folder"),
+    [
+        ("configs/pix2rep.py", "runs/pix2rep"),
+        ("configs/pix2rep.py:small", "runs/pix2rep-small"),
+        ("/else where/own.py:a,b=2", "runs/own-a-b=2"),
+    ],
+)
+def test_a_workdir_is_named_after_file_and_variant(config, folder):
+    """What cannot stand in a folder's name becomes a dash."""
+    assert default_workdir(config) == pathlib.Path(folder)
+
+
+@pytest.mark.parametrize("mode", [["--mode", "pretrain"], ["--mode=pretrain"]])
+def test_the_next_command_changes_the_mode_alone(mode):
+    """Everything else, quoted where a shell needs it, is what was typed."""
+    argv = ["main.py", *mode, "--config", CONFIG, "--workdir", "my run"]
+    command = next_command(argv, mode="probe")
+    assert command.endswith(
+        "main.py "
+        + " ".join(mode).replace("pretrain", "probe")
+        + f" --config {CONFIG} --workdir 'my run'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "near"),
+    [
+        ("pretrain.temprature", "pretrain.temperature"),
+        ("data.rot", "data.root"),
+        ("sed", "seed"),
+    ],
+)
+def test_an_unknown_key_is_told_with_the_nearest_real_one(monkeypatch, written, near):
+    """Whatever the parser raised."""
+    monkeypatch.chdir(ROOT)
+    argv = ["main.py", "--config", CONFIG, f"--config.{written}=1"]
+    sentence = explain(AttributeError(written), argv)
+    assert f"no key {written!r}" in sentence
+    assert sentence.endswith(f"did you mean --config.{near}?")
+
+
+def test_an_error_that_is_not_the_command_lines_is_not_explained(monkeypatch):
+    """So that a defect of the program keeps its traceback."""
+    monkeypatch.chdir(ROOT)
+    argv = ["main.py", "--config", CONFIG, "--config.seed=1"]
+    assert explain(ValueError("elsewhere"), argv) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--config", CONFIG, "--mode", "probe", "--config.sead=1"], "config.seed"),
+        (["--config", "configs/pix3rep.py", "--mode", "probe"], "configs/pix2rep.py"),
+        (["--config", f"{CONFIG}:huge", "--mode", "probe"], "pix2rep.py:small"),
+        (["--config", CONFIG, "--mode", "prtrain"], "pretrain"),
+        (["--config", CONFIG], "mode"),
+        (["--mode", "probe"], "config"),
+        (["--config", CONFIG, "--mode", "probe", "now"], "every option starts"),
+        (["--config", CONFIG, "--mode", "probe", "--config.seed=x"], "seed"),
+    ],
+)
+def test_a_mistaken_command_is_one_sentence_and_no_traceback(
+    tmp_path, arguments, words
+):
+    """It names what is wrong or what would be right, and fails."""
+    command = [sys.executable, str(ROOT / "main.py"), *arguments]
+    command += ["--workdir", str(tmp_path / "run")]
+    result = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert result.returncode not in (0, None)
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "run").exists()
