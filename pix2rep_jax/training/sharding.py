@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -42,5 +43,17 @@ def check_batch_size(batch_size: int, mesh: Mesh, *, name: str) -> None:
 
 
 def place(tree: Any, mesh: Mesh) -> Any:
-    """Copies a tree to every device of the mesh, whole."""
-    return jax.device_put(tree, replicated(mesh))
+    """Copies a tree, the same in every process, to every device of the mesh, whole."""
+    whole = replicated(mesh)
+    if jax.process_count() == 1:
+        return jax.device_put(tree, whole)
+
+    def spread(leaf: Any) -> jax.Array:
+        # A typed key cannot be spread over processes, its bits can.
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            bits = spread(jax.random.key_data(leaf))
+            return jax.random.wrap_key_data(bits, impl=jax.random.key_impl(leaf))
+        local = np.asarray(leaf)
+        return jax.make_array_from_callback(local.shape, whole, lambda i: local[i])
+
+    return jax.tree.map(spread, tree)
