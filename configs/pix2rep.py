@@ -113,7 +113,7 @@ def get_config(variant: str = "quick") -> ConfigDict:
     pretrain.loss = "info_nce"  # | "cross_correlation": Pix2Rep-v2; MIDL 3
     pretrain.temperature = pick(quick=0.2, small=0.2, paper=0.53)  # τ; released: 0.53
     pretrain.off_diagonal_weight = 0.005  # λ of v2; Zbontar et al. 2021
-    pretrain.num_points = pick(quick=256, small=256, paper=1000)  # M | "all"; MIDL 4
+    pretrain.num_points = pick(quick=256, small=256, paper=1000)  # M; 0: all; MIDL 4
     # Images of all devices together. On 2 cores half of MIDL's 8 takes a third of the
     # time: its activations stay in the cache.
     pretrain.batch_size = pick(quick=4, small=4, paper=8)

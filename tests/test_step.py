@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.methods import pix2rep, segmentation
+from pix2rep_jax.modes.pretrain import make_training
 from pix2rep_jax.training.batches import batch_indices
 from pix2rep_jax.training.optimizer import make_optimizer, make_schedule
 from pix2rep_jax.training.sharding import check_batch_size, make_mesh, place
@@ -359,10 +360,37 @@ def test_number_of_steps(num_steps, num_epochs, num_samples, expected):
     assert count_steps(recipe, num_samples=num_samples) == expected
 
 
+@pytest.mark.parametrize(("num_steps", "num_epochs"), [(0, 0), (-3, 5), (0, -1)])
+def test_no_step_at_all_is_refused(num_steps, num_epochs):
+    """A run that would train nothing is a mistake, not a finished run."""
+    recipe = ConfigDict(
+        {"num_steps": num_steps, "num_epochs": num_epochs, "batch_size": 8}
+    )
+    with pytest.raises(InputError, match=f"num_steps={num_steps} .*no training"):
+        count_steps(recipe, num_samples=10)
+
+
+@pytest.mark.parametrize("num_points", [257, -1])
+def test_more_points_than_pixels_are_refused_before_anything_is_made(num_points):
+    """An image of 16 x 16 px has 256; 0 stands for all of them."""
+    config = ConfigDict(
+        {"data": {"size": SIZE}, "pretrain": {"num_points": num_points}}
+    )
+    with pytest.raises(InputError, match=f"{num_points}, and .* 256 pixels.*0 for all"):
+        make_training(config, np.zeros((4, SIZE, SIZE, 1)), mesh=MESHES[1], num_steps=1)
+
+
+def test_an_unknown_way_of_normalising_is_refused():
+    """It is not taken for the other of the two."""
+    with pytest.raises(InputError, match=r"'eval'.*'train' or 'frozen'"):
+        finetune_loss("eval")
+
+
 def test_a_batch_that_cannot_be_shared_is_refused():
     """The sentence names the setting and what would do."""
     check_batch_size(8, make_mesh(), name="pretrain.batch_size")
-    with pytest.raises(
-        InputError, match=r"pretrain\.batch_size is 6.*4 devices.*multiple of 4"
-    ):
-        check_batch_size(6, make_mesh(), name="pretrain.batch_size")
+    for size in (6, 0, -4):
+        with pytest.raises(
+            InputError, match=rf"batch_size is {size}, .*4 device.*multiple of 4"
+        ):
+            check_batch_size(size, make_mesh(), name="pretrain.batch_size")

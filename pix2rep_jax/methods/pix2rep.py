@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from pix2rep_jax import losses
+from pix2rep_jax.errors import InputError
 from pix2rep_jax.geometry import gather_neighbours
 from pix2rep_jax.unet import ProjectionHead, UNet
 from pix2rep_jax.views import make_views, sample_points
@@ -67,14 +68,14 @@ def make_loss(
         for batches with an "image" `[batch, height, width, 1]`.
 
     Raises:
-        ValueError: If `loss` is neither of the two.
+        InputError: If `loss` is neither of the two.
 
     Reference:
         Seince et al., "Dense Self-Supervised Learning for Medical Image
         Segmentation", MIDL 2024, section 3 and Eq. 1-2.
     """
     if loss not in ("info_nce", "cross_correlation"):
-        raise ValueError(
+        raise InputError(
             f"pretrain.loss is {loss!r}: it must be 'info_nce' or 'cross_correlation'"
         )
 

@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 
 from pix2rep_jax import losses
+from pix2rep_jax.errors import InputError
 from pix2rep_jax.unet import SegmentationHead, UNet
 from pix2rep_jax.views import augment
 
@@ -63,7 +64,14 @@ def make_loss(
         `loss_fn(params, batch_stats, batch, key) -> (loss, (batch_stats, metrics))`
         for batches with "image" `[batch, height, width, 1]` and "label"
         `[batch, height, width]`.
+
+    Raises:
+        InputError: If `batch_norm` is neither of the two.
     """
+    if batch_norm not in ("train", "frozen"):
+        raise InputError(
+            f"finetune.batch_norm is {batch_norm!r}: it must be 'train' or 'frozen'"
+        )
 
     def loss_fn(params, batch_stats, batch, key: jax.Array):
         image, label = augment(

@@ -104,8 +104,16 @@ def make_training(
     Returns:
         The state, on its devices, and `train_step(state) -> (state, metrics)`, not
         compiled before its first call.
+
+    Raises:
+        InputError: If the configuration cannot be used.
     """
     recipe = config.pretrain
+    if not 0 <= recipe.num_points <= config.data.size**2:
+        raise InputError(
+            f"pretrain.num_points is {recipe.num_points}, and an image has "
+            f"{config.data.size**2} pixels: take no more of them, or 0 for all"
+        )
     net = make_pix2rep_net(config)
     key, init_key = jax.random.split(jax.random.key(config.seed))
     params, batch_stats = initialise(net, init_key, size=config.data.size)
@@ -120,7 +128,7 @@ def make_training(
         loss=recipe.loss,
         temperature=recipe.temperature,
         off_diagonal_weight=recipe.off_diagonal_weight,
-        num_points=recipe.num_points,
+        num_points=recipe.num_points or "all",
         spatial=config.spatial.to_dict(),
         intensity=config.intensity.to_dict(),
     )

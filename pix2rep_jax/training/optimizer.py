@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 
 import optax
 
+from pix2rep_jax.errors import InputError
+
 __all__ = ["make_optimizer", "make_schedule"]
 
 
@@ -21,7 +23,7 @@ def make_schedule(
         A function of the step, between 0 and 1.
 
     Raises:
-        ValueError: If the schedule is neither of the two.
+        InputError: If the schedule is neither of the two.
     """
     warmup_steps = min(warmup_steps, num_steps // 2)
     if schedule == "constant":
@@ -29,7 +31,7 @@ def make_schedule(
     elif schedule == "cosine":
         after = optax.cosine_decay_schedule(1.0, max(1, num_steps - warmup_steps))
     else:
-        raise ValueError(f"schedule is {schedule!r}: it must be 'constant' or 'cosine'")
+        raise InputError(f"schedule is {schedule!r}: it must be 'constant' or 'cosine'")
     # One step late, so that the very first step already moves.
     rise = lambda step: (step + 1) / (warmup_steps + 1)  # noqa: E731
     return optax.join_schedules([rise, after], [warmup_steps])

@@ -33,12 +33,12 @@ def check_batch_size(batch_size: int, mesh: Mesh, *, name: str) -> None:
     """Checks that a batch splits evenly over the devices.
 
     Raises:
-        InputError: If it does not.
+        InputError: If it does not, or is empty.
     """
-    if batch_size % mesh.size:
+    if batch_size < 1 or batch_size % mesh.size:
         raise InputError(
-            f"{name} is {batch_size}, which {mesh.size} devices cannot share evenly: "
-            f"make it a multiple of {mesh.size}"
+            f"{name} is {batch_size}, which {mesh.size} device(s) cannot share evenly: "
+            f"make it a multiple of {mesh.size}, above 0"
         )
 
 

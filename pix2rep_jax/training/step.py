@@ -10,6 +10,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
+from pix2rep_jax.errors import InputError
 from pix2rep_jax.training.batches import batch_indices, take_batch
 from pix2rep_jax.training.sharding import batched, place, replicated
 from pix2rep_jax.training.state import TrainState
@@ -199,7 +200,15 @@ def count_steps(recipe: Any, *, num_samples: int) -> int:
     Args:
         recipe: Has `num_steps`, `num_epochs` and `batch_size`.
         num_samples: Samples of the data.
+
+    Raises:
+        InputError: If that is not one step.
     """
-    if recipe.num_steps:
-        return recipe.num_steps
-    return -(-recipe.num_epochs * num_samples // recipe.batch_size)
+    epochs = -(-recipe.num_epochs * num_samples // recipe.batch_size)
+    num_steps = recipe.num_steps or epochs
+    if num_steps < 1:
+        raise InputError(
+            f"num_steps={recipe.num_steps} with num_epochs={recipe.num_epochs} is no "
+            "training at all: make num_steps 1 or more, or 0 and num_epochs 1 or more"
+        )
+    return num_steps
