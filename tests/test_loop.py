@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import types
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ import optax
 import pytest
 
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.training import loop
 from pix2rep_jax.training.checkpoints import Checkpoints
 from pix2rep_jax.training.loop import train
 from pix2rep_jax.training.metric_writer import MetricWriter
@@ -209,3 +211,28 @@ def test_minutes_save_too(tmp_path):
     """A slow run is saved by the clock."""
     run(tmp_path, num_steps=4, checkpoint_every=100, checkpoint_minutes=0.0)
     assert saved(tmp_path) == [3, 4]
+
+
+def test_zero_logs_and_saves_the_end_only(tmp_path):
+    """As 0 scores the end only."""
+    run(tmp_path, num_steps=7, log_every=0, checkpoint_every=0)
+    assert [line["step"] for line in lines(tmp_path)] == [7]
+    assert saved(tmp_path) == [7]
+
+
+def test_the_logged_speed_is_that_of_the_steps_since_the_last_line(
+    tmp_path, monkeypatch
+):
+    """Half a second a step is two steps a second in every line, also after a start in
+    the middle of an interval and in a last interval that is shorter."""
+    clock = types.SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr(loop, "time", clock)
+
+    def timed(state):
+        clock.now += 0.5
+        return STEP(state)
+
+    run(tmp_path, step=timed, num_steps=7)
+    run(tmp_path, step=timed, num_steps=18)
+    speeds = {line["step"]: line["steps_per_second"] for line in lines(tmp_path)}
+    assert speeds == dict.fromkeys((5, 7, 10, 15, 18), 2.0)

@@ -46,8 +46,8 @@ def train(
         state: Before the first step, on its devices; it is donated.
         train_step: Bound to its data.
         num_steps: Steps of the whole run.
-        log_every: Steps between two lines of metrics.
-        checkpoint_every: Steps between two checkpoints.
+        log_every: Steps between two lines of metrics; 0 logs the end only.
+        checkpoint_every: Steps between two checkpoints; 0 saves the end only.
         checkpoint_minutes: Save at least this often, too.
         checkpoints: Where states go.
         writer: Where metrics go.
@@ -73,7 +73,7 @@ def train(
             + ("finished already at" if finished else "going on from")
             + f" step {done} of {num_steps}"
         )
-    start = int(state.step)
+    start = logged = int(state.step)
     writer.rewind(start)
     saved_at = logged_at = time.monotonic()
     pending: tuple[int, Mapping[str, Any]] | None = None
@@ -87,19 +87,18 @@ def train(
             pending = step, metrics
             progress.update(loss)
             at_eval = evaluate is not None and (
-                step == num_steps or (eval_every and step % eval_every == 0)
+                step == num_steps or _is_due(step, eval_every)
             )
             late = time.monotonic() - saved_at > 60 * checkpoint_minutes
             stop, late = _agree(step, interrupt.signal is not None, late)
-            at_save = at_eval or stop or late or step % checkpoint_every == 0
-            if step % log_every == 0 or step == num_steps:
+            at_save = at_eval or stop or late or _is_due(step, checkpoint_every)
+            if _is_due(step, log_every) or step == num_steps:
                 _check(pending, description)
                 now = time.monotonic()
-                speed = (step - start) % log_every or log_every
                 values = {name: float(np.asarray(x)) for name, x in metrics.items()}
-                values["steps_per_second"] = speed / max(now - logged_at, 1e-9)
-                writer.write(step, values)
-                logged_at = now
+                speed = (step - logged) / max(now - logged_at, 1e-9)
+                writer.write(step, values | {"steps_per_second": speed})
+                logged, logged_at = step, now
             if at_save or step == num_steps:
                 _check(pending, description)
                 scores = evaluate(state) if at_eval else None
@@ -115,6 +114,11 @@ def train(
                 )
                 raise SystemExit(interrupt.exit_status)
     return state
+
+
+def _is_due(step: int, every: int) -> bool:
+    """Whether something done every so many steps is to be done; never where 0."""
+    return every > 0 and step % every == 0
 
 
 def _check(pending: tuple[int, Mapping[str, Any]] | None, description: str):
