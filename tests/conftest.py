@@ -8,6 +8,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import jax
 import pytest
+from program import start, succeed
 
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -29,3 +30,21 @@ def acdc_root() -> pathlib.Path:
     if not (root / "training").is_dir():
         pytest.skip(f"the ACDC training split is not at {root} (set ACDC_ROOT)")
     return root
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory) -> pathlib.Path:
+    """Where the tiny phantom of `program.TINY` is drawn, once for all tests."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def workdir(tmp_path_factory, cache) -> pathlib.Path:
+    """A workdir after pretrain, probe, finetune and evaluate; not to be changed."""
+    folder = tmp_path_factory.mktemp("run")
+    succeed(start("pretrain", folder, cache))
+    both = [start(mode, folder, cache) for mode in ("probe", "finetune")]
+    for process in both:
+        succeed(process)
+    succeed(start("evaluate", folder, cache))
+    return folder
