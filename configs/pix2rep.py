@@ -114,8 +114,8 @@ def get_config(variant: str = "quick") -> ConfigDict:
     pretrain.temperature = pick(quick=0.2, small=0.2, paper=0.53)  # τ; released: 0.53
     pretrain.off_diagonal_weight = 0.005  # λ of v2; Zbontar et al. 2021
     pretrain.num_points = pick(quick=256, small=256, paper=1000)  # M; 0: all; MIDL 4
-    # Images of all devices together. On 2 cores half of MIDL's 8 takes less than half the
-    # time: its activations stay in the cache.
+    # Images of all devices together. On a CPU half of MIDL's 8 takes less than half
+    # the time: its activations stay in the cache.
     pretrain.batch_size = pick(quick=4, small=4, paper=8)
     pretrain.num_epochs = 200  # MIDL 4
     pretrain.num_steps = pick(quick=2000, small=7000, paper=0)  # 0: num_epochs decides
