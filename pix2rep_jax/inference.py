@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from pix2rep_jax.data import preprocess
+from pix2rep_jax.data.dataset import Dataset
 from pix2rep_jax.data.preprocess import Grid
 
-__all__ = ["make_predict", "predict_slices", "restore_volume"]
+__all__ = ["make_predict", "predict_slices", "predict_volume", "restore_volume"]
 
 
 def make_predict(net: nn.Module) -> Callable[[Any, jax.Array], jax.Array]:
@@ -69,6 +70,31 @@ def predict_slices(
         waiting = ahead
     results.append(np.asarray(waiting))
     return np.concatenate(results)[: len(images)]
+
+
+def predict_volume(
+    predict: Callable[[np.ndarray], np.ndarray], dataset: Dataset, volume: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Predicts a volume of a data set.
+
+    Args:
+        predict: Maps slices `[slices, height, width]` to probabilities
+            `[slices, height, width, num_classes]`.
+        dataset: Holds the volume's slices.
+        volume: Index into `dataset.volumes`.
+
+    Returns:
+        The probabilities of its slices on the network's grid, in the data set's order,
+        and `[rows, columns, slices]` uint8 classes on the scan's own.
+    """
+    record = dataset.volumes[volume]
+    rows = np.flatnonzero(dataset.volume_index == volume)
+    slices = dataset.slice_index[rows].tolist()
+    probabilities = predict(dataset.images[rows])
+    grids = [record.grid(index) for index in slices]
+    return probabilities, restore_volume(
+        probabilities, grids, slices, shape=record.shape
+    )
 
 
 def restore_volume(

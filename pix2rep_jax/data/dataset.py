@@ -25,7 +25,14 @@ from pix2rep_jax.data.preprocess import (
 from pix2rep_jax.data.volume_file import VolumeFile
 from pix2rep_jax.errors import InputError
 
-__all__ = ["UNLABELLED", "Dataset", "VolumeRecord", "list_volumes", "load_dataset"]
+__all__ = [
+    "UNLABELLED",
+    "Dataset",
+    "VolumeRecord",
+    "list_volumes",
+    "load_dataset",
+    "take_frame",
+]
 
 UNLABELLED = 255
 """The label of every pixel of a slice without a mask."""
@@ -236,7 +243,7 @@ def _prepare_volume(
     volume: VolumeFile, scan: nifti.NiftiVolume, settings: dict
 ) -> tuple[VolumeRecord, np.ndarray, np.ndarray, np.ndarray]:
     """A volume's record, its images and labels, and which slices they are."""
-    array = _frame(volume, scan)
+    array = take_frame(volume, scan)
     shape, size = array.shape, settings["size"]
     label = None
     if volume.label_path is not None:
@@ -291,8 +298,12 @@ def _prepare_volume(
     )
 
 
-def _frame(volume: VolumeFile, scan: nifti.NiftiVolume) -> np.ndarray:
-    """The `[rows, columns, slices]` of a volume in its file."""
+def take_frame(volume: VolumeFile, scan: nifti.NiftiVolume) -> np.ndarray:
+    """Takes the `[rows, columns, slices]` of a volume out of its file.
+
+    Raises:
+        InputError: If the file holds several frames and the volume names none.
+    """
     if volume.frame is not None:
         return scan.array[..., volume.frame]
     if scan.array.ndim == 3:

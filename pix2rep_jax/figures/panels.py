@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 
 from pix2rep_jax.data import nifti, preprocess
-from pix2rep_jax.data.dataset import Dataset, VolumeRecord
+from pix2rep_jax.data.dataset import Dataset, VolumeRecord, take_frame
 from pix2rep_jax.data.preprocess import Grid
 from pix2rep_jax.figures.selection import middle_slice
-from pix2rep_jax.inference import restore_volume
+from pix2rep_jax.inference import predict_volume
 from pix2rep_jax.metrics import dice_per_class
 from pix2rep_jax.report import display_order
 
@@ -88,14 +88,7 @@ def predicted_panel(
         InputError: If a file cannot be read.
     """
     record = dataset.volumes[volume]
-    rows = np.flatnonzero(dataset.volume_index == volume)
-    slices = dataset.slice_index[rows].tolist()
-    prediction = restore_volume(
-        predict(dataset.images[rows]),
-        [record.grid(i) for i in slices],
-        slices,
-        shape=record.shape,
-    )
+    _, prediction = predict_volume(predict, dataset, volume)
     image, label = read_scan(record, num_classes=len(classes))
     dice = dice_per_class(prediction, label, num_classes=len(classes))
     by_name = dict(zip(classes, dice, strict=True))
@@ -127,9 +120,8 @@ def read_scan(
     Raises:
         InputError: If a file cannot be read.
     """
-    array = nifti.read_volume(record.image_path).array
-    array = array if record.frame is None else array[..., record.frame]
-    image = preprocess.normalise(array.reshape(record.shape), record.low, record.high)
+    array = take_frame(record, nifti.read_volume(record.image_path))
+    image = preprocess.normalise(array, record.low, record.high)
     if record.label_path is None:
         return image, None
     return image, nifti.read_label(

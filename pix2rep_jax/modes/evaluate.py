@@ -11,7 +11,7 @@ from pix2rep_jax.data import nifti
 from pix2rep_jax.data.dataset import Dataset, load_dataset
 from pix2rep_jax.data.splits import make_split
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.inference import restore_volume
+from pix2rep_jax.inference import predict_volume
 from pix2rep_jax.metrics import dice_per_class
 from pix2rep_jax.report import VolumeScore, write_evaluation
 from pix2rep_jax.segmenter import find_runs, load_predict
@@ -105,21 +105,16 @@ def evaluate_volumes(
         record = dataset.volumes[index]
         if record.label_path is None:
             continue
-        rows = np.flatnonzero(dataset.volume_index == index)
-        slices = dataset.slice_index[rows].tolist()
-        probabilities = predict(dataset.images[rows])
-        native = restore_volume(
-            probabilities,
-            [record.grid(i) for i in slices],
-            slices,
-            shape=record.shape,
-        )
+        probabilities, native = predict_volume(predict, dataset, index)
         expert = nifti.read_label(
             record.label_path, shape=record.shape, num_classes=len(classes)
         )
         pairs = {
             "native": (native, expert),
-            "network": (probabilities.argmax(-1), dataset.labels[rows]),
+            "network": (
+                probabilities.argmax(-1),
+                dataset.labels[dataset.volume_index == index],
+            ),
         }
         scores += [
             VolumeScore(
