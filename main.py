@@ -60,24 +60,15 @@ def main(argv: list[str]) -> int:
     return mode.run(_CONFIG.value, workdir, **options) or 0
 
 
-def parse(argv: list[str]) -> list[str]:
-    """Parses the flags, without absl's traceback where a config file refuses."""
-    try:
-        return flags.FLAGS(argv)
-    except flags.Error as error:
-        said = str(error).strip().splitlines()[-1].strip()
-        raise InputError(said.removeprefix("ValueError: ")) from error
-
-
 if __name__ == "__main__":
     try:
-        app.run(main, flags_parser=parse)
+        app.run(main, flags_parser=flags.FLAGS)  # absl would print a traceback
     except InputError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         print("stopped before anything was there to save", file=sys.stderr)
         sys.exit(130)
-    except (AttributeError, OSError, ValueError) as error:
+    except (flags.Error, AttributeError, OSError, ValueError) as error:
         sentence = explain(error, sys.argv)
         if sentence is None:
             raise

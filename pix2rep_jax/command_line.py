@@ -10,6 +10,8 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 
+from absl import flags
+
 __all__ = ["config_argument", "default_workdir", "explain", "next_command"]
 
 
@@ -66,6 +68,9 @@ def explain(error: Exception, argv: Sequence[str]) -> str | None:
     Returns:
         One sentence, or None where the error is not about the command line.
     """
+    if isinstance(error, flags.Error):  # it may hold a config file's whole traceback
+        said = str(error).strip().splitlines()[-1].strip()
+        return said.removeprefix("ValueError: ")
     config = config_argument(argv)
     path, _, variant = config.partition(":")
     if not pathlib.Path(path).is_file():
