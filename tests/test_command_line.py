@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from program import ROOT
 
 from pix2rep_jax.command_line import (
     config_argument,
@@ -13,7 +14,6 @@ from pix2rep_jax.command_line import (
     next_command,
 )
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 CONFIG = "configs/pix2rep.py"
 
 

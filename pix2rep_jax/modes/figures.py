@@ -217,7 +217,7 @@ def picture_similarity(
     """
     run = find_pretrained(config, workdir)
     # Labels play no part in pretraining, so neither does how many of them were asked.
-    neutral = {n.removeprefix("data."): n for n in NEUTRAL}
+    neutral = [name.removeprefix("data.") for name in NEUTRAL]
     ours = {name: config.data[name] for name in neutral}
     check_same_data(config.data, read_config(run)["data"] | ours, run)
     check_unseen(split, run)

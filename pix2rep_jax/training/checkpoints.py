@@ -156,9 +156,9 @@ def restore_params(run: str | Path, *, best_metric: str = "val_dice"):
         step = manager.best_step()
     path = folder / str(max(steps) if step not in steps else step) / _NAME
     try:
+        stored = _stored(path)
+        wanted = {name: stored[name] for name in ("params", "batch_stats")}
         with ocp.PyTreeCheckpointer() as checkpointer:
-            stored = _stored(path)
-            wanted = {name: stored[name] for name in ("params", "batch_stats")}
             tree = checkpointer.restore(
                 path,
                 args=ocp.args.PyTreeRestore(
