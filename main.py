@@ -14,6 +14,7 @@ from ml_collections import config_flags
 
 from pix2rep_jax.command_line import config_argument, default_workdir, explain
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.settings import check_settings
 
 MODES = ("pretrain", "probe", "finetune", "evaluate", "predict", "figures")
 
@@ -39,6 +40,7 @@ def main(argv: list[str]) -> int:
     """Runs one mode and returns the exit status."""
     if len(argv) > 1:
         raise InputError(f"{argv[1]!r} is not a flag: every option starts with --")
+    check_settings(_CONFIG.value)
     logging.set_verbosity(logging.ERROR)  # Orbax tells every file it writes
     # Before anything touches a device.
     if _COORDINATOR.value == "auto":

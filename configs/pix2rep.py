@@ -12,7 +12,7 @@ silent; "ours" was chosen here. Times and scores of each size are in the README.
 
 import math
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FieldReference
 
 VARIANTS = ("quick", "small", "paper")
 
@@ -113,7 +113,9 @@ def get_config(variant: str = "quick") -> ConfigDict:
     pretrain.loss = "info_nce"  # | "cross_correlation": Pix2Rep-v2; MIDL 3
     pretrain.temperature = pick(quick=0.2, small=0.2, paper=0.53)  # τ; released: 0.53
     pretrain.off_diagonal_weight = 0.005  # λ of v2; Zbontar et al. 2021
-    pretrain.num_points = pick(quick=256, small=256, paper=1000)  # M; 0: all; MIDL 4
+    pretrain.num_points = FieldReference(  # M an image, or "all" pixels; MIDL 4
+        pick(quick=256, small=256, paper=1000), field_type=object
+    )
     # Images of all devices together. On a CPU half of MIDL's 8 takes less than half
     # the time: its activations stay in the cache.
     pretrain.batch_size = pick(quick=4, small=4, paper=8)

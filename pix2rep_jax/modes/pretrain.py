@@ -109,10 +109,13 @@ def make_training(
         InputError: If the configuration cannot be used.
     """
     recipe = config.pretrain
-    if not 0 <= recipe.num_points <= config.data.size**2:
+    num_pixels = config.data.size**2
+    if recipe.num_points != "all" and not (
+        isinstance(recipe.num_points, int) and 1 <= recipe.num_points <= num_pixels
+    ):
         raise InputError(
-            f"pretrain.num_points is {recipe.num_points}, and an image has "
-            f"{config.data.size**2} pixels: take no more of them, or 0 for all"
+            f"pretrain.num_points is {recipe.num_points!r}, and an image has "
+            f"{num_pixels} pixels: take a whole number of them from 1 up, or 'all'"
         )
     net = make_pix2rep_net(config)
     key, init_key = jax.random.split(jax.random.key(config.seed))
@@ -128,7 +131,7 @@ def make_training(
         loss=recipe.loss,
         temperature=recipe.temperature,
         off_diagonal_weight=recipe.off_diagonal_weight,
-        num_points=recipe.num_points or "all",
+        num_points=recipe.num_points,
         spatial=config.spatial.to_dict(),
         intensity=config.intensity.to_dict(),
     )

@@ -1,0 +1,99 @@
+"""Which values of a configuration make sense, before anything is read or written."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pix2rep_jax.errors import InputError
+
+__all__ = ["check_settings"]
+
+_PAIRS = ("percentiles", "extent", "max_shift")
+_COUNTS = ("channels", "hidden")
+_ABOVE_ZERO = (
+    "extent",
+    "channels",
+    "hidden",
+    "temperature",
+    "num_features",
+    "scratch_num_features",
+    "features",
+)
+_NOT_BELOW_ZERO = (
+    "max_rotation",
+    "max_shift",
+    "max_blur",
+    "max_bias_field",
+    "max_noise",
+    "max_gamma",
+    "max_contrast",
+    "max_brightness",
+    "off_diagonal_weight",
+    "weight_decay",
+    "learning_rate",
+    "backbone_learning_rate",
+    "head_learning_rate",
+    "scratch_learning_rate",
+    "cross_entropy_weight",
+    "dice_weight",
+    "last_hidden",
+    "warmup_steps",
+    "device_budget_mb",
+    "feature_budget_mb",
+    "metrics_every",
+    "validate_every",
+    "checkpoint_every",
+    "checkpoint_minutes",
+)
+
+
+def check_settings(config: Mapping[str, Any]) -> None:
+    """Checks every value whose name says what it may be.
+
+    Args:
+        config: The whole configuration.
+
+    Raises:
+        InputError: If a number is not finite, a probability lies outside 0 to 1, a
+            range has other than two ends or the wrong order, or a size is none;
+            names the first such value.
+    """
+    for name, value in walk(config):
+        wanted = complaint(name.rpartition(".")[2], value)
+        if wanted:
+            shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
+            raise InputError(f"{name} is {shown}: it must be {wanted}")
+
+
+def walk(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields every value with its dotted name."""
+    for name, value in node.items():
+        if hasattr(value, "items"):
+            yield from walk(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def complaint(name: str, value: Any) -> str:
+    """Says what a value must be; empty where it is."""
+    entries = value if isinstance(value, tuple) else (value,)
+    if name in _PAIRS and not (len(entries) == 2 and all(map(is_number, entries))):
+        return "two numbers, such as 0.5,1.5"
+    if name in _COUNTS and not all(type(x) is int for x in entries):
+        return "whole numbers, such as 16,32"
+    if any(isinstance(x, float) and not math.isfinite(x) for x in entries):
+        return "finite"
+    if name in _ABOVE_ZERO and not all(x > 0 for x in entries):
+        return "above 0"
+    if name == "extent" and entries[0] > entries[1]:
+        return "the smaller number first"
+    if name in _NOT_BELOW_ZERO and not all(x >= 0 for x in entries):
+        return "0 or more"
+    if name.endswith("_probability") and not 0 <= value <= 1:
+        return "between 0 and 1"
+    return ""
+
+
+def is_number(x: Any) -> bool:
+    """Tells numbers from texts and from truth values."""
+    return isinstance(x, int | float) and not isinstance(x, bool)

@@ -1,0 +1,51 @@
+"""Values that make no sense are refused before anything is read or written."""
+
+import pytest
+from program import refused, start
+
+from configs.pix2rep import VARIANTS, get_config
+from pix2rep_jax.errors import InputError
+from pix2rep_jax.settings import check_settings
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_projects_own_sizes_are_sound(variant):
+    """Nothing that this repository ships is refused."""
+    check_settings(get_config(variant))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("spatial.extent", ("a", "b"), "two numbers"),
+        ("spatial.extent", (0.5,), "two numbers"),
+        ("spatial.extent", (1.1, 0.5), "smaller number first"),
+        ("spatial.extent", (0.0, 0.5), "above 0"),
+        ("augment.spatial.max_shift", (1.0, 2.0, 3.0), "two numbers"),
+        ("augment.spatial.max_shift", (-1.0, 2.0), "0 or more"),
+        ("data.percentiles", (True, 99.0), "two numbers"),
+        ("model.channels", (16, 32.0), "whole numbers"),
+        ("model.channels", (16, 0), "above 0"),
+        ("model.num_features", 0, "above 0"),
+        ("projection.hidden", ("x",), "whole numbers"),
+        ("intensity.noise_probability", 1.5, "between 0 and 1"),
+        ("intensity.noise_probability", float("nan"), "finite"),
+        ("pretrain.temperature", 0.0, "above 0"),
+        ("pretrain.learning_rate", float("inf"), "finite"),
+        ("finetune.weight_decay", -0.1, "0 or more"),
+        ("log.metrics_every", -1, "0 or more"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_refused(name, value, wanted):
+    """The sentence names the value as one would type it, and what it may be."""
+    config = get_config("quick")
+    config.update_from_flattened_dict({name: value})
+    with pytest.raises(InputError, match=rf"^{name} is .*: it must be .*{wanted}"):
+        check_settings(config)
+
+
+def test_a_refused_command_leaves_the_workdir_free(tmp_path, cache):
+    """So the corrected command is not taken for another run in that folder."""
+    process = start("pretrain", tmp_path, cache, spatial__extent="a,b")
+    assert "spatial.extent is a,b: it must be two numbers" in refused(process)
+    assert not list(tmp_path.iterdir())
