@@ -1,8 +1,10 @@
 """Two processes on one machine compute what one does."""
 
+import json
 import socket
 
 import numpy as np
+import pytest
 from program import lines, start, succeed
 
 
@@ -30,3 +32,27 @@ def test_two_processes_are_one_run(workdir, cache, tmp_path):
     np.testing.assert_allclose(losses, expected, rtol=1e-2)
     said = succeed(start("pretrain", tmp_path, cache))
     assert "finished already at step 24 of 24" in said
+
+
+@pytest.mark.parametrize("mode", ["probe", "finetune"])
+def test_two_processes_segment_like_one(workdir, cache, tmp_path, mode):
+    """The losses of one process, and one evaluation of all test volumes."""
+    address = f"--coordinator=127.0.0.1:{free_port()}"
+    two = (mode, tmp_path, cache, address, "--num_processes=2")
+    pretrained = {"init__checkpoint": workdir}
+    processes = [start(*two, f"--process_id={index}", **pretrained) for index in (0, 1)]
+    for process in processes:
+        succeed(process)
+    ours, theirs = lines(tmp_path / mode), lines(workdir / mode)
+    assert [x["step"] for x in ours] == [x["step"] for x in theirs]
+    losses, expected = (
+        [x["loss"] for x in run if "loss" in x] for run in (ours, theirs)
+    )
+    assert losses
+    np.testing.assert_allclose(losses, expected, rtol=1e-2)
+    found, wanted = (
+        json.loads((folder / mode / "evaluation.json").read_text())
+        for folder in (tmp_path, workdir)
+    )
+    assert found["num_volumes"] == wanted["num_volumes"]
+    np.testing.assert_allclose(found["dice"]["mean"], wanted["dice"]["mean"], atol=0.05)
