@@ -8,12 +8,12 @@ import importlib
 import pathlib
 import sys
 
-import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
 from pix2rep_jax.command_line import config_argument, default_workdir, explain
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.huge_pages import use_huge_pages
 from pix2rep_jax.settings import check_settings
 
 MODES = ("pretrain", "probe", "finetune", "evaluate", "predict", "figures")
@@ -42,13 +42,8 @@ def main(argv: list[str]) -> int:
         raise InputError(f"{argv[1]!r} is not a flag: every option starts with --")
     check_settings(_CONFIG.value)
     logging.set_verbosity(logging.ERROR)  # Orbax tells every file it writes
-    # Before anything touches a device.
-    if _COORDINATOR.value == "auto":
-        jax.distributed.initialize()
-    elif _COORDINATOR.value:
-        jax.distributed.initialize(
-            _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
-        )
+    if _COORDINATOR.value:  # before anything touches a device
+        join_hosts(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
     named = _WORKDIR.value or default_workdir(config_argument(sys.argv))
     workdir = pathlib.Path(named).expanduser().resolve()
     options = {}
@@ -62,7 +57,18 @@ def main(argv: list[str]) -> int:
     return mode.run(_CONFIG.value, workdir, **options) or 0
 
 
+def join_hosts(coordinator: str, num_processes: int, process_id: int) -> None:
+    """Makes one program of several processes; 'auto' asks the TPU pod for the rest."""
+    import jax  # late: importing it takes a second
+
+    if coordinator == "auto":
+        jax.distributed.initialize()
+    else:
+        jax.distributed.initialize(coordinator, num_processes, process_id)
+
+
 if __name__ == "__main__":
+    use_huge_pages()
     try:
         app.run(main, flags_parser=flags.FLAGS)  # absl would print a traceback
     except InputError as error:

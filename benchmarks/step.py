@@ -22,6 +22,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "configs")]
 
 import pix2rep as configs  # noqa: E402
 
+from pix2rep_jax.huge_pages import use_huge_pages  # noqa: E402
 from pix2rep_jax.modes.pretrain import make_training  # noqa: E402
 from pix2rep_jax.training.sharding import make_mesh  # noqa: E402
 
@@ -107,4 +108,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    use_huge_pages()  # as main.py does
     main()

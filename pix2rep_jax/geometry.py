@@ -9,8 +9,11 @@ position of the input it is read from, which is φ⁻¹ for an image moved by φ
 MIDL 2024, footnote 2).
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
 
 __all__ = [
     "centred_positions",
@@ -147,24 +150,34 @@ def gather_neighbours(
         outside the image has weight zero, so that a position outside reads zero.
     """
     height, width, channels = image.shape
+    corners = neighbours(positions, height=height, width=width)
+    flat, weights = (jnp.stack(x, axis=-1) for x in zip(*corners, strict=True))
+    return image.reshape(height * width, channels)[flat], weights
+
+
+def neighbours(positions: jax.Array, *, height: int, width: int):
+    """Lists flat index and bilinear weight of the pixels around array positions.
+
+    Returns:
+        For each of four corners `[...]` int32 and `[...]` float32.
+    """
     positions = positions.astype(jnp.float32)
     low = jnp.floor(positions)
     fraction = positions - low
-    corners = jnp.array([[0, 0], [0, 1], [1, 0], [1, 1]], jnp.int32)
-    index = low.astype(jnp.int32)[..., None, :] + corners.reshape(
-        (1,) * (positions.ndim - 1) + (4, 2)
-    )
-    row, column = index[..., 0], index[..., 1]
-    row_fraction, column_fraction = fraction[..., 0:1], fraction[..., 1:2]
-    rows = jnp.concatenate([1 - row_fraction, row_fraction], axis=-1)
-    columns = jnp.concatenate([1 - column_fraction, column_fraction], axis=-1)
-    weights = (rows[..., :, None] * columns[..., None, :]).reshape(row.shape)
-    exists = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-    flat = jnp.clip(row, 0, height - 1) * width + jnp.clip(column, 0, width - 1)
-    pixels = image.reshape(height * width, channels)[flat]
-    return pixels, jnp.where(exists, weights, 0.0)
+    index = low.astype(jnp.int32)
+    corners = []
+    for down in (0, 1):
+        for right in (0, 1):
+            row, column = index[..., 0] + down, index[..., 1] + right
+            exists = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+            row_weight = fraction[..., 0] if down else 1 - fraction[..., 0]
+            column_weight = fraction[..., 1] if right else 1 - fraction[..., 1]
+            flat = jnp.clip(row, 0, height - 1) * width + jnp.clip(column, 0, width - 1)
+            corners.append((flat, jnp.where(exists, row_weight * column_weight, 0.0)))
+    return corners
 
 
+@jax.custom_jvp
 def warp_at(image: jax.Array, positions: jax.Array) -> jax.Array:
     """Samples an image at given positions, linearly, and zero outside it.
 
@@ -175,8 +188,33 @@ def warp_at(image: jax.Array, positions: jax.Array) -> jax.Array:
     Returns:
         `[..., channels]` in the image's dtype. Differentiable in both arguments.
     """
+    # A corner at a time, so that a compiler can fuse reading, weighing and adding:
+    # on CPU five to twenty times as fast as four pixels at once.
+    height, width, channels = image.shape
+    pixels = image.reshape(height * width, channels)
+    return sum(
+        pixels[flat] * weight[..., None].astype(image.dtype)
+        for flat, weight in neighbours(positions, height=height, width=width)
+    )
+
+
+def _interpolate(image: jax.Array, positions: jax.Array) -> jax.Array:
+    """The same, with all four pixels at once, so that its gradient is one scatter."""
     pixels, weights = gather_neighbours(image, positions)
     return (pixels * weights[..., None].astype(image.dtype)).sum(axis=-2)
+
+
+@functools.partial(warp_at.defjvp, symbolic_zeros=True)
+def _warp_at_jvp(primals, tangents):
+    image, positions = primals
+    image_tangent, positions_tangent = tangents
+    terms = []
+    if not isinstance(image_tangent, SymbolicZero):
+        terms.append(_interpolate(image_tangent, positions))
+    if not isinstance(positions_tangent, SymbolicZero):
+        at = functools.partial(_interpolate, image)
+        terms.append(jax.jvp(at, (positions,), (positions_tangent,))[1])
+    return warp_at(image, positions), sum(terms)
 
 
 def warp(image: jax.Array, matrix: jax.Array) -> jax.Array:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pix2rep_jax.compiler import compiler_options
 from pix2rep_jax.data import preprocess
 from pix2rep_jax.data.dataset import Dataset
 from pix2rep_jax.data.preprocess import Grid
@@ -31,7 +32,7 @@ def make_predict(net: nn.Module) -> Callable[[Any, jax.Array], jax.Array]:
         logits = net.apply(variables, images, train=False)
         return jax.nn.softmax(logits.astype(jnp.float32), axis=-1)
 
-    return jax.jit(predict)
+    return jax.jit(predict, compiler_options=compiler_options())
 
 
 def predict_slices(

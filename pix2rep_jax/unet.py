@@ -6,8 +6,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from pix2rep_jax.conv import conv3x3
-
 __all__ = ["MOMENTUM", "ProjectionHead", "SegmentationHead", "UNet"]
 
 MOMENTUM = 0.9
@@ -25,7 +23,13 @@ class Conv3x3(nn.Module):
         """Maps `[batch, height, width, in]` to `[batch, height, width, features]`."""
         shape = (3, 3, x.shape[-1], self.features)
         kernel = self.param("kernel", nn.initializers.he_normal(), shape)
-        return conv3x3(x.astype(self.dtype), kernel.astype(self.dtype))
+        return jax.lax.conv_general_dilated(
+            x.astype(self.dtype),
+            kernel.astype(self.dtype),
+            window_strides=(1, 1),
+            padding="SAME",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
 
 
 class DoubleConv(nn.Module):

@@ -11,13 +11,19 @@ import pytest
 from conftest import ROOT
 from scipy import ndimage
 
-from pix2rep_jax.conv import conv3x3
 from pix2rep_jax.methods import pix2rep
 from pix2rep_jax.networks import make_pix2rep_net
 from pix2rep_jax.training.optimizer import make_optimizer, make_schedule
 from pix2rep_jax.training.state import create_state
 from pix2rep_jax.training.step import make_train_step
-from pix2rep_jax.unet import ProjectionHead, SegmentationHead, UNet, UpConv, max_pool
+from pix2rep_jax.unet import (
+    Conv3x3,
+    ProjectionHead,
+    SegmentationHead,
+    UNet,
+    UpConv,
+    max_pool,
+)
 
 
 def lax_conv(x, kernel):
@@ -60,43 +66,8 @@ def test_conv_is_correlation_with_zeros_beyond_the_border(inputs, outputs):
         expected[n, :, :, o] += ndimage.correlate(
             x[n, :, :, i].astype(float), kernel[:, :, i, o], mode="constant"
         )
-    np.testing.assert_allclose(conv3x3(x, kernel), expected, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("inputs", "outputs", "dtype"),
-    [
-        (1, 3, "float32"),
-        (5, 16, "float32"),
-        (3, 17, "float32"),
-        (2, 40, "float32"),
-        (2, 17, "bfloat16"),
-    ],
-)
-def test_conv_has_the_gradients_of_the_plain_convolution(key, inputs, outputs, dtype):
-    """Both gradients are those that JAX derives, also where the output channels are
-    no multiple of what is computed at a time, and keep the dtype."""
-    keys = jax.random.split(key, 3)
-    x = jax.random.normal(keys[0], (2, 6, 8, inputs), dtype)
-    kernel = jax.random.normal(keys[1], (3, 3, inputs, outputs), dtype)
-    grads = jax.random.normal(keys[2], (2, 6, 8, outputs), dtype)
-
-    def pull(conv):
-        value, pullback = jax.vjp(conv, x, kernel)
-        return value, pullback(grads)
-
-    # Both sum the same products in another order.
-    tolerance = {"float32": 1e-5, "bfloat16": 2e-2}[dtype]
-    for ours, theirs in zip(
-        jax.tree.leaves(jax.jit(lambda: pull(conv3x3))()),
-        jax.tree.leaves(jax.jit(lambda: pull(lax_conv))()),
-        strict=True,
-    ):
-        assert ours.dtype == theirs.dtype == jnp.dtype(dtype)
-        scale = float(jnp.abs(theirs).max())
-        np.testing.assert_allclose(
-            ours.astype(np.float32), theirs.astype(np.float32), atol=tolerance * scale
-        )
+    ours = Conv3x3(outputs).apply({"params": {"kernel": kernel}}, x)
+    np.testing.assert_allclose(ours, expected, atol=1e-5)
 
 
 # --- pooling and its way back ------------------------------------------------------

@@ -10,11 +10,11 @@ import jax.numpy as jnp
 
 from pix2rep_jax import losses
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.geometry import gather_neighbours
+from pix2rep_jax.geometry import gather_neighbours, warp_at
 from pix2rep_jax.unet import ProjectionHead, UNet
-from pix2rep_jax.views import make_views, sample_points
+from pix2rep_jax.views import Views, make_views, sample_points
 
-__all__ = ["Pix2RepNet", "make_loss"]
+__all__ = ["Pix2RepNet", "choose_points", "make_comparison", "make_loss"]
 
 
 class Pix2RepNet(nn.Module):
@@ -74,16 +74,48 @@ def make_loss(
         Seince et al., "Dense Self-Supervised Learning for Medical Image
         Segmentation", MIDL 2024, section 3 and Eq. 1-2.
     """
-    if loss not in ("info_nce", "cross_correlation"):
-        raise InputError(
-            f"pretrain.loss is {loss!r}: it must be 'info_nce' or 'cross_correlation'"
-        )
+    compare = make_comparison(
+        net,
+        loss=loss,
+        temperature=temperature,
+        off_diagonal_weight=off_diagonal_weight,
+    )
 
     def loss_fn(params, batch_stats, batch, key: jax.Array):
         view_key, point_key = jax.random.split(key)
         views = make_views(
             view_key, batch["image"], spatial=spatial, intensity=intensity
         )
+        points, valid = choose_points(point_key, views.valid, num_points)
+        return compare(params, batch_stats, views, points, valid)
+
+    return loss_fn
+
+
+def make_comparison(
+    net: Pix2RepNet, *, loss: str, temperature: float, off_diagonal_weight: float
+):
+    """Makes the loss of a batch whose views and points have been drawn.
+
+    Args:
+        net: f and g.
+        loss: "info_nce" or "cross_correlation".
+        temperature: τ of the InfoNCE loss.
+        off_diagonal_weight: λ of the cross-correlation loss.
+
+    Returns:
+        `compare(params, batch_stats, views, points, valid) -> (loss, (batch_stats,
+        metrics))`, with `points` and `valid` as `choose_points` returns them.
+
+    Raises:
+        InputError: If `loss` is neither of the two.
+    """
+    if loss not in ("info_nce", "cross_correlation"):
+        raise InputError(
+            f"pretrain.loss is {loss!r}: it must be 'info_nce' or 'cross_correlation'"
+        )
+
+    def compare(params, batch_stats, views: Views, points, valid):
         features, updated = net.apply(
             {"params": params, "batch_stats": batch_stats},
             jnp.concatenate([views.view_a, views.view_b]),
@@ -91,7 +123,6 @@ def make_loss(
             method="features",
             mutable=["batch_stats"],
         )
-        points, valid = choose_points(point_key, views.valid, num_points)
         features_a, features_b = jnp.split(features, 2)
         u, v = jax.vmap(functools.partial(embed_pairs, net, params))(
             features_a, features_b, views.sources, points
@@ -111,28 +142,33 @@ def make_loss(
         }
         return value, (updated["batch_stats"], metrics)
 
-    return loss_fn
+    return compare
 
 
 def choose_points(key: jax.Array, valid: jax.Array, num_points: int | str):
-    """Samples M valid pixels an image, or takes all pixels with their validity."""
+    """Samples M valid pixels an image, or takes all pixels with their validity.
+
+    Returns:
+        `[batch, M]` flat indices, None for all pixels; and `[batch, M]` bool.
+    """
     if num_points != "all":
         return sample_points(key, valid, num_points=num_points)
-    batch, height, width = valid.shape
-    points = jnp.broadcast_to(
-        jnp.arange(height * width, dtype=jnp.int32), (batch, height * width)
-    )
-    return points, valid.reshape(batch, -1)
+    return None, valid.reshape(valid.shape[0], -1)
 
 
 def embed_pairs(net: Pix2RepNet, params, features_a, features_b, sources, points):
     """Embeds one image's points in both views: φ·(g∘f)(v) and (g∘f)(φ·v').
 
-    g acts on each pixel alone, so φ·g(f(v)) at the chosen points needs g only at
-    the four pixels around each source: equal to warping the whole map.
+    g acts on each pixel alone, so φ·g(f(v)) at a few points needs g only at the four
+    pixels around each source: equal to warping the whole map, which is what is done
+    where all pixels are wanted (`points` is None).
     """
-    pixels, weights = gather_neighbours(features_a, sources.reshape(-1, 2)[points])
     project = lambda x: net.apply({"params": params}, x, method="project")  # noqa: E731
+    if points is None:
+        u = warp_at(project(features_a).astype(jnp.float32), sources)
+        v = project(features_b)
+        return u.reshape(-1, u.shape[-1]), v.reshape(-1, v.shape[-1])
+    pixels, weights = gather_neighbours(features_a, sources.reshape(-1, 2)[points])
     u = jnp.einsum("mkd,mk->md", project(pixels).astype(jnp.float32), weights)
     v = project(features_b.reshape(-1, features_b.shape[-1])[points])
     return u, v

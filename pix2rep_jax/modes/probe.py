@@ -8,6 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from pix2rep_jax.command_line import next_command
+from pix2rep_jax.compiler import compiler_options
 from pix2rep_jax.downstream import Task, prepare, train_and_score
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.methods import segmentation
@@ -83,7 +84,10 @@ def frozen_data(task: Task, *, budget_mb: float) -> dict[str, np.ndarray]:
 def compute_features(task: Task, images: np.ndarray, *, batch_size: int = 16):
     """Runs the frozen backbone over images `[slices, height, width, 1]`, in order."""
     variables = {"params": task.params, "batch_stats": task.batch_stats}
-    apply = jax.jit(lambda x: task.net.apply(variables, x, method="features"))
+    apply = jax.jit(
+        lambda x: task.net.apply(variables, x, method="features"),
+        compiler_options=compiler_options(),
+    )
     missing = -len(images) % batch_size
     padded = np.pad(images, ((0, missing), (0, 0), (0, 0), (0, 0)))
     parts = [

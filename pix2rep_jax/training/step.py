@@ -10,6 +10,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
+from pix2rep_jax.compiler import compiler_options
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.training.batches import batch_indices, take_batch
 from pix2rep_jax.training.sharding import batched, place, replicated
@@ -105,7 +106,11 @@ def make_resident_step(
         return train_step(state, batch)
 
     return jax.jit(
-        step, donate_argnums=0, in_shardings=(whole, whole), out_shardings=whole
+        step,
+        donate_argnums=0,
+        in_shardings=(whole, whole),
+        out_shardings=whole,
+        compiler_options=compiler_options(),
     )
 
 
@@ -126,7 +131,11 @@ def make_host_step(
     """
     whole, split = replicated(mesh), batched(mesh)
     compiled = jax.jit(
-        train_step, donate_argnums=0, in_shardings=(whole, split), out_shardings=whole
+        train_step,
+        donate_argnums=0,
+        in_shardings=(whole, split),
+        out_shardings=whole,
+        compiler_options=compiler_options(),
     )
     draw = jax.jit(
         functools.partial(batch_indices, num_samples=num_samples, batch_size=batch_size)
