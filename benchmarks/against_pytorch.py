@@ -4,10 +4,10 @@ pip install -r requirements-bench.txt
 python benchmarks/against_pytorch.py [--case small] [--loss info_nce] [--rounds 8]
 
 Both get the same images, φ and points, and the same parameters; before anything is
-timed, both must compute the same loss. Both have their memory in huge pages; neither has,
-with GLIBC_TUNABLES=glibc.malloc.hugetlb=0. What is timed is one whole update: the warp of
+timed, both must compute the same loss. What is timed is one whole update: the warp of
 the second view, the network on both views, the loss, its gradient and Adam. The two
-take turns in one process, a few steps each; the ratio is formed in every round.
+take turns in one process, a few steps each; the ratio is formed in every round. Both
+have their memory in huge pages; with GLIBC_TUNABLES=glibc.malloc.hugetlb=0 neither has.
 """
 
 import argparse
