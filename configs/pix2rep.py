@@ -110,6 +110,7 @@ def get_config(variant: str = "quick") -> ConfigDict:
     intensity.reversal_probability = pick(quick=0.0, small=0.0, paper=0.35)
 
     config.pretrain = pretrain = ConfigDict()
+    pretrain.method = "pix2rep"  # a file of pix2rep_jax/methods
     pretrain.loss = "info_nce"  # | "cross_correlation": Pix2Rep-v2; MIDL 3
     pretrain.temperature = pick(quick=0.2, small=0.2, paper=0.53)  # τ; released: 0.53
     pretrain.off_diagonal_weight = 0.005  # λ of v2; Zbontar et al. 2021
