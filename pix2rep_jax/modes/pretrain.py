@@ -121,7 +121,8 @@ def run(config: ConfigDict, workdir: Path) -> None:
         )
     # A probe of a decoder that is random says nothing.
     following = "probe" if "backbone" in method.trained else "finetune"
-    print("next: " + next_command(sys.argv, mode=following))
+    named = "" if start is None else f" --config.init.checkpoint={workdir}"
+    print("next: " + next_command(sys.argv, mode=following) + named)
 
 
 def find_start(config: ConfigDict, method: Method) -> Path | None:
