@@ -39,7 +39,7 @@ from pix2rep_jax.geometry import (  # noqa: E402
 )
 from pix2rep_jax.huge_pages import use_huge_pages  # noqa: E402
 from pix2rep_jax.methods import pix2rep  # noqa: E402
-from pix2rep_jax.networks import initialise, make_pix2rep_net  # noqa: E402
+from pix2rep_jax.networks import initialise  # noqa: E402
 from pix2rep_jax.views import Views  # noqa: E402
 
 CASES = ("small", "middle")
@@ -82,7 +82,7 @@ def sources_of(matrix, size: int):
 
 def make_jax(config, inputs):
     """Makes our step and the value of its loss before the first one."""
-    net = make_pix2rep_net(config)
+    net = pix2rep.make_net(config)
     params, batch_stats = initialise(net, jax.random.key(0), size=config.data.size)
     recipe = config.pretrain
     compare = pix2rep.make_comparison(

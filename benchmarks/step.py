@@ -57,7 +57,7 @@ def measure(case: str, loss: str, *, num_steps: int) -> dict[str, float]:
     size = config.data.size
     images = np.random.default_rng(0).random((NUM_IMAGES, size, size, 1), np.float32)
     state, train_step = make_training(
-        config, images, mesh=make_mesh(), num_steps=num_steps
+        config, {"image": images}, mesh=make_mesh(), num_steps=num_steps
     )
     start = time.perf_counter()
     state, metrics = jax.block_until_ready(train_step(state))

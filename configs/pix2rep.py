@@ -110,6 +110,9 @@ def get_config(variant: str = "quick") -> ConfigDict:
     intensity.reversal_probability = pick(quick=0.0, small=0.0, paper=0.35)
 
     config.pretrain = pretrain = ConfigDict()
+    # | "simclr" | "byol" | "barlow_twins": each is as `pretrain` says, but for what the
+    # section of its name below says otherwise.
+    pretrain.method = "pix2rep"
     pretrain.loss = "info_nce"  # | "cross_correlation": Pix2Rep-v2; MIDL 3
     pretrain.temperature = pick(quick=0.2, small=0.2, paper=0.53)  # τ; released: 0.53
     pretrain.off_diagonal_weight = 0.005  # λ of v2; Zbontar et al. 2021
@@ -125,6 +128,30 @@ def get_config(variant: str = "quick") -> ConfigDict:
     pretrain.schedule = pick(quick="cosine", small="cosine", paper="constant")
     pretrain.warmup_steps = pick(quick=50, small=100, paper=0)
     pretrain.weight_decay = 0.0
+
+    # Of whole slices, so a batch holds many; their two views are moved and changed as
+    # `spatial` and `intensity` say. The decoder stays random.
+    config.simclr = simclr = ConfigDict()
+    simclr.batch_size = pick(quick=32, small=32, paper=128)  # 32 to 224 in cardiac MRI
+    simclr.num_steps = pick(quick=800, small=2800, paper=0)  # as long as Pix2Rep's
+    simclr.temperature = 0.1  # Chen et al. 2020; Zeng et al. 2021
+    simclr.hidden = pick(quick=(64,), small=(128,), paper=(512,))  # Zeng et al. 2021
+    simclr.features = pick(quick=32, small=64, paper=128)  # Chen et al. 2020
+
+    config.byol = byol = ConfigDict()
+    byol.batch_size = pick(quick=32, small=32, paper=128)  # as SimCLR's
+    byol.num_steps = pick(quick=800, small=2800, paper=0)
+    byol.hidden = pick(quick=(64,), small=(128,), paper=(4096,))  # Grill et al. 2020
+    byol.features = pick(quick=32, small=64, paper=256)  # Grill et al. 2020
+    # Of the target, a step. Grill et al. 2020 start at 0.996; shorter runs need less.
+    byol.momentum = pick(quick=0.99, small=0.99, paper=0.996)
+
+    config.barlow_twins = barlow_twins = ConfigDict()
+    barlow_twins.batch_size = pick(quick=32, small=32, paper=128)  # as SimCLR's
+    barlow_twins.num_steps = pick(quick=800, small=2800, paper=0)
+    # Three layers of one width; Zbontar et al. 2021, with 8192 there.
+    barlow_twins.hidden = pick(quick=(128, 128), small=(256, 256), paper=(2048, 2048))
+    barlow_twins.features = pick(quick=128, small=256, paper=2048)
 
     # Downstream augmentation: the same warp, milder; never 1 - x.
     config.augment = augment = ConfigDict()

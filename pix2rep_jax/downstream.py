@@ -1,7 +1,7 @@
 """What probing and fine-tuning share: where they start, how they are scored."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,17 +13,18 @@ from ml_collections import ConfigDict
 from pix2rep_jax.batch_norm import recalibrate
 from pix2rep_jax.data.dataset import Dataset, load_dataset
 from pix2rep_jax.data.splits import Split, check_unseen, make_split
-from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference import make_predict, predict_slices
 from pix2rep_jax.methods.segmentation import SegmentationNet
 from pix2rep_jax.metrics import dice_per_class
 from pix2rep_jax.modes.evaluate import evaluate_volumes
 from pix2rep_jax.networks import initialise, make_segmentation_net
+from pix2rep_jax.pretrained import read_backbone
 from pix2rep_jax.report import write_evaluation
-from pix2rep_jax.training.checkpoints import Checkpoints, restore_params
+from pix2rep_jax.training.checkpoints import Checkpoints
 from pix2rep_jax.training.loop import train
 from pix2rep_jax.training.metric_writer import MetricWriter
-from pix2rep_jax.training.run_folder import find_run, open_run, read_config
+from pix2rep_jax.training.parts import put_parts
+from pix2rep_jax.training.run_folder import find_run, open_run
 from pix2rep_jax.training.sharding import make_mesh, place
 from pix2rep_jax.training.state import TrainState
 
@@ -42,7 +43,8 @@ class Task(NamedTuple):
         dataset: All slices.
         split: Which of them train, validate and test.
         net: Backbone and head.
-        params: Initial parameters; the backbone's are the pretrained ones, if any.
+        params: Initial parameters; what was pretrained of the backbone is, the rest
+            is drawn.
         batch_stats: Initial statistics, likewise.
         origin: Where the backbone comes from, for people to read.
         key: The run's random key.
@@ -72,48 +74,38 @@ def prepare(config: ConfigDict, workdir: Path) -> Task:
     """
     scratch = config.init.checkpoint == "none"
     net = make_segmentation_net(config, scratch=scratch)
-    backbone, origin = None, "random weights"
+    pretrained, origin = None, "random weights"
     if not scratch:  # before the data: a mistake here should not cost a minute
         run = find_run(config.init.checkpoint or workdir, "pretrain")
-        check_same_network(config, read_config(run), run)
-        stored, origin = restore_params(run), str(run)
-        backbone = {
-            name: tree["backbone"]
-            for name, tree in zip(("params", "batch_stats"), stored, strict=True)
-        }
+        pretrained = read_backbone(config, run)
+        origin = describe(run, pretrained[0])
     dataset = load_dataset(config.data)
     split = make_split(dataset, config.data)
     if not scratch:
         check_unseen(split, run)
     key, init_key = jax.random.split(jax.random.key(config.seed))
     params, batch_stats = initialise(net, init_key, size=config.data.size)
-    if backbone is not None:
+    if pretrained is not None:
+        params = put_parts(params, pretrained[0])
+        batch_stats = put_parts(batch_stats, pretrained[1])
         if config.init.recalibrate:
-            backbone["batch_stats"] = recalibrate(
-                net.backbone, backbone, dataset.images[split.pretrain_slices]
+            batch_stats["backbone"] = recalibrate(
+                net.backbone,
+                {
+                    "params": params["backbone"],
+                    "batch_stats": batch_stats["backbone"],
+                },
+                dataset.images[split.pretrain_slices],
             )
-        params = params | {"backbone": backbone["params"]}
-        batch_stats = {"backbone": backbone["batch_stats"]}
     return Task(dataset, split, net, params, batch_stats, origin, key, mesh=make_mesh())
 
 
-def check_same_network(config: ConfigDict, pretrained: Any, run: Path) -> None:
-    """Checks that a pretraining run has the backbone that is to start from it.
-
-    Raises:
-        InputError: If it has not; names the first difference and the mend.
-    """
-    for name in ("channels", "num_features", "last_hidden"):
-        theirs, ours = pretrained["model"][name], config.model[name]
-        listed = list(ours) if isinstance(ours, tuple) else ours
-        if theirs != listed:
-            written = ",".join(map(str, theirs)) if name == "channels" else theirs
-            raise InputError(
-                f"the network in {run} was pretrained with model.{name}={theirs}, but "
-                f"this configuration asks for {listed}: add "
-                f"--config.model.{name}={written}, or name another run by "
-                "--config.init.checkpoint"
-            )
+def describe(run: Path, parts: Mapping[str, Any]) -> str:
+    """Names a run, and what it has trained where that is not the whole backbone."""
+    if "backbone" in parts:
+        return str(run)
+    blocks = ", ".join(name.removeprefix("backbone.") for name in parts)
+    return f"{run} ({blocks}; the rest of the backbone is random)"
 
 
 def make_validate(

@@ -8,16 +8,10 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.methods.pix2rep import Pix2RepNet
 from pix2rep_jax.methods.segmentation import SegmentationNet
-from pix2rep_jax.unet import ProjectionHead, SegmentationHead, UNet
+from pix2rep_jax.unet import SegmentationHead, UNet
 
-__all__ = [
-    "initialise",
-    "make_backbone",
-    "make_pix2rep_net",
-    "make_segmentation_net",
-]
+__all__ = ["initialise", "make_backbone", "make_segmentation_net"]
 
 
 def make_backbone(config: ConfigDict, *, scratch: bool = False) -> UNet:
@@ -56,17 +50,6 @@ def make_backbone(config: ConfigDict, *, scratch: bool = False) -> UNet:
     )
 
 
-def make_pix2rep_net(config: ConfigDict) -> Pix2RepNet:
-    """Builds f and g."""
-    backbone = make_backbone(config)
-    projection = ProjectionHead(
-        hidden=tuple(config.projection.hidden),
-        features=config.projection.features,
-        dtype=backbone.dtype,
-    )
-    return Pix2RepNet(backbone=backbone, projection=projection)
-
-
 def make_segmentation_net(
     config: ConfigDict, *, scratch: bool = False
 ) -> SegmentationNet:
@@ -81,7 +64,7 @@ def initialise(net: nn.Module, key: jax.Array, *, size: int) -> tuple[Any, Any]:
     """Draws the parameters of a network for square images of one channel.
 
     Args:
-        net: One of the above.
+        net: One of the above, or a pretraining method's.
         key: Random key.
         size: Side of the images (px).
 

@@ -91,6 +91,8 @@ def complaint(name: str, value: Any) -> str:
         return "0 or more"
     if name.endswith("_probability") and not 0 <= value <= 1:
         return "between 0 and 1"
+    if name == "momentum" and not 0 <= value <= 1:
+        return "between 0 and 1"
     return ""
 
 

@@ -119,15 +119,20 @@ class UNet(nn.Module):
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, image: jax.Array, *, train: bool) -> jax.Array:
+    def __call__(
+        self, image: jax.Array, *, train: bool, decoded: int | None = None
+    ) -> jax.Array:
         """Computes the features of a batch of images.
 
         Args:
             image: `[batch, height, width, channels]`.
             train: Whether BatchNorm uses (and updates) the batch's statistics.
+            decoded: Decoding blocks to run, coarsest first; all of them when None,
+                and with 0 the encoder alone.
 
         Returns:
-            `[batch, height, width, num_features]`, dtype as `dtype`.
+            `[batch, height, width, num_features]`, dtype as `dtype`; after fewer
+            blocks the last one's map, of its own resolution and width.
 
         Raises:
             ValueError: If there is one level only, or a side cannot be halved as
@@ -151,7 +156,8 @@ class UNet(nn.Module):
             )
             skips.append(x)
         skips.pop()
-        for level in reversed(range(halvings)):
+        decoded = halvings if decoded is None else decoded
+        for level in reversed(range(halvings - decoded, halvings)):
             features = self.channels[level]
             up = UpConv(features, self.dtype, name=f"up_{level}")(x)
             x = jnp.concatenate([skips.pop(), up], axis=-1)

@@ -15,7 +15,7 @@ from pix2rep_jax.geometry import (
 )
 from pix2rep_jax.intensity import random_intensity
 
-__all__ = ["Views", "augment", "make_views", "sample_points"]
+__all__ = ["Views", "augment", "make_view_pairs", "make_views", "sample_points"]
 
 
 class Views(NamedTuple):
@@ -73,6 +73,35 @@ def make_views(
         )
 
     return jax.vmap(one)(jax.random.split(key, image.shape[0]), image)
+
+
+def make_view_pairs(
+    key: jax.Array,
+    image: jax.Array,
+    *,
+    spatial: Mapping[str, Any],
+    intensity: Mapping[str, Any],
+) -> jax.Array:
+    """Draws two views of every image for methods that compare whole images.
+
+    Args:
+        key: One random key.
+        image: `[batch, height, width, 1]`.
+        spatial: Options of `geometry.sample_pull_matrix`.
+        intensity: Options of `intensity.random_intensity`.
+
+    Returns:
+        `[2 batch, height, width, 1]`: a view of each image, then another of each, every
+        one moved and changed on its own.
+    """
+
+    def one(key: jax.Array, image: jax.Array) -> jax.Array:
+        key_phi, key_t = jax.random.split(key)
+        matrix = sample_pull_matrix(key_phi, **spatial)
+        return warp(random_intensity(key_t, image, **intensity), matrix)
+
+    keys = jax.random.split(key, 2 * image.shape[0])
+    return jax.vmap(one)(keys, jnp.concatenate([image, image]))
 
 
 def sample_points(

@@ -27,6 +27,16 @@ TINY = {
     "pretrain.num_steps": 24,
     "pretrain.loss": "info_nce",
     "pretrain.temperature": 0.2,
+    **{
+        f"{method}.{name}": value
+        for method in ("simclr", "byol", "barlow_twins")
+        for name, value in {
+            "batch_size": 4,
+            "num_steps": 6,
+            "hidden": "8,",
+            "features": 4,
+        }.items()
+    },
     "probe.batch_size": 4,
     "probe.num_steps": 4,
     "finetune.batch_size": 4,

@@ -24,8 +24,9 @@ from pix2rep_jax.figures.similarity import (
 )
 from pix2rep_jax.figures.views import choose_points, draw_views, warped_grid
 from pix2rep_jax.geometry import sample_pull_matrix
+from pix2rep_jax.methods import pix2rep
 from pix2rep_jax.modes import figures
-from pix2rep_jax.networks import initialise, make_pix2rep_net, make_segmentation_net
+from pix2rep_jax.networks import initialise, make_segmentation_net
 from pix2rep_jax.report import VolumeScore, write_evaluation
 from pix2rep_jax.training.checkpoints import Checkpoints
 from pix2rep_jax.training.optimizer import make_optimizer, make_schedule
@@ -365,7 +366,7 @@ def workdir(tmp_path_factory, config):
     write_run(
         root / "pretrain",
         config,
-        make_pix2rep_net(config),
+        pix2rep.make_net(config),
         trainable=("backbone", "projection"),
     )
     write_run(

@@ -9,12 +9,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.networks import (
-    initialise,
-    make_backbone,
-    make_pix2rep_net,
-    make_segmentation_net,
-)
+from pix2rep_jax.methods.pix2rep import make_net as make_pix2rep_net
+from pix2rep_jax.networks import initialise, make_backbone, make_segmentation_net
 
 
 def make_config(**changes):

@@ -12,7 +12,6 @@ from conftest import ROOT
 from scipy import ndimage
 
 from pix2rep_jax.methods import pix2rep
-from pix2rep_jax.networks import make_pix2rep_net
 from pix2rep_jax.training.optimizer import make_optimizer, make_schedule
 from pix2rep_jax.training.state import create_state
 from pix2rep_jax.training.step import make_train_step
@@ -278,7 +277,7 @@ def test_the_papers_network_and_its_step_by_shape_alone():
     """The configuration `paper` builds the paper's U-Net, and a whole pretraining step
     of it maps a state to one of the same shapes. Nothing is computed."""
     config = load_config("paper")
-    net = make_pix2rep_net(config)
+    net = pix2rep.make_net(config)
     assert net.backbone.channels == (64, 128, 256, 512, 1024, 2048)
     assert net.backbone.num_features == 1024
     recipe, rates = config.pretrain, {"backbone": 5e-4, "projection": 5e-4}

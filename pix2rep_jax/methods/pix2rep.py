@@ -7,14 +7,24 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
 from pix2rep_jax import losses
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.geometry import gather_neighbours, warp_at
+from pix2rep_jax.methods.method import Method
+from pix2rep_jax.networks import make_backbone
 from pix2rep_jax.unet import ProjectionHead, UNet
 from pix2rep_jax.views import Views, make_views, sample_points
 
-__all__ = ["Pix2RepNet", "choose_points", "make_comparison", "make_loss"]
+__all__ = [
+    "Pix2RepNet",
+    "choose_points",
+    "make_comparison",
+    "make_loss",
+    "make_method",
+    "make_net",
+]
 
 
 class Pix2RepNet(nn.Module):
@@ -39,6 +49,50 @@ class Pix2RepNet(nn.Module):
     def project(self, features: jax.Array) -> jax.Array:
         """Maps `[..., num_features]` to embeddings `[..., d]`: g alone."""
         return self.projection(features)
+
+
+def make_method(config: ConfigDict, recipe: ConfigDict) -> Method:
+    """Makes Pix2Rep: it trains the whole backbone, and g.
+
+    Args:
+        config: The whole configuration; `data.size`, `model`, `projection`, `spatial`
+            and `intensity` are read.
+        recipe: Its `pretrain`.
+
+    Raises:
+        InputError: If an image has fewer pixels than points are asked for, or the
+            loss or the network cannot be made.
+    """
+    num_pixels = config.data.size**2
+    if recipe.num_points != "all" and not (
+        isinstance(recipe.num_points, int) and 1 <= recipe.num_points <= num_pixels
+    ):
+        raise InputError(
+            f"pretrain.num_points is {recipe.num_points!r}, and an image has "
+            f"{num_pixels} pixels: take a whole number of them from 1 up, or 'all'"
+        )
+    net = make_net(config)
+    loss_fn = make_loss(
+        net,
+        loss=recipe.loss,
+        temperature=recipe.temperature,
+        off_diagonal_weight=recipe.off_diagonal_weight,
+        num_points=recipe.num_points,
+        spatial=config.spatial.to_dict(),
+        intensity=config.intensity.to_dict(),
+    )
+    return Method(net=net, loss_fn=loss_fn, trained=("backbone", "projection"))
+
+
+def make_net(config: ConfigDict) -> Pix2RepNet:
+    """Builds f and g; `data.size`, `model` and `projection` are read."""
+    backbone = make_backbone(config)
+    projection = ProjectionHead(
+        hidden=tuple(config.projection.hidden),
+        features=config.projection.features,
+        dtype=backbone.dtype,
+    )
+    return Pix2RepNet(backbone=backbone, projection=projection)
 
 
 def make_loss(

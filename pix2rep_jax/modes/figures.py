@@ -21,9 +21,10 @@ from pix2rep_jax.figures.patients import draw_patients
 from pix2rep_jax.figures.predictions import choose_volumes, draw_predictions
 from pix2rep_jax.figures.similarity import draw_similarity, query_pixels
 from pix2rep_jax.figures.views import choose_points, draw_views
+from pix2rep_jax.methods import pix2rep
+from pix2rep_jax.methods.method import method_name
 from pix2rep_jax.modes.evaluate import check_same_data
 from pix2rep_jax.modes.pretrain import NEUTRAL
-from pix2rep_jax.networks import make_pix2rep_net
 from pix2rep_jax.report import GROUND_TRUTH_NOTE
 from pix2rep_jax.segmenter import find_runs, load_predict
 from pix2rep_jax.training.checkpoints import restore_params
@@ -253,8 +254,17 @@ def embed(run: Path, images: np.ndarray) -> np.ndarray:
 
     Returns:
         `[batch, height, width, d]`, (g∘f)(x).
+
+    Raises:
+        InputError: If the run is of a method without embeddings of pixels.
     """
-    net = make_pix2rep_net(ConfigDict(read_config(run)))
+    config = ConfigDict(read_config(run))
+    if method_name(config) != "pix2rep":
+        raise InputError(
+            f"{run} was pretrained by {method_name(config)}, which embeds no pixels: "
+            "name a run of pretrain.method=pix2rep by --config.init.checkpoint"
+        )
+    net = pix2rep.make_net(config)
     params, batch_stats = restore_params(run)
     apply = jax.jit(functools.partial(net.apply, train=False))
     variables = {"params": params, "batch_stats": batch_stats}

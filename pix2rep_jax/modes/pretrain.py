@@ -1,7 +1,8 @@
-"""--mode pretrain: learn pixel embeddings from scans without labels."""
+"""--mode pretrain: learn from scans without labels, by the method of that name."""
 
+import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jax
@@ -10,16 +11,28 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from pix2rep_jax.command_line import next_command
-from pix2rep_jax.data.dataset import load_dataset
-from pix2rep_jax.data.splits import make_split
+from pix2rep_jax.data.dataset import Dataset, load_dataset
+from pix2rep_jax.data.splits import Split, check_unseen, make_split
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.methods import pix2rep
-from pix2rep_jax.networks import initialise, make_pix2rep_net
+from pix2rep_jax.methods.method import (
+    Method,
+    load_method,
+    make_recipe,
+    method_name,
+)
+from pix2rep_jax.networks import initialise
+from pix2rep_jax.pretrained import read_backbone
 from pix2rep_jax.training.checkpoints import Checkpoints
 from pix2rep_jax.training.loop import train
 from pix2rep_jax.training.metric_writer import MetricWriter
 from pix2rep_jax.training.optimizer import make_optimizer, make_schedule
-from pix2rep_jax.training.run_folder import open_run
+from pix2rep_jax.training.parts import put_parts
+from pix2rep_jax.training.run_folder import (
+    find_run,
+    open_run,
+    read_trained,
+    write_trained,
+)
 from pix2rep_jax.training.sharding import check_batch_size, make_mesh, place
 from pix2rep_jax.training.state import TrainState, create_state
 from pix2rep_jax.training.step import bind_data, count_steps, make_train_step
@@ -35,41 +48,52 @@ SECTIONS = (
     "intensity",
     "pretrain",
 )
-"""What of the configuration a pretraining run depends on."""
+"""What of the configuration every pretraining run depends on."""
 
 NEUTRAL = ("data.num_labeled", "data.draw", "data.val_fraction")
-"""What of these sections it does not: labels play no part in it."""
+"""What of these sections none does: labels play no part in it."""
 
 
 def run(config: ConfigDict, workdir: Path) -> None:
     """Pretrains the backbone, resuming what the workdir already holds.
 
     Args:
-        config: The whole configuration.
+        config: The whole configuration; `pretrain.method` names the method.
         workdir: The run's folder; this mode's part is `<workdir>/pretrain`.
 
     Raises:
         InputError: If the data or the configuration cannot be used.
     """
-    mesh = make_mesh()
-    check_batch_size(config.pretrain.batch_size, mesh, name="pretrain.batch_size")
+    mesh, name = make_mesh(), method_name(config)
+    method, recipe = load_method(config), make_recipe(config)
+    section = name if "batch_size" in config.get(name, {}) else "pretrain"
+    check_batch_size(recipe.batch_size, mesh, name=f"{section}.batch_size")
+    start = find_start(config, method)
     dataset = load_dataset(config.data)
     split = make_split(dataset, config.data, draw_labeled=False)
-    images = dataset.images[split.pretrain_slices][..., None]
-    if not len(images):
-        raise InputError(
-            "no patient is left to pretrain on: lower data.holdout_per_group or "
-            "data.validation_patients, or shorten data.exclude"
-        )
-    num_steps = count_steps(config.pretrain, num_samples=len(images))
-    state, train_step = make_training(config, images, mesh=mesh, num_steps=num_steps)
+    if start is not None:
+        check_unseen(split, start)
+    data = method.arrange(list_slices(dataset, split))
+    num_samples = len(data["image"])
+    num_steps = count_steps(recipe, num_samples=num_samples)
+    state, train_step = make_training(
+        config, data, mesh=mesh, num_steps=num_steps, start=start
+    )
 
-    folder = open_run(workdir, "pretrain", config, sections=SECTIONS, neutral=NEUTRAL)
+    folder = open_run(
+        workdir,
+        "pretrain",
+        config,
+        sections=(*SECTIONS, name, *(() if start is None else ("init",))),
+        neutral=(*NEUTRAL, "init.recalibrate"),
+    )
     split.write(folder.path)
+    write_trained(folder.path, list_trained(method, start))
     print(
-        f"pretraining on {len(images)} slices of {len(split.pretrain_patients)} "
-        f"patients, {num_steps} steps of {config.pretrain.batch_size} on "
-        f"{mesh.size} {jax.default_backend().upper()} device(s)"
+        f"pretraining by {name} on {len(split.pretrain_slices)} slices of "
+        f"{len(split.pretrain_patients)} patients, {num_steps} steps of "
+        f"{recipe.batch_size} on {mesh.size} {jax.default_backend().upper()} device(s)"
+        + ("" if start is None else f", from {start}")
     )
     with (
         Checkpoints(folder.path / "checkpoints") as checkpoints,
@@ -87,19 +111,83 @@ def run(config: ConfigDict, workdir: Path) -> None:
             description="pretrain",
         )
     print(f"the pretrained network is in {folder.path}")
-    print("next: " + next_command(sys.argv, mode="probe"))
+    metrics = folder.path / "metrics.jsonl"
+    if jax.process_index() == 0 and has_collapsed(metrics, method.collapsed_loss):
+        print(
+            f"warning: {name} has collapsed: its loss stands at "
+            f"{method.collapsed_loss:.3f}, that of a network which maps all images to "
+            "one embedding, so nothing was learned: lower the learning rate, warm up "
+            "longer or raise the temperature, in another --workdir"
+        )
+    # A probe of a decoder that is random says nothing.
+    following = "probe" if "backbone" in method.trained else "finetune"
+    named = "" if start is None else f" --config.init.checkpoint={workdir}"
+    print("next: " + next_command(sys.argv, mode=following) + named)
+
+
+def find_start(config: ConfigDict, method: Method) -> Path | None:
+    """Finds the run whose backbone a method starts from; None where it needs none."""
+    if not method.starts_from_run:
+        return None
+    if config.init.checkpoint in ("", "none"):
+        raise InputError(
+            f"pretrain.method={method_name(config)} goes on from another pretraining "
+            "run here: name its workdir by --config.init.checkpoint, and a new one by "
+            "--workdir"
+        )
+    return find_run(config.init.checkpoint, "pretrain")
+
+
+def list_slices(dataset: Dataset, split: Split) -> dict[str, np.ndarray]:
+    """Lists the slices to pretrain on, as `Method.arrange` takes them."""
+    chosen = split.pretrain_slices
+    if not len(chosen):
+        raise InputError(
+            "no patient is left to pretrain on: lower data.holdout_per_group or "
+            "data.validation_patients, or shorten data.exclude"
+        )
+    return {
+        "image": dataset.images[chosen][..., None],
+        "volume": dataset.volume_index[chosen],
+        "slice": dataset.slice_index[chosen],
+    }
+
+
+def list_trained(method: Method, start: Path | None) -> list[str]:
+    """Lists the parts that are trained once the run is: its own, and its start's."""
+    names = {*method.trained}
+    if start is not None:
+        names |= {x for x in read_trained(start) if x.startswith("backbone")}
+    # A part of a part that is listed says nothing more.
+    return sorted(x for x in names if "." not in x or x.split(".")[0] not in names)
+
+
+def has_collapsed(metrics: Path, collapsed_loss: float | None) -> bool:
+    """Tells whether the last losses of a run all stand at that of a collapse."""
+    if collapsed_loss is None:
+        return False
+    lines = map(json.loads, metrics.read_text(encoding="utf-8").splitlines())
+    losses = np.array([line["loss"] for line in lines if "loss" in line][-5:])
+    return bool((abs(losses - collapsed_loss) < 0.01 * collapsed_loss).all())
 
 
 def make_training(
-    config: ConfigDict, images: np.ndarray, *, mesh: Mesh, num_steps: int
+    config: ConfigDict,
+    data: Mapping[str, np.ndarray],
+    *,
+    mesh: Mesh,
+    num_steps: int,
+    start: Path | None = None,
 ) -> tuple[TrainState, Callable]:
     """Makes the state before the first step, and the step from one to the next.
 
     Args:
         config: The whole configuration.
-        images: `[slices, size, size, 1]`.
+        data: As the method arranges them; Pix2Rep's are an "image"
+            `[slices, size, size, 1]`.
         mesh: The devices.
         num_steps: Steps of the run, which the schedule spans.
+        start: The pretraining run that the backbone comes from, if any.
 
     Returns:
         The state, on its devices, and `train_step(state) -> (state, metrics)`, not
@@ -108,36 +196,23 @@ def make_training(
     Raises:
         InputError: If the configuration cannot be used.
     """
-    recipe = config.pretrain
-    num_pixels = config.data.size**2
-    if recipe.num_points != "all" and not (
-        isinstance(recipe.num_points, int) and 1 <= recipe.num_points <= num_pixels
-    ):
-        raise InputError(
-            f"pretrain.num_points is {recipe.num_points!r}, and an image has "
-            f"{num_pixels} pixels: take a whole number of them from 1 up, or 'all'"
-        )
-    net = make_pix2rep_net(config)
+    method, recipe = load_method(config), make_recipe(config)
     key, init_key = jax.random.split(jax.random.key(config.seed))
-    params, batch_stats = initialise(net, init_key, size=config.data.size)
+    params, batch_stats = initialise(method.net, init_key, size=config.data.size)
+    if start is not None:
+        pretrained = read_backbone(config, start)
+        params = put_parts(params, pretrained[0])
+        batch_stats = put_parts(batch_stats, pretrained[1])
     schedule = make_schedule(
         recipe.schedule, num_steps=num_steps, warmup_steps=recipe.warmup_steps
     )
-    rates = dict.fromkeys(("backbone", "projection"), recipe.learning_rate)
+    rates = dict.fromkeys(method.trained, recipe.learning_rate)
     tx = make_optimizer(rates, schedule, weight_decay=recipe.weight_decay)
-    state = create_state(params, batch_stats, tx, key, trainable=tuple(rates))
-    loss_fn = pix2rep.make_loss(
-        net,
-        loss=recipe.loss,
-        temperature=recipe.temperature,
-        off_diagonal_weight=recipe.off_diagonal_weight,
-        num_points=recipe.num_points,
-        spatial=config.spatial.to_dict(),
-        intensity=config.intensity.to_dict(),
-    )
+    batch_stats = method.begin(params, batch_stats)
+    state = create_state(params, batch_stats, tx, key, trainable=method.trained)
     train_step = bind_data(
-        make_train_step(loss_fn, tx, schedule, learning_rates=rates),
-        {"image": np.asarray(images)},
+        make_train_step(method.loss_fn, tx, schedule, learning_rates=rates),
+        data,
         mesh=mesh,
         batch_size=recipe.batch_size,
         budget_mb=config.data.device_budget_mb,

@@ -46,8 +46,8 @@ def make_optimizer(
     """Makes Adam (AdamW where `weight_decay` > 0) for a tree of named parts.
 
     Args:
-        learning_rates: Rate of each top-level part of the parameters, such as
-            `{"backbone": 5e-5, "head": 1e-2}`.
+        learning_rates: Rate of each part of the parameters, such as
+            `{"backbone": 5e-5, "head": 1e-2}`; parts are those of `take_parts`.
         schedule: Factor on all rates, by step.
         weight_decay: Decoupled weight decay, times the rate; kernels only.
 

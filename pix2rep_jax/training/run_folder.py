@@ -16,10 +16,18 @@ from ml_collections import ConfigDict
 import pix2rep_jax
 from pix2rep_jax.errors import InputError
 
-__all__ = ["RunFolder", "find_run", "open_run", "read_config"]
+__all__ = [
+    "RunFolder",
+    "find_run",
+    "open_run",
+    "read_config",
+    "read_trained",
+    "write_trained",
+]
 
 _CONFIG = "config.json"
 _ENVIRONMENT = "environment.json"
+_TRAINED = "trained.json"
 
 NEUTRAL = (
     "data.cache_dir",
@@ -30,6 +38,9 @@ NEUTRAL = (
     "variant",
 )
 """Settings that may differ when a run goes on: they do not change its numbers."""
+
+NEWER = {"pretrain.method": "pix2rep"}
+"""Settings that some runs are older than, and what those did."""
 
 
 class RunFolder(NamedTuple):
@@ -130,11 +141,39 @@ def read_config(run: str | Path) -> dict[str, Any]:
         ) from error
 
 
+def write_trained(run: str | Path, names: Sequence[str]) -> None:
+    """Records the dotted names of the parts of the network that a run has trained."""
+    if jax.process_index() == 0:
+        _write(Path(run) / _TRAINED, list(names))
+
+
+def read_trained(run: str | Path) -> tuple[str, ...]:
+    """Reads what `write_trained` recorded.
+
+    Args:
+        run: The folder of a pretraining run. One without a record is older than it,
+            and has trained the whole backbone.
+
+    Raises:
+        InputError: If the record is damaged.
+    """
+    path = Path(run) / _TRAINED
+    try:
+        return tuple(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return ("backbone",)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} cannot be read ({error}): start the run in {run} again with its "
+            "own command, which writes it anew, or name another run"
+        ) from error
+
+
 def _changes(
     theirs: Mapping, ours: Mapping, sections: Sequence[str], neutral: set[str]
 ) -> Iterator[str]:
     """Yields "name: old -> new" for each setting that differs and matters."""
-    old, new = dict(_leaves(theirs)), dict(_leaves(ours))
+    old, new = NEWER | dict(_leaves(theirs)), dict(_leaves(ours))
     for name in sorted({*old, *new}):
         matters = name.split(".")[0] in sections and name not in neutral
         if matters and old.get(name) != new.get(name):
@@ -164,7 +203,7 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _write(path: Path, content: Mapping[str, Any]) -> None:
+def _write(path: Path, content: Any) -> None:
     """Writes JSON so that nobody ever reads half of it."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     partial.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")

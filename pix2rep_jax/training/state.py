@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
+from pix2rep_jax.training.parts import take_parts
+
 __all__ = ["TrainState", "create_state"]
 
 
@@ -44,7 +46,7 @@ def create_state(
         batch_stats: Initial BatchNorm statistics; copied too.
         tx: The optimiser.
         key: The run's typed random key.
-        trainable: Top-level parts of `params` that the optimiser moves.
+        trainable: Parts of `params` that the optimiser moves, by dotted name.
     """
     copy = lambda tree: jax.tree.map(jnp.array, tree)  # noqa: E731
     params = copy(params)
@@ -52,6 +54,6 @@ def create_state(
         step=jnp.zeros((), jnp.int32),
         params=params,
         batch_stats=copy(batch_stats),
-        opt_state=tx.init({name: params[name] for name in trainable}),
+        opt_state=tx.init(take_parts(params, trainable)),
         key=jnp.array(key),
     )

@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from pix2rep_jax.compiler import compiler_options
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.training.batches import batch_indices, take_batch
+from pix2rep_jax.training.parts import put_parts, take_parts
 from pix2rep_jax.training.sharding import batched, place, replicated
 from pix2rep_jax.training.state import TrainState
 
@@ -39,9 +40,9 @@ def make_train_step(
             metrics))`.
         tx: The optimiser.
         schedule: Factor on the learning rates by step.
-        learning_rates: Of each top-level part of the parameters that moves, as the
-            optimiser has them; logged times the schedule. The rest is frozen, and
-            no gradient is computed for it.
+        learning_rates: Of each part of the parameters that moves, by its dotted
+            name, as the optimiser has them; logged times the schedule. The rest is
+            frozen, and no gradient is computed for it.
 
     Returns:
         `train_step(state, batch) -> (state, metrics)`; metrics are scalars.
@@ -50,10 +51,11 @@ def make_train_step(
     def train_step(state: TrainState, batch: Any):
         _, step_key = jax.random.split(state.key)
         key = jax.random.fold_in(step_key, state.step)
-        trained = {name: state.params[name] for name in learning_rates}
+        trained = take_parts(state.params, learning_rates)
 
         def loss_of(trained):
-            return loss_fn(state.params | trained, state.batch_stats, batch, key)
+            params = put_parts(state.params, trained)
+            return loss_fn(params, state.batch_stats, batch, key)
 
         (loss, (batch_stats, metrics)), grads = jax.value_and_grad(
             loss_of, has_aux=True
@@ -71,7 +73,7 @@ def make_train_step(
         }
         state = state.replace(
             step=state.step + 1,
-            params=state.params | optax.apply_updates(trained, updates),
+            params=put_parts(state.params, optax.apply_updates(trained, updates)),
             batch_stats=batch_stats,
             opt_state=opt_state,
         )

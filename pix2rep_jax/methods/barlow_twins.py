@@ -1,0 +1,73 @@
+"""Barlow Twins of whole images: the dimensions of two views agree, each for itself."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from pix2rep_jax import losses
+from pix2rep_jax.embedder import MLP, ImageEmbedder, embed_pairs, encoder_parts
+from pix2rep_jax.methods.method import Method
+from pix2rep_jax.networks import make_backbone
+from pix2rep_jax.views import make_view_pairs
+
+__all__ = ["make_loss", "make_method"]
+
+
+def make_method(config: ConfigDict, recipe: ConfigDict) -> Method:
+    """Makes Barlow Twins: it trains the encoder and its head.
+
+    Args:
+        config: The whole configuration; `model`, `spatial` and `intensity` are read.
+        recipe: Its `pretrain`, with what `barlow_twins` says otherwise.
+
+    Raises:
+        InputError: If the network cannot be made.
+    """
+    head = MLP(hidden=tuple(recipe.hidden), features=recipe.features, batch_norm=True)
+    net = ImageEmbedder(make_backbone(config), head)
+    loss_fn = make_loss(
+        net,
+        off_diagonal_weight=recipe.off_diagonal_weight,
+        spatial=config.spatial.to_dict(),
+        intensity=config.intensity.to_dict(),
+    )
+    return Method(
+        net=net, loss_fn=loss_fn, trained=(*encoder_parts(config), "projection")
+    )
+
+
+def make_loss(
+    net: ImageEmbedder,
+    *,
+    off_diagonal_weight: float,
+    spatial: Mapping[str, Any],
+    intensity: Mapping[str, Any],
+):
+    """Makes the cross-correlation loss of a batch.
+
+    Args:
+        net: Encoder and head.
+        off_diagonal_weight: λ, the weight of the correlations between dimensions.
+        spatial: Options of `geometry.sample_pull_matrix`, for both views.
+        intensity: Options of `intensity.random_intensity`, likewise.
+
+    Returns:
+        `loss_fn(params, batch_stats, batch, key) -> (loss, (batch_stats, metrics))`
+        for batches with an "image" `[batch, height, width, 1]`.
+
+    Reference:
+        Zbontar et al., "Barlow Twins: Self-Supervised Learning via Redundancy
+        Reduction", ICML 2021, Eq. 1-2.
+    """
+
+    def loss_fn(params, batch_stats, batch, key: jax.Array):
+        views = make_view_pairs(
+            key, batch["image"], spatial=spatial, intensity=intensity
+        )
+        u, v, batch_stats, metrics = embed_pairs(net, params, batch_stats, views)
+        value = losses.cross_correlation(u, v, off_diagonal_weight=off_diagonal_weight)
+        return value, (batch_stats, metrics)
+
+    return loss_fn

@@ -1,0 +1,197 @@
+"""Any pretraining method: found by its name, run by main.py, resumed, started from."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+from program import TINY, refused, start, succeed
+
+from configs.pix2rep import get_config
+from pix2rep_jax.downstream import prepare
+from pix2rep_jax.errors import InputError
+from pix2rep_jax.methods.method import load_method, make_recipe
+from pix2rep_jax.modes.pretrain import has_collapsed, make_training
+from pix2rep_jax.networks import initialise, make_segmentation_net
+from pix2rep_jax.pretrained import read_backbone
+from pix2rep_jax.training.checkpoints import Checkpoints, restore_params
+from pix2rep_jax.training.parts import put_parts, take_parts
+from pix2rep_jax.training.run_folder import open_run, read_config, read_trained
+from pix2rep_jax.training.sharding import make_mesh
+
+ENCODER_ONLY = ("simclr", "byol", "barlow_twins")
+ENCODER = ("backbone.encode_0", "backbone.encode_1")
+
+
+def tiny(**changes):
+    """The configuration of `program.command`, without a process."""
+    config = get_config("quick")
+    settings = TINY | {name.replace("__", "."): x for name, x in changes.items()}
+    for name, value in settings.items():
+        if isinstance(value, str) and "," in value:
+            value = tuple(int(x) for x in value.split(",") if x)
+        config.update_from_flattened_dict({name: value})
+    return config
+
+
+# --- by name -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["segmentation", "moco", "", "method", "../byol"])
+def test_an_unknown_method_is_refused_by_name(name):
+    """Also where it is the name of a file that makes none; what there is, is listed."""
+    with pytest.raises(InputError) as refusal:
+        load_method(tiny(pretrain__method=name))
+    assert f"pretrain.method is {name!r}" in str(refusal.value)
+    for known in ("pix2rep", *ENCODER_ONLY):
+        assert f"{known!r}" in str(refusal.value)
+    assert "'segmentation'" not in str(refusal.value).partition("must be")[2]
+
+
+def test_an_unknown_method_is_one_sentence_and_no_folder(cache, tmp_path):
+    """Through main.py."""
+    sentence = refused(start("pretrain", tmp_path, cache, pretrain__method="moco"))
+    assert "pretrain.method is 'moco'" in sentence and "'simclr'" in sentence
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_methods_section_says_what_it_does_otherwise():
+    """The rest is `pretrain`'s, and so is a configuration from before the choice."""
+    config = tiny(pretrain__method="simclr", pretrain__learning_rate=0.5)
+    recipe = make_recipe(config)
+    assert recipe.learning_rate == 0.5 and recipe.schedule == config.pretrain.schedule
+    assert recipe.temperature == 0.1 and config.pretrain.temperature == 0.2
+    config.pretrain.method = "pix2rep"
+    assert make_recipe(config).to_dict() == config.pretrain.to_dict()
+    del config.pretrain.method
+    assert load_method(config).trained == ("backbone", "projection")
+
+
+def test_a_run_from_before_there_was_a_choice_goes_on(tmp_path):
+    """Its config.json has no `pretrain.method`; another than Pix2Rep is refused."""
+    config = tiny()
+    open_run(tmp_path, "pretrain", config, sections=("pretrain",))
+    path = tmp_path / "pretrain" / "config.json"
+    old = json.loads(path.read_text())
+    del old["pretrain"]["method"]
+    path.write_text(json.dumps(old))
+    assert open_run(tmp_path, "pretrain", config, sections=("pretrain",)).resumed
+    config.pretrain.method = "byol"
+    with pytest.raises(InputError, match=r"pretrain.method: pix2rep -> byol"):
+        open_run(tmp_path, "pretrain", config, sections=("pretrain",))
+    assert read_trained(tmp_path / "pretrain") == ("backbone",)
+
+
+def test_parts_by_dotted_name():
+    """Taking and putting back is the identity; putting others changes nothing else."""
+    tree = {"a": {"b": {"x": 1, "y": 2}, "c": 3}, "d": 4}
+    parts = take_parts(tree, ("a.b", "d"))
+    assert parts == {"a.b": {"x": 1, "y": 2}, "d": 4}
+    assert put_parts(tree, parts) == tree
+    changed = put_parts(tree, {"a.b": {"x": 9, "y": 2}, "d": 5})
+    assert changed == {"a": {"b": {"x": 9, "y": 2}, "c": 3}, "d": 5}
+    assert tree == {"a": {"b": {"x": 1, "y": 2}, "c": 3}, "d": 4}
+
+
+@pytest.mark.parametrize(
+    ("losses", "collapsed"),
+    [([4.0] * 5, True), ([1.0] + [3.98] * 5, True), ([4.0] * 4 + [3.9], False)],
+)
+def test_a_loss_that_stands_is_a_collapse(tmp_path, losses, collapsed):
+    """The last five within a hundredth of it; a method without such a loss has none."""
+    path = tmp_path / "metrics.jsonl"
+    path.write_text("".join(json.dumps({"loss": x}) + "\n" for x in losses))
+    assert has_collapsed(path, 4.0) is collapsed
+    assert has_collapsed(path, None) is False
+
+
+# --- a run -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory, cache):
+    """A workdir of each encoder-only method, after pretrain."""
+    folders = {name: tmp_path_factory.mktemp(name) for name in ENCODER_ONLY}
+    for name, folder in folders.items():
+        succeed(start("pretrain", folder, cache, pretrain__method=name))
+    return folders
+
+
+@pytest.mark.parametrize("name", ENCODER_ONLY)
+def test_a_method_pretrains_and_is_fine_tuned(pretrained, cache, name):
+    """Through main.py; the run says what it trained, fine-tuning what is random."""
+    folder = pretrained[name]
+    trained = read_trained(folder / "pretrain")
+    assert {*ENCODER} <= {*trained} and not any("decode" in part for part in trained)
+    said = succeed(start("finetune", folder, cache, pretrain__method=name))
+    assert "(encode_0, encode_1; the rest of the backbone is random)" in said
+    result = json.loads((folder / "finetune" / "evaluation.json").read_text())
+    assert result["num_volumes"] == 4
+
+
+@pytest.mark.parametrize("name", ENCODER_ONLY)
+def test_what_a_method_did_not_train_starts_at_random(pretrained, cache, name):
+    """The encoder is the run's to the bit, the decoder as without any run, and not the
+    one that the run drew and left alone."""
+    config = ConfigDict(read_config(pretrained[name] / "pretrain"))
+    config.init.recalibrate, config.seed = False, 1
+    task = prepare(config, pretrained[name])
+    stored, statistics = restore_params(pretrained[name] / "pretrain")
+    _, init_key = jax.random.split(jax.random.key(config.seed))
+    drawn, start_statistics = initialise(
+        make_segmentation_net(config), init_key, size=config.data.size
+    )
+    for block, part in task.params["backbone"].items():
+        source = stored if block.startswith("encode") else drawn
+        jax.tree.map(np.testing.assert_array_equal, part, source["backbone"][block])
+    for block, part in task.batch_stats["backbone"].items():
+        source = statistics if block.startswith("encode") else start_statistics
+        jax.tree.map(np.testing.assert_array_equal, part, source["backbone"][block])
+    kernel = lambda tree: tree["backbone"]["decode_0"]["Conv3x3_0"]["kernel"]  # noqa: E731
+    assert not np.array_equal(kernel(drawn), kernel(stored))
+
+
+def test_a_backbone_trained_as_a_whole_is_taken_as_a_whole(workdir):
+    """Pix2Rep's run says so, and so does one without a record."""
+    config = ConfigDict(read_config(workdir / "pretrain"))
+    assert read_trained(workdir / "pretrain") == ("backbone", "projection")
+    params, batch_stats = read_backbone(config, workdir / "pretrain")
+    stored = restore_params(workdir / "pretrain")
+    assert set(params) == set(batch_stats) == {"backbone"}
+    for ours, theirs in zip((params, batch_stats), stored, strict=True):
+        jax.tree.map(
+            np.testing.assert_array_equal, ours["backbone"], theirs["backbone"]
+        )
+
+
+@pytest.mark.parametrize("name", ENCODER_ONLY)
+def test_a_methods_run_goes_on_to_the_bit(tmp_path, name):
+    """Restored after two of four steps, from a checkpoint, it ends as if left alone:
+    also what a method keeps beside BatchNorm's statistics."""
+    config = tiny(pretrain__method=name)
+    draw = np.random.default_rng(0)
+    data = {"image": draw.random((9, 32, 32, 1), np.float32)}
+    options = {"mesh": make_mesh(), "num_steps": 4}
+    state, step = make_training(config, data, **options)
+    for _ in range(2):
+        state, _ = step(state)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(state)
+    for _ in range(2):
+        state, _ = step(state)
+    fresh, _ = make_training(config, data, **options)
+    with Checkpoints(tmp_path) as checkpoints:
+        resumed = checkpoints.restore_latest(fresh)
+    for _ in range(2):
+        resumed, _ = step(resumed)
+    for field in ("params", "batch_stats", "opt_state"):
+        ours, theirs = getattr(resumed, field), getattr(state, field)
+        jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+
+
+def test_pixels_cannot_be_drawn_of_a_method_without_them(pretrained, cache):
+    """The picture is left out with its reason; the others are made."""
+    said = succeed(start("figures", pretrained["byol"], cache, pretrain__method="byol"))
+    assert "left out similarity.png" in said and "embeds no pixels" in said
+    assert "curves.png" in said
