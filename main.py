@@ -38,12 +38,16 @@ flags.mark_flags_as_required(["config", "mode"])
 
 def main(argv: list[str]) -> int:
     """Runs one mode and returns the exit status."""
+    from pix2rep_jax.compiler import cache_programs  # late: jax takes a second
+
     if len(argv) > 1:
         raise InputError(f"{argv[1]!r} is not a flag: every option starts with --")
     check_settings(_CONFIG.value)
     logging.set_verbosity(logging.ERROR)  # Orbax tells every file it writes
     if _COORDINATOR.value:  # before anything touches a device
         join_hosts(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
+    cache = pathlib.Path(_CONFIG.value.data.cache_dir).expanduser()
+    cache_programs(cache / "programs")
     named = _WORKDIR.value or default_workdir(config_argument(sys.argv))
     workdir = pathlib.Path(named).expanduser().resolve()
     options = {}

@@ -1,10 +1,25 @@
-"""Options for XLA, where its defaults are slow for this."""
+"""How programs are compiled: XLA's options, and where the compiled ones are kept."""
 
 import functools
+import os
+from pathlib import Path
 
 import jax
 
-__all__ = ["compiler_options"]
+__all__ = ["cache_programs", "compiler_options"]
+
+
+def cache_programs(folder: Path) -> None:
+    """Keeps compiled programs on disk, so that a mode starts sooner the next time.
+
+    Those that took a second or more to compile. A `JAX_COMPILATION_CACHE_DIR` of the
+    user's own is kept. A folder that cannot be written to costs the time, nothing else.
+
+    Args:
+        folder: Where to keep them; made when there is something to keep.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
 @functools.cache
