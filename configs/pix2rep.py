@@ -110,8 +110,8 @@ def get_config(variant: str = "quick") -> ConfigDict:
     intensity.reversal_probability = pick(quick=0.0, small=0.0, paper=0.35)
 
     config.pretrain = pretrain = ConfigDict()
-    # | "simclr" | "byol" | "barlow_twins": each is as `pretrain` says, but for what the
-    # section of its name below says otherwise.
+    # | "simclr" | "byol" | "barlow_twins" | "chaitanya": each as `pretrain` says, and
+    # otherwise where the section of its name below says so.
     pretrain.method = "pix2rep"
     pretrain.loss = "info_nce"  # | "cross_correlation": Pix2Rep-v2; MIDL 3
     pretrain.temperature = pick(quick=0.2, small=0.2, paper=0.53)  # τ; released: 0.53
@@ -152,6 +152,37 @@ def get_config(variant: str = "quick") -> ConfigDict:
     # Three layers of one width; Zbontar et al. 2021, with 8192 there.
     barlow_twins.hidden = pick(quick=(128, 128), small=(256, 256), paper=(2048, 2048))
     barlow_twins.features = pick(quick=128, small=256, paper=2048)
+
+    # Chaitanya et al. 2020, all values theirs where nothing else is said. Two runs: the
+    # second has stage="local", a --workdir of its own, and init.checkpoint=FIRST.
+    config.chaitanya = chaitanya = ConfigDict()
+    chaitanya.stage = "global"  # | "local"
+    chaitanya.global_loss = "GD"  # | "GD-" | "GR"
+    chaitanya.local_loss = "LD"  # | "LR"
+    chaitanya.num_partitions = 4  # of a volume along its axis
+    # Volumes a step, of which every partition gives a slice; theirs: 3. Ours is even,
+    # so that devices can share it.
+    chaitanya.batch_size = 4
+    chaitanya.num_steps = pick(quick=1000, small=3000, paper=10_000)  # a stage
+    chaitanya.learning_rate = 1e-3
+    chaitanya.temperature = 0.1
+    chaitanya.hidden = pick(quick=(64,), small=(128,), paper=(1024,))
+    chaitanya.features = pick(quick=32, small=64, paper=128)
+    chaitanya.num_blocks = pick(quick=2, small=2, paper=3)  # first ones of the decoder
+    chaitanya.local_features = pick(quick=16, small=32, paper=128)  # ours
+    chaitanya.num_negatives = 5  # near regions of the same image, in either view
+    chaitanya.spatial = ConfigDict()  # stage "global" only
+    chaitanya.spatial.max_rotation = 0.0
+    chaitanya.spatial.flip_probability = 0.0
+    chaitanya.spatial.extent = (100 / 192, 100 / 192)  # a crop of 100 of 192 px
+    reach = (data.size - 1) / 2
+    chaitanya.spatial.max_shift = (reach, reach)  # px; anywhere inside
+    chaitanya.spatial.shift_inside = True
+    chaitanya.intensity = ConfigDict()
+    chaitanya.intensity.max_contrast = 0.3
+    chaitanya.intensity.contrast_probability = 1.0
+    chaitanya.intensity.max_brightness = 0.3
+    chaitanya.intensity.brightness_probability = 1.0
 
     # Downstream augmentation: the same warp, milder; never 1 - x.
     config.augment = augment = ConfigDict()

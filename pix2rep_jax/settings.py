@@ -18,6 +18,7 @@ _ABOVE_ZERO = (
     "num_features",
     "scratch_num_features",
     "features",
+    "local_features",
 )
 _NOT_BELOW_ZERO = (
     "max_rotation",

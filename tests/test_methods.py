@@ -6,12 +6,13 @@ import jax
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
-from program import TINY, refused, start, succeed
+from program import TINY, start, succeed
 
 from configs.pix2rep import get_config
 from pix2rep_jax.downstream import prepare
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.methods.method import load_method, make_recipe
+from pix2rep_jax.modes import figures, pretrain
 from pix2rep_jax.modes.pretrain import has_collapsed, make_training
 from pix2rep_jax.networks import initialise, make_segmentation_net
 from pix2rep_jax.pretrained import read_backbone
@@ -30,7 +31,7 @@ def tiny(**changes):
     settings = TINY | {name.replace("__", "."): x for name, x in changes.items()}
     for name, value in settings.items():
         if isinstance(value, str) and "," in value:
-            value = tuple(int(x) for x in value.split(",") if x)
+            value = tuple(json.loads(x) for x in value.split(",") if x)
         config.update_from_flattened_dict({name: value})
     return config
 
@@ -44,15 +45,15 @@ def test_an_unknown_method_is_refused_by_name(name):
     with pytest.raises(InputError) as refusal:
         load_method(tiny(pretrain__method=name))
     assert f"pretrain.method is {name!r}" in str(refusal.value)
-    for known in ("pix2rep", *ENCODER_ONLY):
+    for known in ("pix2rep", *ENCODER_ONLY, "chaitanya"):
         assert f"{known!r}" in str(refusal.value)
     assert "'segmentation'" not in str(refusal.value).partition("must be")[2]
 
 
-def test_an_unknown_method_is_one_sentence_and_no_folder(cache, tmp_path):
-    """Through main.py."""
-    sentence = refused(start("pretrain", tmp_path, cache, pretrain__method="moco"))
-    assert "pretrain.method is 'moco'" in sentence and "'simclr'" in sentence
+def test_an_unknown_method_leaves_the_workdir_free(tmp_path):
+    """It is refused before the data are read or a folder is made."""
+    with pytest.raises(InputError, match=r"pretrain.method is 'moco'"):
+        pretrain.run(tiny(pretrain__method="moco"), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -190,8 +191,7 @@ def test_a_methods_run_goes_on_to_the_bit(tmp_path, name):
         jax.tree.map(np.testing.assert_array_equal, ours, theirs)
 
 
-def test_pixels_cannot_be_drawn_of_a_method_without_them(pretrained, cache):
-    """The picture is left out with its reason; the others are made."""
-    said = succeed(start("figures", pretrained["byol"], cache, pretrain__method="byol"))
-    assert "left out similarity.png" in said and "embeds no pixels" in said
-    assert "curves.png" in said
+def test_pixels_cannot_be_drawn_of_a_method_without_them(pretrained):
+    """In one sentence, which the other pictures are made after."""
+    with pytest.raises(InputError, match="pretrained by byol, which embeds no pixels"):
+        figures.embed(pretrained["byol"] / "pretrain", np.zeros((1, 32, 32)))
