@@ -5,7 +5,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["IGNORED", "Summary", "dice_per_class", "summarise"]
+__all__ = [
+    "IGNORED",
+    "Summary",
+    "dice_per_class",
+    "soft_dice_per_class",
+    "summarise",
+]
 
 IGNORED = 255
 """Label of a pixel without an expert's opinion."""
@@ -71,6 +77,43 @@ def dice_per_class(
         sizes,
         out=np.full(num_classes, np.nan),
         where=sizes > 0,
+    )
+
+
+def soft_dice_per_class(probabilities: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Computes the soft Dice coefficient of each class, as the released code scores.
+
+    `2 Σ p y / (Σ p + Σ y)` over all voxels, with y 1 where the expert drew the class.
+
+    Args:
+        probabilities: `[..., num_classes]`, summing to 1.
+        label: The expert's classes, `[...]`. Where it is 255 (`IGNORED`) nothing is
+            counted.
+
+    Returns:
+        `[num_classes]` float64; NaN, as in `dice_per_class`, for a class that is
+        neither in the label nor anywhere the likeliest.
+
+    Raises:
+        ValueError: If the shapes differ.
+    """
+    probabilities, label = np.asarray(probabilities), np.asarray(label)
+    if probabilities.shape[:-1] != label.shape:
+        raise ValueError(
+            f"the probabilities have shape {probabilities.shape}, the label "
+            f"{label.shape}"
+        )
+    judged = label != IGNORED
+    p, y = probabilities[judged].astype(np.float64), label[judged]
+    num_classes = probabilities.shape[-1]
+    expected = np.bincount(y, minlength=num_classes)
+    both = [p[y == value, value].sum() for value in range(num_classes)]
+    present = (expected > 0) | (np.bincount(p.argmax(-1), minlength=num_classes) > 0)
+    return np.divide(
+        2.0 * np.asarray(both),
+        p.sum(0) + expected,
+        out=np.full(num_classes, np.nan),
+        where=present,
     )
 
 

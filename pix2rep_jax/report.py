@@ -17,6 +17,7 @@ from pix2rep_jax.metrics import Summary, summarise
 __all__ = [
     "VolumeScore",
     "evaluation",
+    "left_out",
     "per_volume_csv",
     "summaries",
     "table",
@@ -30,6 +31,9 @@ GROUND_TRUTH_NOTE = (
     "These numbers use the ground truth: every test slice was cropped to the box of "
     "its expert mask (data.crop=mask_box)."
 )
+
+DISTANCES = {"hd95_mm": "HD95 (mm)", "assd_mm": "ASSD (mm)"}
+"""Scores of `VolumeScore` in mm, and their titles."""
 
 _PAPER_ORDER = ("LV", "RV", "MYO")
 
@@ -45,6 +49,10 @@ class VolumeScore:
         group: Pathology group, or "".
         resolution: "native" or "network".
         dice: `[num_classes]`, NaN for a class absent from mask and prediction.
+        hd95_mm: `[num_classes]`, NaN for background and for a class absent from either
+            of them; None where distances are not measured. So is the next.
+        assd_mm: `[num_classes]`, average symmetric surface distance.
+        soft_dice: `[num_classes]`; None where there are no probabilities.
     """
 
     volume_id: str
@@ -53,22 +61,31 @@ class VolumeScore:
     group: str
     resolution: str
     dice: np.ndarray
+    hd95_mm: np.ndarray | None = None
+    assd_mm: np.ndarray | None = None
+    soft_dice: np.ndarray | None = None
 
 
 def summaries(
-    scores: Sequence[VolumeScore], *, classes: Sequence[str]
+    scores: Sequence[VolumeScore], *, classes: Sequence[str], metric: str = "dice"
 ) -> dict[str, Summary]:
     """Summarises volumes by resolution, native first.
 
     Args:
-        scores: Any number of volumes; a resolution that no score has is left out.
+        scores: Any number of volumes; a resolution that no score has is left out, and
+            so is one without the metric.
         classes: Names of the classes, background first.
+        metric: "dice", "hd95_mm", "assd_mm" or "soft_dice".
 
     Returns:
-        The Dice summary of each resolution.
+        The summary of each resolution.
     """
     by_resolution = {
-        resolution: [s.dice for s in scores if s.resolution == resolution]
+        resolution: [
+            getattr(score, metric)
+            for score in scores
+            if score.resolution == resolution and getattr(score, metric) is not None
+        ]
         for resolution in RESOLUTIONS
     }
     return {
@@ -84,45 +101,59 @@ def display_order(classes: Sequence[str]) -> list[str]:
     return known + [name for name in classes[1:] if name not in known] + [classes[0]]
 
 
+def left_out(
+    scores: Sequence[VolumeScore], *, classes: Sequence[str]
+) -> dict[str, dict[str, int]]:
+    """Counts the volumes whose distance is not defined, by foreground class.
+
+    Returns:
+        "in_one_only" counts volumes in which the network missed or invented the class,
+        which a mean distance therefore does not punish; "in_neither" those without it.
+    """
+    measured = [score for score in scores if score.hd95_mm is not None]
+    counts = {}
+    for name in display_order(classes)[:-1]:
+        value = list(classes).index(name)
+        neither = sum(bool(np.isnan(score.dice[value])) for score in measured)
+        undefined = sum(bool(np.isnan(score.hd95_mm[value])) for score in measured)
+        counts[name] = {"in_one_only": undefined - neither, "in_neither": neither}
+    return counts
+
+
 def table(
-    by_resolution: Mapping[str, Summary],
+    scores: Sequence[VolumeScore],
     *,
     classes: Sequence[str],
     uses_ground_truth: bool = False,
 ) -> str:
-    """Renders the summaries as text, one row a resolution.
+    """Renders scores as text: Dice, one row a resolution, and distances below.
 
     Args:
-        by_resolution: From `summaries`.
+        scores: Of every volume.
         classes: Names of the classes, background first.
         uses_ground_truth: Whether the crop saw the test labels; the table says so.
 
     Returns:
         Lines of equal columns: mean ± standard deviation over the volumes.
     """
-    names = [*display_order(classes), "mean", "mean_foreground"]
-    titles = [*display_order(classes), "mean", "mean foreground"]
-    rows = [["resolution", *titles]]
+    by_resolution = summaries(scores, classes=classes)
+    order = display_order(classes)
+    names = [*order, "mean", "mean_foreground"]
+    rows = [["resolution", *order, "mean", "mean foreground"]]
     for resolution, summary in by_resolution.items():
         cells = [_cell(summary.mean[name], summary.std[name]) for name in names]
         rows.append([resolution, *cells])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        for row in rows
-    ]
-    lines.insert(1, "  ".join("-" * width for width in widths))
     num_volumes = max((s.num_volumes for s in by_resolution.values()), default=0)
     noun = "volume" if num_volumes == 1 else "volumes"
     title = f"3D Dice of {num_volumes} {noun}, mean ± standard deviation over volumes"
-    lines = [title, "", *lines]
+    lines = [title, "", *_columns(rows), *_distance_lines(scores, classes)]
     if uses_ground_truth:
         lines += ["", GROUND_TRUTH_NOTE]
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join(lines)
 
 
 def evaluation(
-    by_resolution: Mapping[str, Summary],
+    scores: Sequence[VolumeScore],
     *,
     classes: Sequence[str],
     uses_ground_truth: bool = False,
@@ -131,34 +162,36 @@ def evaluation(
     """Lays out the content of evaluation.json.
 
     Args:
-        by_resolution: From `summaries`. The first, native where there is one, stands
-            at the top; another is nested under its name in the same layout. A
-            further metric takes its place beside "dice", as "hd95_mm" would.
+        scores: Of every volume. Native resolution, where there is one, stands at the
+            top; another is nested under its name in the same layout.
         classes: Names of the classes, background first.
         uses_ground_truth: Whether the crop saw the test labels.
         details: More to record at the top, such as the mode.
 
     Returns:
-        A tree that JSON can hold: what is not a number is null.
+        A tree that JSON can hold: what is not a number is null. A metric stands beside
+        "dice", with its standard deviation over the volumes under `NAME_std`.
 
     Raises:
-        ValueError: If there is no summary.
+        ValueError: If there is no score.
     """
-    order = [*display_order(classes), "mean", "mean_foreground"]
-    blocks = [
-        {
-            "dice": {name: _number(summary.mean[name]) for name in order},
-            "dice_std": {name: _number(summary.std[name]) for name in order},
-            "resolution": resolution,
-            "num_volumes": summary.num_volumes,
-        }
-        for resolution, summary in by_resolution.items()
-    ]
+    blocks: dict[str, dict[str, Any]] = {}
+    for metric in ("dice", *DISTANCES, "soft_dice"):
+        by_resolution = summaries(scores, classes=classes, metric=metric)
+        names = _names(metric, classes)
+        for resolution, summary in by_resolution.items():
+            block = blocks.setdefault(resolution, {})
+            for suffix, values in (("", summary.mean), ("_std", summary.std)):
+                block[metric + suffix] = {name: _number(values[name]) for name in names}
+            block["resolution"] = resolution
+            block["num_volumes"] = summary.num_volumes
+            if metric in DISTANCES:
+                block["distances_left_out"] = left_out(scores, classes=classes)
     if not blocks:
         raise ValueError("there is no score to report")
-    nested = {block["resolution"]: block for block in blocks[1:]}
-    content = {**blocks[0], "uses_ground_truth": uses_ground_truth}
-    return content | dict(details or {}) | nested
+    first, *others = blocks
+    content = {**blocks[first], "uses_ground_truth": uses_ground_truth}
+    return content | dict(details or {}) | {name: blocks[name] for name in others}
 
 
 def per_volume_csv(scores: Sequence[VolumeScore], *, classes: Sequence[str]) -> str:
@@ -170,19 +203,28 @@ def per_volume_csv(scores: Sequence[VolumeScore], *, classes: Sequence[str]) -> 
 
     Returns:
         CSV with a header: volume_id, patient, phase, group, resolution and a column
-        `dice_NAME` a class, and `dice_mean`, `dice_mean_foreground`.
+        `METRIC_NAME` a class and average, of every metric that a score has; empty in
+        the lines of a resolution without it.
     """
-    order = display_order(classes)
-    averages = ("mean", "mean_foreground")
+    metrics = [
+        metric
+        for metric in ("dice", *DISTANCES, "soft_dice")
+        if any(getattr(score, metric) is not None for score in scores)
+    ]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
         ["volume_id", "patient", "phase", "group", "resolution"]
-        + [f"dice_{name}" for name in (*order, *averages)]
+        + [f"{metric}_{name}" for metric in metrics for name in _names(metric, classes)]
     )
     for score in scores:
-        own = summarise(score.dice[None], classes=classes).mean
-        cells = [own[name] for name in (*order, *averages)]
+        cells = []
+        for metric in metrics:
+            values = getattr(score, metric)
+            if values is None:
+                values = np.full(len(classes), np.nan)
+            own = summarise(values[None], classes=classes).mean
+            cells += [own[name] for name in _names(metric, classes)]
         writer.writerow(
             [score.volume_id, score.patient, score.phase, score.group]
             + [score.resolution]
@@ -211,24 +253,60 @@ def write_evaluation(
     Returns:
         The table to print.
     """
-    by_resolution = summaries(scores, classes=classes)
     content = evaluation(
-        by_resolution,
-        classes=classes,
-        uses_ground_truth=uses_ground_truth,
-        details=details,
+        scores, classes=classes, uses_ground_truth=uses_ground_truth, details=details
     )
     _replace(
         folder / "evaluation.json",
         json.dumps(content, indent=2, allow_nan=False) + "\n",
     )
     _replace(folder / "per_volume.csv", per_volume_csv(scores, classes=classes))
-    return table(by_resolution, classes=classes, uses_ground_truth=uses_ground_truth)
+    return table(scores, classes=classes, uses_ground_truth=uses_ground_truth)
 
 
-def _cell(mean: float, std: float) -> str:
+def _names(metric: str, classes: Sequence[str]) -> list[str]:
+    """What a metric has values of: background has no surface to measure from."""
+    order = display_order(classes)
+    if metric in DISTANCES:
+        return [*order[:-1], "mean_foreground"]
+    return [*order, "mean", "mean_foreground"]
+
+
+def _distance_lines(scores: Sequence[VolumeScore], classes: Sequence[str]) -> list[str]:
+    """The table of distances, with what it leaves out; nothing where none is."""
+    names = _names("hd95_mm", classes)
+    rows = [["native", *names[:-1], "mean foreground"]]
+    for metric, title in DISTANCES.items():
+        for summary in summaries(scores, classes=classes, metric=metric).values():
+            cells = [_cell(summary.mean[n], summary.std[n], digits=2) for n in names]
+            rows.append([title, *cells])
+    if len(rows) == 1:
+        return []
+    counts = left_out(scores, classes=classes)
+    for key in ("in_one_only", "in_neither"):
+        cells = [str(counts[name][key]) for name in names[:-1]]
+        rows.append([key.replace("_", " "), *cells, ""])
+    title = (
+        "Surface distances, over the volumes in which expert and network both have the "
+        "structure; the others are counted"
+    )
+    return ["", title, "", *_columns(rows)]
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of equal columns, the first one underlined."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    ]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return [line.rstrip() for line in lines]
+
+
+def _cell(mean: float, std: float, *, digits: int = 3) -> str:
     """A table's cell; a class that no volume has is a dash."""
-    return "-" if math.isnan(mean) else f"{mean:.3f} ± {std:.3f}"
+    return "-" if math.isnan(mean) else f"{mean:.{digits}f} ± {std:.{digits}f}"
 
 
 def _number(value: float) -> float | None:

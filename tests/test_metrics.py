@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
 
-from pix2rep_jax.metrics import IGNORED, dice_per_class, summarise
+from pix2rep_jax.metrics import (
+    IGNORED,
+    dice_per_class,
+    soft_dice_per_class,
+    summarise,
+)
 
 
 def loop_dice(prediction, label, num_classes):
@@ -85,6 +90,35 @@ def test_dice_refuses_what_cannot_be_compared():
         dice_per_class(np.array([0, 4]), np.array([0, 1]), num_classes=4)
     with pytest.raises(ValueError, match="label holds classes from -1 to 1"):
         dice_per_class(np.array([0, 1]), np.array([-1, 1]), num_classes=4)
+
+
+def test_soft_dice_equals_a_loop_over_voxels():
+    """Products and sums of probabilities, voxel after voxel; ignored ones are out."""
+    random = np.random.default_rng(0)
+    probabilities = random.dirichlet(np.ones(3), (5, 4, 2))
+    label = random.integers(0, 3, (5, 4, 2)).astype(np.uint8)
+    label[0] = IGNORED
+    both, total = np.zeros(3), np.zeros(3)
+    for p, y in zip(probabilities.reshape(-1, 3), label.ravel(), strict=True):
+        for c in range(3):
+            if y != IGNORED:
+                both[c] += p[c] * (y == c)
+                total[c] += p[c] + (y == c)
+    np.testing.assert_allclose(
+        soft_dice_per_class(probabilities, label), 2 * both / total, rtol=1e-12
+    )
+
+
+def test_soft_dice_of_certain_predictions_is_dice():
+    """With probabilities of 0 and 1 the two agree, in what they leave out as well."""
+    random = np.random.default_rng(1)
+    prediction, label = random.integers(0, 3, (2, 6, 5))
+    certain = np.eye(4)[prediction]
+    hard = dice_per_class(prediction, label, num_classes=4)
+    np.testing.assert_allclose(soft_dice_per_class(certain, label), hard)
+    assert np.isnan(hard[3])
+    with pytest.raises(ValueError, match="the label"):
+        soft_dice_per_class(certain, label[:3])
 
 
 def test_summary_of_a_case_worked_by_hand():

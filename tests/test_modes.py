@@ -18,6 +18,12 @@ def check_evaluation(folder, *, volumes):
     """The contract's fields, and means that are the means of the volumes' file."""
     result = json.loads((folder / "evaluation.json").read_text())
     dice = result["dice"]
+    assert (
+        set(result["hd95_mm"])
+        == set(result["assd_mm"])
+        == {*("LV", "RV", "MYO", "mean_foreground")}
+    )
+    assert set(result["network"]["soft_dice"]) == set(dice)
     assert {"LV", "RV", "MYO", "BG", "mean", "mean_foreground"} <= set(dice)
     assert result["num_volumes"] == volumes and result["resolution"] == "native"
     with open(folder / "per_volume.csv", newline="") as file:

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 
 import numpy as np
@@ -96,8 +97,7 @@ def test_per_volume_csv_is_read_back_equal(tmp_path):
 
 def test_table_shows_mean_and_deviation_of_each_structure():
     """The table is the paper's: LV, RV, MYO, BG, both means, both resolutions."""
-    summaries = report.summaries(SCORES, classes=CLASSES)
-    lines = report.table(summaries, classes=CLASSES).splitlines()
+    lines = report.table(SCORES, classes=CLASSES).splitlines()
     assert lines[0] == ("3D Dice of 2 volumes, mean ± standard deviation over volumes")
     assert lines[2].split() == [
         *["resolution", "LV", "RV", "MYO", "BG", "mean", "mean", "foreground"]
@@ -133,4 +133,57 @@ def test_display_order_keeps_other_structures_in_the_order_of_the_config():
 def test_evaluation_without_scores_is_an_error():
     """An empty test set is not a result."""
     with pytest.raises(ValueError, match="no score"):
-        report.evaluation({}, classes=CLASSES)
+        report.evaluation([], classes=CLASSES)
+
+
+def measured(volume_id, dice, hd95):
+    base = score(volume_id, "native", dice)
+    hd95 = np.array(hd95)
+    return dataclasses.replace(base, hd95_mm=hd95, assd_mm=hd95 / 2)
+
+
+NAN = float("nan")
+MEASURED = [
+    measured("a_ED", [1, 0.8, 0.8, 0.8], [NAN, 4, 2, 6]),
+    measured("a_ES", [1, 0.0, 0.8, 0.8], [NAN, NAN, 4, 8]),  # RV missed or invented
+    measured("b_ED", [1, NAN, 0.8, 0.0], [NAN, NAN, 6, NAN]),  # no RV at all
+]
+
+
+def test_distances_stand_beside_dice_and_say_what_they_leave_out(tmp_path):
+    """A structure that one or both lack is out of the mean, and counted."""
+    text = report.write_evaluation(tmp_path, MEASURED, classes=CLASSES)
+    content = json.loads((tmp_path / "evaluation.json").read_text())
+    assert content["hd95_mm"] == {"LV": 7, "RV": 4, "MYO": 4, "mean_foreground": 5}
+    assert content["assd_mm"]["LV"] == 3.5
+    assert content["hd95_mm_std"]["LV"] == 1
+    assert content["distances_left_out"] == {
+        "LV": {"in_one_only": 1, "in_neither": 0},
+        "RV": {"in_one_only": 1, "in_neither": 1},
+        "MYO": {"in_one_only": 0, "in_neither": 0},
+    }
+    rows = {x.split("  ")[0]: x.split()[-4:] for x in text.splitlines()[6:]}
+    assert rows["in one only"][-3:] == ["1", "1", "0"]
+    assert rows["in neither"][-3:] == ["0", "1", "0"]
+    assert "7.00 ± 1.00" in text and "3.50 ± 0.50" in text
+
+
+def test_distances_of_each_volume_are_in_the_csv(tmp_path):
+    """Empty where not defined, and in lines of a resolution that has none."""
+    report.write_evaluation(tmp_path, [*MEASURED, SCORES[1]], classes=CLASSES)
+    with open(tmp_path / "per_volume.csv", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["hd95_mm_RV"] for line in lines] == ["4.000000", "", "", ""]
+    assert float(lines[1]["hd95_mm_mean_foreground"]) == 6
+    assert float(lines[1]["assd_mm_MYO"]) == 2
+    assert "hd95_mm_BG" not in lines[0]
+    assert lines[3]["dice_LV"] and not lines[3]["assd_mm_LV"]
+
+
+def test_soft_dice_stands_in_its_own_resolution(tmp_path):
+    """It has the layout of Dice, and is not among the native numbers."""
+    soft = dataclasses.replace(SCORES[1], soft_dice=np.array([0.9, 0.2, 0.3, 0.4]))
+    report.write_evaluation(tmp_path, [SCORES[0], soft], classes=CLASSES)
+    content = json.loads((tmp_path / "evaluation.json").read_text())
+    assert "soft_dice" not in content
+    assert content["network"]["soft_dice"]["mean_foreground"] == pytest.approx(0.3)

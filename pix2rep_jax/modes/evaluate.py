@@ -1,4 +1,4 @@
-"""--mode evaluate: 3D Dice of the test patients, as probe and finetune report it."""
+"""--mode evaluate: Dice and distances of the test patients, as every run reports."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,9 +10,10 @@ from ml_collections import ConfigDict
 from pix2rep_jax.data import nifti
 from pix2rep_jax.data.dataset import Dataset, load_dataset
 from pix2rep_jax.data.splits import make_split
+from pix2rep_jax.distances import surface_distances
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference import predict_volume
-from pix2rep_jax.metrics import dice_per_class
+from pix2rep_jax.metrics import dice_per_class, soft_dice_per_class
 from pix2rep_jax.report import VolumeScore, write_evaluation
 from pix2rep_jax.segmenter import find_runs, load_predict
 from pix2rep_jax.training.run_folder import read_config
@@ -84,7 +85,8 @@ def evaluate_volumes(
 
     At native resolution the prediction is brought back to the scan's grid and compared
     with the expert's mask as it is in its file, so everything counts: what lies
-    outside the network's field of view, and slices without a structure.
+    outside the network's field of view, and slices without a structure. Distances are
+    measured there, in mm; soft Dice, the released code's score, on the network's grid.
 
     Args:
         predict: Maps slices `[slices, height, width]` to probabilities
@@ -100,32 +102,36 @@ def evaluate_volumes(
     Raises:
         InputError: If none of the volumes has a mask.
     """
-    scores = []
+    scores, num_classes = [], len(classes)
     for index in volume_indices:
         record = dataset.volumes[index]
         if record.label_path is None:
             continue
+        ids = (record.volume_id, record.patient, record.phase, record.group)
         probabilities, native = predict_volume(predict, dataset, index)
         expert = nifti.read_label(
-            record.label_path, shape=record.shape, num_classes=len(classes)
+            record.label_path, shape=record.shape, num_classes=num_classes
         )
-        pairs = {
-            "native": (native, expert),
-            "network": (
-                probabilities.argmax(-1),
-                dataset.labels[dataset.volume_index == index],
-            ),
-        }
+        distances = surface_distances(
+            native, expert, num_classes=num_classes, spacing_mm=record.spacing_mm
+        )
+        label = dataset.labels[dataset.volume_index == index]
         scores += [
             VolumeScore(
-                volume_id=record.volume_id,
-                patient=record.patient,
-                phase=record.phase,
-                group=record.group,
-                resolution=resolution,
-                dice=dice_per_class(prediction, label, num_classes=len(classes)),
-            )
-            for resolution, (prediction, label) in pairs.items()
+                *ids,
+                resolution="native",
+                dice=dice_per_class(native, expert, num_classes=num_classes),
+                hd95_mm=distances.hd95_mm,
+                assd_mm=distances.assd_mm,
+            ),
+            VolumeScore(
+                *ids,
+                resolution="network",
+                dice=dice_per_class(
+                    probabilities.argmax(-1), label, num_classes=num_classes
+                ),
+                soft_dice=soft_dice_per_class(probabilities, label),
+            ),
         ]
     if not scores:
         raise InputError(

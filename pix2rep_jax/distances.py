@@ -1,0 +1,94 @@
+"""How far a segmentation's surface is from the expert's, in mm: HD95 and ASSD."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import ndimage
+
+__all__ = ["SurfaceDistances", "surface_distances"]
+
+
+class SurfaceDistances(NamedTuple):
+    """Distances of a volume by class, NaN where they are not defined.
+
+    Attributes:
+        hd95_mm: `[num_classes]` float64, the 95th percentile of the Hausdorff distance.
+        assd_mm: `[num_classes]` float64, the average symmetric surface distance.
+    """
+
+    hd95_mm: np.ndarray
+    assd_mm: np.ndarray
+
+
+def surface_distances(
+    prediction: np.ndarray,
+    label: np.ndarray,
+    *,
+    num_classes: int,
+    spacing_mm: Sequence[float],
+) -> SurfaceDistances:
+    """Measures the distances between the surfaces of each foreground class.
+
+    A class's surface is its voxels that share a face with a voxel outside it, or with
+    the outside of the volume; distances are between their centres. HD95 is the larger
+    of the two directed 95th percentiles, and ASSD is the mean over the voxels of both
+    surfaces together.
+
+    Args:
+        prediction: `[rows, columns, slices]` integer classes.
+        label: The expert's classes, same shape.
+        num_classes: Classes, background (0) included.
+        spacing_mm: Of rows, columns and slices (mm).
+
+    Returns:
+        NaN for background, and for a class that either of the two lacks: there is no
+        distance to a surface that does not exist.
+
+    Raises:
+        ValueError: If the shapes differ or there is not one spacing an axis.
+
+    Reference:
+        Maier-Hein, Reinke et al., "Metrics reloaded: recommendations for image
+        analysis validation", Nature Methods 2024.
+    """
+    prediction, label = np.asarray(prediction), np.asarray(label)
+    if prediction.shape != label.shape or len(spacing_mm) != label.ndim:
+        raise ValueError(
+            f"a prediction of shape {prediction.shape}, a label of shape {label.shape} "
+            f"and a spacing of {tuple(spacing_mm)} mm do not fit"
+        )
+    result = SurfaceDistances(*np.full((2, num_classes), np.nan))
+    for value in range(1, num_classes):
+        masks = prediction == value, label == value
+        if not all(mask.any() for mask in masks):
+            continue
+        one, other = directed_distances(*masks, spacing_mm=spacing_mm)
+        result.hd95_mm[value] = max(np.percentile(one, 95), np.percentile(other, 95))
+        result.assd_mm[value] = np.concatenate([one, other]).mean()
+    return result
+
+
+def directed_distances(
+    mask_a: np.ndarray, mask_b: np.ndarray, *, spacing_mm: Sequence[float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Measures how far each surface voxel of a mask is from the other's surface.
+
+    Args:
+        mask_a: Bool, not empty.
+        mask_b: Bool, not empty, same shape.
+        spacing_mm: Of each axis (mm).
+
+    Returns:
+        From a to b and from b to a (mm), a number a surface voxel.
+    """
+    # Within the box around both nothing changes, and it is a tenth of the volume.
+    (box,) = ndimage.find_objects((mask_a | mask_b).astype(np.int8))
+    surfaces = [
+        mask[box] & ~ndimage.binary_erosion(mask[box]) for mask in (mask_a, mask_b)
+    ]
+    to_a, to_b = (
+        ndimage.distance_transform_edt(~surface, sampling=spacing_mm)
+        for surface in surfaces
+    )
+    return to_b[surfaces[0]], to_a[surfaces[1]]
