@@ -148,7 +148,8 @@ def get_config(variant: str = "quick") -> ConfigDict:
     probe.feature_budget_mb = 4096  # larger ones are computed again in every step
 
     config.finetune = finetune = ConfigDict()
-    finetune.batch_size = 8  # MIDL 4
+    finetune.method = "supervised"  # | "mean_teacher"
+    finetune.batch_size = 8  # labelled slices; MIDL 4
     finetune.num_epochs = 100  # MIDL 4
     finetune.num_steps = pick(quick=500, small=1200, paper=0)
     finetune.backbone_learning_rate = pick(quick=1e-3, small=1e-3, paper=5e-5)  # MIDL 4
@@ -158,6 +159,18 @@ def get_config(variant: str = "quick") -> ConfigDict:
     finetune.warmup_steps = pick(quick=50, small=50, paper=0)
     finetune.weight_decay = 0.0
     finetune.batch_norm = "train"  # | "frozen": the pretraining's statistics
+
+    # Tarvainen and Valpola 2017; "SSL4MIS" is its usual form on ACDC (Luo 2020), there
+    # with half the supervised loss of ours, and so with half the consistency's weight.
+    finetune.mean_teacher = mean_teacher = ConfigDict()
+    mean_teacher.result = "teacher"  # | "student": chosen, reported first, predicts
+    mean_teacher.unlabeled_batch_size = 8  # half of all slices; SSL4MIS
+    mean_teacher.ema_decay = 0.99  # SSL4MIS
+    mean_teacher.consistency_weight = pick(quick=1.0, small=1.0, paper=0.2)  # ours
+    mean_teacher.start_fraction = 1 / 30  # of the run; SSL4MIS: 1,000 of 30,000
+    mean_teacher.ramp_up_fraction = 1.0  # of the run; SSL4MIS
+    mean_teacher.noise_std = 0.1  # of the range; SSL4MIS
+    mean_teacher.noise_clip = 0.2  # of the range; SSL4MIS
 
     config.init = init = ConfigDict()
     init.checkpoint = ""  # "": this workdir's | a run's folder | "none": random

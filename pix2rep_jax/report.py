@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import functools
 import io
 import json
 import math
@@ -127,6 +128,7 @@ def evaluation(
     classes: Sequence[str],
     uses_ground_truth: bool = False,
     details: Mapping[str, Any] | None = None,
+    others: Mapping[str, Mapping[str, Summary]] | None = None,
 ) -> dict[str, Any]:
     """Lays out the content of evaluation.json.
 
@@ -137,6 +139,8 @@ def evaluation(
         classes: Names of the classes, background first.
         uses_ground_truth: Whether the crop saw the test labels.
         details: More to record at the top, such as the mode.
+        others: The summaries of further networks of the run by name; each stands
+            under its name, in the same layout.
 
     Returns:
         A tree that JSON can hold: what is not a number is null.
@@ -144,6 +148,19 @@ def evaluation(
     Raises:
         ValueError: If there is no summary.
     """
+    first, nested = _blocks(by_resolution, classes)
+    beside = {name: _blocks(own, classes) for name, own in (others or {}).items()}
+    return {
+        **first,
+        "uses_ground_truth": uses_ground_truth,
+        **(details or {}),
+        **nested,
+        **{name: top | rest for name, (top, rest) in beside.items()},
+    }
+
+
+def _blocks(by_resolution: Mapping[str, Summary], classes: Sequence[str]):
+    """The numbers of the first resolution, and those of the others by its name."""
     order = [*display_order(classes), "mean", "mean_foreground"]
     blocks = [
         {
@@ -156,9 +173,7 @@ def evaluation(
     ]
     if not blocks:
         raise ValueError("there is no score to report")
-    nested = {block["resolution"]: block for block in blocks[1:]}
-    content = {**blocks[0], "uses_ground_truth": uses_ground_truth}
-    return content | dict(details or {}) | nested
+    return blocks[0], {block["resolution"]: block for block in blocks[1:]}
 
 
 def per_volume_csv(scores: Sequence[VolumeScore], *, classes: Sequence[str]) -> str:
@@ -198,6 +213,7 @@ def write_evaluation(
     classes: Sequence[str],
     uses_ground_truth: bool = False,
     details: Mapping[str, Any] | None = None,
+    others: Mapping[str, Sequence[VolumeScore]] | None = None,
 ) -> str:
     """Writes evaluation.json and per_volume.csv into a run's folder.
 
@@ -207,23 +223,33 @@ def write_evaluation(
         classes: Names of the classes, background first.
         uses_ground_truth: Whether the crop saw the test labels.
         details: More to record at the top of evaluation.json.
+        others: Scores of further networks of the run by name, for evaluation.json and
+            the table; per_volume.csv is of `scores` alone.
 
     Returns:
-        The table to print.
+        The table to print, and those of `others` below it.
     """
     by_resolution = summaries(scores, classes=classes)
+    beside = {
+        name: summaries(own, classes=classes) for name, own in (others or {}).items()
+    }
     content = evaluation(
         by_resolution,
         classes=classes,
         uses_ground_truth=uses_ground_truth,
         details=details,
+        others=beside,
     )
     _replace(
         folder / "evaluation.json",
         json.dumps(content, indent=2, allow_nan=False) + "\n",
     )
     _replace(folder / "per_volume.csv", per_volume_csv(scores, classes=classes))
-    return table(by_resolution, classes=classes, uses_ground_truth=uses_ground_truth)
+    render = functools.partial(
+        table, classes=classes, uses_ground_truth=uses_ground_truth
+    )
+    below = [f"The {name}: {render(own)}" for name, own in beside.items()]
+    return "\n\n".join([render(by_resolution), *below])
 
 
 def _cell(mean: float, std: float) -> str:

@@ -19,6 +19,7 @@ _ABOVE_ZERO = (
     "scratch_num_features",
     "features",
 )
+_SHARES = ("ema_decay", "start_fraction", "ramp_up_fraction")
 _NOT_BELOW_ZERO = (
     "max_rotation",
     "max_shift",
@@ -36,6 +37,9 @@ _NOT_BELOW_ZERO = (
     "scratch_learning_rate",
     "cross_entropy_weight",
     "dice_weight",
+    "consistency_weight",
+    "noise_std",
+    "noise_clip",
     "last_hidden",
     "warmup_steps",
     "device_budget_mb",
@@ -89,7 +93,8 @@ def complaint(name: str, value: Any) -> str:
         return "the smaller number first"
     if name in _NOT_BELOW_ZERO and not all(x >= 0 for x in entries):
         return "0 or more"
-    if name.endswith("_probability") and not 0 <= value <= 1:
+    is_share = name.endswith("_probability") or name in _SHARES
+    if is_share and not 0 <= value <= 1:
         return "between 0 and 1"
     return ""
 
