@@ -90,6 +90,10 @@ def get_config(variant: str = "quick") -> ConfigDict:
     spatial.max_shift = pick(quick=(6.0, 6.0), small=(6.0, 6.0), paper=(63.5, 63.5))
     spatial.shift_probability = 1.0
     spatial.shift_inside = pick(quick=False, small=False, paper=True)  # released
+    # Before these, B-spline displacements: 2026 follow-up to Pix2Rep-v2, off in MIDL.
+    spatial.elastic_probability = 0.0
+    spatial.elastic_grids = (5, 9)  # control points a side; follow-up
+    spatial.elastic_reach = (8 / 128, 2.5 / 128)  # ± of the side; follow-up
 
     # t and t', alike (MIDL 3 (1)); strengths and probabilities released or ours.
     config.intensity = intensity = ConfigDict()

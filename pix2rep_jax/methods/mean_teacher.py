@@ -135,7 +135,7 @@ def make_loss(
         cross_entropy_weight: Weight of the cross-entropy.
         dice_weight: Weight of the soft Dice loss.
         include_background: Whether background counts in the soft Dice loss.
-        spatial: Options of `geometry.sample_pull_matrix`.
+        spatial: Options of `geometry.sample_sources`.
         intensity: Options of `intensity.random_intensity`.
         batch_norm: "train" normalises by each batch; student and teacher keep running
             averages of what they see. "frozen" normalises by the statistics that the
