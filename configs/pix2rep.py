@@ -90,6 +90,10 @@ def get_config(variant: str = "quick") -> ConfigDict:
     spatial.max_shift = pick(quick=(6.0, 6.0), small=(6.0, 6.0), paper=(63.5, 63.5))
     spatial.shift_probability = 1.0
     spatial.shift_inside = pick(quick=False, small=False, paper=True)  # released
+    # Before these, B-spline displacements: 2026 follow-up to Pix2Rep-v2, off in MIDL.
+    spatial.elastic_probability = 0.0
+    spatial.elastic_grids = (5, 9)  # control points a side; follow-up
+    spatial.elastic_reach = (8 / 128, 2.5 / 128)  # ± of the side; follow-up
 
     # t and t', alike (MIDL 3 (1)); strengths and probabilities released or ours.
     config.intensity = intensity = ConfigDict()
@@ -206,7 +210,8 @@ def get_config(variant: str = "quick") -> ConfigDict:
     probe.feature_budget_mb = 4096  # larger ones are computed again in every step
 
     config.finetune = finetune = ConfigDict()
-    finetune.batch_size = 8  # MIDL 4
+    finetune.method = "supervised"  # | "mean_teacher"
+    finetune.batch_size = 8  # labelled slices; MIDL 4
     finetune.num_epochs = 100  # MIDL 4
     finetune.num_steps = pick(quick=500, small=1200, paper=0)
     finetune.backbone_learning_rate = pick(quick=1e-3, small=1e-3, paper=5e-5)  # MIDL 4
@@ -216,6 +221,18 @@ def get_config(variant: str = "quick") -> ConfigDict:
     finetune.warmup_steps = pick(quick=50, small=50, paper=0)
     finetune.weight_decay = 0.0
     finetune.batch_norm = "train"  # | "frozen": the pretraining's statistics
+
+    # Tarvainen and Valpola 2017; "SSL4MIS" is its usual form on ACDC (Luo 2020), there
+    # with half the supervised loss of ours, and so with half the consistency's weight.
+    finetune.mean_teacher = mean_teacher = ConfigDict()
+    mean_teacher.result = "teacher"  # | "student": chosen, reported first, predicts
+    mean_teacher.unlabeled_batch_size = 8  # half of all slices; SSL4MIS
+    mean_teacher.ema_decay = 0.99  # SSL4MIS
+    mean_teacher.consistency_weight = pick(quick=1.0, small=1.0, paper=0.2)  # ours
+    mean_teacher.start_fraction = 1 / 30  # of the run; SSL4MIS: 1,000 of 30,000
+    mean_teacher.ramp_up_fraction = 1.0  # of the run; SSL4MIS
+    mean_teacher.noise_std = 0.1  # of the range; SSL4MIS
+    mean_teacher.noise_clip = 0.2  # of the range; SSL4MIS
 
     config.init = init = ConfigDict()
     init.checkpoint = ""  # "": this workdir's | a run's folder | "none": random

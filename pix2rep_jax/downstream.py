@@ -16,8 +16,8 @@ from pix2rep_jax.data.splits import Split, check_unseen, make_split
 from pix2rep_jax.inference import make_predict, predict_slices
 from pix2rep_jax.methods.segmentation import SegmentationNet
 from pix2rep_jax.metrics import dice_per_class
-from pix2rep_jax.modes.evaluate import evaluate_volumes
-from pix2rep_jax.networks import initialise, make_segmentation_net
+from pix2rep_jax.modes.evaluate import evaluate_networks
+from pix2rep_jax.networks import initialise, make_segmentation_net, trained_networks
 from pix2rep_jax.pretrained import read_backbone
 from pix2rep_jax.report import write_evaluation
 from pix2rep_jax.training.checkpoints import Checkpoints
@@ -109,35 +109,40 @@ def describe(run: Path, parts: Mapping[str, Any]) -> str:
 
 
 def make_validate(
-    task: Task, *, classes: tuple[str, ...]
+    config: ConfigDict, task: Task
 ) -> Callable[[TrainState], dict[str, float]]:
     """Makes the score that chooses the checkpoint: Dice on the validation slices.
 
     Args:
+        config: The whole configuration.
         task: The task.
-        classes: Names of the classes, background first.
 
     Returns:
-        A function of the state that returns "val_dice", the mean over the
-        foreground classes that the validation slices or the prediction have, each
-        over all these slices together, at network resolution.
+        A function of the state that returns "val_dice" of the network that is to be
+        the result, the mean over the foreground classes that the validation slices or
+        the prediction have, each over all these slices together, at network
+        resolution; and of another one, as "val_dice_student", likewise.
     """
     predict = make_predict(task.net)
     images = task.dataset.images[task.split.val_slices]
     labels = task.dataset.labels[task.split.val_slices]
 
-    def validate(state: TrainState) -> dict[str, float]:
+    def score(variables: Any) -> float:
         probabilities = predict_slices(
-            predict,
-            {"params": state.params, "batch_stats": state.batch_stats},
-            images,
-            batch_size=min(_PREDICT_BATCH, len(images)),
+            predict, variables, images, batch_size=min(_PREDICT_BATCH, len(images))
         )
         dice = dice_per_class(
-            probabilities.argmax(-1), labels, num_classes=len(classes)
+            probabilities.argmax(-1), labels, num_classes=len(config.data.classes)
         )
         present = dice[1:][~np.isnan(dice[1:])]
-        return {"val_dice": float(present.mean()) if present.size else 0.0}
+        return float(present.mean()) if present.size else 0.0
+
+    def validate(state: TrainState) -> dict[str, float]:
+        networks = trained_networks(config, state.params, state.batch_stats)
+        (_, result), *others = networks.items()
+        return {"val_dice": score(result)} | {
+            f"val_dice_{name}": score(variables) for name, variables in others
+        }
 
     return validate
 
@@ -185,27 +190,32 @@ def train_and_score(
             checkpoint_every=config.log.checkpoint_every,
             checkpoint_minutes=config.log.checkpoint_minutes,
             eval_every=config.log.validate_every,
-            evaluate=make_validate(task, classes=classes),
+            evaluate=make_validate(config, task),
             checkpoints=checkpoints,
             writer=writer,
             description=mode,
         )
         state = checkpoints.restore_best(state)
-    predict = functools.partial(
-        predict_slices,
-        make_predict(task.net),
-        {"params": state.params, "batch_stats": state.batch_stats},
-        batch_size=_PREDICT_BATCH,
-    )
+    predict = make_predict(task.net)
+    networks = trained_networks(config, state.params, state.batch_stats)
+    predictors = {
+        name: functools.partial(
+            predict_slices, predict, variables, batch_size=_PREDICT_BATCH
+        )
+        for name, variables in networks.items()
+    }
+    (result, scores), *others = evaluate_networks(
+        predictors, task.dataset, task.split.test_volumes, classes=classes
+    ).items()
     table = write_evaluation(
         folder.path,
-        evaluate_volumes(
-            predict, task.dataset, task.split.test_volumes, classes=classes
-        ),
+        scores,
+        others=dict(others),
         classes=classes,
         uses_ground_truth=config.data.crop == "mask_box",
         details={
             "mode": mode,
+            **({"scored": result} if others else {}),
             "initialised_from": task.origin,
             "labeled_patients": list(task.split.labeled_patients),
             "test_patients": list(task.split.test_patients),

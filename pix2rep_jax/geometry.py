@@ -1,4 +1,4 @@
-"""Affine maps of the image plane and the differentiable warp they drive.
+"""Maps of the image plane and the differentiable warp they drive.
 
 Positions are (row, column) in pixels throughout. A *centred* position has its
 origin in the middle of the image, so that rotations and zooms keep the centre; an
@@ -10,10 +10,14 @@ MIDL 2024, footnote 2).
 """
 
 import functools
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
+
+from pix2rep_jax.elastic import sample_displacement
 
 __all__ = [
     "centred_positions",
@@ -21,6 +25,7 @@ __all__ = [
     "identity",
     "inside",
     "sample_pull_matrix",
+    "sample_sources",
     "to_array_positions",
     "warp",
     "warp_at",
@@ -78,6 +83,46 @@ def sample_pull_matrix(
     rows = jnp.stack([cos, -sin * flip]) * scale
     columns = jnp.stack([sin, cos * flip]) * scale
     return jnp.column_stack([jnp.stack([rows, columns]), shift])
+
+
+def sample_sources(
+    key: jax.Array,
+    *,
+    height: int,
+    width: int,
+    elastic_probability: float = 0.0,
+    elastic_grids: Sequence[int] = (),
+    elastic_reach: Sequence[float] = (),
+    **affine: Any,
+) -> jax.Array:
+    """Samples φ⁻¹ of every pixel: an elastic displacement, then an affine map.
+
+    Args:
+        key: One random key. The affine map is that of `sample_pull_matrix`, whether
+            there is a displacement or not.
+        height: Rows of the image.
+        width: Columns of the image.
+        elastic_probability: How often there is a displacement; at 0 none is drawn.
+        elastic_grids: Control points along each side, of each of its grids.
+        elastic_reach: Largest displacement of each grid's points, as a share of the
+            image's side. An affine map that magnifies shortens it in the input.
+        **affine: Options of `sample_pull_matrix`.
+
+    Returns:
+        `[height, width, 2]` float32 array positions in the input.
+    """
+    matrix = sample_pull_matrix(key, **affine)
+    positions = centred_positions(height, width)
+    if elastic_probability > 0:
+        positions += sample_displacement(
+            jax.random.fold_in(key, 1),
+            height=height,
+            width=width,
+            probability=elastic_probability,
+            grids=elastic_grids,
+            reach=elastic_reach,
+        )
+    return to_array_positions(matrix, positions, height=height, width=width)
 
 
 def centred_positions(height: int, width: int) -> jax.Array:

@@ -8,10 +8,16 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.methods import mean_teacher
 from pix2rep_jax.methods.segmentation import SegmentationNet
 from pix2rep_jax.unet import SegmentationHead, UNet
 
-__all__ = ["initialise", "make_backbone", "make_segmentation_net"]
+__all__ = [
+    "initialise",
+    "make_backbone",
+    "make_segmentation_net",
+    "trained_networks",
+]
 
 
 def make_backbone(config: ConfigDict, *, scratch: bool = False) -> UNet:
@@ -79,3 +85,29 @@ def initialise(net: nn.Module, key: jax.Array, *, size: int) -> tuple[Any, Any]:
     )
     variables = draw(key)
     return variables["params"], variables["batch_stats"]
+
+
+def trained_networks(
+    config: ConfigDict, params: Any, batch_stats: Any
+) -> dict[str, dict[str, Any]]:
+    """Finds the segmentation networks that a state holds.
+
+    Args:
+        config: The run's configuration; `finetune.mean_teacher` is read where there
+            is a teacher.
+        params: The state's.
+        batch_stats: The state's.
+
+    Returns:
+        `{"params": …, "batch_stats": …}` by name: "student" alone, or with "teacher",
+        after its newest update. The first one is the run's result.
+    """
+    student_stats = dict(batch_stats)
+    teacher = student_stats.pop("teacher", None)
+    student = {"student": {"params": params, "batch_stats": student_stats}}
+    if teacher is None:
+        return student
+    recipe = config.finetune.mean_teacher
+    last = mean_teacher.follow(teacher, params, ema_decay=recipe.ema_decay)
+    teacher = {"teacher": {name: last[name] for name in ("params", "batch_stats")}}
+    return teacher | student if recipe.result == "teacher" else student | teacher

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import functools
 import io
 import json
 import math
@@ -158,6 +159,7 @@ def evaluation(
     classes: Sequence[str],
     uses_ground_truth: bool = False,
     details: Mapping[str, Any] | None = None,
+    others: Mapping[str, Sequence[VolumeScore]] | None = None,
 ) -> dict[str, Any]:
     """Lays out the content of evaluation.json.
 
@@ -167,6 +169,8 @@ def evaluation(
         classes: Names of the classes, background first.
         uses_ground_truth: Whether the crop saw the test labels.
         details: More to record at the top, such as the mode.
+        others: Scores of further networks of the run by name; each stands under its
+            name, in the same layout.
 
     Returns:
         A tree that JSON can hold: what is not a number is null. A metric stands beside
@@ -175,6 +179,19 @@ def evaluation(
     Raises:
         ValueError: If there is no score.
     """
+    first, nested = _blocks(scores, classes)
+    beside = {name: _blocks(own, classes) for name, own in (others or {}).items()}
+    return {
+        **first,
+        "uses_ground_truth": uses_ground_truth,
+        **(details or {}),
+        **nested,
+        **{name: top | rest for name, (top, rest) in beside.items()},
+    }
+
+
+def _blocks(scores: Sequence[VolumeScore], classes: Sequence[str]):
+    """The numbers of the first resolution, and those of the others by its name."""
     blocks: dict[str, dict[str, Any]] = {}
     for metric in ("dice", *DISTANCES, "soft_dice"):
         by_resolution = summaries(scores, classes=classes, metric=metric)
@@ -190,8 +207,7 @@ def evaluation(
     if not blocks:
         raise ValueError("there is no score to report")
     first, *others = blocks
-    content = {**blocks[first], "uses_ground_truth": uses_ground_truth}
-    return content | dict(details or {}) | {name: blocks[name] for name in others}
+    return blocks[first], {name: blocks[name] for name in others}
 
 
 def per_volume_csv(scores: Sequence[VolumeScore], *, classes: Sequence[str]) -> str:
@@ -240,6 +256,7 @@ def write_evaluation(
     classes: Sequence[str],
     uses_ground_truth: bool = False,
     details: Mapping[str, Any] | None = None,
+    others: Mapping[str, Sequence[VolumeScore]] | None = None,
 ) -> str:
     """Writes evaluation.json and per_volume.csv into a run's folder.
 
@@ -249,19 +266,29 @@ def write_evaluation(
         classes: Names of the classes, background first.
         uses_ground_truth: Whether the crop saw the test labels.
         details: More to record at the top of evaluation.json.
+        others: Scores of further networks of the run by name, for evaluation.json and
+            the table; per_volume.csv is of `scores` alone.
 
     Returns:
-        The table to print.
+        The table to print, and those of `others` below it.
     """
     content = evaluation(
-        scores, classes=classes, uses_ground_truth=uses_ground_truth, details=details
+        scores,
+        classes=classes,
+        uses_ground_truth=uses_ground_truth,
+        details=details,
+        others=others,
     )
     _replace(
         folder / "evaluation.json",
         json.dumps(content, indent=2, allow_nan=False) + "\n",
     )
     _replace(folder / "per_volume.csv", per_volume_csv(scores, classes=classes))
-    return table(scores, classes=classes, uses_ground_truth=uses_ground_truth)
+    render = functools.partial(
+        table, classes=classes, uses_ground_truth=uses_ground_truth
+    )
+    below = [f"The {name}: {render(own)}" for name, own in (others or {}).items()]
+    return "\n\n".join([render(scores), *below])
 
 
 def _names(metric: str, classes: Sequence[str]) -> list[str]:

@@ -12,11 +12,11 @@ from ml_collections import ConfigDict
 from pix2rep_jax.data import nifti, preprocess
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference import make_predict, predict_slices, restore_volume
-from pix2rep_jax.networks import make_segmentation_net
+from pix2rep_jax.networks import make_segmentation_net, trained_networks
 from pix2rep_jax.training.checkpoints import restore_params
 from pix2rep_jax.training.run_folder import read_config
 
-__all__ = ["Segmenter", "find_runs", "load_predict"]
+__all__ = ["Segmenter", "find_runs", "load_predict", "load_predictors"]
 
 MODES = ("finetune", "probe")
 """The modes that train a segmenter; the first that ran is the one to use."""
@@ -164,28 +164,41 @@ def find_runs(workdir: str | Path, *, elsewhere: str = "") -> list[Path]:
     )
 
 
-def load_predict(
+def load_predict(run: Path) -> Callable[[np.ndarray], np.ndarray]:
+    """Loads the network that is a segmentation run's result, at its best step.
+
+    Args:
+        run: The folder of a finetune or probe run.
+
+    Returns:
+        Maps slices `[slices, height, width]` to probabilities
+        `[slices, height, width, num_classes]`.
+    """
+    return next(iter(load_predictors(run).values()))
+
+
+def load_predictors(
     run: Path, *, batch_size: int = 8
-) -> Callable[[np.ndarray], np.ndarray]:
-    """Loads a segmentation run's best network.
+) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """Loads all networks of a segmentation run, at the step where its result is best.
 
     Args:
         run: The folder of a finetune or probe run.
         batch_size: Slices predicted at once.
 
     Returns:
-        Maps slices `[slices, height, width]` to probabilities
-        `[slices, height, width, num_classes]`.
+        Functions as of `load_predict` by the names of `networks.trained_networks`,
+        the result first.
     """
     config = ConfigDict(read_config(run))
     net = make_segmentation_net(config, scratch=config.init.checkpoint == "none")
-    params, batch_stats = restore_params(run)
-    return functools.partial(
-        predict_slices,
-        make_predict(net),
-        {"params": params, "batch_stats": batch_stats},
-        batch_size=batch_size,
-    )
+    predict = make_predict(net)
+    return {
+        name: functools.partial(
+            predict_slices, predict, variables, batch_size=batch_size
+        )
+        for name, variables in trained_networks(config, *restore_params(run)).items()
+    }
 
 
 def _read(scan, spacing_mm) -> tuple[np.ndarray, tuple[float, ...]]:

@@ -9,7 +9,7 @@ from pix2rep_jax.errors import InputError
 __all__ = ["check_settings"]
 
 _PAIRS = ("percentiles", "extent", "max_shift")
-_COUNTS = ("channels", "hidden")
+_COUNTS = ("channels", "hidden", "elastic_grids")
 _ABOVE_ZERO = (
     "extent",
     "channels",
@@ -20,9 +20,11 @@ _ABOVE_ZERO = (
     "features",
     "local_features",
 )
+_SHARES = ("ema_decay", "start_fraction", "ramp_up_fraction")
 _NOT_BELOW_ZERO = (
     "max_rotation",
     "max_shift",
+    "elastic_reach",
     "max_blur",
     "max_bias_field",
     "max_noise",
@@ -37,6 +39,9 @@ _NOT_BELOW_ZERO = (
     "scratch_learning_rate",
     "cross_entropy_weight",
     "dice_weight",
+    "consistency_weight",
+    "noise_std",
+    "noise_clip",
     "last_hidden",
     "warmup_steps",
     "device_budget_mb",
@@ -56,14 +61,21 @@ def check_settings(config: Mapping[str, Any]) -> None:
 
     Raises:
         InputError: If a number is not finite, a probability lies outside 0 to 1, a
-            range has other than two ends or the wrong order, or a size is none;
-            names the first such value.
+            range has other than two ends or the wrong order, a size is none, or the
+            elastic grids are not as many as their reaches; names the first such value.
     """
-    for name, value in walk(config):
+    values = dict(walk(config))
+    for name, value in values.items():
         wanted = complaint(name.rpartition(".")[2], value)
         if wanted:
             shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
             raise InputError(f"{name} is {shown}: it must be {wanted}")
+        partner = name.replace("elastic_grids", "elastic_reach")
+        if partner != name and len(value) != len(values[partner]):
+            raise InputError(
+                f"{name} has {len(value)} grid(s) and {partner} {len(values[partner])} "
+                "number(s): give one of these a grid, such as 5,9 and 0.06,0.02"
+            )
 
 
 def walk(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -86,11 +98,14 @@ def complaint(name: str, value: Any) -> str:
         return "finite"
     if name in _ABOVE_ZERO and not all(x > 0 for x in entries):
         return "above 0"
+    if name == "elastic_grids" and min(entries, default=2) < 2:
+        return "2 or more"
     if name == "extent" and entries[0] > entries[1]:
         return "the smaller number first"
     if name in _NOT_BELOW_ZERO and not all(x >= 0 for x in entries):
         return "0 or more"
-    if name.endswith("_probability") and not 0 <= value <= 1:
+    is_share = name.endswith("_probability") or name in _SHARES
+    if is_share and not 0 <= value <= 1:
         return "between 0 and 1"
     if name == "momentum" and not 0 <= value <= 1:
         return "between 0 and 1"

@@ -6,13 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from pix2rep_jax.geometry import (
-    centred_positions,
-    inside,
-    sample_pull_matrix,
-    to_array_positions,
-    warp,
-)
+from pix2rep_jax.geometry import inside, sample_sources, warp_at
 from pix2rep_jax.intensity import random_intensity
 
 __all__ = ["Views", "augment", "make_view_pairs", "make_views", "sample_points"]
@@ -47,7 +41,7 @@ def make_views(
     Args:
         key: One random key.
         image: `[batch, height, width, 1]`, x of the paper.
-        spatial: Options of `geometry.sample_pull_matrix`.
+        spatial: Options of `geometry.sample_sources`.
         intensity: Options of `intensity.random_intensity`, for both t and t'.
 
     Returns:
@@ -61,13 +55,10 @@ def make_views(
 
     def one(key: jax.Array, image: jax.Array) -> Views:
         key_a, key_b, key_phi = jax.random.split(key, 3)
-        matrix = sample_pull_matrix(key_phi, **spatial)
-        sources = to_array_positions(
-            matrix, centred_positions(height, width), height=height, width=width
-        )
+        sources = sample_sources(key_phi, height=height, width=width, **spatial)
         return Views(
             view_a=random_intensity(key_a, image, **intensity),
-            view_b=warp(random_intensity(key_b, image, **intensity), matrix),
+            view_b=warp_at(random_intensity(key_b, image, **intensity), sources),
             sources=sources,
             valid=inside(sources, height=height, width=width),
         )
@@ -87,7 +78,7 @@ def make_view_pairs(
     Args:
         key: One random key.
         image: `[batch, height, width, 1]`.
-        spatial: Options of `geometry.sample_pull_matrix`.
+        spatial: Options of `geometry.sample_sources`.
         intensity: Options of `intensity.random_intensity`.
 
     Returns:
@@ -97,9 +88,10 @@ def make_view_pairs(
 
     def one(key: jax.Array, image: jax.Array) -> jax.Array:
         key_phi, key_t = jax.random.split(key)
-        matrix = sample_pull_matrix(key_phi, **spatial)
-        return warp(random_intensity(key_t, image, **intensity), matrix)
+        sources = sample_sources(key_phi, height=height, width=width, **spatial)
+        return warp_at(random_intensity(key_t, image, **intensity), sources)
 
+    height, width = image.shape[1:3]
     keys = jax.random.split(key, 2 * image.shape[0])
     return jax.vmap(one)(keys, jnp.concatenate([image, image]))
 
@@ -150,7 +142,7 @@ def augment(
         image: `[batch, height, width, 1]`.
         label: `[batch, height, width]` integer classes; moved to the nearest pixel,
             and background (0) where the source lies outside.
-        spatial: Options of `geometry.sample_pull_matrix`.
+        spatial: Options of `geometry.sample_sources`.
         intensity: Options of `intensity.random_intensity`.
 
     Returns:
@@ -160,15 +152,12 @@ def augment(
 
     def one(key: jax.Array, image: jax.Array, label: jax.Array):
         key_phi, key_t = jax.random.split(key)
-        matrix = sample_pull_matrix(key_phi, **spatial)
-        sources = to_array_positions(
-            matrix, centred_positions(height, width), height=height, width=width
-        )
+        sources = sample_sources(key_phi, height=height, width=width, **spatial)
         nearest = jnp.round(sources).astype(jnp.int32)
         row = jnp.clip(nearest[..., 0], 0, height - 1)
         column = jnp.clip(nearest[..., 1], 0, width - 1)
-        half = inside((sources + 0.5) / 1.0, height=height + 1, width=width + 1)
+        half = inside(sources + 0.5, height=height + 1, width=width + 1)
         moved = jnp.where(half, label[row, column], 0).astype(label.dtype)
-        return warp(random_intensity(key_t, image, **intensity), matrix), moved
+        return warp_at(random_intensity(key_t, image, **intensity), sources), moved
 
     return jax.vmap(one)(jax.random.split(key, image.shape[0]), image, label)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pix2rep_jax.training.batches import batch_indices, take_batch
+from pix2rep_jax.training.batches import batch_indices, draw_rows, take_batch
 
 
 def stream(key, *, num_samples: int, batch_size: int, num_steps: int) -> np.ndarray:
@@ -54,3 +54,22 @@ def test_take_batch_takes_the_same_rows_of_everything():
     batch = take_batch(data, jnp.array([4, 1]))
     np.testing.assert_array_equal(batch["label"], [4, 1])
     np.testing.assert_array_equal(batch["image"], [[8, 9], [2, 3]])
+
+
+def test_sets_are_drawn_apart_and_taken_apart(key):
+    """The first of two sets is drawn as if it were alone, so a run without another
+    keeps its order; the second in an order that is not the first's, though they are
+    equally large; each complete in each epoch."""
+    options = {"num_samples": 12, "batch_size": 4}
+    both = {name: {"a": value, "b": value} for name, value in options.items()}
+    rows = [draw_rows(key, jnp.int32(step), **both) for step in range(9)]
+    first, second = (np.concatenate([x[name] for x in rows]) for name in "ab")
+    np.testing.assert_array_equal(first, stream(key, num_steps=9, **options))
+    assert (first != second).any()
+    np.testing.assert_array_equal(
+        np.sort(second.reshape(3, 12)), np.tile(range(12), (3, 1))
+    )
+    data = {"a": {"image": jnp.arange(12)}, "b": 100 + jnp.arange(12)}
+    batch = take_batch(data, rows[0])
+    np.testing.assert_array_equal(batch["a"]["image"], first[:4])
+    np.testing.assert_array_equal(batch["b"], 100 + second[:4])

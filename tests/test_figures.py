@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from scipy.ndimage import map_coordinates
 
 from configs.pix2rep import get_config
 from pix2rep_jax.data.dataset import load_dataset
@@ -23,7 +24,7 @@ from pix2rep_jax.figures.similarity import (
     query_pixels,
 )
 from pix2rep_jax.figures.views import choose_points, draw_views, warped_grid
-from pix2rep_jax.geometry import sample_pull_matrix
+from pix2rep_jax.geometry import sample_pull_matrix, sample_sources
 from pix2rep_jax.methods import pix2rep
 from pix2rep_jax.modes import figures
 from pix2rep_jax.networks import initialise, make_segmentation_net
@@ -110,6 +111,37 @@ def test_the_grid_at_rest_is_regular():
         assert sorted(line[[0, -1], 1]) == [0, 23]
     for line, level in zip(columns, (3.5, 7.5, 11.5, 15.5, 19.5), strict=True):
         np.testing.assert_allclose(line[:, 1], level)
+
+
+def test_an_elastic_grid_is_drawn_bent():
+    """Every drawn point has its line's source row or column, and lines that the affine
+    map would leave straight are not."""
+    still = {
+        "max_rotation": 0.0,
+        "extent": (1.0, 1.0),
+        "flip_probability": 0.0,
+        "max_shift": (0.0, 0.0),
+    }
+    sources = np.asarray(
+        sample_sources(
+            jax.random.key(0),
+            height=32,
+            width=32,
+            **still,
+            elastic_probability=1.0,
+            elastic_grids=(5, 9),
+            elastic_reach=(8 / 128, 2.5 / 128),
+        )
+    )
+    valid = ((sources >= 0) & (sources <= 31)).all(-1)
+    for axis, lines in enumerate(warped_grid(sources, valid, spacing=4.0)):
+        assert len(lines) >= 7
+        bends = []
+        for line in lines:
+            place = map_coordinates(sources[..., axis], line.T, order=1)
+            np.testing.assert_allclose(place, np.median(place), atol=5e-3)
+            bends.append(np.ptp(line[:, axis]))
+        assert max(bends) > 0.5
 
 
 def draw_some_views(seed=0):

@@ -23,6 +23,11 @@ SPATIAL = {
     "flip_probability": 0.5,
     "max_shift": (3.0, 3.0),
 }
+ELASTIC = {
+    "elastic_probability": 1.0,
+    "elastic_grids": (4, 6),
+    "elastic_reach": (0.08, 0.02),
+}
 STILL = {
     "max_rotation": 0.0,
     "extent": (1.0, 1.0),
@@ -67,13 +72,15 @@ def images(key):
     return jax.random.uniform(key, (3, 16, 16, 1))
 
 
-def test_an_equivariant_network_has_agreeing_positives(key):
+@pytest.mark.parametrize("elastic", [{}, ELASTIC])
+def test_an_equivariant_network_has_agreeing_positives(key, elastic):
     """With a linear pointwise f and g, φ·(g∘f)(v) equals (g∘f)(φ·v') at every valid
     pixel, and the alignment is 1."""
     net = Pix2RepNet(Pointwise(), ProjectionHead((), 5))
     images = jax.random.uniform(key, (4, 12, 12, 1))
     variables = net.init(key, images, train=False)
-    views = make_views(key, images, spatial=SPATIAL, intensity={})
+    spatial = SPATIAL | elastic
+    views = make_views(key, images, spatial=spatial, intensity={})
     features_a = net.apply(variables, views.view_a, train=True, method="features")
     features_b = net.apply(variables, views.view_b, train=True, method="features")
     points, valid = choose_points(key, views.valid, "all")
@@ -81,19 +88,20 @@ def test_an_equivariant_network_has_agreeing_positives(key):
         features_a, features_b, views.sources, points
     )
     np.testing.assert_allclose(u[valid], v[valid], atol=1e-4)
-    loss_fn = make_loss(net, **options(intensity={}))
+    loss_fn = make_loss(net, **options(spatial=spatial, intensity={}))
     _, (_, metrics) = jax.jit(loss_fn)(
         variables["params"], variables["batch_stats"], {"image": images}, key
     )
     assert metrics["alignment"] > 0.9999
 
 
-def test_projecting_neighbours_equals_warping_the_whole_map(key, images):
+@pytest.mark.parametrize("elastic", [{}, ELASTIC])
+def test_projecting_neighbours_equals_warping_the_whole_map(key, images, elastic):
     """At the sampled points the efficient form is warp(g(f(v))), in value and in the
     gradient for parameters and features."""
     net = tiny_net()
     params = init(net, key, images)["params"]
-    views = make_views(key, images, spatial=SPATIAL, intensity={})
+    views = make_views(key, images, spatial=SPATIAL | elastic, intensity={})
     points, _ = sample_points(key, views.valid, num_points=9)
     features = jax.random.normal(key, (2, 3, 16, 16, 6))
 

@@ -30,6 +30,11 @@ def test_the_projects_own_sizes_are_sound(variant):
         ("projection.hidden", ("x",), "whole numbers"),
         ("intensity.noise_probability", 1.5, "between 0 and 1"),
         ("intensity.noise_probability", float("nan"), "finite"),
+        ("spatial.elastic_grids", (5.0, 9), "whole numbers"),
+        ("spatial.elastic_grids", (5, 1), "2 or more"),
+        ("spatial.elastic_reach", (0.1, -0.1), "0 or more"),
+        ("spatial.elastic_probability", 2.0, "between 0 and 1"),
+        ("finetune.mean_teacher.ema_decay", 1.1, "between 0 and 1"),
         ("pretrain.temperature", 0.0, "above 0"),
         ("pretrain.learning_rate", float("inf"), "finite"),
         ("finetune.weight_decay", -0.1, "0 or more"),
@@ -41,6 +46,16 @@ def test_a_value_that_makes_no_sense_is_refused(name, value, wanted):
     config = get_config("quick")
     config.update_from_flattened_dict({name: value})
     with pytest.raises(InputError, match=rf"^{name} is .*: it must be .*{wanted}"):
+        check_settings(config)
+
+
+def test_elastic_grids_and_their_reaches_are_as_many():
+    """The sentence names both."""
+    config = get_config("quick")
+    config.augment.spatial.elastic_grids = (5,)
+    with pytest.raises(
+        InputError, match=r"augment\.spatial\.elastic_grids has 1 .* 2 n"
+    ):
         check_settings(config)
 
 

@@ -114,7 +114,7 @@ def make_loss(
         off_diagonal_weight: λ of the cross-correlation loss.
         num_points: Points an image at which the views are compared, M of the
             paper; "all" takes every pixel.
-        spatial: Options of `geometry.sample_pull_matrix`: φ.
+        spatial: Options of `geometry.sample_sources`: φ.
         intensity: Options of `intensity.random_intensity`: t and t'.
 
     Returns:

@@ -55,7 +55,7 @@ def make_loss(
         cross_entropy_weight: Weight of the cross-entropy.
         dice_weight: Weight of the soft Dice loss.
         include_background: Whether background counts in the soft Dice loss.
-        spatial: Options of `geometry.sample_pull_matrix`.
+        spatial: Options of `geometry.sample_sources`.
         intensity: Options of `intensity.random_intensity`.
         batch_norm: "train" normalises by each batch and keeps running averages;
             "frozen" normalises by the statistics the run started from.
@@ -68,10 +68,7 @@ def make_loss(
     Raises:
         InputError: If `batch_norm` is neither of the two.
     """
-    if batch_norm not in ("train", "frozen"):
-        raise InputError(
-            f"finetune.batch_norm is {batch_norm!r}: it must be 'train' or 'frozen'"
-        )
+    check_batch_norm(batch_norm)
 
     def loss_fn(params, batch_stats, batch, key: jax.Array):
         image, label = augment(
@@ -93,6 +90,18 @@ def make_loss(
         return value, (updated["batch_stats"], {})
 
     return loss_fn
+
+
+def check_batch_norm(batch_norm: str) -> None:
+    """Checks that a way of normalising is one of the two that there are.
+
+    Raises:
+        InputError: If it is not.
+    """
+    if batch_norm not in ("train", "frozen"):
+        raise InputError(
+            f"finetune.batch_norm is {batch_norm!r}: it must be 'train' or 'frozen'"
+        )
 
 
 def make_probe_loss(

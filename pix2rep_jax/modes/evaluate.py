@@ -15,10 +15,10 @@ from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference import predict_volume
 from pix2rep_jax.metrics import dice_per_class, soft_dice_per_class
 from pix2rep_jax.report import VolumeScore, write_evaluation
-from pix2rep_jax.segmenter import find_runs, load_predict
+from pix2rep_jax.segmenter import find_runs, load_predictors
 from pix2rep_jax.training.run_folder import read_config
 
-__all__ = ["check_same_data", "evaluate_volumes", "run"]
+__all__ = ["check_same_data", "evaluate_networks", "evaluate_volumes", "run"]
 
 PREPARATION = ("crop", "spacing_mm", "crop_px", "size", "percentiles", "classes")
 """Of `data`: what the network was trained to expect, whatever the scans."""
@@ -50,9 +50,10 @@ def run(config: ConfigDict, workdir: Path) -> None:
     split = make_split(dataset, config.data, draw_labeled=False)
     output = workdir / "evaluate"
     for folder in reversed(runs):  # the preferred one comes last, under the eyes
-        scores = evaluate_volumes(
-            load_predict(folder), dataset, split.test_volumes, classes=classes
+        scores = evaluate_networks(
+            load_predictors(folder), dataset, split.test_volumes, classes=classes
         )
+        (result, own), *others = scores.items()
         targets = [output / folder.name]
         if folder == runs[0]:
             targets.append(output)
@@ -60,11 +61,13 @@ def run(config: ConfigDict, workdir: Path) -> None:
             target.mkdir(parents=True, exist_ok=True)
             table = write_evaluation(
                 target,
-                scores,
+                own,
+                others=dict(others),
                 classes=classes,
                 uses_ground_truth=config.data.crop == "mask_box",
                 details={
                     "mode": folder.name,
+                    **({"scored": result} if others else {}),
                     "run": str(folder),
                     "data": config.data.root or config.data.name,
                     "test_patients": list(split.test_patients),
@@ -72,6 +75,20 @@ def run(config: ConfigDict, workdir: Path) -> None:
             )
         print(f"{folder.name}: {table}\n")
     print(f"the results are in {output}")
+
+
+def evaluate_networks(
+    predictors: Mapping[str, Callable[[np.ndarray], np.ndarray]],
+    dataset: Dataset,
+    volume_indices: Sequence[int],
+    *,
+    classes: Sequence[str],
+) -> dict[str, list[VolumeScore]]:
+    """Scores each of a run's networks as `evaluate_volumes` does, under its name."""
+    return {
+        name: evaluate_volumes(predict, dataset, volume_indices, classes=classes)
+        for name, predict in predictors.items()
+    }
 
 
 def evaluate_volumes(

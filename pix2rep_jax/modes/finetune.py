@@ -2,13 +2,15 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from pix2rep_jax.command_line import next_command
-from pix2rep_jax.downstream import prepare, train_and_score
-from pix2rep_jax.methods import segmentation
+from pix2rep_jax.downstream import Task, prepare, train_and_score
+from pix2rep_jax.errors import InputError
+from pix2rep_jax.methods import mean_teacher, segmentation
 from pix2rep_jax.training.optimizer import make_optimizer, make_schedule
 from pix2rep_jax.training.sharding import check_batch_size
 from pix2rep_jax.training.state import create_state
@@ -20,7 +22,8 @@ __all__ = ["run"]
 def run(config: ConfigDict, workdir: Path) -> None:
     """Fine-tunes, keeps the best validation checkpoint and scores it.
 
-    With `init.checkpoint` "none" this is the paper's fully supervised baseline.
+    With `init.checkpoint` "none" this is the paper's fully supervised baseline, or
+    with `finetune.method` "mean_teacher" its semi-supervised one.
 
     Args:
         config: The whole configuration.
@@ -31,14 +34,10 @@ def run(config: ConfigDict, workdir: Path) -> None:
             used.
     """
     recipe = config.finetune
+    check_method(recipe)
     task = prepare(config, workdir)
     check_batch_size(recipe.batch_size, task.mesh, name="finetune.batch_size")
-    train_slices = task.split.train_slices
-    data = {
-        "image": task.dataset.images[train_slices][..., None],
-        "label": task.dataset.labels[train_slices].astype(np.int32),
-    }
-    num_steps = count_steps(recipe, num_samples=len(train_slices))
+    num_steps = count_steps(recipe, num_samples=len(task.split.train_slices))
     schedule = make_schedule(
         recipe.schedule, num_steps=num_steps, warmup_steps=recipe.warmup_steps
     )
@@ -49,21 +48,14 @@ def run(config: ConfigDict, workdir: Path) -> None:
     if config.init.checkpoint == "none":
         rates = dict.fromkeys(rates, recipe.scratch_learning_rate)
     tx = make_optimizer(rates, schedule, weight_decay=recipe.weight_decay)
-    state = create_state(
-        task.params, task.batch_stats, tx, task.key, trainable=tuple(rates)
-    )
-    loss_fn = segmentation.make_loss(
-        task.net,
-        **config.segmentation.to_dict(),
-        spatial=config.augment.spatial.to_dict(),
-        intensity=config.augment.intensity.to_dict(),
-        batch_norm=recipe.batch_norm,
-    )
+    begin = semi_supervised if recipe.method == "mean_teacher" else supervised
+    loss_fn, batch_stats, data, batch_size = begin(config, task, num_steps)
+    state = create_state(task.params, batch_stats, tx, task.key, trainable=tuple(rates))
     train_step = bind_data(
         make_train_step(loss_fn, tx, schedule, learning_rates=rates),
         data,
         mesh=task.mesh,
-        batch_size=recipe.batch_size,
+        batch_size=batch_size,
         budget_mb=config.data.device_budget_mb,
     )
 
@@ -74,4 +66,65 @@ def run(config: ConfigDict, workdir: Path) -> None:
         "next: "
         + next_command(sys.argv, mode="predict")
         + " --input SCANS --output MASKS"
+    )
+
+
+def check_method(recipe: ConfigDict) -> None:
+    """Checks what `finetune` names.
+
+    Raises:
+        InputError: If there is no such method, or its result is no network of it.
+    """
+    for name, value, known in (
+        ("method", recipe.method, ("supervised", "mean_teacher")),
+        ("mean_teacher.result", recipe.mean_teacher.result, ("teacher", "student")),
+    ):
+        if value not in known:
+            raise InputError(
+                f"finetune.{name} is {value!r}: it must be "
+                + " or ".join(map(repr, known))
+            )
+
+
+def labeled_data(task: Task) -> dict[str, np.ndarray]:
+    """Collects the training slices with their masks."""
+    slices = task.split.train_slices
+    return {
+        "image": task.dataset.images[slices][..., None],
+        "label": task.dataset.labels[slices].astype(np.int32),
+    }
+
+
+def loss_options(config: ConfigDict) -> dict[str, Any]:
+    """Collects what all methods' losses are made with."""
+    return config.segmentation.to_dict() | {
+        "spatial": config.augment.spatial.to_dict(),
+        "intensity": config.augment.intensity.to_dict(),
+        "batch_norm": config.finetune.batch_norm,
+    }
+
+
+def supervised(config: ConfigDict, task: Task, num_steps: int):
+    """Makes the loss; the statistics and data it is for, and the size of a batch."""
+    del num_steps
+    loss_fn = segmentation.make_loss(task.net, **loss_options(config))
+    return loss_fn, task.batch_stats, labeled_data(task), config.finetune.batch_size
+
+
+def semi_supervised(config: ConfigDict, task: Task, num_steps: int):
+    """Makes the same of Mean Teacher, whose other slices are all of pretraining."""
+    recipe = config.finetune.mean_teacher.to_dict()
+    del recipe["result"]
+    size = recipe.pop("unlabeled_batch_size")
+    check_batch_size(size, task.mesh, name="finetune.mean_teacher.unlabeled_batch_size")
+    loss_fn = mean_teacher.make_loss(
+        task.net, **loss_options(config), num_steps=num_steps, **recipe
+    )
+    unlabeled = task.dataset.images[task.split.pretrain_slices][..., None]
+    print(f"Mean Teacher: consistency on {len(unlabeled)} slices, their masks unseen")
+    return (
+        loss_fn,
+        mean_teacher.add_teacher(task.params, task.batch_stats),
+        {"labeled": labeled_data(task), "unlabeled": {"image": unlabeled}},
+        {"labeled": config.finetune.batch_size, "unlabeled": size},
     )

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-__all__ = ["batch_indices", "take_batch"]
+__all__ = ["batch_indices", "draw_rows", "take_batch"]
 
 
 def batch_indices(
@@ -47,6 +47,35 @@ def _multiply_mod(step: jax.Array, factor: int, modulus: int):
     return whole * factor + carry, offset
 
 
-def take_batch(data: Any, indices: jax.Array) -> Any:
-    """Takes the rows `indices` of every array of a tree."""
-    return jax.tree.map(lambda array: array[indices], data)
+def draw_rows(key: jax.Array, step: jax.Array, *, num_samples: Any, batch_size: Any):
+    """Draws the samples of one step from each of several sets, in orders of their own.
+
+    Args:
+        key: The run's key.
+        step: int32 scalar.
+        num_samples: Samples of the set, or a tree of such numbers.
+        batch_size: Samples a step, a tree of the same structure.
+
+    Returns:
+        `[batch_size]` int32 indices, in that structure; those of a single set are
+        `batch_indices`.
+    """
+    sizes, structure = jax.tree.flatten(batch_size)
+    numbers = structure.flatten_up_to(num_samples)
+    # Epochs count up from 0 in the same place: these keys are no epoch's.
+    keys = [key, *(jax.random.fold_in(key, 2**32 - i) for i in range(1, len(sizes)))]
+    return structure.unflatten(
+        batch_indices(key, step, num_samples=number, batch_size=size)
+        for key, number, size in zip(keys, numbers, sizes, strict=True)
+    )
+
+
+def take_batch(data: Any, indices: Any) -> Any:
+    """Takes the rows `indices` of every array of a tree.
+
+    Args:
+        data: Tree of arrays with a common first axis, or a tree of such sets.
+        indices: `[batch_size]` int, or a tree of them, one a set.
+    """
+    take = lambda rows, part: jax.tree.map(lambda array: array[rows], part)  # noqa: E731
+    return jax.tree.map(take, indices, data)

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from pix2rep_jax.compiler import compiler_options
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.training.batches import batch_indices, take_batch
+from pix2rep_jax.training.batches import draw_rows, take_batch
 from pix2rep_jax.training.parts import put_parts, take_parts
 from pix2rep_jax.training.sharding import batched, place, replicated
 from pix2rep_jax.training.state import TrainState
@@ -83,7 +83,7 @@ def make_train_step(
 
 
 def make_resident_step(
-    train_step: Callable, *, mesh: Mesh, num_samples: int, batch_size: int
+    train_step: Callable, *, mesh: Mesh, num_samples: Any, batch_size: Any
 ) -> Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]:
     """Compiles a step that draws its own batch from data resident on the devices.
 
@@ -91,8 +91,8 @@ def make_resident_step(
         train_step: From `make_train_step`.
         mesh: The devices. One and many are the same program; means, BatchNorm's
             statistics and the loss's negatives are over the global batch.
-        num_samples: Samples of the data.
-        batch_size: Samples of the global batch.
+        num_samples: Samples of the data, or of each set in it.
+        batch_size: Samples of the global batch, likewise.
 
     Returns:
         `step(state, data) -> (state, metrics)`; the state is donated.
@@ -101,7 +101,7 @@ def make_resident_step(
 
     def step(state: TrainState, data: Any):
         order_key, _ = jax.random.split(state.key)
-        indices = batch_indices(
+        indices = draw_rows(
             order_key, state.step, num_samples=num_samples, batch_size=batch_size
         )
         batch = jax.lax.with_sharding_constraint(take_batch(data, indices), split)
@@ -117,16 +117,16 @@ def make_resident_step(
 
 
 def make_host_step(
-    train_step: Callable, data: Any, *, mesh: Mesh, num_samples: int, batch_size: int
+    train_step: Callable, data: Any, *, mesh: Mesh, num_samples: Any, batch_size: Any
 ) -> Callable[[TrainState], tuple[TrainState, dict[str, jax.Array]]]:
     """Compiles a step whose data stay on the host, one batch ahead of the device.
 
     Args:
         train_step: From `make_train_step`.
-        data: Tree of numpy arrays with a common first axis.
+        data: Tree of numpy arrays with a common first axis, or a tree of such sets.
         mesh: The devices.
-        num_samples: Samples of the data.
-        batch_size: Samples of the global batch.
+        num_samples: Samples of the data, or of each set in it.
+        batch_size: Samples of the global batch, likewise.
 
     Returns:
         `step(state) -> (state, metrics)`, the same numbers as the resident step's.
@@ -140,18 +140,22 @@ def make_host_step(
         compiler_options=compiler_options(),
     )
     draw = jax.jit(
-        functools.partial(batch_indices, num_samples=num_samples, batch_size=batch_size)
+        functools.partial(draw_rows, num_samples=num_samples, batch_size=batch_size)
     )
+
+    def spread(indices: np.ndarray, array: np.ndarray) -> jax.Array:
+        return jax.make_array_from_callback(
+            (len(indices), *array.shape[1:]),
+            split,
+            lambda rows: array[indices[rows[0]]],
+        )
 
     def fetch(order_key: jax.Array, step: int) -> Any:
         # Every process draws the same indices and reads the rows of its devices.
-        indices = np.asarray(draw(order_key, step))
+        indices = jax.tree.map(np.asarray, draw(order_key, step))
         return jax.tree.map(
-            lambda array: jax.make_array_from_callback(
-                (batch_size, *array.shape[1:]),
-                split,
-                lambda rows: array[indices[rows[0]]],
-            ),
+            lambda rows, part: jax.tree.map(functools.partial(spread, rows), part),
+            indices,
             data,
         )
 
@@ -179,16 +183,18 @@ def bind_data(
     data: Any,
     *,
     mesh: Mesh,
-    batch_size: int,
+    batch_size: Any,
     budget_mb: float,
 ) -> Callable[[TrainState], tuple[TrainState, dict[str, jax.Array]]]:
     """Compiles a step bound to its data, on the devices where they fit.
 
     Args:
         train_step: From `make_train_step`.
-        data: Tree of numpy arrays with a common first axis.
+        data: Tree of numpy arrays with a common first axis, or a mapping of such
+            sets, each of which is drawn in an order of its own.
         mesh: The devices.
-        batch_size: Samples of the global batch.
+        batch_size: Samples of the global batch; where `data` is a mapping of sets,
+            those of each under the same name.
         budget_mb: Up to this size the data are copied to every device, so that a
             step moves nothing; larger data stay on the host (MB).
 
@@ -196,7 +202,9 @@ def bind_data(
         `step(state) -> (state, metrics)`; the state is donated.
     """
     arrays = jax.tree.leaves(data)
-    num_samples = len(arrays[0])
+    num_samples = jax.tree.map(
+        lambda _, part: len(jax.tree.leaves(part)[0]), batch_size, data
+    )
     options = {"mesh": mesh, "num_samples": num_samples, "batch_size": batch_size}
     if sum(array.nbytes for array in arrays) > budget_mb * 1e6:
         return make_host_step(train_step, data, **options)

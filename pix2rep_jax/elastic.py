@@ -1,0 +1,80 @@
+"""Elastic deformations: smooth displacements of all pixels by a few control points."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+__all__ = ["sample_displacement", "spline_displacement"]
+
+
+def spline_displacement(points: jax.Array, *, height: int, width: int) -> jax.Array:
+    """Spreads the displacements of a grid of control points by cubic B-splines.
+
+    The grid's outermost points lie on the image's outermost pixels, and are repeated
+    beyond. A displacement below 0.4 of the distance between two points folds nothing
+    (Choi and Lee 2000).
+
+    Args:
+        points: `[rows, columns, 2]` displacements of the control points, px; two each
+            way at least.
+        height: Rows of the image.
+        width: Columns of the image.
+
+    Returns:
+        `[height, width, 2]` float32 displacements, never beyond those of `points`.
+
+    Reference:
+        Rueckert et al., "Nonrigid Registration Using Free-Form Deformations:
+        Application to Breast MR Images", IEEE TMI 1999.
+    """
+    rows = _spline_weights(height, points.shape[0])
+    columns = _spline_weights(width, points.shape[1])
+    # An accelerator would round positions to bfloat16.
+    return jnp.einsum("hi,ijc,wj->hwc", rows, points, columns, precision="highest")
+
+
+def _spline_weights(length: int, num_points: int) -> jax.Array:
+    """Weight of each of a row of control points at each of a row of pixels."""
+    place = jnp.linspace(0.0, num_points - 1.0, length)
+    apart = jnp.abs(place[:, None] - jnp.arange(-1.0, num_points + 1)[None])
+    near = 2 / 3 - apart**2 + apart**3 / 2
+    far = jnp.maximum(2 - apart, 0) ** 3 / 6
+    weights = jnp.where(apart < 1, near, far)
+    inner = weights[:, 1:-1]
+    return inner.at[:, 0].add(weights[:, 0]).at[:, -1].add(weights[:, -1])
+
+
+def sample_displacement(
+    key: jax.Array,
+    *,
+    height: int,
+    width: int,
+    probability: float,
+    grids: Sequence[int],
+    reach: Sequence[float],
+) -> jax.Array:
+    """Samples a sum of spline displacements, from coarse and fine control grids.
+
+    Args:
+        key: One random key.
+        height: Rows of the image.
+        width: Columns of the image.
+        probability: How often there is a displacement at all.
+        grids: Control points along each side, of each grid.
+        reach: Displacements of a grid's points are uniform in ± this share of the
+            image's side, rows and columns apart; one number a grid.
+
+    Returns:
+        `[height, width, 2]` float32 displacements, px.
+    """
+    # One draw for everything: each further one is a program of its own to compile.
+    draw = jax.random.uniform(key, (1 + sum(2 * number**2 for number in grids),))
+    total, start = jnp.zeros((height, width, 2)), 1
+    for number, share in zip(grids, reach, strict=True):
+        spread = 2 * draw[start : start + 2 * number**2] - 1
+        start += 2 * number**2
+        side = jnp.array([height, width], jnp.float32)[None, None]
+        points = spread.reshape(number, number, 2) * side * share
+        total += spline_displacement(points, height=height, width=width)
+    return jnp.where(draw[0] < probability, total, 0.0)
