@@ -69,9 +69,12 @@ def command(mode, workdir, cache, *flags, **changes):
 
 
 def environment():
-    # One device, and little time spent on compiling.
-    flags = "--xla_backend_optimization_level=0"
-    return os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    # One device, and little time spent on compiling, once for all tests.
+    return os.environ | {
+        "XLA_FLAGS": "--xla_backend_optimization_level=0",
+        "JAX_PLATFORMS": "cpu",
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
 
 
 def start(*arguments, **changes):
