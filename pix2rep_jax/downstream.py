@@ -59,13 +59,17 @@ class Task(NamedTuple):
     mesh: Mesh
 
 
-def prepare(config: ConfigDict, workdir: Path) -> Task:
+def prepare(
+    config: ConfigDict, workdir: Path, *, measure: Callable = recalibrate
+) -> Task:
     """Loads the data and the pretrained backbone.
 
     Args:
         config: `init.checkpoint` says where the backbone comes from: "" is this
             workdir's pretraining, a path another run's, "none" random weights.
         workdir: The run's folder.
+        measure: As `batch_norm.recalibrate`; many runs from one backbone may share
+            what it finds.
 
     Raises:
         InputError: If there is no such run, or its network has another shape.
@@ -89,7 +93,7 @@ def prepare(config: ConfigDict, workdir: Path) -> Task:
     params, batch_stats = initialise(net, init_key, size=config.data.size)
     if backbone is not None:
         if config.init.recalibrate:
-            backbone["batch_stats"] = recalibrate(
+            backbone["batch_stats"] = measure(
                 net.backbone, backbone, dataset.images[split.pretrain_slices]
             )
         params = params | {"backbone": backbone["params"]}

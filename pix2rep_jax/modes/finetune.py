@@ -1,11 +1,13 @@
 """--mode finetune: train backbone and segmentation head on a few labelled patients."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from ml_collections import ConfigDict
 
+from pix2rep_jax.batch_norm import recalibrate
 from pix2rep_jax.command_line import next_command
 from pix2rep_jax.downstream import prepare, train_and_score
 from pix2rep_jax.methods import segmentation
@@ -17,7 +19,7 @@ from pix2rep_jax.training.step import bind_data, count_steps, make_train_step
 __all__ = ["run"]
 
 
-def run(config: ConfigDict, workdir: Path) -> None:
+def run(config: ConfigDict, workdir: Path, *, measure: Callable = recalibrate) -> None:
     """Fine-tunes, keeps the best validation checkpoint and scores it.
 
     With `init.checkpoint` "none" this is the paper's fully supervised baseline.
@@ -25,13 +27,14 @@ def run(config: ConfigDict, workdir: Path) -> None:
     Args:
         config: The whole configuration.
         workdir: The run's folder; this mode's part is `<workdir>/finetune`.
+        measure: As for `downstream.prepare`.
 
     Raises:
         InputError: If the data, the configuration or the pretrained run cannot be
             used.
     """
     recipe = config.finetune
-    task = prepare(config, workdir)
+    task = prepare(config, workdir, measure=measure)
     check_batch_size(recipe.batch_size, task.mesh, name="finetune.batch_size")
     train_slices = task.split.train_slices
     data = {
