@@ -16,7 +16,7 @@ from pix2rep_jax.errors import InputError
 from pix2rep_jax.huge_pages import use_huge_pages
 from pix2rep_jax.settings import check_settings
 
-MODES = ("pretrain", "probe", "finetune", "evaluate", "predict", "figures")
+MODES = ("pretrain", "probe", "finetune", "evaluate", "predict", "figures", "study")
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Such as configs/pix2rep.py.")
 _MODE = flags.DEFINE_enum("mode", None, MODES, "What to do.")

@@ -61,13 +61,17 @@ class Task(NamedTuple):
     mesh: Mesh
 
 
-def prepare(config: ConfigDict, workdir: Path) -> Task:
+def prepare(
+    config: ConfigDict, workdir: Path, *, measure: Callable = recalibrate
+) -> Task:
     """Loads the data and the pretrained backbone.
 
     Args:
         config: `init.checkpoint` says where the backbone comes from: "" is this
             workdir's pretraining, a path another run's, "none" random weights.
         workdir: The run's folder.
+        measure: As `batch_norm.recalibrate`; many runs from one backbone may share
+            what it finds.
 
     Raises:
         InputError: If there is no such run, or its network has another shape.
@@ -89,7 +93,7 @@ def prepare(config: ConfigDict, workdir: Path) -> Task:
         params = put_parts(params, pretrained[0])
         batch_stats = put_parts(batch_stats, pretrained[1])
         if config.init.recalibrate:
-            batch_stats["backbone"] = recalibrate(
+            batch_stats["backbone"] = measure(
                 net.backbone,
                 {
                     "params": params["backbone"],

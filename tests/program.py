@@ -54,13 +54,13 @@ TINY = {
 }
 
 
-def command(mode, workdir, cache, *flags, **changes):
+def command(mode, workdir, cache, *flags, config="pix2rep", **changes):
     settings = TINY | {"data.cache_dir": cache}
     settings |= {name.replace("__", "."): value for name, value in changes.items()}
     return [
         sys.executable,
         str(ROOT / "main.py"),
-        "--config=configs/pix2rep.py",
+        f"--config=configs/{config}.py",
         f"--mode={mode}",
         f"--workdir={workdir}",
         *(f"--config.{name}={value}" for name, value in settings.items()),

@@ -12,7 +12,7 @@ from configs.pix2rep import get_config
 from pix2rep_jax.data.dataset import load_dataset
 from pix2rep_jax.data.splits import make_split
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.figures import panels, selection
+from pix2rep_jax.figures import embedding_map, panels, selection
 from pix2rep_jax.figures.curves import draw_curves, read_metrics
 from pix2rep_jax.figures.drawing import draw_outlines, mask_outlines, show_image
 from pix2rep_jax.figures.predictions import choose_volumes, draw_predictions
@@ -416,10 +416,12 @@ def workdir(tmp_path_factory, config):
     return root
 
 
-def test_every_picture_is_written_as_png_and_pdf(workdir, config, capsys):
+def test_every_picture_is_written_as_png_and_pdf(workdir, config, capsys, monkeypatch):
     """With pretraining, segmenter and scores nothing is left out."""
+    # t-SNE takes its time; it is tested by itself.
+    monkeypatch.setattr(embedding_map, "project", lambda points, seed: points[:, :2])
     figures.run(config, workdir)
-    names = ("curves", "data", "views", "similarity", "predictions")
+    names = ("curves", "data", "views", "similarity", "embeddings", "predictions")
     for name in names:
         png = (workdir / "figures" / f"{name}.png").read_bytes()
         assert png.startswith(b"\x89PNG")
@@ -431,7 +433,8 @@ def test_every_picture_is_written_as_png_and_pdf(workdir, config, capsys):
     said = capsys.readouterr().out
     assert "left out" not in said
     assert said.endswith(
-        "made curves.png, data.png, views.png, similarity.png, predictions.png in "
+        "made curves.png, data.png, views.png, similarity.png, embeddings.png, "
+        "predictions.png in "
         f"{workdir / 'figures'}\n"
     )
 
@@ -442,11 +445,12 @@ def test_what_is_missing_is_said_and_the_rest_is_drawn(
     """Without a segmenter, or without its scores, the reason names the mend."""
     saved = []
     monkeypatch.setattr(figures, "save", lambda figure, stem: saved.append(stem.name))
-    for name in ("picture_data", "picture_views"):  # drawn above; they take their time
+    # Drawn above; they take their time.
+    for name in ("picture_data", "picture_views", "picture_embeddings"):
         monkeypatch.setattr(figures, name, lambda *_: Figure())
     (tmp_path / "pretrain").symlink_to(workdir / "pretrain")
     figures.run(config, tmp_path)
-    assert saved == ["curves", "data", "views", "similarity"]
+    assert saved == ["curves", "data", "views", "similarity", "embeddings"]
     said = capsys.readouterr().out.splitlines()
     assert said[-2].startswith("left out predictions.png: there is no trained segment")
     assert said[-1].startswith("made curves.png, data.png, views.png, similarity.png")

@@ -14,20 +14,19 @@ from pix2rep_jax.data.dataset import Dataset, load_dataset
 from pix2rep_jax.data.splits import Split, check_unseen, make_split
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.figures import selection
+from pix2rep_jax.figures.compared import Compared, compare_slices
 from pix2rep_jax.figures.curves import draw_curves, read_metrics
 from pix2rep_jax.figures.drawing import save
-from pix2rep_jax.figures.panels import name_of, predicted_panel, scan_panels
+from pix2rep_jax.figures.embedding_map import draw_embedding_map
+from pix2rep_jax.figures.panels import predicted_panel, scan_panels
 from pix2rep_jax.figures.patients import draw_patients
 from pix2rep_jax.figures.predictions import choose_volumes, draw_predictions
 from pix2rep_jax.figures.similarity import draw_similarity, query_pixels
 from pix2rep_jax.figures.views import choose_points, draw_views
-from pix2rep_jax.methods import pix2rep
-from pix2rep_jax.methods.method import method_name
 from pix2rep_jax.modes.evaluate import check_same_data
 from pix2rep_jax.modes.pretrain import NEUTRAL
 from pix2rep_jax.report import GROUND_TRUTH_NOTE
 from pix2rep_jax.segmenter import find_runs, load_predict
-from pix2rep_jax.training.checkpoints import restore_params
 from pix2rep_jax.training.run_folder import find_run, read_config
 from pix2rep_jax.views import make_views, sample_points
 
@@ -87,10 +86,12 @@ def list_pictures(config: ConfigDict, workdir: Path) -> dict[str, Callable[[], F
     except InputError as error:
         print(f"left out all but the curves: {error}")
         return pictures
+    compared = functools.cache(lambda: find_compared(config, dataset, split, workdir))
     return pictures | {
         "data": lambda: picture_data(config, dataset, split),
         "views": lambda: picture_views(config, dataset, split),
-        "similarity": lambda: picture_similarity(config, dataset, split, workdir),
+        "similarity": lambda: picture_similarity(config, compared()),
+        "embeddings": lambda: picture_embeddings(config, compared()),
         "predictions": lambda: picture_predictions(config, dataset, workdir),
     }
 
@@ -208,10 +209,10 @@ def sample_views(
     return tuple(map(np.asarray, jax.jit(sample)(key, images[..., None])))
 
 
-def picture_similarity(
+def find_compared(
     config: ConfigDict, dataset: Dataset, split: Split, workdir: Path
-) -> Figure:
-    """Draws the pixels of two test patients that are likest to those of a third.
+) -> Compared:
+    """Embeds slices of three test patients by the pretrained network.
 
     Raises:
         InputError: If there is no pretrained network, or it expects other data.
@@ -222,53 +223,38 @@ def picture_similarity(
     ours = {name: config.data[name] for name in neutral}
     check_same_data(config.data, read_config(run)["data"] | ours, run)
     check_unseen(split, run)
-    patients = split.test_patients or split.pretrain_patients
-    volumes = selection.first_volumes(
-        dataset, patients, labeled=bool(split.test_patients)
-    )
-    if len(volumes) < 2:
-        raise InputError(
-            "there are fewer than two patients to compare: hold more out by "
-            "data.holdout_per_group"
-        )
-    volumes = selection.spread(volumes, 3)
-    chosen = [selection.middle_slice(dataset, v) for v in volumes]
+    return compare_slices(dataset, split, run)
+
+
+def picture_similarity(config: ConfigDict, compared: Compared) -> Figure:
+    """Draws the pixels of two test patients that are likest to those of a third."""
     classes = tuple(config.data.classes)
-    labels = dataset.labels[chosen] if split.test_patients else None
+    images, embeddings, labels, names = compared
+    own = None if labels is None else labels[0]
     return draw_similarity(
-        dataset.images[chosen],
-        embed(run, dataset.images[chosen]),
-        query_pixels(
-            None if labels is None else labels[0],
-            classes=classes,
-            size=config.data.size,
-        ),
-        names=[name_of(dataset.volumes[v]) for v in volumes],
+        images,
+        embeddings,
+        query_pixels(own, classes=classes, size=config.data.size),
+        names=names,
         labels=labels,
         classes=classes,
     )
 
 
-def embed(run: Path, images: np.ndarray) -> np.ndarray:
-    """Embeds all pixels of `[batch, height, width]` images by a pretraining run.
-
-    Returns:
-        `[batch, height, width, d]`, (g∘f)(x).
+def picture_embeddings(config: ConfigDict, compared: Compared) -> Figure:
+    """Draws the embeddings' t-SNE and three test patients coloured by it.
 
     Raises:
-        InputError: If the run is of a method without embeddings of pixels.
+        InputError: If scikit-learn is not installed.
     """
-    config = ConfigDict(read_config(run))
-    if method_name(config) != "pix2rep":
-        raise InputError(
-            f"{run} was pretrained by {method_name(config)}, which embeds no pixels: "
-            "name a run of pretrain.method=pix2rep by --config.init.checkpoint"
-        )
-    net = pix2rep.make_net(config)
-    params, batch_stats = restore_params(run)
-    apply = jax.jit(functools.partial(net.apply, train=False))
-    variables = {"params": params, "batch_stats": batch_stats}
-    return np.asarray(apply(variables, images[..., None]), np.float32)
+    return draw_embedding_map(
+        compared.images,
+        compared.embeddings,
+        names=compared.names,
+        labels=compared.labels,
+        classes=tuple(config.data.classes),
+        seed=config.seed,
+    )
 
 
 def picture_predictions(config: ConfigDict, dataset: Dataset, workdir: Path) -> Figure:

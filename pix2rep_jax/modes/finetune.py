@@ -1,12 +1,14 @@
 """--mode finetune: train backbone and segmentation head on a few labelled patients."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
+from pix2rep_jax.batch_norm import recalibrate
 from pix2rep_jax.command_line import next_command
 from pix2rep_jax.downstream import Task, prepare, train_and_score
 from pix2rep_jax.errors import InputError
@@ -19,7 +21,7 @@ from pix2rep_jax.training.step import bind_data, count_steps, make_train_step
 __all__ = ["run"]
 
 
-def run(config: ConfigDict, workdir: Path) -> None:
+def run(config: ConfigDict, workdir: Path, *, measure: Callable = recalibrate) -> None:
     """Fine-tunes, keeps the best validation checkpoint and scores it.
 
     With `init.checkpoint` "none" this is the paper's fully supervised baseline, or
@@ -28,6 +30,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     Args:
         config: The whole configuration.
         workdir: The run's folder; this mode's part is `<workdir>/finetune`.
+        measure: As for `downstream.prepare`.
 
     Raises:
         InputError: If the data, the configuration or the pretrained run cannot be
@@ -35,7 +38,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     """
     recipe = config.finetune
     check_method(recipe)
-    task = prepare(config, workdir)
+    task = prepare(config, workdir, measure=measure)
     check_batch_size(recipe.batch_size, task.mesh, name="finetune.batch_size")
     num_steps = count_steps(recipe, num_samples=len(task.split.train_slices))
     schedule = make_schedule(

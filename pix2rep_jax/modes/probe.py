@@ -1,12 +1,14 @@
 """--mode probe: train a linear head on the frozen backbone's features."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from pix2rep_jax.batch_norm import recalibrate
 from pix2rep_jax.command_line import next_command
 from pix2rep_jax.compiler import compiler_options
 from pix2rep_jax.downstream import Task, prepare, train_and_score
@@ -20,12 +22,21 @@ from pix2rep_jax.training.step import bind_data, count_steps, make_train_step
 __all__ = ["compute_features", "run"]
 
 
-def run(config: ConfigDict, workdir: Path) -> None:
+def run(
+    config: ConfigDict,
+    workdir: Path,
+    *,
+    measure: Callable = recalibrate,
+    compute: Callable[[Task, np.ndarray], np.ndarray] | None = None,
+) -> None:
     """Probes, keeps the best validation checkpoint and scores it.
 
     Args:
         config: The whole configuration.
         workdir: The run's folder; this mode's part is `<workdir>/probe`.
+        measure: As for `downstream.prepare`.
+        compute: As `compute_features`, the default; many runs from one backbone may
+            share what it computes.
 
     Raises:
         InputError: If the data, the configuration or the pretrained run cannot be
@@ -37,7 +48,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
             "probing needs a pretrained backbone, but init.checkpoint is 'none': use "
             "--mode finetune for the baseline from random weights"
         )
-    task = prepare(config, workdir)
+    task = prepare(config, workdir, measure=measure)
     check_batch_size(recipe.batch_size, task.mesh, name="probe.batch_size")
     train_slices = task.split.train_slices
     num_steps = count_steps(recipe, num_samples=len(train_slices))
@@ -52,7 +63,11 @@ def run(config: ConfigDict, workdir: Path) -> None:
     loss_fn = segmentation.make_probe_loss(task.net, **config.segmentation.to_dict())
     train_step = bind_data(
         make_train_step(loss_fn, tx, schedule, learning_rates=rates),
-        frozen_data(task, budget_mb=recipe.feature_budget_mb),
+        frozen_data(
+            task,
+            budget_mb=recipe.feature_budget_mb,
+            compute=compute or compute_features,
+        ),
         mesh=task.mesh,
         batch_size=recipe.batch_size,
         budget_mb=config.data.device_budget_mb,
@@ -64,25 +79,41 @@ def run(config: ConfigDict, workdir: Path) -> None:
     print("next: " + next_command(sys.argv, mode="finetune"))
 
 
-def frozen_data(task: Task, *, budget_mb: float) -> dict[str, np.ndarray]:
+def frozen_data(
+    task: Task, *, budget_mb: float, compute: Callable[[Task, np.ndarray], np.ndarray]
+) -> dict[str, np.ndarray]:
     """Computes the training slices' features once, if they fit the budget.
 
     Args:
         task: The task.
         budget_mb: Host memory for features (MB).
+        compute: As `compute_features`.
 
     Returns:
         "label" with "features", or with "image" where features would not fit.
     """
-    images = task.dataset.images[task.split.train_slices][..., None]
-    label = task.dataset.labels[task.split.train_slices].astype(np.int32)
+    slices = task.split.train_slices
+    images, label = task.dataset.images[slices], task.dataset.labels[slices]
+    label = label.astype(np.int32)
     if images.size * 4 * task.net.backbone.num_features > budget_mb * 1e6:
-        return {"image": images, "label": label}
-    return {"features": compute_features(task, images), "label": label}
+        return {"image": images[..., None], "label": label}
+    return {"features": compute(task, slices), "label": label}
 
 
-def compute_features(task: Task, images: np.ndarray, *, batch_size: int = 16):
-    """Runs the frozen backbone over images `[slices, height, width, 1]`, in order."""
+def compute_features(
+    task: Task, slices: np.ndarray, *, batch_size: int = 16
+) -> np.ndarray:
+    """Runs the frozen backbone over slices of the data set, in the order given.
+
+    Args:
+        task: The task.
+        slices: `[n]` indices into `task.dataset.images`.
+        batch_size: Slices computed at once.
+
+    Returns:
+        `[n, height, width, num_features]` float32.
+    """
+    images = task.dataset.images[slices][..., None]
     variables = {"params": task.params, "batch_stats": task.batch_stats}
     apply = jax.jit(
         lambda x: task.net.apply(variables, x, method="features"),

@@ -1,0 +1,122 @@
+"""The paper's comparison: methods x numbers of labelled patients x few-shot draws.
+
+python main.py --config configs/study.py --mode study
+python main.py --config configs/study.py:small --config.data.root=ACDC --mode study
+python main.py --config configs/study.py:small --config.study.dry_run=True --mode study
+
+The base is configs/pix2rep.py in the size behind the colon; whatever is overridden on
+the command line holds for all rows. A row of the tables is an entry of `rows` below: a
+further method is a further entry, and needs nothing else. "MIDL" is Seince et al.,
+"Dense Self-Supervised Learning for Medical Image Segmentation", MIDL 2024.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import pix2rep
+
+SUPERVISED = "Fully-supervised learning"
+SELF_SUPERVISED = "Self-supervised learning (+ fine-tuning by default)"
+BEYOND = "Not in the paper"
+
+
+def get_config(variant: str = "quick") -> ConfigDict:
+    """Returns a size's configuration with a plan in its section `study`.
+
+    Args:
+        variant: "quick", "small" or "paper", as in configs/pix2rep.py.
+
+    Raises:
+        ValueError: If there is no such size.
+    """
+    if variant not in pix2rep.VARIANTS:
+        raise ValueError(
+            f"configs/study.py has no variant {variant!r}: write "
+            + " or ".join(f"study.py:{name}" for name in pix2rep.VARIANTS)
+        )
+
+    def pick(*, quick, small, paper):
+        return {"quick": quick, "small": small, "paper": paper}[variant]
+
+    config = pix2rep.get_config(variant)
+    rows = {
+        "baseline": row(
+            "Baseline (U-Net)",
+            group=SUPERVISED,
+            downstream={"init": {"checkpoint": "none"}},
+        ),
+        # "Crops only" (MIDL 4), so neither rotations nor flips.
+        "proposed_plain": row(
+            "Proposed (w/o rot. & int. reversal)",
+            pretraining={
+                "spatial": {"max_rotation": 0.0, "flip_probability": 0.0},
+                "intensity": {"reversal_probability": 0.0},
+            },
+        ),
+        "proposed_probe": row("Proposed (only linear probing)", mode="probe"),
+        "proposed": row("Proposed"),
+        "v2_probe": row(
+            "w/ linear probing", table=3, mode="probe", pretraining=CROSS_CORRELATION
+        ),
+        "v2": row("w/ fine-tuning", table=3, pretraining=CROSS_CORRELATION),
+        # Contrasts every pixel of a batch with every other.
+        "all_pixels": row(
+            "Proposed, InfoNCE over all pixels",
+            table=0,
+            group=BEYOND,
+            pretraining={"pretrain": {"num_points": "all"}},
+        ),
+    }
+
+    config.study = study = ConfigDict()
+    study.rows = ConfigDict(rows)
+    # In this order; on the command line "('baseline','proposed')". On a CPU a step over
+    # all pixels takes very long, so there it is left out unless it is named.
+    on_cpu = tuple(name for name in rows if name != "all_pixels")
+    study.methods = pick(quick=on_cpu, small=on_cpu, paper=tuple(rows))
+    study.labeled = pick(  # patients, |X_tr|; MIDL 4
+        quick=(1, 5), small=(1, 2, 5, 20, 80), paper=(1, 2, 5, 10, 20, 50, 100)
+    )
+    study.draws = pick(quick=2, small=3, paper=5)  # MIDL 4: five runs
+    study.reference = "baseline"  # tables.md has each method's difference from it
+    study.figure3 = ("baseline", "proposed")
+    study.confidence = 0.95  # of the intervals of differences
+    study.resamples = 10_000  # of the patients
+    study.dry_run = False  # print the plan and an estimate of its time instead
+    return config
+
+
+def row(
+    title: str,
+    *,
+    table: int = 1,
+    group: str = SELF_SUPERVISED,
+    mode: str = "finetune",
+    shared: dict | None = None,
+    pretraining: dict | None = None,
+    downstream: dict | None = None,
+) -> dict:
+    """Describes a method.
+
+    Args:
+        title: As the paper's table has it, whose number then stands beside ours.
+        table: Of the paper: 1 to 4; 0 is none of them.
+        group: Heading above it in the table.
+        mode: "finetune" or "probe".
+        shared: Overrides of both stages, such as those of `model`.
+        pretraining: Overrides of the pretraining.
+        downstream: Overrides of what follows. `init.checkpoint` "none" leaves the
+            pretraining out, and a folder is an earlier run's.
+    """
+    return {
+        "title": title,
+        "table": table,
+        "group": group,
+        "mode": mode,
+        "shared": shared or {},
+        "pretraining": pretraining or {},
+        "downstream": downstream or {},
+    }
+
+
+CROSS_CORRELATION = {"pretrain": {"loss": "cross_correlation", "num_points": "all"}}
+"""Pix2Rep-v2: the whole maps (MIDL 3)."""

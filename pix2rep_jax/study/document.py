@@ -1,0 +1,207 @@
+"""tables.md: what a study found, in the order of the paper's tables."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from pix2rep_jax.report import DISTANCES, GROUND_TRUTH_NOTE, display_order
+from pix2rep_jax.study.differences import Difference, paired_difference
+from pix2rep_jax.study.results import RELEASED, Result, read_patients, score_columns
+from pix2rep_jax.study.tables import method_table
+
+__all__ = ["make_document", "patient_scores"]
+
+HEADINGS = {
+    1: "Table 1: comparison with the state of the art",
+    2: "Table 2: ablation",
+    3: "Table 3: Pix2Rep-v2",
+    4: "Table 4: Pix2Rep-v2 and Mean Teacher",
+    0: "Beyond the paper",
+}
+"""By the number of the paper's table, in the order of tables.md."""
+
+STRUCTURE_TABLES = {"LV": 5, "RV": 6, "MYO": 7, "BG": 8}
+"""Numbers of the paper's tables of a structure each."""
+
+
+def make_document(config: ConfigDict, results: Sequence[Result]) -> str:
+    """Writes up a study in Markdown.
+
+    Args:
+        config: The study's.
+        results: Of all its cells.
+
+    Returns:
+        Tables 1 to 4 in both averages, a table a structure, distances, differences
+        from the reference method, and what is missing. All numbers are of one
+        protocol, which is named.
+    """
+    study = config.study.to_dict()
+    rows = {name: study["rows"][name] for name in study["methods"]}
+    columns = score_columns(config.data.classes, crop=config.data.crop)
+    sizes = {"labeled": study["labeled"], "draws": study["draws"]}
+    show_paper = config.data.name == "acdc"
+    lines = [*opening(config, results)]
+    for table, heading in HEADINGS.items():
+        own = {name: row for name, row in rows.items() if row["table"] == table}
+        if not own:
+            continue
+        lines += ["", f"## {heading}"]
+        for name, title in (
+            ("mean", "Dice (%), mean of the four structures, as the paper averages"),
+            ("mean_foreground", "Dice (%), mean of the foreground structures"),
+        ):
+            paper = show_paper and name == "mean"
+            lines += ["", f"{title}:", ""]
+            lines += method_table(
+                results, own, columns[name], show_paper=paper, **sizes
+            )
+    for name in display_order(config.data.classes):
+        number = STRUCTURE_TABLES.get(name)
+        heading = f"Table {number}: {name}" if number else name
+        lines += ["", f"## {heading}, Dice (%)", ""]
+        lines += method_table(results, rows, columns[name], **sizes)
+    if config.data.crop != RELEASED:
+        lines += distance_tables(results, rows, sizes)
+    lines += difference_lines(config, results, columns["mean_foreground"])
+    return "\n".join([*lines, *missing_lines(results, rows)]) + "\n"
+
+
+def opening(config: ConfigDict, results: Sequence[Result]) -> list[str]:
+    """What was compared, on what, by which protocol, and how to read it."""
+    finished = sum(each.status == "finished" for each in results)
+    if config.data.crop == RELEASED:
+        protocol = (
+            "the released code's: slices cropped to the box of the expert's mask, soft "
+            f"Dice at {config.data.size} x {config.data.size}. {GROUND_TRUTH_NOTE}"
+        )
+    else:
+        protocol = (
+            "centre crop, hard 3D Dice a volume on the scan's own grid (nothing of a "
+            "test label is used)."
+        )
+    brackets = (
+        " The paper's own numbers stand in brackets; they are of its protocol, "
+        "network and split."
+        if config.data.name == "acdc"
+        else ""
+    )
+    return [
+        "# Results of the study",
+        "",
+        f"Data: `{config.data.name}`, size `{config.variant}`, {finished} of "
+        f"{len(results)} cells finished. Protocol: {protocol}",
+        "",
+        "Numbers are means ± standard deviations (of the sample) over few-shot draws; "
+        "the best of a column is **bold**, the second <u>underlined</u>, where all "
+        f"draws are there.{brackets} Every run is a line of study.csv.",
+    ]
+
+
+def distance_tables(
+    results: Sequence[Result], rows: Mapping[str, Any], sizes: Mapping[str, Any]
+) -> list[str]:
+    """Tables of the mean foreground distances, in mm."""
+    lines = []
+    for metric, title in DISTANCES.items():
+        lines += [
+            "",
+            f"## {title}, mean of the foreground structures",
+            "",
+            "Lower is better. Volumes in which a structure was missed or invented have "
+            "no distance, and are counted in each run's evaluation.json.",
+            "",
+        ]
+        lines += method_table(
+            results,
+            rows,
+            f"{metric}_mean_foreground",
+            scale=1.0,
+            higher_is_better=False,
+            **sizes,
+        )
+    return lines
+
+
+def patient_scores(
+    results: Sequence[Result], *, column: str
+) -> dict[tuple[str, int], dict[int, dict[str, float]]]:
+    """Collects the test patients' scores by method and number of patients, by draw."""
+    scores: dict[tuple[str, int], dict[int, dict[str, float]]] = {}
+    for each in results:
+        if each.status == "finished":
+            place = each.cell.method, each.cell.num_labeled
+            own = read_patients(each, column=column)
+            scores.setdefault(place, {})[each.cell.draw] = own
+    return scores
+
+
+def difference_lines(
+    config: ConfigDict, results: Sequence[Result], column: str
+) -> list[str]:
+    """The table of each method's difference from the reference."""
+    study = config.study
+    if not study.reference or len(study.methods) < 2:
+        return []
+    scores = patient_scores(results, column=column)
+    lines = [
+        "",
+        f"## Paired differences from {study.rows[study.reference].title}",
+        "",
+        "Points of foreground Dice over the same test patients and draws, with the "
+        f"{study.confidence:.0%} interval of a bootstrap over patients "
+        f"({study.resamples} resamples). It says how much the choice of test patients "
+        "matters, not the choice of labelled ones or of the seed.",
+        "",
+        f"| Method, labelled patients: | {' | '.join(map(str, study.labeled))} |",
+        "|---" * (1 + len(study.labeled)) + "|",
+    ]
+    for method in study.methods:
+        if method == study.reference:
+            continue
+        cells = [
+            difference_text(
+                paired_difference(
+                    scores.get((method, number), {}),
+                    scores.get((study.reference, number), {}),
+                    confidence=study.confidence,
+                    resamples=study.resamples,
+                )
+            )
+            for number in study.labeled
+        ]
+        lines.append(f"| {study.rows[method].title} | {' | '.join(cells)} |")
+    return lines
+
+
+def difference_text(difference: Difference | None) -> str:
+    """Prints a difference in points, with its interval."""
+    if difference is None:
+        return "-"
+    mean, low, high = (100 * value for value in difference[:3])
+    return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def missing_lines(results: Sequence[Result], rows: Mapping[str, Any]) -> list[str]:
+    """What failed and why, what was not run, and the time that all took."""
+    lines = []
+    for each in results:
+        if each.status == "failed":
+            cell, title = each.cell, rows[each.cell.method]["title"]
+            lines.append(
+                f"- {title}, {cell.num_labeled} labelled, draw {cell.draw}: failed "
+                f"({each.reason})"
+            )
+    if unfinished := sum(x.status in ("pending", "interrupted") for x in results):
+        lines.append(f"- {unfinished} cells were not run to their end yet")
+    jobs = {each.cell.job.key: each.seconds for each in results}
+    jobs |= {
+        each.cell.pretraining.key: each.pretraining_seconds
+        for each in results
+        if each.cell.pretraining
+    }
+    time = tqdm.format_interval(sum(jobs.values()))
+    head = ["", "## Not there", ""] if lines else []
+    return [*head, *lines, "", f"Wall time of all runs together: {time}."]

@@ -1,0 +1,185 @@
+"""How long what is left of a study will take: from finished jobs, or a few steps."""
+
+import contextlib
+import io
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from importlib import import_module
+from pathlib import Path
+from statistics import fmean
+from typing import NamedTuple
+
+from ml_collections import ConfigDict
+
+from pix2rep_jax import downstream
+from pix2rep_jax.data.dataset import load_dataset
+from pix2rep_jax.data.splits import make_split
+from pix2rep_jax.errors import InputError
+from pix2rep_jax.modes import pretrain
+from pix2rep_jax.study.plan import Cell, Job, fingerprint
+from pix2rep_jax.study.records import read_record
+from pix2rep_jax.training.step import count_steps
+
+__all__ = ["Guess", "guess_left", "make_timer"]
+
+FINISHED, TIMED, NOTHING = "finished runs", "timing a few steps", "nothing yet"
+"""Where a guess comes from."""
+
+_STEPS = 4  # timed; the first one compiles
+
+
+class Guess(NamedTuple):
+    """What is left of a job.
+
+    Attributes:
+        name: The method; of a pretraining run, the first one that needs it.
+        job: The job.
+        seconds: About how long it will still take (s).
+        source: Where this comes from.
+    """
+
+    name: str
+    job: Job
+    seconds: float
+    source: str
+
+
+def guess_left(
+    cells: Sequence[Cell],
+    *,
+    timer: Callable[[Cell, Job], float] | None = None,
+) -> list[Guess]:
+    """Guesses the time of every job that is not finished.
+
+    The best that there is counts: finished jobs of the same method and number of
+    patients; of the same method; a timing; finished jobs of the same mode.
+
+    Args:
+        cells: From `make_plan`.
+        timer: Times a few steps of a job of this cell; None does not.
+
+    Returns:
+        A guess a job, pretraining runs first.
+    """
+    known: dict[tuple, list[float]] = {}
+    open_jobs = []
+    for cell, job in distinct_jobs(cells):
+        record = read_record(job)
+        if record.status == "finished":
+            for likeness in likenesses(cell, job):
+                known.setdefault(likeness, []).append(record.seconds)
+        else:
+            open_jobs.append((cell, job, record.seconds))
+    guesses = []
+    for cell, job, spent in open_jobs:
+        *alike, same_mode = likenesses(cell, job)
+        times = next((known[each] for each in alike if each in known), None)
+        total, source = (fmean(times), FINISHED) if times else (0.0, NOTHING)
+        if not times and timer is not None:
+            total, source = timer(cell, job), TIMED
+        elif not times and same_mode in known:
+            total, source = fmean(known[same_mode]), FINISHED
+        guesses.append(Guess(cell.method, job, max(0.0, total - spent), source))
+    return guesses
+
+
+def distinct_jobs(cells: Iterable[Cell]) -> list[tuple[Cell, Job]]:
+    """Lists every job once with the first cell that needs it, pretraining first."""
+    cells = list(cells)
+    pairs = [(cell, cell.pretraining) for cell in cells if cell.pretraining]
+    pairs += [(cell, cell.job) for cell in cells]
+    jobs: dict[Path, tuple[Cell, Job]] = {}
+    for cell, job in pairs:
+        jobs.setdefault(job.workdir, (cell, job))
+    return list(jobs.values())
+
+
+def likenesses(cell: Cell, job: Job) -> list[tuple]:
+    """Names the groups of jobs whose times say something of this one's."""
+    if job.mode == "pretrain":
+        return [("pretrain", job.key), ("pretrain",)]
+    return [
+        (job.mode, cell.method, cell.num_labeled),
+        (job.mode, cell.method),
+        (job.mode,),
+    ]
+
+
+def make_timer(folder: Path) -> Callable[[Cell, Job], float]:
+    """Makes a function that times a few steps, once for all jobs that are alike.
+
+    Args:
+        folder: For the runs that are timed; nobody needs them afterwards.
+
+    Returns:
+        For `guess_left`: the whole time of a job (s).
+    """
+    speeds: dict[str, tuple[float, float]] = {}
+    samples: dict[str, int] = {}
+
+    def measure(cell: Cell, job: Job) -> tuple[float, float]:
+        config = short_config(job)
+        if job.mode != "pretrain" and cell.pretraining is not None:
+            measure_once(cell, cell.pretraining)
+            config.init.checkpoint = str(folder / likeness(cell.pretraining))
+        return time_run(job.mode, config, folder / likeness(job))
+
+    def measure_once(cell: Cell, job: Job) -> tuple[float, float]:
+        name = likeness(job)
+        if name not in speeds:
+            speeds[name] = measure(cell, job)
+        return speeds[name]
+
+    def timer(cell: Cell, job: Job) -> float:
+        try:
+            overhead, seconds_a_step = measure_once(cell, job)
+            return overhead + seconds_a_step * num_steps(job, samples)
+        except InputError as error:  # it will fail in the study too
+            print(f"{cell.method}: {error}")
+            return 0.0
+
+    return timer
+
+
+def likeness(job: Job) -> str:
+    """Names the speed of a job: whoever is labelled, and wherever it starts."""
+    if job.mode == "pretrain":
+        return job.key
+    return fingerprint(
+        job.config,
+        sections=(*downstream.SECTIONS, job.mode),
+        neutral=(*pretrain.NEUTRAL, "init.checkpoint"),
+        origin=str(job.config.init.checkpoint == "none"),
+    )
+
+
+def short_config(job: Job) -> ConfigDict:
+    """A job's configuration for a few steps, each of them logged."""
+    config = ConfigDict(job.config.to_dict())
+    config[job.mode].num_steps = _STEPS
+    config.log.metrics_every = 1
+    return config
+
+
+def time_run(mode: str, config: ConfigDict, workdir: Path) -> tuple[float, float]:
+    """Runs a few steps and all around them: seconds besides steps, and a step's."""
+    started = time.monotonic()
+    with contextlib.redirect_stdout(io.StringIO()):
+        import_module(f"pix2rep_jax.modes.{mode}").run(config, workdir)
+    total = time.monotonic() - started
+    text = (workdir / mode / "metrics.jsonl").read_text(encoding="utf-8")
+    logged = [json.loads(line) for line in text.splitlines()]
+    speed = [x["steps_per_second"] for x in logged if "steps_per_second" in x][-1]
+    return total - _STEPS / speed, 1 / speed
+
+
+def num_steps(job: Job, samples: dict[str, int]) -> int:
+    """Counts a job's steps; what its epochs have to go through is kept in `samples`."""
+    recipe, data = job.config[job.mode], job.config.data
+    if not recipe.num_steps and job.key not in samples:
+        pretrains = job.mode == "pretrain"
+        split = make_split(load_dataset(data), data, draw_labeled=not pretrains)
+        slices = split.pretrain_slices if pretrains else split.train_slices
+        samples[job.key] = len(slices)
+    return count_steps(recipe, num_samples=samples.get(job.key, 1))

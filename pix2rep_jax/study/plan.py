@@ -1,0 +1,231 @@
+"""Which runs a study needs: one pretraining for all cells that can share it."""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from pix2rep_jax import downstream
+from pix2rep_jax.errors import InputError
+from pix2rep_jax.modes import pretrain
+from pix2rep_jax.settings import check_settings, walk
+from pix2rep_jax.training import run_folder
+
+__all__ = ["Cell", "Job", "backbone_key", "fingerprint", "make_plan", "merged"]
+
+MODES = ("probe", "finetune")
+"""What can follow a pretraining."""
+
+_DIGITS = 12  # of a fingerprint
+
+
+class Job(NamedTuple):
+    """One run of one mode.
+
+    Attributes:
+        mode: "pretrain", "probe" or "finetune".
+        config: Resolved; a user can run the mode with it alone.
+        key: Fingerprint of what its numbers depend on.
+        workdir: Its folder; the mode's own part is `<workdir>/<mode>`.
+    """
+
+    mode: str
+    config: ConfigDict
+    key: str
+    workdir: Path
+
+
+class Cell(NamedTuple):
+    """A method, trained on so many labelled patients of one few-shot draw.
+
+    Attributes:
+        method: Its name in `study.rows`.
+        num_labeled: Labelled patients.
+        draw: Which few-shot draw.
+        pretraining: The run it starts from, or None.
+        job: The run that is scored.
+    """
+
+    method: str
+    num_labeled: int
+    draw: int
+    pretraining: Job | None
+    job: Job
+
+
+def make_plan(config: ConfigDict, folder: Path) -> list[Cell]:
+    """Lists the cells of a study in the order of its methods.
+
+    Equal jobs have equal keys and lie in one folder, whichever method or study asks
+    for them.
+
+    Args:
+        config: A base configuration with a `study` section, as configs/study.py.
+        folder: Of the study.
+
+    Raises:
+        InputError: If the plan names what does not exist, or makes no sense.
+    """
+    study = config.study.to_dict()
+    check_study(study)
+    base = {name: part for name, part in config.to_dict().items() if name != "study"}
+    if base["init"]["checkpoint"]:
+        raise InputError(
+            "init.checkpoint is set for a whole study, whose rows pretrain themselves: "
+            "set it in the downstream part of the row that it belongs to"
+        )
+    cells = []
+    for method in study["methods"]:
+        where, row = f"study.rows.{method}", study["rows"][method]
+        shared = merged(base, row["shared"], where=f"{where}.shared")
+        origin = merged(shared, row["pretraining"], where=f"{where}.pretraining")
+        target = merged(shared, row["downstream"], where=f"{where}.downstream")
+        pretraining = None
+        if not target["init"]["checkpoint"]:
+            pretraining = make_pretraining(origin, folder)
+        for num_labeled in study["labeled"]:
+            for draw in range(study["draws"]):
+                drawn = {"data": {"num_labeled": num_labeled, "draw": draw}}
+                settings = _merged(target, drawn)
+                job = make_job(row["mode"], settings, pretraining, folder)
+                cells.append(Cell(method, num_labeled, draw, pretraining, job))
+    return cells
+
+
+def make_pretraining(settings: Mapping[str, Any], folder: Path) -> Job:
+    """Describes a pretraining run; labels play no part in its key."""
+    check_settings(settings)
+    key = fingerprint(settings, sections=pretrain.SECTIONS, neutral=pretrain.NEUTRAL)
+    return Job("pretrain", ConfigDict(settings), key, folder / "pretraining" / key)
+
+
+def make_job(
+    mode: str, settings: Mapping[str, Any], pretraining: Job | None, folder: Path
+) -> Job:
+    """Describes a probing or fine-tuning run."""
+    check_settings(settings)
+    origin = settings["init"]["checkpoint"]
+    if pretraining is not None:
+        started = {"init": {"checkpoint": str(pretraining.workdir)}}
+        settings, origin = _merged(settings, started), pretraining.key
+    # Where the pretraining lies is no part of the key, but what it is.
+    key = fingerprint(
+        settings,
+        sections=(*downstream.SECTIONS, mode),
+        neutral=("init.checkpoint",),
+        origin=origin,
+    )
+    data = settings["data"]
+    name = f"{mode}-{data['num_labeled']}-{data['draw']}-{key}"
+    return Job(mode, ConfigDict(settings), key, folder / "cells" / name)
+
+
+def backbone_key(cell: Cell) -> str:
+    """Names what a frozen backbone's features of a slice depend on."""
+    return fingerprint(
+        cell.job.config,
+        sections=("seed", "data", "model", "init"),
+        neutral=(*pretrain.NEUTRAL, "init.checkpoint"),
+        origin=cell.pretraining.key if cell.pretraining else str(cell.job.workdir),
+    )
+
+
+def fingerprint(
+    config: Mapping[str, Any],
+    *,
+    sections: Sequence[str],
+    neutral: Collection[str] = (),
+    origin: str = "",
+) -> str:
+    """Hashes the settings that a run's numbers depend on.
+
+    Args:
+        config: A whole configuration.
+        sections: Its parts that matter.
+        neutral: Settings in them that do not, besides those of every run.
+        origin: Whatever else matters.
+
+    Returns:
+        Hexadecimal digits.
+    """
+    ignored = {*neutral, *run_folder.NEUTRAL}
+    content = {
+        name: value
+        for name, value in walk(config)
+        if name.split(".")[0] in sections and name not in ignored
+    }
+    text = json.dumps([content, origin], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+
+
+def merged(
+    base: Mapping[str, Any], overrides: Mapping[str, Any], *, where: str
+) -> dict[str, Any]:
+    """Sets some values of a nested dictionary, without changing it.
+
+    Args:
+        base: All settings.
+        overrides: Some of them, nested alike.
+        where: Who sets them, for a complaint.
+
+    Raises:
+        InputError: If there is no such setting; names the nearest one.
+    """
+    known = {name for name, _ in walk(base)}
+    for name, _ in walk(overrides):
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+            raise InputError(
+                f"{where} sets {name}, and there is no such setting: did you mean "
+                f"{near[0]}?"
+            )
+    return _merged(base, overrides)
+
+
+def check_study(study: Mapping[str, Any]) -> None:
+    """Raises InputError where a plan names what is not there."""
+    rows = study["rows"]
+    named = {
+        "methods": study["methods"],
+        "figure3": study["figure3"],
+        "reference": (study["reference"],) if study["reference"] else (),
+    }
+    for setting, names in named.items():
+        for name in names:
+            if name not in rows:
+                raise InputError(
+                    f"study.{setting} names {name!r}, and study.rows has "
+                    + ", ".join(rows)
+                    + ": correct the name or add the row"
+                )
+    for name in study["methods"]:
+        if rows[name]["mode"] not in MODES:
+            raise InputError(
+                f"study.rows.{name}.mode is {rows[name]['mode']!r}: it must be 'probe' "
+                "or 'finetune'"
+            )
+    numbers = (*study["labeled"], study["draws"], study["resamples"])
+    if not 0 < study["confidence"] < 1:
+        raise InputError(
+            f"study.confidence is {study['confidence']}: it must be between 0 and 1"
+        )
+    if not (study["methods"] and study["labeled"] and all(x > 0 for x in numbers)):
+        raise InputError(
+            f"study.methods={study['methods']}, study.labeled={study['labeled']}, "
+            f"study.draws={study['draws']} and study.resamples={study['resamples']}: "
+            "name one method and one number of patients at least, all above 0"
+        )
+
+
+def _merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """The dictionary with its leaves replaced; every level is a new one."""
+    return {
+        name: _merged(value, overrides.get(name, {}))
+        if isinstance(value, Mapping)
+        else overrides.get(name, value)
+        for name, value in base.items()
+    }

@@ -1,0 +1,41 @@
+"""What is known of a job: whether it ended, how long it took, and why it failed."""
+
+import dataclasses
+import json
+import os
+
+from pix2rep_jax.study.plan import Job
+
+__all__ = ["Record", "read_record", "write_record"]
+
+_FILE = "record.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """The state of a job.
+
+    Attributes:
+        status: "pending", "interrupted", "failed" or "finished".
+        seconds: It has taken, over all sittings (s).
+        reason: Why it failed, in a sentence.
+    """
+
+    status: str = "pending"
+    seconds: float = 0.0
+    reason: str = ""
+
+
+def read_record(job: Job) -> Record:
+    """Reads a job's record; one that is missing or damaged is pending."""
+    try:
+        return Record(**json.loads((job.workdir / _FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return Record()
+
+
+def write_record(job: Job, record: Record) -> None:
+    """Writes a job's record in one go."""
+    partial = job.workdir / f".{_FILE}.{os.getpid()}"
+    partial.write_text(json.dumps(dataclasses.asdict(record), indent=2) + "\n")
+    os.replace(partial, job.workdir / _FILE)

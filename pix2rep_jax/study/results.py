@@ -1,0 +1,149 @@
+"""What the runs of a study say: study.csv, and scores by method and patients."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from pix2rep_jax.report import DISTANCES, display_order
+from pix2rep_jax.study.plan import Cell
+from pix2rep_jax.study.records import read_record
+
+__all__ = [
+    "RELEASED",
+    "Result",
+    "read_patients",
+    "read_results",
+    "score_columns",
+    "study_csv",
+]
+
+RELEASED = "mask_box"
+"""The released code's protocol, as `data.crop` names it: it sees the test labels."""
+
+
+class Result(NamedTuple):
+    """What is known of a cell.
+
+    Attributes:
+        cell: The cell.
+        status: "pending", "interrupted", "failed" or "finished".
+        reason: Why it failed.
+        seconds: Wall time of probing or fine-tuning, scoring included (s).
+        pretraining_seconds: Of the pretraining that it shares with others (s).
+        scores: By column of study.csv, such as "dice_LV"; a fraction, or mm.
+    """
+
+    cell: Cell
+    status: str
+    reason: str
+    seconds: float
+    pretraining_seconds: float
+    scores: dict[str, float]
+
+
+def read_results(cells: Sequence[Cell]) -> list[Result]:
+    """Reads what the cells of a plan have left in their folders."""
+    results = []
+    for cell in cells:
+        record = read_record(cell.job)
+        pretraining = read_record(cell.pretraining) if cell.pretraining else None
+        status, reason, scores = record.status, record.reason, {}
+        if status == "finished":
+            try:
+                scores = read_scores(cell)
+            except (OSError, ValueError, KeyError) as error:
+                status, reason = "failed", f"its evaluation cannot be read: {error}"
+        results.append(
+            Result(
+                cell=cell,
+                status=status,
+                reason=reason,
+                seconds=record.seconds,
+                pretraining_seconds=pretraining.seconds if pretraining else 0.0,
+                scores=scores,
+            )
+        )
+    return results
+
+
+def read_scores(cell: Cell) -> dict[str, float]:
+    """Reads a cell's evaluation.json: native scores, and soft Dice where it counts."""
+    path = cell.job.workdir / cell.job.mode / "evaluation.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    blocks = {metric: content[metric] for metric in ("dice", *DISTANCES)}
+    if cell.job.config.data.crop == RELEASED:
+        blocks["soft_dice"] = content["network"]["soft_dice"]
+    return {
+        f"{metric}_{name}": math.nan if value is None else value
+        for metric, block in blocks.items()
+        for name, value in block.items()
+    }
+
+
+def read_patients(result: Result, *, column: str) -> dict[str, float]:
+    """Reads each test patient's own score, the mean over their volumes.
+
+    Args:
+        result: Of a finished cell.
+        column: Of per_volume.csv, such as "dice_mean_foreground".
+
+    Returns:
+        By patient; one whose every cell is empty is left out.
+    """
+    path = result.cell.job.workdir / result.cell.job.mode / "per_volume.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    resolution = "network" if column.startswith("soft_dice") else "native"
+    values: dict[str, list[float]] = {}
+    for line in lines:
+        if line["resolution"] == resolution and line[column]:
+            values.setdefault(line["patient"], []).append(float(line[column]))
+    return {patient: sum(own) / len(own) for patient, own in values.items()}
+
+
+def study_csv(results: Sequence[Result], *, titles: dict[str, str]) -> str:
+    """Renders one line a cell; what is not known is empty.
+
+    Args:
+        results: From `read_results`.
+        titles: Of the methods, by their names.
+
+    Returns:
+        CSV with a header: what was run, what became of it, the scores (Dice as
+        fractions, distances in mm), wall times (s), and hashes of the configurations.
+    """
+    columns = list(dict.fromkeys(name for each in results for name in each.scores))
+    columns = columns or ["dice_mean", "dice_mean_foreground"]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    fixed = ["method", "title", "protocol", "mode", "num_labeled", "draw", "status"]
+    timing = ["seconds", "pretraining_seconds", "config_hash", "pretraining_hash"]
+    writer.writerow([*fixed, *columns, *timing, "folder", "reason"])
+    for each in results:
+        cell = each.cell
+        scores = [each.scores.get(name, math.nan) for name in columns]
+        writer.writerow(
+            [cell.method, titles[cell.method], cell.job.config.data.crop]
+            + [cell.job.mode, cell.num_labeled, cell.draw, each.status]
+            + ["" if math.isnan(score) else f"{score:.6f}" for score in scores]
+            + [each.seconds or "", each.pretraining_seconds or "", cell.job.key]
+            + [cell.pretraining.key if cell.pretraining else ""]
+            + [_place(cell), each.reason]
+        )
+    return text.getvalue()
+
+
+def score_columns(classes: Sequence[str], *, crop: str) -> dict[str, str]:
+    """Names the Dice that a protocol counts: column by what it is of."""
+    metric = "soft_dice" if crop == RELEASED else "dice"
+    names = [*display_order(classes), "mean", "mean_foreground"]
+    return {name: f"{metric}_{name}" for name in names}
+
+
+def _place(cell: Cell) -> str:
+    """Where a cell lies, relative to the study's folder."""
+    return str(Path(*cell.job.workdir.parts[-2:]))

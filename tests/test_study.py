@@ -1,0 +1,388 @@
+"""The plan of a study and its runs, with modes that only pretend to train."""
+
+import csv
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+from program import finish, start, succeed
+
+from configs import ablation, study
+from pix2rep_jax.errors import InputError
+from pix2rep_jax.modes import finetune, pretrain, probe
+from pix2rep_jax.modes import study as study_mode
+from pix2rep_jax.report import VolumeScore, write_evaluation
+from pix2rep_jax.study import shared as shared_module
+from pix2rep_jax.study.estimate import FINISHED, NOTHING, TIMED, guess_left
+from pix2rep_jax.study.paper_numbers import find_number
+from pix2rep_jax.study.plan import backbone_key, make_plan
+from pix2rep_jax.study.records import Record, read_record, write_record
+from pix2rep_jax.study.runner import in_running_order
+from pix2rep_jax.study.shared import SharedBackbone
+
+CLASSES = ("BG", "RV", "MYO", "LV")
+
+
+def mm(distance):
+    return np.full(4, float(distance))
+
+
+def plan_config(*methods, labeled=(1, 2), draws=2, variant="quick"):
+    config = study.get_config(variant)
+    config.study.methods = methods or config.study.methods
+    config.study.labeled, config.study.draws = labeled, draws
+    config.study.resamples, config.study.figure3 = 20, ()
+    return config
+
+
+def plan(*methods, folder=Path("/nowhere"), **options):
+    return make_plan(plan_config(*methods, **options), folder)
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Replaces the modes by ones that note their runs; `calls.fail` names some."""
+
+    class Calls(list):
+        fail = ()
+        stop = ()
+
+    calls = Calls()
+
+    def fake(mode):
+        def run(config, workdir, **options):
+            place = mode, config.data.num_labeled, config.data.draw
+            calls.append(place)
+            print("said by", mode)
+            if place in calls.fail or mode in calls.fail:
+                raise InputError("the scans are upside down: turn them")
+            if place in calls.stop:
+                raise KeyboardInterrupt
+            folder = workdir / mode
+            folder.mkdir(parents=True)
+            quality = config.data.num_labeled / 10 + (mode == "probe") / 100
+            scores = [
+                VolumeScore(
+                    f"{patient}_ED",
+                    patient,
+                    "ED",
+                    "",
+                    resolution,
+                    np.full(4, quality + index / 1000),
+                    **more,
+                )
+                for index, patient in enumerate(("a", "b", "c"))
+                for resolution, more in (
+                    (
+                        "native",
+                        {"hd95_mm": np.full(4, 5.0), "assd_mm": np.full(4, 2.0)},
+                    ),
+                    ("network", {"soft_dice": np.full(4, quality / 2)}),
+                )
+            ]
+            write_evaluation(folder, scores, classes=CLASSES)
+
+        return run
+
+    for module in (pretrain, probe, finetune):
+        name = module.__name__.rpartition(".")[2]
+        monkeypatch.setattr(module, "run", fake(name))
+    return calls
+
+
+def read_csv(workdir):
+    with open(workdir / "study" / "study.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_cells_share_a_pretraining_where_they_can():
+    """One a distinct pretraining, whoever is labelled and whatever follows it."""
+    cells = plan("baseline", "proposed_plain", "proposed_probe", "proposed", "v2")
+    assert len(cells) == 5 * 2 * 2
+    keys = {
+        m: {c.pretraining and c.pretraining.key for c in cells if c.method == m}
+        for m in ("baseline", "proposed_plain", "proposed_probe", "proposed", "v2")
+    }
+    assert keys["baseline"] == {None}
+    assert keys["proposed_probe"] == keys["proposed"]
+    assert all(len(own) == 1 for own in keys.values())
+    assert len(set.union(*keys.values())) == 4
+    assert len({cell.job.workdir for cell in cells}) == len(cells)
+
+
+def test_overrides_reach_their_stage_and_nothing_else():
+    """Pretraining's are not downstream's; what both need stands in `shared`."""
+    config = plan_config("proposed", draws=1, labeled=(1,))
+    row = config.study.rows.proposed
+    row.shared = ConfigDict({"model": {"num_features": 5}})
+    row.pretraining = ConfigDict({"pretrain": {"num_points": "all"}})
+    row.downstream = ConfigDict({"finetune": {"num_steps": 7}})
+    (cell,) = make_plan(config, Path("/nowhere"))
+    for job in (cell.pretraining, cell.job):
+        assert job.config.model.num_features == 5 and "study" not in job.config
+    assert cell.pretraining.config.pretrain.num_points == "all"
+    assert cell.pretraining.config.finetune.num_steps == config.finetune.num_steps
+    assert cell.job.config.pretrain.num_points == config.pretrain.num_points
+    assert cell.job.config.finetune.num_steps == 7
+    assert cell.job.config.init.checkpoint == str(cell.pretraining.workdir)
+
+
+def test_keys_follow_what_changes_the_numbers_and_nothing_else():
+    """Another step count is another run; another cache or place is not. Equal rows
+    under two names are one job."""
+    base = plan("proposed", draws=1)
+    config = plan_config("proposed", draws=1)
+    config.data.cache_dir, config.log.checkpoint_every = "/elsewhere", 7
+    config.probe.num_steps = 9  # of another mode
+    moved = make_plan(config, Path("/other/place"))
+    assert [x.job.key for x in moved] == [x.job.key for x in base]
+    config.finetune.num_steps = 9
+    changed = make_plan(config, Path("/nowhere"))
+    assert not {x.job.key for x in changed} & {x.job.key for x in base}
+    assert changed[0].pretraining.key == base[0].pretraining.key
+    config.pretrain.temperature = 0.7
+    assert make_plan(config, Path("/x"))[0].pretraining.key != base[0].pretraining.key
+    config.study.rows.twin = config.study.rows.proposed
+    config.study.methods = ("proposed", "twin")
+    cells = make_plan(config, Path("/x"))
+    assert cells[0].job.workdir == cells[2].job.workdir
+    assert len({backbone_key(cell) for cell in cells}) == 1
+
+
+@pytest.mark.parametrize("variant", ["quick", "small", "paper"])
+def test_the_plans_that_are_shipped_name_the_papers_rows(variant):
+    """Every row of the paper's tables finds its number there."""
+    for config in (study.get_config(variant), ablation.get_config(variant)):
+        config.study.draws = 1
+        assert make_plan(config, Path("/nowhere"))
+        for row in config.study.rows.values():
+            found = find_number(row.table, row.title, num_labeled=5)
+            assert bool(found) == (row.table != 0), row.title
+    rows = ablation.get_config(variant).study.rows
+    widths = {name: row.shared.model.num_features for name, row in rows.items()}
+    assert widths["defaults"] == widths["epochs"] < widths["width"]
+
+
+def test_a_mistaken_plan_is_refused_in_a_sentence():
+    """Names that are not there, with the nearest; a checkpoint for all rows."""
+    config = plan_config("proposed")
+    config.study.rows.proposed.pretraining = ConfigDict({"pretrain": {"temprature": 1}})
+    with pytest.raises(InputError, match=r"did you mean pretrain\.temperature"):
+        make_plan(config, Path("/x"))
+    with pytest.raises(InputError, match="names 'simklr', and study"):
+        plan("simklr")
+    with pytest.raises(InputError, match="all above 0"):
+        plan("proposed", labeled=(0, 1))
+    config = plan_config("proposed")
+    config.study.rows.proposed.mode = "predict"
+    with pytest.raises(InputError, match="must be 'probe' or 'finetune'"):
+        make_plan(config, Path("/x"))
+    config = plan_config("proposed")
+    config.init.checkpoint = "/some/run"
+    with pytest.raises(InputError, match="downstream part of the row"):
+        make_plan(config, Path("/x"))
+    config = ConfigDict({"init": {}})
+    with pytest.raises(InputError, match="has no plan"):
+        study_mode.run(config, Path("/x"))
+
+
+def test_a_study_runs_each_job_once(calls, tmp_path, capsys):
+    """Twice the same command, then a larger plan: only what is new is run."""
+    config = plan_config("baseline", "proposed_probe", "proposed")
+    assert study_mode.run(config, tmp_path) == 0
+    assert calls.count(("pretrain", 5, 0)) == 1 and len(calls) == 1 + 3 * 4
+    lines = read_csv(tmp_path)
+    assert {line["status"] for line in lines} == {"finished"} and len(lines) == 12
+    said = capsys.readouterr().out
+    assert "12 of 12 cells finished" in said and "said by" not in said
+    before = len(calls)
+    assert study_mode.run(config, tmp_path) == 0
+    assert len(calls) == before
+    config.study.labeled = (1, 2, 3)
+    study_mode.run(config, tmp_path)
+    assert [place[1] for place in calls[before:]] == [3] * 6
+
+
+def test_a_failed_cell_is_shown_and_stops_no_other(calls, tmp_path):
+    """With its reason in both files; the next start tries it again, and it alone."""
+    config = plan_config("baseline", "proposed")
+    calls.fail = [("finetune", 2, 1)]
+    assert study_mode.run(config, tmp_path) == 1
+    failed = [line for line in read_csv(tmp_path) if line["status"] == "failed"]
+    assert [(x["method"], x["num_labeled"], x["draw"]) for x in failed] == [
+        ("baseline", "2", "1"),
+        ("proposed", "2", "1"),
+    ]
+    assert failed[0]["reason"] == "the scans are upside down: turn them"
+    document = (tmp_path / "study" / "tables.md").read_text()
+    assert "Baseline (U-Net), 2 labelled, draw 1: failed (the scans" in document
+    assert "[1 of 2 draws]" in document
+    calls.fail, before = (), len(calls)
+    assert study_mode.run(config, tmp_path) == 0
+    assert calls[before:] == [("finetune", 2, 1)] * 2
+
+
+def test_a_failed_pretraining_fails_its_cells_and_is_tried_once(calls, tmp_path):
+    """The baseline, which needs none, is scored."""
+    calls.fail = ["pretrain"]
+    config = plan_config("baseline", "proposed", draws=1)
+    assert study_mode.run(config, tmp_path) == 1
+    assert [place[0] for place in calls] == ["finetune", "finetune", "pretrain"]
+    states = [(line["method"], line["status"]) for line in read_csv(tmp_path)]
+    assert states == [*[("baseline", "finished")] * 2, *[("proposed", "failed")] * 2]
+
+
+def test_a_stopped_study_goes_on_where_it_was(calls, tmp_path, capsys):
+    """Status 130, its files up to date, and nothing that had ended is run again."""
+    config = plan_config("baseline", draws=1, labeled=(1, 2, 3))
+    calls.stop = [("finetune", 2, 0)]
+    with pytest.raises(SystemExit) as stopped:
+        study_mode.run(config, tmp_path)
+    assert stopped.value.code == 130
+    assert "the same command goes on" in capsys.readouterr().err
+    states = [line["status"] for line in read_csv(tmp_path)]
+    assert states == ["finished", "interrupted", "pending"]
+    assert "2 cells were not run" in (tmp_path / "study" / "tables.md").read_text()
+    calls.stop = ()
+    assert study_mode.run(config, tmp_path) == 0
+    assert [place[1] for place in calls] == [1, 2, 2, 3]
+
+
+def test_the_csv_has_a_line_a_run_with_its_scores(calls, tmp_path):
+    """Dice a structure, distances, times and hashes, as evaluation.json has them."""
+    config = plan_config("proposed_probe", draws=1)
+    study_mode.run(config, tmp_path)
+    line = read_csv(tmp_path)[1]
+    assert line["protocol"] == "center" and line["mode"] == "probe"
+    assert float(line["dice_LV"]) == pytest.approx(0.211)
+    assert float(line["hd95_mm_mean_foreground"]) == 5
+    assert "soft_dice_LV" not in line
+    cell = make_plan(config, tmp_path / "study")[1]
+    assert line["config_hash"] == cell.job.key
+    assert (tmp_path / "study" / line["folder"] / "probe").is_dir()
+
+
+def test_the_two_protocols_never_meet(calls, tmp_path):
+    """Soft Dice at the network's size with the mask's box, and not in one folder."""
+    config = plan_config("baseline", draws=1)
+    study_mode.run(config, tmp_path / "honest")
+    config.data.crop = "mask_box"
+    with pytest.raises(InputError, match="name another --workdir"):
+        study_mode.run(config, tmp_path / "honest")
+    study_mode.run(config, tmp_path / "released")
+    documents = {
+        name: (tmp_path / name / "study" / "tables.md").read_text()
+        for name in ("honest", "released")
+    }
+    assert "soft Dice at 64 x 64" in documents["released"]
+    assert "use the ground truth" in documents["released"]
+    assert "HD95" not in documents["released"] and "| 5.0 " in documents["released"]
+    assert "hard 3D Dice" in documents["honest"] and "| 10.1 " in documents["honest"]
+
+
+def test_cells_of_one_backbone_follow_each_other():
+    """So that its features are needed once, in whatever order the rows stand."""
+    cells = in_running_order(plan("v2_probe", "proposed", "v2", "proposed_probe"))
+    order = list(dict.fromkeys(cell.pretraining.key for cell in cells))
+    changes = [
+        one.pretraining.key != other.pretraining.key
+        for one, other in itertools.pairwise(cells)
+    ]
+    assert sum(changes) == len(order) - 1 == 1
+
+
+def test_a_backbones_features_are_computed_once_a_slice(monkeypatch):
+    """Whatever is asked for comes in its order; over budget the rest is forgotten."""
+    computed = []
+
+    def compute(task, slices):
+        computed.extend(slices.tolist())
+        return np.stack([np.full((2, 2, 1), float(i)) for i in slices])
+
+    monkeypatch.setattr(shared_module, "compute_features", compute)
+    shared = SharedBackbone(budget_mb=1)
+    for slices in ([3, 1], [1, 5, 3], [5]):
+        got = shared.compute(None, np.array(slices))
+        np.testing.assert_array_equal(got[:, 0, 0, 0], slices)
+    assert computed == [3, 1, 5]
+    small = SharedBackbone()
+    for slices in ([3, 1], [1, 5], [3]):
+        got = small.compute(None, np.array(slices))
+        np.testing.assert_array_equal(got[:, 0, 0, 0], slices)
+    assert computed == [3, 1, 5, 3, 1, 5, 3]
+
+
+def test_a_backbones_statistics_are_measured_once(monkeypatch):
+    """And each run has a copy, which it may give away."""
+    measured = []
+    monkeypatch.setattr(
+        shared_module,
+        "recalibrate",
+        lambda *arguments: measured.append(1) or {"mean": np.ones(3)},
+    )
+    shared = SharedBackbone()
+    first, second = (shared.measure(None, None, None) for _ in range(2))
+    first["mean"][:] = 0
+    np.testing.assert_array_equal(second["mean"], 1)
+    assert measured == [1]
+
+
+def test_guesses_come_from_finished_runs_or_from_timings(tmp_path):
+    """Alike before similar; of a started job only the rest; its source is named."""
+    cells = plan("baseline", "proposed", folder=tmp_path)
+    assert {guess.source for guess in guess_left(cells)} == {NOTHING}
+    for cell, seconds, status in (
+        (cells[0], 60.0, "finished"),  # baseline, 1 patient, draw 0
+        (cells[2], 80.0, "finished"),  # baseline, 2 patients, draw 0
+        (cells[1], 20.0, "interrupted"),
+    ):
+        cell.job.workdir.mkdir(parents=True)
+        write_record(cell.job, Record(status, seconds))
+    guesses = {guess.job.key: guess for guess in guess_left(cells)}
+    assert len(guesses) == 1 + 8 - 2
+    assert guesses[cells[1].job.key].seconds == 40
+    assert guesses[cells[3].job.key].seconds == 80
+    assert guesses[cells[4].job.key][2:] == (70, FINISHED)  # proposed: same mode
+    assert guesses[cells[4].pretraining.key].source == NOTHING
+    timed = {g.job.key: g for g in guess_left(cells, timer=lambda cell, job: 7.0)}
+    assert timed[cells[4].pretraining.key][2:] == (7, TIMED)
+    assert timed[cells[4].job.key][2:] == (7, TIMED)
+    assert timed[cells[3].job.key].source == FINISHED
+
+
+def test_a_damaged_record_is_none(tmp_path):
+    """A job whose record cannot be read is run again."""
+    (cell, *_) = plan("baseline", folder=tmp_path)
+    cell.job.workdir.mkdir(parents=True)
+    (cell.job.workdir / "record.json").write_text('{"status": "fin')
+    assert read_record(cell.job) == Record()
+
+
+def test_a_study_through_the_command_line(cache, tmp_path):
+    """A tiny one on the phantom: estimated, run with cells that must fail, and done."""
+    options = {
+        "config": "study",
+        "study__methods": "('baseline','proposed_probe','proposed')",
+        "study__labeled": "1,9",  # there are five
+        "study__draws": 1,
+    }
+    dry = options | {"study__dry_run": True, "study__methods": "proposed_probe"}
+    said = succeed(start("study", tmp_path, cache, **dry))
+    assert "2 cells, on 1 pretraining" in said and said.count(TIMED) == 2
+    assert not (tmp_path / "study").exists()
+    result = finish(start("study", tmp_path, cache, **options))
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert "3 of 6 cells finished, 3 failed" in result.stdout
+    lines = read_csv(tmp_path)
+    assert [line["status"] for line in lines] == ["finished", "failed"] * 3
+    assert "9 patients are wanted, and 5 have masks" in lines[1]["reason"]
+    for line in lines[::2]:
+        folder = tmp_path / "study" / line["folder"] / line["mode"]
+        scores = json.loads((folder / "evaluation.json").read_text())
+        assert float(line["dice_LV"]) == pytest.approx(scores["dice"]["LV"], abs=1e-6)
+    names = ("study.csv", "tables.md", "figure3.png", "figure3.pdf")
+    assert all((tmp_path / "study" / name).stat().st_size for name in names)
+    assert len(list((tmp_path / "study" / "pretraining").iterdir())) == 1
