@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from configs import pix2rep
 
 SUPERVISED = "Fully-supervised learning"
+SEMI_SUPERVISED = "Semi-supervised learning"
 SELF_SUPERVISED = "Self-supervised learning (+ fine-tuning by default)"
 BEYOND = "Not in the paper"
 
@@ -44,6 +45,14 @@ def get_config(variant: str = "quick") -> ConfigDict:
             group=SUPERVISED,
             downstream={"init": {"checkpoint": "none"}},
         ),
+        "mean_teacher": row(
+            "Mean Teacher",
+            group=SEMI_SUPERVISED,
+            downstream={"init": {"checkpoint": "none"}, **MEAN_TEACHER},
+        ),
+        "simclr": row(
+            "SimCLR pretraining", pretraining={"pretrain": {"method": "simclr"}}
+        ),
         # "Crops only" (MIDL 4), so neither rotations nor flips.
         "proposed_plain": row(
             "Proposed (w/o rot. & int. reversal)",
@@ -54,10 +63,45 @@ def get_config(variant: str = "quick") -> ConfigDict:
         ),
         "proposed_probe": row("Proposed (only linear probing)", mode="probe"),
         "proposed": row("Proposed"),
+        "proposed_mean_teacher": row(
+            "Proposed + Mean Teacher", downstream=MEAN_TEACHER
+        ),
         "v2_probe": row(
             "w/ linear probing", table=3, mode="probe", pretraining=CROSS_CORRELATION
         ),
         "v2": row("w/ fine-tuning", table=3, pretraining=CROSS_CORRELATION),
+        "v2_mean_teacher": row(
+            "Pix2Rep-v2 + Mean Teacher",
+            table=4,
+            pretraining=CROSS_CORRELATION,
+            downstream=MEAN_TEACHER,
+        ),
+        # Of the paper's related work (MIDL 2).
+        "byol": row(
+            "BYOL pretraining",
+            table=0,
+            group=BEYOND,
+            pretraining={"pretrain": {"method": "byol"}},
+        ),
+        "barlow_twins": row(
+            "Barlow Twins pretraining, whole slices",
+            table=0,
+            group=BEYOND,
+            pretraining={"pretrain": {"method": "barlow_twins"}},
+        ),
+        # Its second stage is a run of its own, which a row cannot ask for yet.
+        "chaitanya_global": row(
+            "Chaitanya et al. (2020), encoder only",
+            table=0,
+            group=BEYOND,
+            pretraining={"pretrain": {"method": "chaitanya"}},
+        ),
+        "elastic": row(
+            "Proposed, elastic φ",
+            table=0,
+            group=BEYOND,
+            pretraining={"spatial": {"elastic_probability": 1.0}},
+        ),
         # Contrasts every pixel of a batch with every other.
         "all_pixels": row(
             "Proposed, InfoNCE over all pixels",
@@ -120,3 +164,6 @@ def row(
 
 CROSS_CORRELATION = {"pretrain": {"loss": "cross_correlation", "num_points": "all"}}
 """Pix2Rep-v2: the whole maps (MIDL 3)."""
+
+MEAN_TEACHER = {"finetune": {"method": "mean_teacher"}}
+"""Tarvainen and Valpola 2017 (MIDL 4)."""

@@ -99,7 +99,9 @@ def make_plan(config: ConfigDict, folder: Path) -> list[Cell]:
 def make_pretraining(settings: Mapping[str, Any], folder: Path) -> Job:
     """Describes a pretraining run; labels play no part in its key."""
     check_settings(settings)
-    key = fingerprint(settings, sections=pretrain.SECTIONS, neutral=pretrain.NEUTRAL)
+    # The section of a method's own name says what it does otherwise.
+    sections = (*pretrain.SECTIONS, settings["pretrain"]["method"])
+    key = fingerprint(settings, sections=sections, neutral=pretrain.NEUTRAL)
     return Job("pretrain", ConfigDict(settings), key, folder / "pretraining" / key)
 
 
