@@ -11,8 +11,9 @@ from program import TINY, start, succeed
 from configs.pix2rep import get_config
 from pix2rep_jax.downstream import prepare
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.figures.compared import embed
 from pix2rep_jax.methods.method import load_method, make_recipe
-from pix2rep_jax.modes import figures, pretrain
+from pix2rep_jax.modes import pretrain
 from pix2rep_jax.modes.pretrain import has_collapsed, make_training
 from pix2rep_jax.networks import initialise, make_segmentation_net
 from pix2rep_jax.pretrained import read_backbone
@@ -194,4 +195,4 @@ def test_a_methods_run_goes_on_to_the_bit(tmp_path, name):
 def test_pixels_cannot_be_drawn_of_a_method_without_them(pretrained):
     """In one sentence, which the other pictures are made after."""
     with pytest.raises(InputError, match="pretrained by byol, which embeds no pixels"):
-        figures.embed(pretrained["byol"] / "pretrain", np.zeros((1, 32, 32)))
+        embed(pretrained["byol"] / "pretrain", np.zeros((1, 32, 32)))

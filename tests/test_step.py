@@ -1,6 +1,8 @@
 """The step: what it computes, on how many devices, from where, and how often traced."""
 
+import collections
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +19,12 @@ from pix2rep_jax.training.batches import batch_indices
 from pix2rep_jax.training.optimizer import make_optimizer, make_schedule
 from pix2rep_jax.training.sharding import check_batch_size, make_mesh, place
 from pix2rep_jax.training.state import create_state
-from pix2rep_jax.training.step import bind_data, count_steps, make_train_step
+from pix2rep_jax.training.step import (
+    bind_data,
+    count_steps,
+    make_resident_step,
+    make_train_step,
+)
 from pix2rep_jax.unet import ProjectionHead, SegmentationHead, UNet
 
 SIZE = 16
@@ -358,6 +365,33 @@ def test_number_of_steps(num_steps, num_epochs, num_samples, expected):
         {"num_steps": num_steps, "num_epochs": num_epochs, "batch_size": 8}
     )
     assert count_steps(recipe, num_samples=num_samples) == expected
+
+
+@pytest.mark.parametrize("loss", sorted(LOSSES))
+def test_more_devices_do_not_talk_more_often(loss):
+    """The sums and gathers of a compiled step are as many on 4 devices as on 2, and
+    none stands in a loop."""
+
+    def count(devices):
+        net, loss_fn = LOSSES[loss]
+        mesh = Mesh(np.asarray(jax.devices()[:devices]), ("data",))
+        params, batch_stats = draw_variables(net)
+        rates, tx = dict.fromkeys(params, 0.1), optax.sgd(0.1)
+        state = create_state(
+            params, batch_stats, tx, jax.random.key(0), trainable=tuple(rates)
+        )
+        train_step = make_train_step(loss_fn, tx, SCHEDULE, learning_rates=rates)
+        step = make_resident_step(train_step, mesh=mesh, num_samples=10, batch_size=4)
+        arguments = place(state, mesh), place(make_data(), mesh)
+        text = step.lower(*arguments).compile().as_text()
+        found = re.findall(r" (all-reduce|all-gather|all-to-all)(?:-start)?\(", text)
+        bodies = re.findall(r"body=%?([\w.-]+)", text)
+        for name in bodies:
+            body = text[text.index(f"%{name} ") :].partition("\n}")[0]
+            assert not re.search(r" (all|collective)-[a-z-]+\(", body)
+        return collections.Counter(found)
+
+    assert count(2) == count(4) != collections.Counter()
 
 
 @pytest.mark.parametrize(("num_steps", "num_epochs"), [(0, 0), (-3, 5), (0, -1)])

@@ -39,9 +39,6 @@ NEUTRAL = (
 )
 """Settings that may differ when a run goes on: they do not change its numbers."""
 
-NEWER = {"pretrain.method": "pix2rep"}
-"""Settings that some runs are older than, and what those did."""
-
 
 class RunFolder(NamedTuple):
     """One mode's part of a workdir.
@@ -173,7 +170,7 @@ def _changes(
     theirs: Mapping, ours: Mapping, sections: Sequence[str], neutral: set[str]
 ) -> Iterator[str]:
     """Yields "name: old -> new" for each setting that differs and matters."""
-    old, new = NEWER | dict(_leaves(theirs)), dict(_leaves(ours))
+    old, new = dict(_leaves(theirs)), dict(_leaves(ours))
     for name in sorted({*old, *new}):
         matters = name.split(".")[0] in sections and name not in neutral
         if matters and old.get(name) != new.get(name):
