@@ -62,7 +62,8 @@ def make_inputs(config):
     image_a, image_b = (
         jax.random.uniform(key, (batch, size, size, 1)) for key in keys[:2]
     )
-    spatial = config.spatial.to_dict()
+    options = config.spatial.to_dict().items()
+    spatial = {k: v for k, v in options if not k.startswith("elastic_")}  # affine alone
     matrix = jax.vmap(lambda key: sample_pull_matrix(key, **spatial))(
         jax.random.split(keys[2], batch)
     )

@@ -127,7 +127,7 @@ def get_config(variant: str = "quick") -> ConfigDict:
     # the time: its activations stay in the cache.
     pretrain.batch_size = pick(quick=4, small=4, paper=8)
     pretrain.num_epochs = 200  # MIDL 4
-    pretrain.num_steps = pick(quick=2000, small=7000, paper=0)  # 0: num_epochs decides
+    pretrain.num_steps = pick(quick=4000, small=14000, paper=0)  # 0: num_epochs decides
     pretrain.learning_rate = pick(quick=1e-3, small=1e-3, paper=5e-4)  # MIDL 4
     pretrain.schedule = pick(quick="cosine", small="cosine", paper="constant")
     pretrain.warmup_steps = pick(quick=50, small=100, paper=0)
@@ -137,7 +137,7 @@ def get_config(variant: str = "quick") -> ConfigDict:
     # `spatial` and `intensity` say. The decoder stays random.
     config.simclr = simclr = ConfigDict()
     simclr.batch_size = pick(quick=32, small=32, paper=128)  # 32 to 224 in cardiac MRI
-    simclr.num_steps = pick(quick=800, small=2800, paper=0)  # as long as Pix2Rep's
+    simclr.num_steps = pick(quick=800, small=2800, paper=0)  # not tuned
     simclr.temperature = 0.1  # Chen et al. 2020; Zeng et al. 2021
     simclr.hidden = pick(quick=(64,), small=(128,), paper=(512,))  # Zeng et al. 2021
     simclr.features = pick(quick=32, small=64, paper=128)  # Chen et al. 2020
@@ -216,7 +216,8 @@ def get_config(variant: str = "quick") -> ConfigDict:
     finetune.num_steps = pick(quick=500, small=1200, paper=0)
     finetune.backbone_learning_rate = pick(quick=1e-3, small=1e-3, paper=5e-5)  # MIDL 4
     finetune.head_learning_rate = 1e-2  # MIDL 4
-    finetune.scratch_learning_rate = 1e-3  # of both, without a checkpoint; ours
+    # Of both, without a checkpoint; ours, the best of three for small.
+    finetune.scratch_learning_rate = pick(quick=1e-3, small=3e-3, paper=1e-3)
     finetune.schedule = pick(quick="cosine", small="cosine", paper="constant")
     finetune.warmup_steps = pick(quick=50, small=50, paper=0)
     finetune.weight_decay = 0.0
