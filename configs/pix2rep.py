@@ -7,7 +7,12 @@ python main.py --config configs/pix2rep.py:paper --config.data.root=ACDC --mode 
 Every value stands here once. Where the three sizes differ, `pick` shows them side by
 side. "MIDL" is Seince et al., "Dense Self-Supervised Learning for Medical Image
 Segmentation", MIDL 2024; "released" is what its released code does where the text is
-silent; "ours" was chosen here. Times and scores of each size are in the README.
+silent; "ours" was chosen here.
+
+Measured on 2 CPU cores, foreground Dice with 5 labelled patients (README, "Results"):
+quick: pretrain 3.5 min, probe 15 s and .62, finetune 36 s and .79;
+small: pretrain 46 min, probe 36 s and .71, finetune 3.5 min and .80 (one core each);
+paper: not trained to the end by us.
 """
 
 import math
