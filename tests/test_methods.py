@@ -19,7 +19,7 @@ from pix2rep_jax.networks import initialise, make_segmentation_net
 from pix2rep_jax.pretrained import read_backbone
 from pix2rep_jax.training.checkpoints import Checkpoints, restore_params
 from pix2rep_jax.training.parts import put_parts, take_parts
-from pix2rep_jax.training.run_folder import open_run, read_config, read_trained
+from pix2rep_jax.training.run_folder import read_config, read_trained
 from pix2rep_jax.training.sharding import make_mesh
 
 ENCODER_ONLY = ("simclr", "byol", "barlow_twins")
@@ -68,21 +68,6 @@ def test_a_methods_section_says_what_it_does_otherwise():
     assert make_recipe(config).to_dict() == config.pretrain.to_dict()
     del config.pretrain.method
     assert load_method(config).trained == ("backbone", "projection")
-
-
-def test_a_run_from_before_there_was_a_choice_goes_on(tmp_path):
-    """Its config.json has no `pretrain.method`; another than Pix2Rep is refused."""
-    config = tiny()
-    open_run(tmp_path, "pretrain", config, sections=("pretrain",))
-    path = tmp_path / "pretrain" / "config.json"
-    old = json.loads(path.read_text())
-    del old["pretrain"]["method"]
-    path.write_text(json.dumps(old))
-    assert open_run(tmp_path, "pretrain", config, sections=("pretrain",)).resumed
-    config.pretrain.method = "byol"
-    with pytest.raises(InputError, match=r"pretrain.method: pix2rep -> byol"):
-        open_run(tmp_path, "pretrain", config, sections=("pretrain",))
-    assert read_trained(tmp_path / "pretrain") == ("backbone",)
 
 
 def test_parts_by_dotted_name():
