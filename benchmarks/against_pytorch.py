@@ -11,7 +11,6 @@ have their memory in huge pages; with GLIBC_TUNABLES=glibc.malloc.hugetlb=0 neit
 """
 
 import argparse
-import contextlib
 import pathlib
 import sys
 import time
@@ -207,11 +206,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="steps a round")
     parser.add_argument("--compile", action="store_true", help="torch.compile")
     arguments = parser.parse_args()
-    device = jax.devices()[0].device_kind
-    with contextlib.suppress(AttributeError):
-        device = f"{device} ({torch.get_num_threads()} threads for PyTorch)"
     print(
-        f"jax {jax.__version__}, PyTorch {torch.__version__}, {device}; ms a step, "
+        f"jax {jax.__version__}, PyTorch {torch.__version__}, "
+        f"{jax.devices()[0].device_kind} ({torch.get_num_threads()} threads for "
+        "PyTorch); ms a step, "
         "ratio ours / PyTorch's with quartiles over the rounds"
     )
     print(

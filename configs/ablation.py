@@ -23,15 +23,7 @@ def get_config(variant: str = "quick") -> ConfigDict:
     Raises:
         ValueError: If there is no such size.
     """
-    if variant not in pix2rep.VARIANTS:
-        raise ValueError(
-            f"configs/ablation.py has no variant {variant!r}: write "
-            + " or ".join(f"ablation.py:{name}" for name in pix2rep.VARIANTS)
-        )
-
-    def pick(*, quick, small, paper):
-        return {"quick": quick, "small": small, "paper": paper}[variant]
-
+    pick = pix2rep.make_pick(variant, file="ablation.py")
     config = study.get_config(variant)
     steps = config.pretrain.num_steps
     few, many = pick(quick=(4, 32), small=(8, 64), paper=(64, 1024))  # n_ft; MIDL 4

@@ -16,6 +16,7 @@ paper: not trained to the end by us.
 """
 
 import math
+from collections.abc import Callable
 
 from ml_collections import ConfigDict, FieldReference
 
@@ -32,15 +33,7 @@ def get_config(variant: str = "quick") -> ConfigDict:
     Raises:
         ValueError: If there is no such size.
     """
-    if variant not in VARIANTS:
-        raise ValueError(
-            f"configs/pix2rep.py has no variant {variant!r}: write "
-            + " or ".join(f"pix2rep.py:{name}" for name in VARIANTS)
-        )
-
-    def pick(*, quick, small, paper):
-        return {"quick": quick, "small": small, "paper": paper}[variant]
-
+    pick = make_pick(variant, file="pix2rep.py")
     config = ConfigDict()
     config.variant = variant
     config.seed = 0
@@ -251,3 +244,25 @@ def get_config(variant: str = "quick") -> ConfigDict:
     log.checkpoint_every = pick(quick=200, small=400, paper=1000)  # steps
     log.checkpoint_minutes = 5.0  # and at least this often
     return config
+
+
+def make_pick(variant: str, *, file: str) -> Callable:
+    """Makes the function that takes a size's own value of several.
+
+    Args:
+        variant: The size.
+        file: Of this folder, which was asked for it.
+
+    Raises:
+        ValueError: If there is no such size.
+    """
+    if variant not in VARIANTS:
+        raise ValueError(
+            f"configs/{file} has no variant {variant!r}: write "
+            + " or ".join(f"{file}:{name}" for name in VARIANTS)
+        )
+
+    def pick(*, quick, small, paper):
+        return {"quick": quick, "small": small, "paper": paper}[variant]
+
+    return pick

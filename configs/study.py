@@ -29,15 +29,7 @@ def get_config(variant: str = "quick") -> ConfigDict:
     Raises:
         ValueError: If there is no such size.
     """
-    if variant not in pix2rep.VARIANTS:
-        raise ValueError(
-            f"configs/study.py has no variant {variant!r}: write "
-            + " or ".join(f"study.py:{name}" for name in pix2rep.VARIANTS)
-        )
-
-    def pick(*, quick, small, paper):
-        return {"quick": quick, "small": small, "paper": paper}[variant]
-
+    pick = pix2rep.make_pick(variant, file="study.py")
     config = pix2rep.get_config(variant)
     rows = {
         "baseline": row(

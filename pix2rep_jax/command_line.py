@@ -8,9 +8,11 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from absl import flags
+
+from pix2rep_jax.settings import walk
 
 __all__ = ["config_argument", "default_workdir", "explain", "next_command"]
 
@@ -77,7 +79,7 @@ def explain(error: Exception, argv: Sequence[str]) -> str | None:
         return f"there is no config file {path!r}: try --config configs/pix2rep.py"
     if isinstance(error, ValueError) and f"variant {variant!r}" in str(error):
         return str(error)
-    known = list(_keys(_load(path, variant)))
+    known = [name for name, _ in walk(_load(path, variant))]
     for argument in argv:
         override = re.match(r"--?config\.([\w.]+)", argument)
         if override and override[1] not in known:
@@ -102,12 +104,3 @@ def _load(path: str, variant: str) -> Mapping:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.get_config(variant) if variant else module.get_config()
-
-
-def _keys(node: Mapping, prefix: str = "") -> Iterator[str]:
-    """Yields the dotted name of every value of a config."""
-    for name, value in node.items():
-        if hasattr(value, "items"):
-            yield from _keys(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name

@@ -1,6 +1,5 @@
 """What probing and fine-tuning share: where they start, how they are scored."""
 
-import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +12,7 @@ from ml_collections import ConfigDict
 from pix2rep_jax.batch_norm import recalibrate
 from pix2rep_jax.data.dataset import Dataset, load_dataset
 from pix2rep_jax.data.splits import Split, check_unseen, make_split
-from pix2rep_jax.inference import make_predict, predict_slices
+from pix2rep_jax.inference import make_predict, make_predictors, predict_slices
 from pix2rep_jax.methods.segmentation import SegmentationNet
 from pix2rep_jax.metrics import dice_per_class
 from pix2rep_jax.modes.evaluate import evaluate_networks
@@ -200,14 +199,8 @@ def train_and_score(
             description=mode,
         )
         state = checkpoints.restore_best(state)
-    predict = make_predict(task.net)
     networks = trained_networks(config, state.params, state.batch_stats)
-    predictors = {
-        name: functools.partial(
-            predict_slices, predict, variables, batch_size=_PREDICT_BATCH
-        )
-        for name, variables in networks.items()
-    }
+    predictors = make_predictors(task.net, networks, batch_size=_PREDICT_BATCH)
     (result, scores), *others = evaluate_networks(
         predictors, task.dataset, task.split.test_volumes, classes=classes
     ).items()

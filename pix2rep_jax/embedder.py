@@ -1,6 +1,6 @@
 """The U-Net's encoder with a head on what it makes of an image as a whole."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -10,14 +10,15 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax import losses
 from pix2rep_jax.unet import MOMENTUM, UNet
+from pix2rep_jax.views import make_view_pairs
 
 __all__ = [
     "MLP",
     "ImageEmbedder",
     "embed_image",
-    "embed_pairs",
     "embed_views",
     "encoder_parts",
+    "make_pair_loss",
 ]
 
 
@@ -111,28 +112,40 @@ def embed_views(
     return embeddings, updated["batch_stats"]
 
 
-def embed_pairs(
-    net: ImageEmbedder, params: Any, batch_stats: Any, views: jax.Array
-) -> tuple[jax.Array, jax.Array, Any, dict[str, jax.Array]]:
-    """Embeds the two views of every image, all in one batch.
+def make_pair_loss(
+    net: ImageEmbedder,
+    compare: Callable[[jax.Array, jax.Array], jax.Array],
+    *,
+    spatial: Mapping[str, Any],
+    intensity: Mapping[str, Any],
+):
+    """Makes a loss of the two views of every image, all embedded in one batch.
 
     Args:
         net: Encoder and head.
-        params: Its parameters.
-        batch_stats: Its BatchNorm statistics.
-        views: `[2 batch, height, width, 1]`, as `views.make_view_pairs` draws them.
+        compare: Maps the embeddings `[batch, features]` of the first views and of the
+            second to a scalar.
+        spatial: Options of `geometry.sample_sources`, for both views.
+        intensity: Options of `intensity.random_intensity`, likewise.
 
     Returns:
-        `[batch, features]` of the first views and of the second, the new statistics,
-        and what to watch: "alignment" and "embedding_std".
+        `loss_fn(params, batch_stats, batch, key) -> (loss, (batch_stats, metrics))`
+        for batches with an "image" `[batch, height, width, 1]`.
     """
-    embeddings, batch_stats = embed_views(net, params, batch_stats, views)
-    u, v = jnp.split(embeddings, 2)
-    metrics = {
-        "alignment": losses.alignment(u, v),
-        "embedding_std": losses.embedding_std(v),
-    }
-    return u, v, batch_stats, metrics
+
+    def loss_fn(params, batch_stats, batch, key: jax.Array):
+        views = make_view_pairs(
+            key, batch["image"], spatial=spatial, intensity=intensity
+        )
+        embeddings, batch_stats = embed_views(net, params, batch_stats, views)
+        u, v = jnp.split(embeddings, 2)
+        metrics = {
+            "alignment": losses.alignment(u, v),
+            "embedding_std": losses.embedding_std(v),
+        }
+        return compare(u, v), (batch_stats, metrics)
+
+    return loss_fn
 
 
 def encoder_parts(config: ConfigDict) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """From a trained network and slices to class probabilities."""
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -13,7 +14,13 @@ from pix2rep_jax.data import preprocess
 from pix2rep_jax.data.dataset import Dataset
 from pix2rep_jax.data.preprocess import Grid
 
-__all__ = ["make_predict", "predict_slices", "predict_volume", "restore_volume"]
+__all__ = [
+    "make_predict",
+    "make_predictors",
+    "predict_slices",
+    "predict_volume",
+    "restore_volume",
+]
 
 
 def make_predict(net: nn.Module) -> Callable[[Any, jax.Array], jax.Array]:
@@ -35,6 +42,29 @@ def make_predict(net: nn.Module) -> Callable[[Any, jax.Array], jax.Array]:
     return jax.jit(predict, compiler_options=compiler_options())
 
 
+def make_predictors(
+    net: nn.Module, networks: Mapping[str, Any], *, batch_size: int
+) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """Makes a function from slices to probabilities of each of a run's networks.
+
+    Args:
+        net: As for `make_predict`; one program serves them all.
+        networks: Variables by name.
+        batch_size: Slices predicted at once.
+
+    Returns:
+        By name, what maps slices `[slices, height, width]` to probabilities
+        `[slices, height, width, num_classes]`.
+    """
+    predict = make_predict(net)
+    return {
+        name: functools.partial(
+            predict_slices, predict, variables, batch_size=batch_size
+        )
+        for name, variables in networks.items()
+    }
+
+
 def predict_slices(
     predict: Callable[[Any, np.ndarray], Any],
     variables: Any,
@@ -45,14 +75,16 @@ def predict_slices(
     """Predicts any number of slices in batches of one size.
 
     Args:
-        predict: From `make_predict`.
+        predict: From `make_predict`, or another function of variables and images
+            that treats each image by itself.
         variables: The network's.
         images: `[slices, height, width]` in [0, 1], at least one.
         batch_size: Slices a batch. The last one is filled up with zeros, so that no
             second program is compiled; what it gives for them is dropped.
 
     Returns:
-        `[slices, height, width, num_classes]` float32 probabilities, on the host.
+        What `predict` gives, such as `[slices, height, width, num_classes]` float32
+        probabilities, on the host.
 
     Raises:
         ValueError: If there is no slice.

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from pix2rep_jax.errors import InputError
+from pix2rep_jax.errors import InputError, check_choice
 from pix2rep_jax.methods import mean_teacher
 from pix2rep_jax.methods.segmentation import SegmentationNet
 from pix2rep_jax.unet import SegmentationHead, UNet
@@ -44,10 +44,7 @@ def make_backbone(config: ConfigDict, *, scratch: bool = False) -> UNet:
             f"data.size is {config.data.size} px, which {len(model.channels)} levels "
             f"(model.channels) cannot halve evenly: make it a multiple of {multiple}"
         )
-    if model.dtype not in ("float32", "bfloat16"):
-        raise InputError(
-            f"model.dtype is {model.dtype!r}: it must be 'float32' or 'bfloat16'"
-        )
+    check_choice("model.dtype", model.dtype, ("float32", "bfloat16"))
     return UNet(
         channels=tuple(model.channels),
         num_features=model.scratch_num_features if scratch else model.num_features,

@@ -6,7 +6,6 @@ import functools
 import io
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from pix2rep_jax.metrics import Summary, summarise
+from pix2rep_jax.whole_file import write_whole
 
 __all__ = [
     "VolumeScore",
@@ -279,11 +279,11 @@ def write_evaluation(
         details=details,
         others=others,
     )
-    _replace(
+    write_whole(
         folder / "evaluation.json",
         json.dumps(content, indent=2, allow_nan=False) + "\n",
     )
-    _replace(folder / "per_volume.csv", per_volume_csv(scores, classes=classes))
+    write_whole(folder / "per_volume.csv", per_volume_csv(scores, classes=classes))
     render = functools.partial(
         table, classes=classes, uses_ground_truth=uses_ground_truth
     )
@@ -339,10 +339,3 @@ def _cell(mean: float, std: float, *, digits: int = 3) -> str:
 def _number(value: float) -> float | None:
     """A number as JSON holds it: NaN is null."""
     return None if math.isnan(value) else round(value, 6)
-
-
-def _replace(path: Path, text: str) -> None:
-    """Writes a file so that nobody ever reads half of it."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)

@@ -1,7 +1,6 @@
 """A finished run as a function from scans to masks, for notebooks and `predict`."""
 
 import dataclasses
-import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.data import nifti, preprocess
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.inference import make_predict, predict_slices, restore_volume
+from pix2rep_jax.inference import make_predictors, restore_volume
 from pix2rep_jax.networks import make_segmentation_net, trained_networks
 from pix2rep_jax.training.checkpoints import restore_params
 from pix2rep_jax.training.run_folder import read_config
@@ -192,13 +191,8 @@ def load_predictors(
     """
     config = ConfigDict(read_config(run))
     net = make_segmentation_net(config, scratch=config.init.checkpoint == "none")
-    predict = make_predict(net)
-    return {
-        name: functools.partial(
-            predict_slices, predict, variables, batch_size=batch_size
-        )
-        for name, variables in trained_networks(config, *restore_params(run)).items()
-    }
+    networks = trained_networks(config, *restore_params(run))
+    return make_predictors(net, networks, batch_size=batch_size)
 
 
 def _read(scan, spacing_mm) -> tuple[np.ndarray, tuple[float, ...]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from pix2rep_jax.errors import InputError
 
-__all__ = ["check_settings"]
+__all__ = ["check_settings", "walk"]
 
 _PAIRS = ("percentiles", "extent", "max_shift")
 _COUNTS = ("channels", "hidden", "elastic_grids")

@@ -85,13 +85,13 @@ def make_view_pairs(
         `[2 batch, height, width, 1]`: a view of each image, then another of each, every
         one moved and changed on its own.
     """
+    height, width = image.shape[1:3]
 
     def one(key: jax.Array, image: jax.Array) -> jax.Array:
         key_phi, key_t = jax.random.split(key)
         sources = sample_sources(key_phi, height=height, width=width, **spatial)
         return warp_at(random_intensity(key_t, image, **intensity), sources)
 
-    height, width = image.shape[1:3]
     keys = jax.random.split(key, 2 * image.shape[0])
     return jax.vmap(one)(keys, jnp.concatenate([image, image]))
 

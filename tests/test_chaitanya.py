@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from motions import STILL
 from program import start, succeed
 
 from configs.pix2rep import get_config
@@ -178,9 +179,6 @@ def test_the_contrast_over_all_others_is_nt_xent():
 
 
 # --- stages ------------------------------------------------------------------------
-
-STILL = {"max_rotation": 0.0, "extent": (1.0, 1.0), "flip_probability": 0.0}
-STILL |= {"max_shift": (0.0, 0.0)}
 
 
 def make_batch():

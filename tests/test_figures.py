@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from motions import STILL
 from scipy.ndimage import map_coordinates
 
 from configs.pix2rep import get_config
@@ -13,7 +14,7 @@ from pix2rep_jax.data.dataset import load_dataset
 from pix2rep_jax.data.splits import make_split
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.figures import embedding_map, panels, selection
-from pix2rep_jax.figures.curves import draw_curves, read_metrics
+from pix2rep_jax.figures.curves import draw_curves
 from pix2rep_jax.figures.drawing import draw_outlines, mask_outlines, show_image
 from pix2rep_jax.figures.predictions import choose_volumes, draw_predictions
 from pix2rep_jax.figures.similarity import (
@@ -30,6 +31,7 @@ from pix2rep_jax.modes import figures
 from pix2rep_jax.networks import initialise, make_segmentation_net
 from pix2rep_jax.report import VolumeScore, write_evaluation
 from pix2rep_jax.training.checkpoints import Checkpoints
+from pix2rep_jax.training.metric_writer import read_metrics
 from pix2rep_jax.training.optimizer import make_optimizer, make_schedule
 from pix2rep_jax.training.state import create_state
 from pix2rep_jax.views import make_views
@@ -116,18 +118,12 @@ def test_the_grid_at_rest_is_regular():
 def test_an_elastic_grid_is_drawn_bent():
     """Every drawn point has its line's source row or column, and lines that the affine
     map would leave straight are not."""
-    still = {
-        "max_rotation": 0.0,
-        "extent": (1.0, 1.0),
-        "flip_probability": 0.0,
-        "max_shift": (0.0, 0.0),
-    }
     sources = np.asarray(
         sample_sources(
             jax.random.key(0),
             height=32,
             width=32,
-            **still,
+            **STILL,
             elastic_probability=1.0,
             elastic_grids=(5, 9),
             elastic_reach=(8 / 128, 2.5 / 128),

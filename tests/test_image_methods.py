@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from motions import STILL
 
 from configs.pix2rep import get_config
 from pix2rep_jax.embedder import MLP, ImageEmbedder, encoder_parts
@@ -72,10 +73,7 @@ DECODER = {"backbone.up_0", "backbone.decode_0"}
 
 def test_views_are_two_of_each_image_each_on_its_own(key, images):
     """Nothing but the identity gives the images twice; else all views differ."""
-    still = {"max_rotation": 0.0, "extent": (1.0, 1.0), "flip_probability": 0.0}
-    same = make_view_pairs(
-        key, images, spatial=still | {"max_shift": (0.0, 0.0)}, intensity={}
-    )
+    same = make_view_pairs(key, images, spatial=STILL, intensity={})
     np.testing.assert_allclose(same, np.concatenate([images, images]), atol=1e-6)
     views = np.asarray(
         make_view_pairs(key, jnp.tile(images[:1], (3, 1, 1, 1)), **VIEWS)

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 import pytest
 from ml_collections import ConfigDict
+from motions import STILL
 from program import lines, refused, start, succeed
 from test_step import (
     INTENSITY,
@@ -160,15 +161,9 @@ def draw_teacher():
 def test_the_loss_is_supervised_loss_plus_weighted_consistency(key):
     """Both parts equal those of student and teacher applied by hand to the same pixels:
     with all augmentation off, and with noise that the clipping fixes in size."""
-    still = {
-        "max_rotation": 0.0,
-        "extent": (1.0, 1.0),
-        "flip_probability": 0.0,
-        "max_shift": (0.0, 0.0),
-    }
     loss_fn = mean_teacher.make_loss(
         SEGMENTATION,
-        **(SUPERVISED | {"spatial": still, "intensity": {}}),
+        **(SUPERVISED | {"spatial": STILL, "intensity": {}}),
         **(SEMI | {"noise_std": 1e6, "ema_decay": 0.25}),
     )
     params, batch_stats = draw_teacher()

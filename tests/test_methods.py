@@ -88,7 +88,7 @@ def test_parts_by_dotted_name():
 def test_a_loss_that_stands_is_a_collapse(tmp_path, losses, collapsed):
     """The last five within a hundredth of it; a method without such a loss has none."""
     path = tmp_path / "metrics.jsonl"
-    path.write_text("".join(json.dumps({"loss": x}) + "\n" for x in losses))
+    path.write_text("".join(json.dumps({"step": 1, "loss": x}) + "\n" for x in losses))
     assert has_collapsed(path, 4.0) is collapsed
     assert has_collapsed(path, None) is False
 

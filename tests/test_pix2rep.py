@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from motions import STILL
 
 from pix2rep_jax import losses
 from pix2rep_jax.geometry import warp_at
@@ -27,12 +28,6 @@ ELASTIC = {
     "elastic_probability": 1.0,
     "elastic_grids": (4, 6),
     "elastic_reach": (0.08, 0.02),
-}
-STILL = {
-    "max_rotation": 0.0,
-    "extent": (1.0, 1.0),
-    "flip_probability": 0.0,
-    "max_shift": (0.0, 0.0),
 }
 
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from motions import STILL
 
 from pix2rep_jax.geometry import warp_at
 from pix2rep_jax.views import augment, make_views, sample_points
@@ -41,14 +42,8 @@ def test_views_show_the_same_point_at_corresponding_positions(key):
 def test_intensity_differs_between_views_and_position_does_not(key):
     """t and t' are drawn apart: with reversal at 1/2 all four combinations occur."""
     images = jnp.full((200, 4, 4, 1), 0.25)
-    still = {
-        "max_rotation": 0.0,
-        "extent": (1.0, 1.0),
-        "flip_probability": 0.0,
-        "max_shift": (0.0, 0.0),
-    }
     views = make_views(
-        key, images, spatial=still, intensity={"reversal_probability": 0.5}
+        key, images, spatial=STILL, intensity={"reversal_probability": 0.5}
     )
     pairs = {
         (round(float(a), 2), round(float(b), 2))

@@ -1,9 +1,7 @@
 """Which patients pretrain, which are labelled, and which are kept for the test."""
 
-import contextlib
 import dataclasses
 import json
-import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from pix2rep_jax.data.draws import (
 )
 from pix2rep_jax.data.volume_file import VolumeFile
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.whole_file import write_whole
 
 __all__ = ["Split", "check_unseen", "make_split", "test_patients"]
 
@@ -68,18 +67,13 @@ class Split:
             InputError: If it cannot be written.
         """
         path = Path(folder) / _FILE
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            temporary.write_text(self.to_json(), encoding="utf-8")
-            os.replace(temporary, path)
+            write_whole(path, self.to_json())
         except OSError as error:
             raise InputError(
                 f"{path} cannot be written ({error.strerror}): free some space or name "
                 "another --workdir"
             ) from error
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
 
 
 def make_split(

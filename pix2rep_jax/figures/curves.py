@@ -1,17 +1,13 @@
 """The picture of how the runs went: their logged metrics over the steps."""
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from pix2rep_jax.figures.drawing import PALETTE
+from pix2rep_jax.training.metric_writer import Series
 
-__all__ = ["Series", "draw_curves", "read_metrics"]
-
-Series = Mapping[str, tuple[list[int], list[float]]]
-"""Steps and values by a metric's name."""
+__all__ = ["draw_curves"]
 
 _PANELS = (  # title, the modes it is for, the metric
     ("pretraining loss", ("pretrain",), "loss"),
@@ -25,28 +21,6 @@ _STYLES = {  # not by colour alone
     "probe": (PALETTE[4], "--", "o"),
     "finetune": (PALETTE[5], "-", "s"),
 }
-
-
-def read_metrics(path: Path) -> Series:
-    """Reads the metrics of a run.
-
-    Args:
-        path: Its metrics.jsonl; lines that are not whole are passed over, as are
-            values that were not finite.
-    """
-    series: dict[str, tuple[list[int], list[float]]] = {}
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            record = json.loads(line)
-            step = int(record.pop("step"))
-        except (ValueError, KeyError, AttributeError, TypeError):
-            continue
-        for name, value in record.items():
-            if value is not None:
-                steps, values = series.setdefault(name, ([], []))
-                steps.append(step)
-                values.append(value)
-    return series
 
 
 def draw_curves(runs: Mapping[str, Series]) -> Figure:

@@ -1,16 +1,15 @@
 """Barlow Twins of whole images: the dimensions of two views agree, each for itself."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 from ml_collections import ConfigDict
 
 from pix2rep_jax import losses
-from pix2rep_jax.embedder import MLP, ImageEmbedder, embed_pairs, encoder_parts
+from pix2rep_jax.embedder import MLP, ImageEmbedder, encoder_parts, make_pair_loss
 from pix2rep_jax.methods.method import Method
 from pix2rep_jax.networks import make_backbone
-from pix2rep_jax.views import make_view_pairs
 
 __all__ = ["make_loss", "make_method"]
 
@@ -50,7 +49,7 @@ def make_loss(
     Args:
         net: Encoder and head.
         off_diagonal_weight: λ, the weight of the correlations between dimensions.
-        spatial: Options of `geometry.sample_pull_matrix`, for both views.
+        spatial: Options of `geometry.sample_sources`, for both views.
         intensity: Options of `intensity.random_intensity`, likewise.
 
     Returns:
@@ -61,13 +60,7 @@ def make_loss(
         Zbontar et al., "Barlow Twins: Self-Supervised Learning via Redundancy
         Reduction", ICML 2021, Eq. 1-2.
     """
-
-    def loss_fn(params, batch_stats, batch, key: jax.Array):
-        views = make_view_pairs(
-            key, batch["image"], spatial=spatial, intensity=intensity
-        )
-        u, v, batch_stats, metrics = embed_pairs(net, params, batch_stats, views)
-        value = losses.cross_correlation(u, v, off_diagonal_weight=off_diagonal_weight)
-        return value, (batch_stats, metrics)
-
-    return loss_fn
+    compare = functools.partial(
+        losses.cross_correlation, off_diagonal_weight=off_diagonal_weight
+    )
+    return make_pair_loss(net, compare, spatial=spatial, intensity=intensity)

@@ -99,7 +99,7 @@ def make_loss(
         net: The online network.
         momentum: What of itself the target keeps in a step.
         followed: Names of the parts of the parameters that the target has.
-        spatial: Options of `geometry.sample_pull_matrix`, for both views.
+        spatial: Options of `geometry.sample_sources`, for both views.
         intensity: Options of `intensity.random_intensity`, likewise.
 
     Returns:

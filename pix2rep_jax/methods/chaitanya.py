@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax import contrast, losses
 from pix2rep_jax.embedder import MLP, ImageEmbedder, embed_views, encoder_parts
-from pix2rep_jax.errors import InputError
+from pix2rep_jax.errors import InputError, check_choice
 from pix2rep_jax.intensity import random_intensity
 from pix2rep_jax.methods.method import Method
 from pix2rep_jax.networks import make_backbone
@@ -76,11 +76,7 @@ def make_method(config: ConfigDict, recipe: ConfigDict) -> Method:
         ("global_loss", GLOBAL_LOSSES),
         ("local_loss", LOCAL_LOSSES),
     ):
-        if recipe[name] not in known:
-            raise InputError(
-                f"chaitanya.{name} is {recipe[name]!r}: it must be "
-                + " or ".join(map(repr, known))
-            )
+        check_choice(f"chaitanya.{name}", recipe[name], known)
     if recipe.num_partitions < 2:
         raise InputError(
             f"chaitanya.num_partitions is {recipe.num_partitions}: slices of other "
@@ -173,7 +169,7 @@ def make_global_loss(
         net: Encoder and head.
         loss: "GR", "GD-" or "GD", as `contrast.global_pairs` says.
         temperature: τ.
-        spatial: Options of `geometry.sample_pull_matrix`, for both views.
+        spatial: Options of `geometry.sample_sources`, for both views.
         intensity: Options of `intensity.random_intensity`, likewise.
 
     Returns:

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from pix2rep_jax import losses
-from pix2rep_jax.methods.segmentation import SegmentationNet, check_batch_norm
+from pix2rep_jax.errors import check_choice
+from pix2rep_jax.methods.segmentation import BATCH_NORM, SegmentationNet
 from pix2rep_jax.views import augment
 
 __all__ = [
@@ -161,7 +162,7 @@ def make_loss(
         consistency targets improve semi-supervised deep learning results", NeurIPS
         2017.
     """
-    check_batch_norm(batch_norm)
+    check_choice("finetune.batch_norm", batch_norm, BATCH_NORM)
 
     def apply(params, batch_stats, image):
         logits, updated = net.apply(

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from pix2rep_jax import losses
-from pix2rep_jax.errors import InputError
+from pix2rep_jax.errors import InputError, check_choice
 from pix2rep_jax.geometry import gather_neighbours, warp_at
 from pix2rep_jax.methods.method import Method
 from pix2rep_jax.networks import make_backbone
@@ -164,10 +164,7 @@ def make_comparison(
     Raises:
         InputError: If `loss` is neither of the two.
     """
-    if loss not in ("info_nce", "cross_correlation"):
-        raise InputError(
-            f"pretrain.loss is {loss!r}: it must be 'info_nce' or 'cross_correlation'"
-        )
+    check_choice("pretrain.loss", loss, ("info_nce", "cross_correlation"))
 
     def compare(params, batch_stats, views: Views, points, valid):
         features, updated = net.apply(

@@ -7,11 +7,14 @@ import flax.linen as nn
 import jax
 
 from pix2rep_jax import losses
-from pix2rep_jax.errors import InputError
+from pix2rep_jax.errors import check_choice
 from pix2rep_jax.unet import SegmentationHead, UNet
 from pix2rep_jax.views import augment
 
-__all__ = ["SegmentationNet", "make_loss", "make_probe_loss"]
+__all__ = ["BATCH_NORM", "SegmentationNet", "make_loss", "make_probe_loss"]
+
+BATCH_NORM = ("train", "frozen")
+"""Ways of normalising in fine-tuning."""
 
 
 class SegmentationNet(nn.Module):
@@ -68,7 +71,7 @@ def make_loss(
     Raises:
         InputError: If `batch_norm` is neither of the two.
     """
-    check_batch_norm(batch_norm)
+    check_choice("finetune.batch_norm", batch_norm, BATCH_NORM)
 
     def loss_fn(params, batch_stats, batch, key: jax.Array):
         image, label = augment(
@@ -90,18 +93,6 @@ def make_loss(
         return value, (updated["batch_stats"], {})
 
     return loss_fn
-
-
-def check_batch_norm(batch_norm: str) -> None:
-    """Checks that a way of normalising is one of the two that there are.
-
-    Raises:
-        InputError: If it is not.
-    """
-    if batch_norm not in ("train", "frozen"):
-        raise InputError(
-            f"finetune.batch_norm is {batch_norm!r}: it must be 'train' or 'frozen'"
-        )
 
 
 def make_probe_loss(

@@ -1,17 +1,16 @@
 """SimCLR of whole images: two views of a slice are alike, all other slices unlike."""
 
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 from ml_collections import ConfigDict
 
 from pix2rep_jax import losses
-from pix2rep_jax.embedder import MLP, ImageEmbedder, embed_pairs, encoder_parts
+from pix2rep_jax.embedder import MLP, ImageEmbedder, encoder_parts, make_pair_loss
 from pix2rep_jax.methods.method import Method
 from pix2rep_jax.networks import make_backbone
-from pix2rep_jax.views import make_view_pairs
 
 __all__ = ["make_loss", "make_method"]
 
@@ -55,7 +54,7 @@ def make_loss(
     Args:
         net: Encoder and head.
         temperature: τ.
-        spatial: Options of `geometry.sample_pull_matrix`, for both views.
+        spatial: Options of `geometry.sample_sources`, for both views.
         intensity: Options of `intensity.random_intensity`, likewise.
 
     Returns:
@@ -66,13 +65,5 @@ def make_loss(
         Chen et al., "A Simple Framework for Contrastive Learning of Visual
         Representations", ICML 2020, Eq. 1.
     """
-
-    def loss_fn(params, batch_stats, batch, key: jax.Array):
-        views = make_view_pairs(
-            key, batch["image"], spatial=spatial, intensity=intensity
-        )
-        u, v, batch_stats, metrics = embed_pairs(net, params, batch_stats, views)
-        value = losses.info_nce(u, v, temperature=temperature)
-        return value, (batch_stats, metrics)
-
-    return loss_fn
+    compare = functools.partial(losses.info_nce, temperature=temperature)
+    return make_pair_loss(net, compare, spatial=spatial, intensity=intensity)

@@ -15,7 +15,7 @@ from pix2rep_jax.data.splits import Split, check_unseen, make_split
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.figures import selection
 from pix2rep_jax.figures.compared import Compared, compare_slices
-from pix2rep_jax.figures.curves import draw_curves, read_metrics
+from pix2rep_jax.figures.curves import draw_curves
 from pix2rep_jax.figures.drawing import save
 from pix2rep_jax.figures.embedding_map import draw_embedding_map
 from pix2rep_jax.figures.panels import predicted_panel, scan_panels
@@ -27,6 +27,7 @@ from pix2rep_jax.modes.evaluate import check_same_data
 from pix2rep_jax.modes.pretrain import NEUTRAL
 from pix2rep_jax.report import GROUND_TRUTH_NOTE
 from pix2rep_jax.segmenter import find_runs, load_predict
+from pix2rep_jax.training.metric_writer import read_metrics
 from pix2rep_jax.training.run_folder import find_run, read_config
 from pix2rep_jax.views import make_views, sample_points
 

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from pix2rep_jax.batch_norm import recalibrate
 from pix2rep_jax.command_line import next_command
 from pix2rep_jax.downstream import Task, prepare, train_and_score
-from pix2rep_jax.errors import InputError
+from pix2rep_jax.errors import check_choice
 from pix2rep_jax.methods import mean_teacher, segmentation
 from pix2rep_jax.training.optimizer import make_optimizer, make_schedule
 from pix2rep_jax.training.sharding import check_batch_size
@@ -82,11 +82,7 @@ def check_method(recipe: ConfigDict) -> None:
         ("method", recipe.method, ("supervised", "mean_teacher")),
         ("mean_teacher.result", recipe.mean_teacher.result, ("teacher", "student")),
     ):
-        if value not in known:
-            raise InputError(
-                f"finetune.{name} is {value!r}: it must be "
-                + " or ".join(map(repr, known))
-            )
+        check_choice(f"finetune.{name}", value, known)
 
 
 def labeled_data(task: Task) -> dict[str, np.ndarray]:

@@ -1,6 +1,5 @@
 """--mode pretrain: learn from scans without labels, by the method of that name."""
 
-import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,7 +23,7 @@ from pix2rep_jax.networks import initialise
 from pix2rep_jax.pretrained import read_backbone
 from pix2rep_jax.training.checkpoints import Checkpoints
 from pix2rep_jax.training.loop import train
-from pix2rep_jax.training.metric_writer import MetricWriter
+from pix2rep_jax.training.metric_writer import MetricWriter, read_metrics
 from pix2rep_jax.training.optimizer import make_optimizer, make_schedule
 from pix2rep_jax.training.parts import put_parts
 from pix2rep_jax.training.run_folder import (
@@ -166,8 +165,8 @@ def has_collapsed(metrics: Path, collapsed_loss: float | None) -> bool:
     """Tells whether the last losses of a run all stand at that of a collapse."""
     if collapsed_loss is None:
         return False
-    lines = map(json.loads, metrics.read_text(encoding="utf-8").splitlines())
-    losses = np.array([line["loss"] for line in lines if "loss" in line][-5:])
+    _, logged = read_metrics(metrics).get("loss", ([], []))
+    losses = np.array(logged[-5:])
     return bool((abs(losses - collapsed_loss) < 0.01 * collapsed_loss).all())
 
 

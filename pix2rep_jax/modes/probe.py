@@ -1,5 +1,6 @@
 """--mode probe: train a linear head on the frozen backbone's features."""
 
+import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from pix2rep_jax.command_line import next_command
 from pix2rep_jax.compiler import compiler_options
 from pix2rep_jax.downstream import Task, prepare, train_and_score
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.inference import predict_slices
 from pix2rep_jax.methods import segmentation
 from pix2rep_jax.training.optimizer import make_optimizer, make_schedule
 from pix2rep_jax.training.sharding import check_batch_size
@@ -113,16 +115,11 @@ def compute_features(
     Returns:
         `[n, height, width, num_features]` float32.
     """
-    images = task.dataset.images[slices][..., None]
-    variables = {"params": task.params, "batch_stats": task.batch_stats}
     apply = jax.jit(
-        lambda x: task.net.apply(variables, x, method="features"),
+        functools.partial(task.net.apply, method="features"),
         compiler_options=compiler_options(),
     )
-    missing = -len(images) % batch_size
-    padded = np.pad(images, ((0, missing), (0, 0), (0, 0), (0, 0)))
-    parts = [
-        np.asarray(apply(padded[i : i + batch_size]), np.float32)
-        for i in range(0, len(padded), batch_size)
-    ]
-    return np.concatenate(parts)[: len(images)]
+    variables = {"params": task.params, "batch_stats": task.batch_stats}
+    images = task.dataset.images[slices]
+    features = predict_slices(apply, variables, images, batch_size=batch_size)
+    return features.astype(np.float32)

@@ -1,6 +1,5 @@
 """--mode study: the paper's tables and its Figure 3, from one resumable command."""
 
-import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from pix2rep_jax.study.records import read_record
 from pix2rep_jax.study.results import Result, read_results, score_columns, study_csv
 from pix2rep_jax.study.runner import run_cells
 from pix2rep_jax.study.tables import values_of
+from pix2rep_jax.whole_file import write_whole
 
 __all__ = ["run"]
 
@@ -165,7 +165,7 @@ def write_results(
     """Writes study.csv, tables.md and figure3 from what there is."""
     results = read_results(cells)
     write_table(config, results, folder)
-    _replace(folder / "tables.md", make_document(config, results))
+    write_whole(folder / "tables.md", make_document(config, results))
     if any(
         each.scores and each.cell.method in config.study.figure3 for each in results
     ):
@@ -176,7 +176,7 @@ def write_results(
 def write_table(config: ConfigDict, results: Sequence[Result], folder: Path) -> None:
     """Writes study.csv."""
     titles = {name: config.study.rows[name].title for name in config.study.methods}
-    _replace(folder / "study.csv", study_csv(results, titles=titles))
+    write_whole(folder / "study.csv", study_csv(results, titles=titles))
 
 
 def draw_figure3(config: ConfigDict, results: Sequence[Result]):
@@ -209,10 +209,3 @@ def _time(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def _replace(path: Path, text: str) -> None:
-    """Writes a file so that nobody ever reads half of it."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)

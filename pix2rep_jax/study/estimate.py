@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
@@ -19,6 +18,7 @@ from pix2rep_jax.errors import InputError
 from pix2rep_jax.modes import pretrain
 from pix2rep_jax.study.plan import Cell, Job, fingerprint
 from pix2rep_jax.study.records import read_record
+from pix2rep_jax.training.metric_writer import read_metrics
 from pix2rep_jax.training.step import count_steps
 
 __all__ = ["Guess", "guess_left", "make_timer"]
@@ -168,9 +168,8 @@ def time_run(mode: str, config: ConfigDict, workdir: Path) -> tuple[float, float
     with contextlib.redirect_stdout(io.StringIO()):
         import_module(f"pix2rep_jax.modes.{mode}").run(config, workdir)
     total = time.monotonic() - started
-    text = (workdir / mode / "metrics.jsonl").read_text(encoding="utf-8")
-    logged = [json.loads(line) for line in text.splitlines()]
-    speed = [x["steps_per_second"] for x in logged if "steps_per_second" in x][-1]
+    logged = read_metrics(workdir / mode / "metrics.jsonl")
+    speed = logged["steps_per_second"][1][-1]
     return total - _STEPS / speed, 1 / speed
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from pix2rep_jax import downstream
-from pix2rep_jax.errors import InputError
+from pix2rep_jax.errors import InputError, check_choice
 from pix2rep_jax.modes import pretrain
 from pix2rep_jax.settings import check_settings, walk
 from pix2rep_jax.training import run_folder
@@ -205,11 +205,7 @@ def check_study(study: Mapping[str, Any]) -> None:
                     + ": correct the name or add the row"
                 )
     for name in study["methods"]:
-        if rows[name]["mode"] not in MODES:
-            raise InputError(
-                f"study.rows.{name}.mode is {rows[name]['mode']!r}: it must be 'probe' "
-                "or 'finetune'"
-            )
+        check_choice(f"study.rows.{name}.mode", rows[name]["mode"], MODES)
     numbers = (*study["labeled"], study["draws"], study["resamples"])
     if not 0 < study["confidence"] < 1:
         raise InputError(

@@ -2,9 +2,9 @@
 
 import dataclasses
 import json
-import os
 
 from pix2rep_jax.study.plan import Job
+from pix2rep_jax.whole_file import write_whole
 
 __all__ = ["Record", "read_record", "write_record"]
 
@@ -36,6 +36,5 @@ def read_record(job: Job) -> Record:
 
 def write_record(job: Job, record: Record) -> None:
     """Writes a job's record in one go."""
-    partial = job.workdir / f".{_FILE}.{os.getpid()}"
-    partial.write_text(json.dumps(dataclasses.asdict(record), indent=2) + "\n")
-    os.replace(partial, job.workdir / _FILE)
+    text = json.dumps(dataclasses.asdict(record), indent=2) + "\n"
+    write_whole(job.workdir / _FILE, text)

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,8 +9,12 @@ import jax
 from tensorboardX import SummaryWriter
 
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.whole_file import write_whole
 
-__all__ = ["MetricWriter"]
+__all__ = ["MetricWriter", "Series", "read_metrics"]
+
+Series = Mapping[str, tuple[list[int], list[float]]]
+"""Steps and values by a metric's name."""
 
 
 class MetricWriter:
@@ -46,9 +49,7 @@ class MetricWriter:
                 kept = "".join(
                     line for line in _whole_lines(self._path) if _step_of(line) <= step
                 )
-                partial = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-                partial.write_text(kept, encoding="utf-8")
-                os.replace(partial, self._path)
+                write_whole(self._path, kept)
             self._file = self._path.open("a", encoding="utf-8")
             self._events = SummaryWriter(str(self._path.parent), purge_step=step + 1)
         except OSError as error:
@@ -82,6 +83,28 @@ class MetricWriter:
             f"{self._path} cannot be written ({error.strerror}): free some space and "
             "start the same command again; it goes on from the last checkpoint"
         )
+
+
+def read_metrics(path: Path) -> Series:
+    """Reads the metrics of a run.
+
+    Args:
+        path: Its metrics.jsonl; lines that are not whole are passed over, as are
+            values that were not finite.
+    """
+    series: dict[str, tuple[list[int], list[float]]] = {}
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            record = json.loads(line)
+            step = int(record.pop("step"))
+        except (ValueError, KeyError, AttributeError, TypeError):
+            continue
+        for name, value in record.items():
+            if value is not None:
+                steps, values = series.setdefault(name, ([], []))
+                steps.append(step)
+                values.append(value)
+    return series
 
 
 def _whole_lines(path: Path) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import optax
 
-from pix2rep_jax.errors import InputError
+from pix2rep_jax.errors import check_choice
 
 __all__ = ["make_optimizer", "make_schedule"]
 
@@ -25,13 +25,12 @@ def make_schedule(
     Raises:
         InputError: If the schedule is neither of the two.
     """
+    check_choice("schedule", schedule, ("constant", "cosine"))
     warmup_steps = min(warmup_steps, num_steps // 2)
     if schedule == "constant":
         after = optax.constant_schedule(1.0)
-    elif schedule == "cosine":
-        after = optax.cosine_decay_schedule(1.0, max(1, num_steps - warmup_steps))
     else:
-        raise InputError(f"schedule is {schedule!r}: it must be 'constant' or 'cosine'")
+        after = optax.cosine_decay_schedule(1.0, max(1, num_steps - warmup_steps))
     # One step late, so that the very first step already moves.
     rise = lambda step: (step + 1) / (warmup_steps + 1)  # noqa: E731
     return optax.join_schedules([rise, after], [warmup_steps])

@@ -1,7 +1,6 @@
 """A run's folder: what it was asked for, and where other modes find it."""
 
 import json
-import os
 import platform
 import shlex
 import sys
@@ -15,6 +14,8 @@ from ml_collections import ConfigDict
 
 import pix2rep_jax
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.settings import walk
+from pix2rep_jax.whole_file import write_whole
 
 __all__ = [
     "RunFolder",
@@ -170,20 +171,11 @@ def _changes(
     theirs: Mapping, ours: Mapping, sections: Sequence[str], neutral: set[str]
 ) -> Iterator[str]:
     """Yields "name: old -> new" for each setting that differs and matters."""
-    old, new = dict(_leaves(theirs)), dict(_leaves(ours))
+    old, new = dict(walk(theirs)), dict(walk(ours))
     for name in sorted({*old, *new}):
         matters = name.split(".")[0] in sections and name not in neutral
         if matters and old.get(name) != new.get(name):
             yield f"{name}: {old.get(name)} -> {new.get(name)}"
-
-
-def _leaves(node: Mapping, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields dotted name and value of each setting."""
-    for name, value in node.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
 
 
 def _environment() -> dict[str, str]:
@@ -201,7 +193,5 @@ def _environment() -> dict[str, str]:
 
 
 def _write(path: Path, content: Any) -> None:
-    """Writes JSON so that nobody ever reads half of it."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
-    os.replace(partial, path)
+    """Writes JSON for people to read."""
+    write_whole(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
