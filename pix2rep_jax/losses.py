@@ -12,6 +12,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import PartitionSpec
 
 __all__ = [
     "alignment",
@@ -24,9 +25,11 @@ __all__ = [
     "soft_dice",
 ]
 
-# Up to this many embeddings (2N) are compared at once, more in smaller blocks.
+# Up to this many embeddings (2N) are compared at once, more in smaller blocks: on a
+# CPU in such that stay in its cache.
 MAX_SINGLE_BLOCK = 4096
 BLOCK_SIZE = 2048
+CPU_BLOCK_SIZE = 1000
 
 # The label of a pixel without a mask.
 IGNORED = 255
@@ -44,17 +47,20 @@ def info_nce(
 
     The 2N x 2N matrix of cosine similarities is never stored: blocks of its upper
     triangle are computed one after the other, and again for the gradient, so that
-    memory grows linearly with N. A row shorter than 1e-8 has similarity 0 to all
-    others, and no gradient. Cosines are at most 1, which takes the place of a running
-    maximum; in float32 that holds for temperatures from 0.03 up.
+    memory grows linearly with N. Compiled under `jax.set_mesh`, each device computes an
+    equal share of the blocks; one sum a pass puts them together. A row shorter than
+    1e-8 has similarity 0 to all others, and no gradient. Cosines are at most 1, which
+    takes the place of a running maximum; in float32 that holds for temperatures from
+    0.03 up.
 
     Args:
         u: `[N, d]` embeddings of one view.
         v: `[N, d]` embeddings of the same points in the other view.
         temperature: τ; the loss is differentiable in it too.
         valid: `[N]` bool, the pairs that take part; all of them by default.
-        block_size: Rows of a block. By default one block of everything up to 2N =
-            4096, where that is fastest, and blocks of 2048 rows beyond.
+        block_size: Rows of a block at most. By default one block of everything up to
+            2N = 4096 on one device, where that is fastest, and otherwise 2048 rows, on
+            a CPU 1000.
 
     Returns:
         The mean of l over all 2N embeddings of valid pairs, a scalar.
@@ -67,60 +73,73 @@ def info_nce(
     (u, v), valid = prepare(u, v, valid=valid)
     u, v = normalise(u), normalise(v)
     count = 2 * u.shape[0]
-    if block_size is None:
-        block_size = count if count <= MAX_SINGLE_BLOCK else BLOCK_SIZE
-    block_size = max(1, min(block_size, count))
+    num_blocks = count_blocks(count, block_size, num_devices=mesh_in_use().size)
     # Padding is one more kind of row that takes no part.
-    padding = -count % block_size
+    padding = -count % num_blocks
     z = jnp.pad(jnp.concatenate([u, v]), ((0, padding), (0, 0)))
     keep = jnp.pad(jnp.concatenate([valid, valid]), (0, padding))
     temperature = jnp.asarray(temperature, z.dtype)
-    log_sums = mean_log_sum(block_size, z, keep.astype(z.dtype), temperature)
+    log_sums = mean_log_sum(num_blocks, z, keep.astype(z.dtype), temperature)
     return log_sums - mean_over(valid, (u * v).sum(-1)) / temperature
 
 
+def count_blocks(count: int, block_size: int | None, *, num_devices: int) -> int:
+    """Counts the blocks of rows; several devices can share their pairs evenly."""
+    if block_size is None:
+        on_cpu = jax.default_backend() == "cpu"
+        block_size = CPU_BLOCK_SIZE if on_cpu else BLOCK_SIZE
+        if count <= MAX_SINGLE_BLOCK and num_devices <= 1:
+            block_size = count
+    num_blocks = max(1, -(-count // max(1, block_size)))
+    # n blocks have n (n - 1) / 2 pairs, and n more with themselves.
+    return num_blocks + (-num_blocks % (2 * num_devices) if num_devices > 1 else 0)
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def mean_log_sum(block_size, z, keep, temperature):
+def mean_log_sum(num_blocks, z, keep, temperature):
     """Averages log(sum over k != i of exp(z_i · z_k / τ)) over the rows i to keep."""
-    return mean_log_sum_fwd(block_size, z, keep, temperature)[0]
+    return mean_log_sum_fwd(num_blocks, z, keep, temperature)[0]
 
 
-def mean_log_sum_fwd(block_size, z, keep, temperature):
+def mean_log_sum_fwd(num_blocks, z, keep, temperature):
     """Sums exp((z_i · z_k - 1) / τ) over rows and columns of the upper triangle."""
-    z_blocks, keep_blocks = in_blocks(block_size, z), in_blocks(block_size, keep)
 
-    def add(sums, i, j, is_diagonal):
-        e = exponentials(z_blocks[i], z_blocks[j], temperature, is_diagonal)
-        sums = sums.at[i].add(dot(e, keep_blocks[j]))
+    def add(sums, i, j, is_diagonal, z, keep, temperature):
+        e = exponentials(z[i], z[j], temperature, is_diagonal)
+        sums = sums.at[i].add(dot(e, keep[j]))
         if is_diagonal:
             return sums
-        return sums.at[j].add(dot(keep_blocks[i], e))
+        return sums.at[j].add(dot(keep[i], e))
 
-    sums = over_upper_triangle(add, jnp.zeros_like(keep_blocks)).reshape(keep.shape)
+    blocks = in_blocks(num_blocks, z), in_blocks(num_blocks, keep)
+    start = jnp.zeros_like(blocks[1])
+    sums = over_upper_triangle(add, start, *blocks, temperature).reshape(keep.shape)
     # A row to keep has its partner in the sum; only others can have no one.
     sums = jnp.maximum(sums, jnp.finfo(sums.dtype).tiny)
     loss = mean_over(keep, jnp.log(sums) + 1 / temperature)
     return loss, (z, keep, temperature, sums)
 
 
-def mean_log_sum_bwd(block_size, residuals, cotangent):
+def mean_log_sum_bwd(num_blocks, residuals, cotangent):
     """Adds up the gradient sum_k (a_i + a_k) E_ik z_k / τ with a = weight / sum."""
     z, keep, temperature, sums = residuals
     scale = keep / (jnp.maximum(keep.sum(), 1) * sums)
-    z_blocks, scale_blocks = in_blocks(block_size, z), in_blocks(block_size, scale)
 
     # Neither mask is needed here: rows to leave out are zero, so they add nothing to
     # others, and what they get themselves ends at the mask before the normalisation.
-    def add(gradient, i, j, is_diagonal):
-        e = exponentials(z_blocks[i], z_blocks[j], temperature, is_diagonal)
-        e = e * (scale_blocks[i][:, None] + scale_blocks[j][None, :])
-        gradient = gradient.at[i].add(dot(e, z_blocks[j]))
+    # The sum is kept transposed: CPUs multiply by a transposed block at half the speed.
+    def add(gradient, i, j, is_diagonal, z, scale, temperature):
+        e = exponentials(z[i], z[j], temperature, is_diagonal)
+        e = e * (scale[i][:, None] + scale[j][None, :])
+        gradient = gradient.at[j].add(dot(z[i].T, e))
         if is_diagonal:
             return gradient
-        return gradient.at[j].add(dot(e.T, z_blocks[i]))
+        return gradient.at[i].add(dot(e, z[j]).T)
 
-    gradient = over_upper_triangle(add, jnp.zeros_like(z_blocks))
-    gradient = gradient.reshape(z.shape) * (cotangent / temperature)
+    blocks = in_blocks(num_blocks, z), in_blocks(num_blocks, scale)
+    start = jnp.zeros_like(blocks[0].swapaxes(1, 2))
+    gradient = over_upper_triangle(add, start, *blocks, temperature)
+    gradient = gradient.swapaxes(1, 2).reshape(z.shape) * (cotangent / temperature)
     # The loss is a function of z zᵀ / τ alone, which fixes its derivative in τ.
     temperature_gradient = -(z * gradient).sum() / (2 * temperature)
     return gradient, None, temperature_gradient
@@ -135,23 +154,49 @@ def exponentials(rows, columns, temperature, is_diagonal):
     return jnp.where(jnp.eye(*e.shape, dtype=bool), 0, e) if is_diagonal else e
 
 
-def over_upper_triangle(add, total):
-    """Folds `add(total, i, j, is_diagonal)` over all pairs of blocks i <= j."""
-    num_blocks = total.shape[0]
+def over_upper_triangle(add, start, *operands):
+    """Folds `add(total, i, j, is_diagonal, *operands)` over all pairs of blocks i <= j.
+
+    Each device takes its share of the pairs, and what they add to `start` is summed.
+    """
+    num_blocks, mesh = start.shape[0], mesh_in_use()
     if num_blocks == 1:
-        return add(total, 0, 0, True)
-    total = jax.lax.fori_loop(
-        0, num_blocks, lambda i, total: add(total, i, i, True), total
-    )
-    pairs = np.stack(np.triu_indices(num_blocks, 1), axis=1).astype(np.int32)
-    return jax.lax.scan(
-        lambda total, pair: (add(total, pair[0], pair[1], False), None), total, pairs
-    )[0]
+        return add(start, 0, 0, True, *operands)
+    diagonal = np.stack([np.arange(num_blocks)] * 2, axis=1)
+    above = np.stack(np.triu_indices(num_blocks, 1), axis=1)
+    pairs = [x.astype(np.int32) for x in (diagonal, above)]
+
+    def fold(diagonal, above, total, *operands):
+        for pairs, is_diagonal in ((diagonal, True), (above, False)):
+            total, _ = jax.lax.scan(
+                lambda total, pair, is_diagonal=is_diagonal: (
+                    add(total, pair[0], pair[1], is_diagonal, *operands),
+                    None,
+                ),
+                total,
+                pairs,
+            )
+        return total
+
+    if mesh.size <= 1:
+        return fold(*pairs, start, *operands)
+    split, whole = PartitionSpec(mesh.axis_names), PartitionSpec()
+    return jax.shard_map(
+        lambda *x: jax.lax.psum(fold(*x), mesh.axis_names),
+        in_specs=(split, split, *[whole] * (1 + len(operands))),
+        out_specs=whole,
+        check_vma=False,
+    )(*pairs, start, *operands)
 
 
-def in_blocks(block_size, x):
-    """Splits the rows: `[num_blocks, block_size, ...]`."""
-    return x.reshape(-1, block_size, *x.shape[1:])
+def mesh_in_use():
+    """The mesh of `jax.set_mesh`, whose devices share the work; without, of size 0."""
+    return jax.sharding.get_abstract_mesh()
+
+
+def in_blocks(num_blocks, x):
+    """Splits the rows: `[num_blocks, rows, ...]`."""
+    return x.reshape(num_blocks, -1, *x.shape[1:])
 
 
 def info_nce_dense(

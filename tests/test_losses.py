@@ -2,6 +2,7 @@
 
 import functools
 import math
+import re
 
 import jax
 import jax.numpy as jnp
@@ -89,10 +90,10 @@ def test_default_blocks_equal_one_block(monkeypatch):
     u, v = random_pairs(40)
     whole = value_and_gradient(losses.info_nce, u, v, temperature=TEMPERATURE)
     monkeypatch.setattr(losses, "MAX_SINGLE_BLOCK", 64)
-    monkeypatch.setattr(losses, "BLOCK_SIZE", 32)
+    monkeypatch.setattr(losses, "CPU_BLOCK_SIZE", 20)
     streamed = functools.partial(losses.info_nce, temperature=TEMPERATURE)
     program = str(jax.make_jaxpr(streamed)(u, v))
-    assert "32,32" in program and "80,80" not in program
+    assert "20,20" in program and "80,80" not in program
     assert_same(value_and_gradient(streamed, u, v), whole)
 
 
@@ -282,6 +283,32 @@ def test_jit_vmap_and_devices(block_size):
     spread = [jax.device_put(x, rows) for x in (u, v, valid)]
     assert len(spread[0].sharding.device_set) == 4
     assert_same(jax.jit(both)(*spread), expected)
+
+
+@pytest.mark.parametrize("num_devices", [1, 2, 4])
+@pytest.mark.parametrize("block_size", [None, 1, 5])
+def test_devices_share_the_blocks_evenly(num_devices, block_size):
+    """Value and gradient are the plain form's, each device does the same number of
+    blocks, and all of them together do each pair of blocks once."""
+    u, v = random_pairs(15)
+    loss = functools.partial(losses.info_nce, temperature=TEMPERATURE)
+    expected = value_and_gradient(losses.info_nce_dense, u, v, temperature=TEMPERATURE)
+    both = jax.value_and_grad(
+        functools.partial(loss, block_size=block_size), argnums=(0, 1)
+    )
+    mesh = Mesh(np.asarray(jax.devices()[:num_devices]), ("data",))
+    with jax.set_mesh(mesh):
+        assert_same(jax.jit(both)(u, v), expected)
+        program = str(jax.make_jaxpr(both)(u, v))
+    assert ("shard_map" in program) == (num_devices > 1)
+    if num_devices > 1:
+        rows = {None: 30, 1: 1, 5: 5}[block_size]
+        blocks = -(-30 // rows)
+        blocks += -blocks % (2 * num_devices)
+        lengths = [int(n) for n in re.findall(r"\blength=(\d+)", program)]
+        # The diagonal and what is above it, for the value and for the gradient.
+        own = [blocks // num_devices, blocks * (blocks - 1) // 2 // num_devices]
+        assert sorted(lengths) == sorted(2 * own)
 
 
 def temporary_bytes(loss, num_pairs: int, **options) -> int:

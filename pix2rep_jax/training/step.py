@@ -37,7 +37,7 @@ def make_train_step(
 
     Args:
         loss_fn: `(params, batch_stats, batch, key) -> (loss, (batch_stats,
-            metrics))`.
+            metrics))`; `jax.sharding.get_abstract_mesh` tells it the devices.
         tx: The optimiser.
         schedule: Factor on the learning rates by step.
         learning_rates: Of each part of the parameters that moves, by its dotted
@@ -108,7 +108,7 @@ def make_resident_step(
         return train_step(state, batch)
 
     return jax.jit(
-        step,
+        on_mesh(step, mesh),
         donate_argnums=0,
         in_shardings=(whole, whole),
         out_shardings=whole,
@@ -133,7 +133,7 @@ def make_host_step(
     """
     whole, split = replicated(mesh), batched(mesh)
     compiled = jax.jit(
-        train_step,
+        on_mesh(train_step, mesh),
         donate_argnums=0,
         in_shardings=(whole, split),
         out_shardings=whole,
@@ -176,6 +176,16 @@ def make_host_step(
         return result
 
     return step
+
+
+def on_mesh(step: Callable, mesh: Mesh) -> Callable:
+    """Lets what a step calls see the devices while it is traced."""
+
+    def traced(*arguments):
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return step(*arguments)
+
+    return traced
 
 
 def bind_data(
