@@ -1,9 +1,13 @@
-"""Measures the pretraining step: steps a second, seconds to compile, peak memory.
+"""Measures the pretraining step: speed, memory, and its share of what the device can.
 
 python benchmarks/step.py [--case small] [--loss info_nce] [--steps 20]
+python benchmarks/step.py --case paper --profile /tmp/profile   # on a GPU or TPU
 
 Each row runs in a process of its own, on random images, by the very code of
---mode pretrain. Compare rows of one run with each other, not with another machine's.
+--mode pretrain. The share is of the speed of a matrix product in the network's dtype,
+measured first; the step's operations are XLA's count of the compiled program, in whose
+loops (InfoNCE of more than 2,048 pairs) it counts one turn. Compare rows of one run
+with each other, not with another machine's.
 """
 
 import argparse
@@ -13,8 +17,10 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -23,10 +29,14 @@ sys.path[:0] = [str(ROOT), str(ROOT / "configs")]
 import pix2rep as configs  # noqa: E402
 
 from pix2rep_jax.huge_pages import use_huge_pages  # noqa: E402
-from pix2rep_jax.modes.pretrain import make_training  # noqa: E402
-from pix2rep_jax.training.sharding import make_mesh  # noqa: E402
+from pix2rep_jax.methods.method import load_method  # noqa: E402
+from pix2rep_jax.networks import initialise  # noqa: E402
+from pix2rep_jax.training.optimizer import make_optimizer, make_schedule  # noqa: E402
+from pix2rep_jax.training.sharding import make_mesh, place  # noqa: E402
+from pix2rep_jax.training.state import create_state  # noqa: E402
+from pix2rep_jax.training.step import make_resident_step, make_train_step  # noqa: E402
 
-CASES = ("quick", "small", "middle")
+CASES = ("quick", "small", "middle", "paper")
 LOSSES = ("info_nce", "cross_correlation")
 NUM_IMAGES = 64
 
@@ -42,6 +52,42 @@ def get_config(case: str, loss: str):
     return config
 
 
+def make_update(config):
+    """Makes the update of --mode pretrain, with the state before the first one."""
+    recipe = config.pretrain
+    method = load_method(config)
+    params, batch_stats = initialise(
+        method.net, jax.random.key(0), size=config.data.size
+    )
+    schedule = make_schedule(recipe.schedule, num_steps=1000, warmup_steps=0)
+    rates = dict.fromkeys(method.trained, recipe.learning_rate)
+    tx = make_optimizer(rates, schedule, weight_decay=recipe.weight_decay)
+    state = create_state(
+        params, batch_stats, tx, jax.random.key(0), trainable=method.trained
+    )
+    update = make_train_step(method.loss_fn, tx, schedule, learning_rates=rates)
+    return update, place(state, make_mesh())
+
+
+def make_data(config):
+    """Draws images."""
+    shape = (NUM_IMAGES, config.data.size, config.data.size, 1)
+    return {"image": np.random.default_rng(0).random(shape, np.float32)}
+
+
+def compile_step(config):
+    """Compiles a step; returns it with the state before it, and its data."""
+    update, state = make_update(config)
+    data = place(make_data(config), make_mesh())
+    step = make_resident_step(
+        update,
+        mesh=make_mesh(),
+        num_samples=NUM_IMAGES,
+        batch_size=config.pretrain.batch_size,
+    )
+    return step.lower(state, data).compile(), state, data
+
+
 def peak_memory_mb() -> float:
     """Returns the most memory held so far: the device's, or the process's on CPU."""
     stats = jax.local_devices()[0].memory_stats() or {}
@@ -51,28 +97,53 @@ def peak_memory_mb() -> float:
     return peak / 1e6 if sys.platform == "darwin" else peak / 1e3
 
 
-def measure(case: str, loss: str, *, num_steps: int) -> dict[str, float]:
+def matmul_speed(dtype: str) -> float:
+    """Measures the floating-point operations a second of a large matrix product."""
+    side = 2048 if jax.default_backend() == "cpu" else 8192
+    x = jnp.ones((side, side), dtype)
+    product = jax.jit(jnp.matmul)
+    jax.block_until_ready(product(x, x))
+    return 2 * side**3 / min(times(lambda: product(x, x), 10))
+
+
+def times(function: Callable, repeats: int) -> list[float]:
+    """Times calls, each to its end (s)."""
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        jax.block_until_ready(function())
+        seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+def measure(case: str, loss: str, *, num_steps: int, profile: str) -> dict:
     """Compiles and times one step."""
     config = get_config(case, loss)
-    size = config.data.size
-    images = np.random.default_rng(0).random((NUM_IMAGES, size, size, 1), np.float32)
-    state, train_step = make_training(
-        config, {"image": images}, mesh=make_mesh(), num_steps=num_steps
-    )
+    fastest = matmul_speed(config.model.dtype)
     start = time.perf_counter()
-    state, metrics = jax.block_until_ready(train_step(state))
-    first = time.perf_counter() - start
-    seconds = []
-    for _ in range(num_steps):
-        start = time.perf_counter()
-        state, metrics = jax.block_until_ready(train_step(state))
-        seconds.append(time.perf_counter() - start)
-    if not np.isfinite(float(metrics["loss"])):
-        raise RuntimeError(f"the loss of {case}, {loss} is {float(metrics['loss'])}")
+    step, state, data = compile_step(config)
+    compile_seconds = time.perf_counter() - start
+    states = [state]
+
+    def advance():
+        states[0], metrics = step(states[0], data)
+        return metrics
+
+    times(advance, 2)
+    second = float(np.median(times(advance, num_steps)))
+    if profile:
+        with jax.profiler.trace(profile):
+            times(advance, 3)
+    value = float(advance()["loss"])
+    if not np.isfinite(value):
+        raise RuntimeError(f"the loss of {case}, {loss} is {value}")
+    operations = step.cost_analysis()["flops"]
     return {
-        "steps_per_second": 1 / float(np.median(seconds)),
-        "compile_seconds": first - float(np.median(seconds)),
+        "steps_per_second": 1 / second,
+        "compile_seconds": compile_seconds,
+        "planned_memory_mb": step.memory_analysis().temp_size_in_bytes / 1e6,
         "peak_memory_mb": peak_memory_mb(),
+        "share": operations / second / fastest,
         "device": jax.devices()[0].device_kind,
     }
 
@@ -83,26 +154,33 @@ def main() -> None:
     parser.add_argument("--case", choices=CASES, action="append")
     parser.add_argument("--loss", choices=LOSSES, action="append")
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--profile", default="", help="folder for a trace of 3 steps")
     parser.add_argument("--row", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    cases, names = arguments.case or CASES, arguments.loss or LOSSES
+    cases, names = arguments.case or CASES[:3], arguments.loss or LOSSES
     if arguments.row:
-        row = measure(cases[0], names[0], num_steps=arguments.steps)
+        row = measure(
+            cases[0], names[0], num_steps=arguments.steps, profile=arguments.profile
+        )
         print(json.dumps(row))
         return
-    print(f"{'step':8}{'loss':20}{'steps/s':>9}{'compile s':>11}{'peak MB':>9}  device")
+    print(
+        f"{'step':8}{'loss':20}{'steps/s':>9}{'compile s':>11}{'planned MB':>12}"
+        f"{'peak MB':>9}{'share':>7}  device"
+    )
     for case in cases:
         for loss in names:
             command = [sys.executable, __file__, "--row", f"--steps={arguments.steps}"]
             command += [f"--case={case}", f"--loss={loss}"]
+            command += [f"--profile={arguments.profile}"]
             output = subprocess.run(
                 command, check=True, capture_output=True, text=True
             ).stdout
             row = json.loads(output.splitlines()[-1])
             print(
                 f"{case:8}{loss:20}{row['steps_per_second']:9.2f}"
-                f"{row['compile_seconds']:11.1f}{row['peak_memory_mb']:9.0f}"
-                f"  {row['device']}",
+                f"{row['compile_seconds']:11.1f}{row['planned_memory_mb']:12.0f}"
+                f"{row['peak_memory_mb']:9.0f}{row['share']:7.2f}  {row['device']}",
                 flush=True,
             )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import jax
 
-__all__ = ["cache_programs", "compiler_options"]
+__all__ = ["cache_programs", "compiler_options", "once_options"]
 
 
 def cache_programs(folder: Path) -> None:
@@ -23,7 +23,7 @@ def cache_programs(folder: Path) -> None:
 
 
 @functools.cache
-def compiler_options() -> dict[str, str] | None:
+def compiler_options() -> dict[str, str | int] | None:
     """Returns the options of `jax.jit` for programs with many convolutions.
 
     On a CPU, XLA hands convolutions and matrix products to a library that runs small
@@ -34,10 +34,23 @@ def compiler_options() -> dict[str, str] | None:
     """
     if jax.default_backend() != "cpu":
         return None
-    # What is left to the library.
-    options = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
+    options = {
+        # What is left to the library.
+        "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE",
+        # As fast a step as with 3, compiled in less time.
+        "xla_backend_optimization_level": 2,
+    }
     try:
         jax.jit(lambda x: x, compiler_options=options).lower(0.0).compile()
     except jax.errors.JaxRuntimeError:
         return None
     return options
+
+
+def once_options() -> dict[str, int] | None:
+    """Returns the options of `jax.jit` for programs that run once.
+
+    On a CPU they are compiled without optimisation, ten times sooner.
+    """
+    on_cpu = jax.default_backend() == "cpu"
+    return {"xla_backend_optimization_level": 0} if on_cpu else None

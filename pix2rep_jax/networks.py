@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from pix2rep_jax.compiler import once_options
 from pix2rep_jax.errors import InputError, check_choice
 from pix2rep_jax.methods import mean_teacher
 from pix2rep_jax.methods.segmentation import SegmentationNet
@@ -74,11 +75,9 @@ def initialise(net: nn.Module, key: jax.Array, *, size: int) -> tuple[Any, Any]:
     Returns:
         Parameters and BatchNorm statistics, float32.
     """
-    # It runs once: compiled without optimisation it is ready ten times sooner.
-    on_cpu = jax.default_backend() == "cpu"
     draw = jax.jit(
         lambda key: net.init(key, jnp.zeros((1, size, size, 1)), train=False),
-        compiler_options={"xla_backend_optimization_level": 0} if on_cpu else None,
+        compiler_options=once_options(),
     )
     variables = draw(key)
     return variables["params"], variables["batch_stats"]

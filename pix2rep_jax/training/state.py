@@ -48,12 +48,16 @@ def create_state(
         key: The run's typed random key.
         trainable: Parts of `params` that the optimiser moves, by dotted name.
     """
-    copy = lambda tree: jax.tree.map(jnp.array, tree)  # noqa: E731
-    params = copy(params)
-    return TrainState(
-        step=jnp.zeros((), jnp.int32),
-        params=params,
-        batch_stats=copy(batch_stats),
-        opt_state=tx.init(take_parts(params, trainable)),
-        key=jnp.array(key),
-    )
+
+    @jax.jit  # hundreds of small copies take a second one by one
+    def begin(params: Any, batch_stats: Any, key: jax.Array) -> TrainState:
+        params, batch_stats = jax.tree.map(jnp.array, (params, batch_stats))
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            batch_stats=batch_stats,
+            opt_state=tx.init(take_parts(params, trainable)),
+            key=key.copy(),
+        )
+
+    return begin(params, batch_stats, key)

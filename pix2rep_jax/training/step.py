@@ -181,6 +181,7 @@ def make_host_step(
 def on_mesh(step: Callable, mesh: Mesh) -> Callable:
     """Lets what a step calls see the devices while it is traced."""
 
+    @functools.wraps(step)  # whose name the compiled program has
     def traced(*arguments):
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
             return step(*arguments)

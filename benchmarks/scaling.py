@@ -1,0 +1,112 @@
+"""Shows what a pretraining step sends between devices, its batch growing with them.
+
+python benchmarks/scaling.py [--case small] [--loss info_nce] [--devices 1,2,4,8]
+
+Each row compiles the very step of --mode pretrain in a process of its own, on so many
+fake CPU devices with 4 images each, and reads from the compiled program how many sums
+and gathers it makes, how many bytes of results these leave on a device, and how much
+memory it plans there. The time is of all devices on this machine's cores together, so
+it shows what the sharing costs, not what further cores would bring.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+
+IMAGES = 4  # a device
+BYTES = {"pred": 1, "bf16": 2, "f32": 4, "s32": 4, "u32": 4, "s64": 8}
+COLLECTIVE = re.compile(
+    r"= (?P<result>\(?[^=]*?) (?:all-reduce|all-gather|all-to-all|reduce-scatter|"
+    r"collective-permute)(?:-start)?\("
+)
+
+
+def result_bytes(result: str) -> int:
+    """Counts the bytes of an instruction's result, `f32[8,64]{1,0}` or a tuple."""
+    total = 0
+    for dtype, shape in re.findall(r"(\w+)\[([\d,]*)\]", result):
+        size = BYTES[dtype]
+        for side in filter(None, shape.split(",")):
+            size *= int(side)
+        total += size
+    return total
+
+
+def measure(case: str, loss: str, num_devices: int, *, num_steps: int) -> dict:
+    """Compiles and times one step on fake devices."""
+    # After main() has set how many devices there are.
+    import jax
+    import numpy as np
+    from step import compile_step, get_config
+
+    config = get_config(case, loss)
+    config.pretrain.batch_size = IMAGES * num_devices
+    if loss == "cross_correlation":
+        config.pretrain.num_points = "all"
+    compiled, state, data = compile_step(config)
+    found = [m["result"] for m in COLLECTIVE.finditer(compiled.as_text())]
+    seconds = []
+    for _ in range(num_steps):
+        start = time.perf_counter()
+        state, _ = jax.block_until_ready(compiled(state, data))
+        seconds.append(time.perf_counter() - start)
+    return {
+        "collectives": len(found),
+        "megabytes": sum(map(result_bytes, found)) / 1e6,
+        "memory_mb": compiled.memory_analysis().temp_size_in_bytes / 1e6,
+        "seconds": float(np.median(seconds[1:])),
+    }
+
+
+def main() -> None:
+    """Runs every row and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--case", default="small")
+    parser.add_argument("--loss", action="append")
+    parser.add_argument("--devices", default="1,2,4,8")
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--row", type=int, default=0, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    names = arguments.loss or ["info_nce", "cross_correlation"]
+    if arguments.row:
+        row = measure(
+            arguments.case, names[0], arguments.row, num_steps=arguments.steps
+        )
+        print(json.dumps(row))
+        return
+    print(
+        f"{'loss':19}{'devices':>8}{'batch':>7}{'collectives':>13}{'MB a step':>11}"
+        f"{'planned MB':>12}{'ms a step':>11}{'ms an image':>13}"
+    )
+    for loss in names:
+        for devices in map(int, arguments.devices.split(",")):
+            flags = f"--xla_force_host_platform_device_count={devices}"
+            command = [sys.executable, __file__, f"--row={devices}", f"--loss={loss}"]
+            command += [f"--case={arguments.case}", f"--steps={arguments.steps}"]
+            output = subprocess.run(
+                command,
+                check=True,
+                capture_output=True,
+                text=True,
+                env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+            ).stdout
+            row = json.loads(output.splitlines()[-1])
+            milliseconds = 1e3 * row["seconds"]
+            print(
+                f"{loss:19}{devices:8}{IMAGES * devices:7}{row['collectives']:13}"
+                f"{row['megabytes']:11.1f}{row['memory_mb']:12.0f}{milliseconds:11.0f}"
+                f"{milliseconds / IMAGES / devices:13.1f}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

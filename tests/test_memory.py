@@ -1,0 +1,58 @@
+"""What the compiler plans for the paper's own size, which no test can run."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh
+
+from configs import pix2rep as configs
+from pix2rep_jax.methods.method import load_method
+from pix2rep_jax.training.optimizer import make_optimizer, make_schedule
+from pix2rep_jax.training.state import create_state
+from pix2rep_jax.training.step import make_resident_step, make_train_step
+
+NUM_SLICES = 1500
+"""More than ACDC's training split has at the ends of its contractions."""
+
+
+@pytest.mark.parametrize("loss", ["info_nce", "cross_correlation"])
+def test_the_papers_recipe_fits_16_gb(loss):
+    """A step with all it holds, over all pixels, where the paper samples 1,000.
+
+    The plan is that of a CPU, which computes its bfloat16 convolutions in float32: a
+    device that need not do so has smaller ones.
+    """
+    config = configs.get_config("paper")
+    config.pretrain.loss, config.pretrain.num_points = loss, "all"
+    method, recipe, size = load_method(config), config.pretrain, config.data.size
+    schedule = make_schedule(recipe.schedule, num_steps=10, warmup_steps=0)
+    rates = dict.fromkeys(method.trained, recipe.learning_rate)
+    tx = make_optimizer(rates, schedule, weight_decay=recipe.weight_decay)
+
+    def begin(key):
+        variables = method.net.init(key, jnp.zeros((1, size, size, 1)), train=False)
+        params, batch_stats = variables["params"], variables["batch_stats"]
+        return create_state(params, batch_stats, tx, key, trainable=method.trained)
+
+    step = make_resident_step(
+        make_train_step(method.loss_fn, tx, schedule, learning_rates=rates),
+        mesh=Mesh(np.asarray(jax.devices()[:1]), ("data",)),
+        num_samples=NUM_SLICES,
+        batch_size=recipe.batch_size,
+    )
+    image = jax.ShapeDtypeStruct((NUM_SLICES, size, size, 1), jnp.float32)
+    state = jax.eval_shape(begin, jax.random.key(0))
+    num_parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    assert 130e6 < num_parameters < 140e6
+    # The plan is the same without the optimisation of the code, which takes minutes.
+    compiled = step.lower(state, {"image": image}).compile(
+        {"xla_backend_optimization_level": 0}
+    )
+    plan = compiled.memory_analysis()
+    if plan is None:
+        pytest.skip("this backend does not tell how much memory a program takes")
+    # The new state takes the place of the old one.
+    assert plan.alias_size_in_bytes > 0.99 * plan.output_size_in_bytes
+    held = plan.argument_size_in_bytes + plan.temp_size_in_bytes
+    assert 3 * 4 * num_parameters < held < 16e9
