@@ -200,7 +200,7 @@ def measure(case: str, loss: str, *, rounds: int, repeats: int, compiled: bool) 
 def main() -> None:
     """Runs the rows and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--case", choices=(*CASES, "quick"), action="append")
+    parser.add_argument("--case", choices=(*CASES, "quick", "paper"), action="append")
     parser.add_argument("--loss", choices=LOSSES, action="append")
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=3, help="steps a round")
