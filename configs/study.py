@@ -31,6 +31,11 @@ def get_config(variant: str = "quick") -> ConfigDict:
     """
     pick = pix2rep.make_pick(variant, file="study.py")
     config = pix2rep.get_config(variant)
+    if variant == "small":  # half of pix2rep.py's: there are ten of them
+        config.pretrain.num_steps = 7000
+        for name in ("simclr", "byol", "barlow_twins"):
+            config[name].num_steps = 1400
+        config.chaitanya.num_steps = 1500
     rows = {
         "baseline": row(
             "Baseline (U-Net)",
@@ -44,6 +49,11 @@ def get_config(variant: str = "quick") -> ConfigDict:
         ),
         "simclr": row(
             "SimCLR pretraining", pretraining={"pretrain": {"method": "simclr"}}
+        ),
+        "chaitanya": row(
+            "Chaitanya et al. (2020)",
+            pretraining={"pretrain": {"method": "chaitanya"}},
+            then={"chaitanya": {"stage": "local"}},
         ),
         # "Crops only" (MIDL 4), so neither rotations nor flips.
         "proposed_plain": row(
@@ -81,7 +91,6 @@ def get_config(variant: str = "quick") -> ConfigDict:
             group=BEYOND,
             pretraining={"pretrain": {"method": "barlow_twins"}},
         ),
-        # Its second stage is a run of its own, which a row cannot ask for yet.
         "chaitanya_global": row(
             "Chaitanya et al. (2020), encoder only",
             table=0,
@@ -129,6 +138,7 @@ def row(
     mode: str = "finetune",
     shared: dict | None = None,
     pretraining: dict | None = None,
+    then: dict | None = None,
     downstream: dict | None = None,
 ) -> dict:
     """Describes a method.
@@ -140,6 +150,8 @@ def row(
         mode: "finetune" or "probe".
         shared: Overrides of both stages, such as those of `model`.
         pretraining: Overrides of the pretraining.
+        then: Overrides of a second one beside these, which goes on from the first;
+            without any there is none.
         downstream: Overrides of what follows. `init.checkpoint` "none" leaves the
             pretraining out, and a folder is an earlier run's.
     """
@@ -150,6 +162,7 @@ def row(
         "mode": mode,
         "shared": shared or {},
         "pretraining": pretraining or {},
+        "then": then or {},
         "downstream": downstream or {},
     }
 

@@ -225,6 +225,44 @@ def test_a_failed_cell_is_shown_and_stops_no_other(calls, tmp_path):
     assert calls[before:] == [("finetune", 2, 1)] * 2
 
 
+def test_a_second_pretraining_goes_on_from_the_first(calls, tmp_path):
+    """Two rows share the first one; what starts from the second is fine-tuned after
+    both, and has a key that follows either."""
+    config = plan_config("chaitanya", "chaitanya_global", labeled=(1,), draws=1)
+    cells = make_plan(config, tmp_path / "study")
+    second, alone = (cell.pretraining for cell in cells)
+    assert second.start == alone and alone.start is None
+    assert second.config.init.checkpoint == str(alone.workdir)
+    assert second.config.chaitanya.stage == "local"
+    assert cells[0].job.config.init.checkpoint == str(second.workdir)
+    assert cells[0].job.config.chaitanya.stage == "global"
+
+    assert study_mode.run(config, tmp_path) == 0
+    assert [mode for mode, *_ in calls] == ["pretrain"] * 2 + ["finetune"] * 2
+    for job in (second, alone):
+        write_record(job, Record("finished", 100.0))
+    study_mode.run(config, tmp_path)
+    by_method = {x["method"]: x["pretraining_seconds"] for x in read_csv(tmp_path)}
+    assert by_method == {"chaitanya": "200.0", "chaitanya_global": "100.0"}
+    document = (tmp_path / "study" / "tables.md").read_text()
+    assert "Wall time of all runs together: 03:2" in document
+
+    config.chaitanya.temperature *= 2
+    changed = make_plan(config, tmp_path / "study")[0].pretraining
+    assert changed.key != second.key and changed.start.key != alone.key
+
+
+def test_a_failed_first_pretraining_fails_what_goes_on_from_it(calls, tmp_path):
+    """It is tried once, and the second one not at all."""
+    calls.fail = ("pretrain",)
+    config = plan_config("chaitanya", "chaitanya_global", labeled=(1,), draws=1)
+    assert study_mode.run(config, tmp_path) == 1
+    assert [mode for mode, *_ in calls] == ["pretrain"]
+    lines = read_csv(tmp_path)
+    assert [line["status"] for line in lines] == ["failed"] * 2
+    assert all("its pretraining failed" in line["reason"] for line in lines)
+
+
 def test_a_failed_pretraining_fails_its_cells_and_is_tried_once(calls, tmp_path):
     """The baseline, which needs none, is scored."""
     calls.fail = ["pretrain"]

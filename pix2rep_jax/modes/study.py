@@ -14,7 +14,7 @@ from pix2rep_jax.figures.drawing import save
 from pix2rep_jax.study.document import make_document
 from pix2rep_jax.study.estimate import NOTHING, Guess, guess_left, make_timer
 from pix2rep_jax.study.paper_numbers import LABELED, find_number
-from pix2rep_jax.study.plan import Cell, make_plan
+from pix2rep_jax.study.plan import Cell, distinct_jobs, make_plan
 from pix2rep_jax.study.records import read_record
 from pix2rep_jax.study.results import Result, read_results, score_columns, study_csv
 from pix2rep_jax.study.runner import run_cells
@@ -108,7 +108,7 @@ def describe(config: ConfigDict, cells: Sequence[Cell]) -> str:
     study = config.study
     with tempfile.TemporaryDirectory(prefix="pix2rep-study-") as folder:
         guesses = guess_left(cells, timer=make_timer(Path(folder)))
-    runs = {cell.pretraining.key for cell in cells if cell.pretraining}
+    runs = [job for _, job in distinct_jobs(cells) if job.mode == "pretrain"]
     lines = [
         f"methods {len(study.methods)} x numbers of labelled patients "
         f"{len(study.labeled)} x draws {study.draws} = {len(cells)} cells, on "

@@ -8,6 +8,8 @@ from tqdm import tqdm
 
 from pix2rep_jax.report import DISTANCES, GROUND_TRUTH_NOTE, display_order
 from pix2rep_jax.study.differences import Difference, paired_difference
+from pix2rep_jax.study.plan import distinct_jobs
+from pix2rep_jax.study.records import read_record
 from pix2rep_jax.study.results import RELEASED, Result, read_patients, score_columns
 from pix2rep_jax.study.tables import method_table
 
@@ -196,12 +198,7 @@ def missing_lines(results: Sequence[Result], rows: Mapping[str, Any]) -> list[st
             )
     if unfinished := sum(x.status in ("pending", "interrupted") for x in results):
         lines.append(f"- {unfinished} cells were not run to their end yet")
-    jobs = {each.cell.job.key: each.seconds for each in results}
-    jobs |= {
-        each.cell.pretraining.key: each.pretraining_seconds
-        for each in results
-        if each.cell.pretraining
-    }
-    time = tqdm.format_interval(sum(jobs.values()))
+    jobs = distinct_jobs(each.cell for each in results)
+    time = tqdm.format_interval(sum(read_record(job).seconds for _, job in jobs))
     head = ["", "## Not there", ""] if lines else []
     return [*head, *lines, "", f"Wall time of all runs together: {time}."]

@@ -3,7 +3,7 @@
 import contextlib
 import io
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from statistics import fmean
@@ -16,7 +16,7 @@ from pix2rep_jax.data.dataset import load_dataset
 from pix2rep_jax.data.splits import make_split
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.modes import pretrain
-from pix2rep_jax.study.plan import Cell, Job, fingerprint
+from pix2rep_jax.study.plan import Cell, Job, distinct_jobs, fingerprint
 from pix2rep_jax.study.records import read_record
 from pix2rep_jax.training.metric_writer import read_metrics
 from pix2rep_jax.training.step import count_steps
@@ -84,17 +84,6 @@ def guess_left(
     return guesses
 
 
-def distinct_jobs(cells: Iterable[Cell]) -> list[tuple[Cell, Job]]:
-    """Lists every job once with the first cell that needs it, pretraining first."""
-    cells = list(cells)
-    pairs = [(cell, cell.pretraining) for cell in cells if cell.pretraining]
-    pairs += [(cell, cell.job) for cell in cells]
-    jobs: dict[Path, tuple[Cell, Job]] = {}
-    for cell, job in pairs:
-        jobs.setdefault(job.workdir, (cell, job))
-    return list(jobs.values())
-
-
 def likenesses(cell: Cell, job: Job) -> list[tuple]:
     """Names the groups of jobs whose times say something of this one's."""
     if job.mode == "pretrain":
@@ -120,9 +109,10 @@ def make_timer(folder: Path) -> Callable[[Cell, Job], float]:
 
     def measure(cell: Cell, job: Job) -> tuple[float, float]:
         config = short_config(job)
-        if job.mode != "pretrain" and cell.pretraining is not None:
-            measure_once(cell, cell.pretraining)
-            config.init.checkpoint = str(folder / likeness(cell.pretraining))
+        start = job.start if job.mode == "pretrain" else cell.pretraining
+        if start is not None:
+            measure_once(cell, start)
+            config.init.checkpoint = str(folder / likeness(start))
         return time_run(job.mode, config, folder / likeness(job))
 
     def measure_once(cell: Cell, job: Job) -> tuple[float, float]:

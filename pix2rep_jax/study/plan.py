@@ -3,7 +3,7 @@
 import difflib
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +15,16 @@ from pix2rep_jax.modes import pretrain
 from pix2rep_jax.settings import check_settings, walk
 from pix2rep_jax.training import run_folder
 
-__all__ = ["Cell", "Job", "backbone_key", "fingerprint", "make_plan", "merged"]
+__all__ = [
+    "Cell",
+    "Job",
+    "backbone_key",
+    "distinct_jobs",
+    "fingerprint",
+    "make_plan",
+    "merged",
+    "pretrainings",
+]
 
 MODES = ("probe", "finetune")
 """What can follow a pretraining."""
@@ -31,12 +40,14 @@ class Job(NamedTuple):
         config: Resolved; a user can run the mode with it alone.
         key: Fingerprint of what its numbers depend on.
         workdir: Its folder; the mode's own part is `<workdir>/<mode>`.
+        start: The pretraining that a pretraining goes on from, if any.
     """
 
     mode: str
     config: ConfigDict
     key: str
     workdir: Path
+    start: "Job | None" = None
 
 
 class Cell(NamedTuple):
@@ -87,6 +98,9 @@ def make_plan(config: ConfigDict, folder: Path) -> list[Cell]:
         pretraining = None
         if not target["init"]["checkpoint"]:
             pretraining = make_pretraining(origin, folder)
+            if row["then"]:
+                second = merged(origin, row["then"], where=f"{where}.then")
+                pretraining = make_pretraining(second, folder, start=pretraining)
         for num_labeled in study["labeled"]:
             for draw in range(study["draws"]):
                 drawn = {"data": {"num_labeled": num_labeled, "draw": draw}}
@@ -96,13 +110,23 @@ def make_plan(config: ConfigDict, folder: Path) -> list[Cell]:
     return cells
 
 
-def make_pretraining(settings: Mapping[str, Any], folder: Path) -> Job:
+def make_pretraining(
+    settings: Mapping[str, Any], folder: Path, *, start: Job | None = None
+) -> Job:
     """Describes a pretraining run; labels play no part in its key."""
     check_settings(settings)
+    if start is not None:
+        settings = _merged(settings, {"init": {"checkpoint": str(start.workdir)}})
     # The section of a method's own name says what it does otherwise.
     sections = (*pretrain.SECTIONS, settings["pretrain"]["method"])
-    key = fingerprint(settings, sections=sections, neutral=pretrain.NEUTRAL)
-    return Job("pretrain", ConfigDict(settings), key, folder / "pretraining" / key)
+    key = fingerprint(
+        settings,
+        sections=sections,
+        neutral=pretrain.NEUTRAL,
+        origin=start.key if start else "",
+    )
+    workdir = folder / "pretraining" / key
+    return Job("pretrain", ConfigDict(settings), key, workdir, start)
 
 
 def make_job(
@@ -124,6 +148,22 @@ def make_job(
     data = settings["data"]
     name = f"{mode}-{data['num_labeled']}-{data['draw']}-{key}"
     return Job(mode, ConfigDict(settings), key, folder / "cells" / name)
+
+
+def distinct_jobs(cells: Iterable[Cell]) -> list[tuple[Cell, Job]]:
+    """Lists every job once with the first cell that needs it, pretraining first."""
+    cells = list(cells)
+    pairs = [(cell, job) for cell in cells for job in pretrainings(cell.pretraining)]
+    pairs += [(cell, cell.job) for cell in cells]
+    jobs: dict[Path, tuple[Cell, Job]] = {}
+    for cell, job in pairs:
+        jobs.setdefault(job.workdir, (cell, job))
+    return list(jobs.values())
+
+
+def pretrainings(job: Job | None) -> list[Job]:
+    """Lists a pretraining behind those that it goes on from."""
+    return [] if job is None else [*pretrainings(job.start), job]
 
 
 def backbone_key(cell: Cell) -> str:

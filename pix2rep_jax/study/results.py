@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pix2rep_jax.report import DISTANCES, display_order
-from pix2rep_jax.study.plan import Cell
+from pix2rep_jax.study.plan import Cell, pretrainings
 from pix2rep_jax.study.records import read_record
 
 __all__ = [
@@ -33,7 +33,8 @@ class Result(NamedTuple):
         status: "pending", "interrupted", "failed" or "finished".
         reason: Why it failed.
         seconds: Wall time of probing or fine-tuning, scoring included (s).
-        pretraining_seconds: Of the pretraining that it shares with others (s).
+        pretraining_seconds: Of the pretraining, in all its stages, that it may share
+            with others (s).
         scores: By column of study.csv, such as "dice_LV"; a fraction, or mm.
     """
 
@@ -50,7 +51,7 @@ def read_results(cells: Sequence[Cell]) -> list[Result]:
     results = []
     for cell in cells:
         record = read_record(cell.job)
-        pretraining = read_record(cell.pretraining) if cell.pretraining else None
+        before = [read_record(job) for job in pretrainings(cell.pretraining)]
         status, reason, scores = record.status, record.reason, {}
         if status == "finished":
             try:
@@ -63,7 +64,7 @@ def read_results(cells: Sequence[Cell]) -> list[Result]:
                 status=status,
                 reason=reason,
                 seconds=record.seconds,
-                pretraining_seconds=pretraining.seconds if pretraining else 0.0,
+                pretraining_seconds=sum(each.seconds for each in before),
                 scores=scores,
             )
         )

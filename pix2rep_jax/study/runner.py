@@ -5,6 +5,7 @@ import importlib
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import jax
 
@@ -37,16 +38,15 @@ def run_cells(cells: Sequence[Cell]) -> Iterator[Cell]:
         SystemExit: If a signal came, once the job under way has saved.
     """
     shared, shared_key = None, ""
-    tried: dict[str, Record] = {}  # a pretraining that failed is not tried twice
+    tried: dict[Path, Record] = {}  # a pretraining that failed is not tried twice
     for cell in in_running_order(cells):
         if read_record(cell.job).status == "finished":
             continue
         pretraining, options = cell.pretraining, {}
         if pretraining is not None:
-            if pretraining.key not in tried:
-                tried[pretraining.key] = run_job(pretraining)
-            if tried[pretraining.key].status == "failed":
-                reason = f"its pretraining failed: {tried[pretraining.key].reason}"
+            outcome = run_pretraining(pretraining, tried)
+            if outcome.status == "failed":
+                reason = f"its pretraining failed: {outcome.reason}"
                 cell.job.workdir.mkdir(parents=True, exist_ok=True)
                 write_record(cell.job, Record("failed", reason=reason))
                 yield cell
@@ -60,6 +60,25 @@ def run_cells(cells: Sequence[Cell]) -> Iterator[Cell]:
                 options["compute"] = shared.compute
         run_job(cell.job, **options)
         yield cell
+
+
+def run_pretraining(job: Job, tried: dict[Path, Record]) -> Record:
+    """Runs a pretraining, and before it the one that it goes on from, if any.
+
+    Args:
+        job: The pretraining.
+        tried: What became of those that were run before; it is added there.
+
+    Returns:
+        The record of the first one that failed, or else its own.
+    """
+    if job.start is not None:
+        first = run_pretraining(job.start, tried)
+        if first.status == "failed":
+            return first
+    if job.workdir not in tried:
+        tried[job.workdir] = run_job(job)
+    return tried[job.workdir]
 
 
 def run_job(job: Job, **options: Callable) -> Record:
