@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
-from program import finish, start, succeed
+from program import finish, start
 
 from configs import ablation, study
 from pix2rep_jax.errors import InputError
@@ -408,7 +408,10 @@ def test_a_study_through_the_command_line(cache, tmp_path):
         "study__draws": 1,
     }
     dry = options | {"study__dry_run": True, "study__methods": "proposed_probe"}
-    said = succeed(start("study", tmp_path, cache, **dry))
+    planned = finish(start("study", tmp_path, cache, **dry))
+    assert planned.returncode == 0, planned.stderr
+    said = planned.stdout
+    assert "timed probe of proposed_probe, 2 of 2; 00:00 left" in planned.stderr
     assert "2 cells, on 1 pretraining" in said and said.count(TIMED) == 2
     assert not (tmp_path / "study").exists()
     result = finish(start("study", tmp_path, cache, **options))

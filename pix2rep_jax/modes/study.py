@@ -52,6 +52,11 @@ def run(config: ConfigDict, workdir: Path) -> int:
     cells = make_plan(config, folder)
     check_protocol(folder, config.data.crop)
     if config.study.dry_run:
+        print(
+            f"{len(cells)} cells; a few steps of each kind of run are timed where none "
+            "is finished, which takes minutes",
+            file=sys.stderr,
+        )
         print(describe(config, cells))
         return 0
     try:
@@ -107,7 +112,7 @@ def describe(config: ConfigDict, cells: Sequence[Cell]) -> str:
     """Says what a study will run, and about how long it takes."""
     study = config.study
     with tempfile.TemporaryDirectory(prefix="pix2rep-study-") as folder:
-        guesses = guess_left(cells, timer=make_timer(Path(folder)))
+        guesses = guess_left(cells, timer=make_timer(Path(folder), cells))
     runs = [job for _, job in distinct_jobs(cells) if job.mode == "pretrain"]
     lines = [
         f"methods {len(study.methods)} x numbers of labelled patients "

@@ -2,14 +2,16 @@
 
 import contextlib
 import io
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
 from ml_collections import ConfigDict
+from tqdm import tqdm
 
 from pix2rep_jax import downstream
 from pix2rep_jax.data.dataset import load_dataset
@@ -95,17 +97,22 @@ def likenesses(cell: Cell, job: Job) -> list[tuple]:
     ]
 
 
-def make_timer(folder: Path) -> Callable[[Cell, Job], float]:
+def make_timer(folder: Path, cells: Iterable[Cell]) -> Callable[[Cell, Job], float]:
     """Makes a function that times a few steps, once for all jobs that are alike.
+
+    It says on stderr where it stands.
 
     Args:
         folder: For the runs that are timed; nobody needs them afterwards.
+        cells: Those whose jobs may be timed.
 
     Returns:
         For `guess_left`: the whole time of a job (s).
     """
     speeds: dict[str, tuple[float, float]] = {}
     samples: dict[str, int] = {}
+    kinds = {likeness(job) for _, job in distinct_jobs(cells)}
+    started = time.monotonic()
 
     def measure(cell: Cell, job: Job) -> tuple[float, float]:
         config = short_config(job)
@@ -119,6 +126,13 @@ def make_timer(folder: Path) -> Callable[[Cell, Job], float]:
         name = likeness(job)
         if name not in speeds:
             speeds[name] = measure(cell, job)
+            left = (time.monotonic() - started) * (len(kinds) / len(speeds) - 1)
+            print(
+                f"timed {job.mode} of {cell.method}, {len(speeds)} of {len(kinds)}; "
+                f"{tqdm.format_interval(left)} left",
+                file=sys.stderr,
+                flush=True,
+            )
         return speeds[name]
 
     def timer(cell: Cell, job: Job) -> float:
