@@ -14,7 +14,13 @@ from absl import flags
 
 from pix2rep_jax.settings import walk
 
-__all__ = ["config_argument", "default_workdir", "explain", "next_command"]
+__all__ = [
+    "config_argument",
+    "default_workdir",
+    "explain",
+    "next_command",
+    "overrides_without_effect",
+]
 
 
 def config_argument(argv: Sequence[str]) -> str:
@@ -88,6 +94,31 @@ def explain(error: Exception, argv: Sequence[str]) -> str | None:
                 f"{path} has no key {override[1]!r}: did you mean --config.{near[0]}?"
             )
     return None
+
+
+def overrides_without_effect(
+    argv: Sequence[str], own: Mapping, *, method: str
+) -> list[str]:
+    """Finds what is set for all pretraining methods, and set otherwise by this one.
+
+    Args:
+        argv: The command line.
+        own: The section of the method's name.
+        method: Its name.
+
+    Returns:
+        A sentence each.
+    """
+    sentences = []
+    for argument in argv:
+        override = re.match(r"--?config\.(?:pretrain\.)?([\w.]+)", argument)
+        if override and override[1] in [name for name, _ in walk(own)]:
+            written = argument.partition("=")[0]
+            sentences.append(
+                f"{written} has no effect: pretrain.method={method} has a value of its "
+                f"own, --config.{method}.{override[1]}"
+            )
+    return sentences
 
 
 def _python() -> str:

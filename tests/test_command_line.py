@@ -12,6 +12,7 @@ from pix2rep_jax.command_line import (
     default_workdir,
     explain,
     next_command,
+    overrides_without_effect,
 )
 
 CONFIG = "configs/pix2rep.py"
@@ -77,6 +78,20 @@ def test_an_unknown_key_is_told_with_the_nearest_real_one(monkeypatch, written, 
     sentence = explain(AttributeError(written), argv)
     assert f"no key {written!r}" in sentence
     assert sentence.endswith(f"did you mean --config.{near}?")
+
+
+def test_an_override_that_a_methods_own_value_hides_is_told():
+    """`pretrain`'s where the method has its own, likewise φ's; not the method's own,
+    and not what it has no value for."""
+    own = {"batch_size": 32, "spatial": {"extent": (1, 1)}}
+    argv = ["main.py", "--config.pretrain.batch_size=8", "--config.simclr.batch_size=4"]
+    argv += ["--config.spatial.extent", "1,2", "--config.pretrain.temperature=1"]
+    batch_size, extent = overrides_without_effect(argv, own, method="simclr")
+    assert batch_size.startswith("--config.pretrain.batch_size has no effect")
+    assert batch_size.endswith("--config.simclr.batch_size")
+    assert "--config.spatial.extent has" in extent
+    assert extent.endswith("--config.simclr.spatial.extent")
+    assert overrides_without_effect(argv, {}, method="pix2rep") == []
 
 
 def test_an_error_that_is_not_the_command_lines_is_not_explained(monkeypatch):

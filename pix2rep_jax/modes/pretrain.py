@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from pix2rep_jax.command_line import next_command
+from pix2rep_jax.command_line import next_command, overrides_without_effect
 from pix2rep_jax.data.dataset import Dataset, load_dataset
 from pix2rep_jax.data.splits import Split, check_unseen, make_split
 from pix2rep_jax.errors import InputError
@@ -64,8 +64,11 @@ def run(config: ConfigDict, workdir: Path) -> None:
         InputError: If the data or the configuration cannot be used.
     """
     mesh, name = make_mesh(), method_name(config)
+    own = config.get(name, {})
+    for sentence in overrides_without_effect(sys.argv, own, method=name):
+        print(f"warning: {sentence}", file=sys.stderr)
     method, recipe = load_method(config), make_recipe(config)
-    section = name if "batch_size" in config.get(name, {}) else "pretrain"
+    section = name if "batch_size" in own else "pretrain"
     check_batch_size(recipe.batch_size, mesh, name=f"{section}.batch_size")
     start = find_start(config, method)
     dataset = load_dataset(config.data)
