@@ -7,12 +7,10 @@ if they hold NaN. Everything is computed in float32 whatever the input is, and
 without any valid row every function returns 0.
 """
 
-import functools
-
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.sharding import PartitionSpec
+
+from pix2rep_jax.log_sums import count_blocks, dot, mean_log_sum, mean_over
 
 __all__ = [
     "alignment",
@@ -24,12 +22,6 @@ __all__ = [
     "segmentation_loss",
     "soft_dice",
 ]
-
-# Up to this many embeddings (2N) are compared at once, more in smaller blocks: on a
-# CPU in such that stay in its cache.
-MAX_SINGLE_BLOCK = 4096
-BLOCK_SIZE = 2048
-CPU_BLOCK_SIZE = 1000
 
 # The label of a pixel without a mask.
 IGNORED = 255
@@ -73,7 +65,7 @@ def info_nce(
     (u, v), valid = prepare(u, v, valid=valid)
     u, v = normalise(u), normalise(v)
     count = 2 * u.shape[0]
-    num_blocks = count_blocks(count, block_size, num_devices=mesh_in_use().size)
+    num_blocks = count_blocks(count, block_size)
     # Padding is one more kind of row that takes no part.
     padding = -count % num_blocks
     z = jnp.pad(jnp.concatenate([u, v]), ((0, padding), (0, 0)))
@@ -81,122 +73,6 @@ def info_nce(
     temperature = jnp.asarray(temperature, z.dtype)
     log_sums = mean_log_sum(num_blocks, z, keep.astype(z.dtype), temperature)
     return log_sums - mean_over(valid, (u * v).sum(-1)) / temperature
-
-
-def count_blocks(count: int, block_size: int | None, *, num_devices: int) -> int:
-    """Counts the blocks of rows; several devices can share their pairs evenly."""
-    if block_size is None:
-        on_cpu = jax.default_backend() == "cpu"
-        block_size = CPU_BLOCK_SIZE if on_cpu else BLOCK_SIZE
-        if count <= MAX_SINGLE_BLOCK and num_devices <= 1:
-            block_size = count
-    num_blocks = max(1, -(-count // max(1, block_size)))
-    # n blocks have n (n - 1) / 2 pairs, and n more with themselves.
-    return num_blocks + (-num_blocks % (2 * num_devices) if num_devices > 1 else 0)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def mean_log_sum(num_blocks, z, keep, temperature):
-    """Averages log(sum over k != i of exp(z_i · z_k / τ)) over the rows i to keep."""
-    return mean_log_sum_fwd(num_blocks, z, keep, temperature)[0]
-
-
-def mean_log_sum_fwd(num_blocks, z, keep, temperature):
-    """Sums exp((z_i · z_k - 1) / τ) over rows and columns of the upper triangle."""
-
-    def add(sums, i, j, is_diagonal, z, keep, temperature):
-        e = exponentials(z[i], z[j], temperature, is_diagonal)
-        sums = sums.at[i].add(dot(e, keep[j]))
-        if is_diagonal:
-            return sums
-        return sums.at[j].add(dot(keep[i], e))
-
-    blocks = in_blocks(num_blocks, z), in_blocks(num_blocks, keep)
-    start = jnp.zeros_like(blocks[1])
-    sums = over_upper_triangle(add, start, *blocks, temperature).reshape(keep.shape)
-    # A row to keep has its partner in the sum; only others can have no one.
-    sums = jnp.maximum(sums, jnp.finfo(sums.dtype).tiny)
-    loss = mean_over(keep, jnp.log(sums) + 1 / temperature)
-    return loss, (z, keep, temperature, sums)
-
-
-def mean_log_sum_bwd(num_blocks, residuals, cotangent):
-    """Adds up the gradient sum_k (a_i + a_k) E_ik z_k / τ with a = weight / sum."""
-    z, keep, temperature, sums = residuals
-    scale = keep / (jnp.maximum(keep.sum(), 1) * sums)
-
-    # Neither mask is needed here: rows to leave out are zero, so they add nothing to
-    # others, and what they get themselves ends at the mask before the normalisation.
-    # The sum is kept transposed: CPUs multiply by a transposed block at half the speed.
-    def add(gradient, i, j, is_diagonal, z, scale, temperature):
-        e = exponentials(z[i], z[j], temperature, is_diagonal)
-        e = e * (scale[i][:, None] + scale[j][None, :])
-        gradient = gradient.at[j].add(dot(z[i].T, e))
-        if is_diagonal:
-            return gradient
-        return gradient.at[i].add(dot(e, z[j]).T)
-
-    blocks = in_blocks(num_blocks, z), in_blocks(num_blocks, scale)
-    start = jnp.zeros_like(blocks[0].swapaxes(1, 2))
-    gradient = over_upper_triangle(add, start, *blocks, temperature)
-    gradient = gradient.swapaxes(1, 2).reshape(z.shape) * (cotangent / temperature)
-    # The loss is a function of z zᵀ / τ alone, which fixes its derivative in τ.
-    temperature_gradient = -(z * gradient).sum() / (2 * temperature)
-    return gradient, None, temperature_gradient
-
-
-mean_log_sum.defvjp(mean_log_sum_fwd, mean_log_sum_bwd)
-
-
-def exponentials(rows, columns, temperature, is_diagonal):
-    """Computes a block of exp((cosine - 1) / τ), zero between a row and itself."""
-    e = jnp.exp((dot(rows, columns.T) - 1) / temperature)
-    return jnp.where(jnp.eye(*e.shape, dtype=bool), 0, e) if is_diagonal else e
-
-
-def over_upper_triangle(add, start, *operands):
-    """Folds `add(total, i, j, is_diagonal, *operands)` over all pairs of blocks i <= j.
-
-    Each device takes its share of the pairs, and what they add to `start` is summed.
-    """
-    num_blocks, mesh = start.shape[0], mesh_in_use()
-    if num_blocks == 1:
-        return add(start, 0, 0, True, *operands)
-    diagonal = np.stack([np.arange(num_blocks)] * 2, axis=1)
-    above = np.stack(np.triu_indices(num_blocks, 1), axis=1)
-    pairs = [x.astype(np.int32) for x in (diagonal, above)]
-
-    def fold(diagonal, above, total, *operands):
-        for pairs, is_diagonal in ((diagonal, True), (above, False)):
-            total, _ = jax.lax.scan(
-                lambda total, pair, is_diagonal=is_diagonal: (
-                    add(total, pair[0], pair[1], is_diagonal, *operands),
-                    None,
-                ),
-                total,
-                pairs,
-            )
-        return total
-
-    if mesh.size <= 1:
-        return fold(*pairs, start, *operands)
-    split, whole = PartitionSpec(mesh.axis_names), PartitionSpec()
-    return jax.shard_map(
-        lambda *x: jax.lax.psum(fold(*x), mesh.axis_names),
-        in_specs=(split, split, *[whole] * (1 + len(operands))),
-        out_specs=whole,
-        check_vma=False,
-    )(*pairs, start, *operands)
-
-
-def mesh_in_use():
-    """The mesh of `jax.set_mesh`, whose devices share the work; without, of size 0."""
-    return jax.sharding.get_abstract_mesh()
-
-
-def in_blocks(num_blocks, x):
-    """Splits the rows: `[num_blocks, rows, ...]`."""
-    return x.reshape(num_blocks, -1, *x.shape[1:])
 
 
 def info_nce_dense(
@@ -382,14 +258,3 @@ def normalise(x):
     square = (x * x).sum(-1, keepdims=True)
     is_long = square > 1e-16
     return jnp.where(is_long, x * jax.lax.rsqrt(jnp.where(is_long, square, 1)), 0)
-
-
-def mean_over(valid, x):
-    """Averages `[N, ...]` over the valid rows; 0 without any."""
-    mask = valid.reshape(valid.shape + (1,) * (x.ndim - 1)).astype(x.dtype)
-    return (mask * x).sum(0) / jnp.maximum(mask.sum(), 1)
-
-
-def dot(a, b):
-    """Multiplies matrices in full float32: an accelerator would round cosines."""
-    return jnp.matmul(a, b, precision="highest")

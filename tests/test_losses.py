@@ -11,7 +11,7 @@ import optax
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from pix2rep_jax import losses
+from pix2rep_jax import log_sums, losses
 
 TEMPERATURE = 0.2
 
@@ -89,8 +89,8 @@ def test_default_blocks_equal_one_block(monkeypatch):
     """Above the size of a single block the default streams, with the same result."""
     u, v = random_pairs(40)
     whole = value_and_gradient(losses.info_nce, u, v, temperature=TEMPERATURE)
-    monkeypatch.setattr(losses, "MAX_SINGLE_BLOCK", 64)
-    monkeypatch.setattr(losses, "CPU_BLOCK_SIZE", 20)
+    monkeypatch.setattr(log_sums, "MAX_SINGLE_BLOCK", 64)
+    monkeypatch.setattr(log_sums, "CPU_BLOCK_SIZE", 20)
     streamed = functools.partial(losses.info_nce, temperature=TEMPERATURE)
     program = str(jax.make_jaxpr(streamed)(u, v))
     assert "20,20" in program and "80,80" not in program
