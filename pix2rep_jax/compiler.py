@@ -8,6 +8,8 @@ import jax
 
 __all__ = ["cache_programs", "compiler_options", "once_options"]
 
+_LEVEL = "xla_backend_optimization_level"
+
 
 def cache_programs(folder: Path) -> None:
     """Keeps compiled programs on disk, so that a mode starts sooner the next time.
@@ -31,15 +33,14 @@ def compiler_options() -> dict[str, str | int] | None:
 
     Returns:
         The options, or None on other backends and where this jax has no such option.
+        A level of optimisation in `XLA_FLAGS` is kept.
     """
     if jax.default_backend() != "cpu":
         return None
-    options = {
-        # What is left to the library.
-        "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE",
-        # As fast a step as with 3, compiled in less time.
-        "xla_backend_optimization_level": 2,
-    }
+    # What is left to the library.
+    options = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
+    if _LEVEL not in os.environ.get("XLA_FLAGS", ""):
+        options[_LEVEL] = 2  # as fast a step as with 3, compiled in less time
     try:
         jax.jit(lambda x: x, compiler_options=options).lower(0.0).compile()
     except jax.errors.JaxRuntimeError:
@@ -53,4 +54,4 @@ def once_options() -> dict[str, int] | None:
     On a CPU they are compiled without optimisation, ten times sooner.
     """
     on_cpu = jax.default_backend() == "cpu"
-    return {"xla_backend_optimization_level": 0} if on_cpu else None
+    return {_LEVEL: 0} if on_cpu else None
