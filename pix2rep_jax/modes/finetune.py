@@ -13,10 +13,9 @@ from pix2rep_jax.command_line import next_command
 from pix2rep_jax.downstream import Task, prepare, train_and_score
 from pix2rep_jax.errors import check_choice
 from pix2rep_jax.methods import mean_teacher, segmentation
-from pix2rep_jax.training.optimizer import make_optimizer, make_schedule
+from pix2rep_jax.training.beginning import begin
 from pix2rep_jax.training.sharding import check_batch_size
-from pix2rep_jax.training.state import create_state
-from pix2rep_jax.training.step import bind_data, count_steps, make_train_step
+from pix2rep_jax.training.step import count_steps
 
 __all__ = ["run"]
 
@@ -41,23 +40,24 @@ def run(config: ConfigDict, workdir: Path, *, measure: Callable = recalibrate) -
     task = prepare(config, workdir, measure=measure)
     check_batch_size(recipe.batch_size, task.mesh, name="finetune.batch_size")
     num_steps = count_steps(recipe, num_samples=len(task.split.train_slices))
-    schedule = make_schedule(
-        recipe.schedule, num_steps=num_steps, warmup_steps=recipe.warmup_steps
-    )
     rates = {
         "backbone": recipe.backbone_learning_rate,
         "head": recipe.head_learning_rate,
     }
     if config.init.checkpoint == "none":
         rates = dict.fromkeys(rates, recipe.scratch_learning_rate)
-    tx = make_optimizer(rates, schedule, weight_decay=recipe.weight_decay)
-    begin = semi_supervised if recipe.method == "mean_teacher" else supervised
-    loss_fn, batch_stats, data, batch_size = begin(config, task, num_steps)
-    state = create_state(task.params, batch_stats, tx, task.key, trainable=tuple(rates))
-    train_step = bind_data(
-        make_train_step(loss_fn, tx, schedule, learning_rates=rates),
+    prepare_method = semi_supervised if recipe.method == "mean_teacher" else supervised
+    loss_fn, batch_stats, data, batch_size = prepare_method(config, task, num_steps)
+    state, train_step = begin(
+        loss_fn,
+        task.params,
+        batch_stats,
         data,
+        recipe=recipe,
+        rates=rates,
+        key=task.key,
         mesh=task.mesh,
+        num_steps=num_steps,
         batch_size=batch_size,
         budget_mb=config.data.device_budget_mb,
     )

@@ -21,10 +21,10 @@ from pix2rep_jax.methods.method import (
 )
 from pix2rep_jax.networks import initialise
 from pix2rep_jax.pretrained import read_backbone
+from pix2rep_jax.training.beginning import begin
 from pix2rep_jax.training.checkpoints import Checkpoints
 from pix2rep_jax.training.loop import train
 from pix2rep_jax.training.metric_writer import MetricWriter, read_metrics
-from pix2rep_jax.training.optimizer import make_optimizer, make_schedule
 from pix2rep_jax.training.parts import put_parts
 from pix2rep_jax.training.run_folder import (
     find_run,
@@ -33,8 +33,8 @@ from pix2rep_jax.training.run_folder import (
     write_trained,
 )
 from pix2rep_jax.training.sharding import check_batch_size, make_mesh, place
-from pix2rep_jax.training.state import TrainState, create_state
-from pix2rep_jax.training.step import bind_data, count_steps, make_train_step
+from pix2rep_jax.training.state import TrainState
+from pix2rep_jax.training.step import count_steps
 
 __all__ = ["SECTIONS", "make_training", "run"]
 
@@ -205,17 +205,16 @@ def make_training(
         pretrained = read_backbone(config, start)
         params = put_parts(params, pretrained[0])
         batch_stats = put_parts(batch_stats, pretrained[1])
-    schedule = make_schedule(
-        recipe.schedule, num_steps=num_steps, warmup_steps=recipe.warmup_steps
-    )
-    rates = dict.fromkeys(method.trained, recipe.learning_rate)
-    tx = make_optimizer(rates, schedule, weight_decay=recipe.weight_decay)
-    batch_stats = method.begin(params, batch_stats)
-    state = create_state(params, batch_stats, tx, key, trainable=method.trained)
-    train_step = bind_data(
-        make_train_step(method.loss_fn, tx, schedule, learning_rates=rates),
+    state, train_step = begin(
+        method.loss_fn,
+        params,
+        method.begin(params, batch_stats),
         data,
+        recipe=recipe,
+        rates=dict.fromkeys(method.trained, recipe.learning_rate),
+        key=key,
         mesh=mesh,
+        num_steps=num_steps,
         batch_size=recipe.batch_size,
         budget_mb=config.data.device_budget_mb,
     )

@@ -16,10 +16,9 @@ from pix2rep_jax.downstream import Task, prepare, train_and_score
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference import predict_slices
 from pix2rep_jax.methods import segmentation
-from pix2rep_jax.training.optimizer import make_optimizer, make_schedule
+from pix2rep_jax.training.beginning import begin
 from pix2rep_jax.training.sharding import check_batch_size
-from pix2rep_jax.training.state import create_state
-from pix2rep_jax.training.step import bind_data, count_steps, make_train_step
+from pix2rep_jax.training.step import count_steps
 
 __all__ = ["compute_features", "run"]
 
@@ -52,25 +51,21 @@ def run(
         )
     task = prepare(config, workdir, measure=measure)
     check_batch_size(recipe.batch_size, task.mesh, name="probe.batch_size")
-    train_slices = task.split.train_slices
-    num_steps = count_steps(recipe, num_samples=len(train_slices))
-    schedule = make_schedule(
-        recipe.schedule, num_steps=num_steps, warmup_steps=recipe.warmup_steps
-    )
-    rates = {"head": recipe.learning_rate}
-    tx = make_optimizer(rates, schedule, weight_decay=recipe.weight_decay)
-    state = create_state(
-        task.params, task.batch_stats, tx, task.key, trainable=tuple(rates)
-    )
+    num_steps = count_steps(recipe, num_samples=len(task.split.train_slices))
     loss_fn = segmentation.make_probe_loss(task.net, **config.segmentation.to_dict())
-    train_step = bind_data(
-        make_train_step(loss_fn, tx, schedule, learning_rates=rates),
-        frozen_data(
-            task,
-            budget_mb=recipe.feature_budget_mb,
-            compute=compute or compute_features,
-        ),
+    data = frozen_data(
+        task, budget_mb=recipe.feature_budget_mb, compute=compute or compute_features
+    )
+    state, train_step = begin(
+        loss_fn,
+        task.params,
+        task.batch_stats,
+        data,
+        recipe=recipe,
+        rates={"head": recipe.learning_rate},
+        key=task.key,
         mesh=task.mesh,
+        num_steps=num_steps,
         batch_size=recipe.batch_size,
         budget_mb=config.data.device_budget_mb,
     )
