@@ -117,7 +117,9 @@ def get_config(variant: str = "quick") -> ConfigDict:
     pretrain.method = "pix2rep"
     pretrain.loss = "info_nce"  # | "cross_correlation": Pix2Rep-v2; MIDL 3
     pretrain.temperature = pick(quick=0.2, small=0.2, paper=0.53)  # τ; released: 0.53
-    pretrain.off_diagonal_weight = 0.005  # λ of v2; Zbontar et al. 2021
+    # λ of v2. Zbontar et al. 2021: 0.005, for 8,192 dimensions; with 64 it leaves them
+    # all alike, and a tenfold gives the probe 21 points (docs/results.md).
+    pretrain.off_diagonal_weight = pick(quick=0.05, small=0.05, paper=0.005)
     pretrain.num_points = FieldReference(  # M an image, or "all" pixels; MIDL 4
         pick(quick=256, small=256, paper=1000), field_type=object
     )
@@ -154,6 +156,7 @@ def get_config(variant: str = "quick") -> ConfigDict:
     # Three layers of one width; Zbontar et al. 2021, with 8192 there.
     barlow_twins.hidden = pick(quick=(128, 128), small=(256, 256), paper=(2048, 2048))
     barlow_twins.features = pick(quick=128, small=256, paper=2048)
+    barlow_twins.off_diagonal_weight = 0.005  # λ; Zbontar et al. 2021
 
     # Chaitanya et al. 2020, all values theirs where nothing else is said. Two runs: the
     # second has stage="local", a --workdir of its own, and init.checkpoint=FIRST.
