@@ -16,10 +16,14 @@ import pathlib
 import re
 import subprocess
 import sys
-import time
+
+import jax
+import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+
+from step import compile_step, get_config, make_advance, times  # noqa: E402
 
 IMAGES = 4  # a device
 BYTES = {"pred": 1, "bf16": 2, "f32": 4, "s32": 4, "u32": 4, "s64": 8}
@@ -40,24 +44,15 @@ def result_bytes(result: str) -> int:
     return total
 
 
-def measure(case: str, loss: str, num_devices: int, *, num_steps: int) -> dict:
-    """Compiles and times one step on fake devices."""
-    # After main() has set how many devices there are.
-    import jax
-    import numpy as np
-    from step import compile_step, get_config
-
+def measure(case: str, loss: str, *, num_steps: int) -> dict:
+    """Compiles and times one step on the devices that there are."""
     config = get_config(case, loss)
-    config.pretrain.batch_size = IMAGES * num_devices
+    config.pretrain.batch_size = IMAGES * jax.device_count()
     if loss == "cross_correlation":
         config.pretrain.num_points = "all"
     compiled, state, data = compile_step(config)
     found = [m["result"] for m in COLLECTIVE.finditer(compiled.as_text())]
-    seconds = []
-    for _ in range(num_steps):
-        start = time.perf_counter()
-        state, _ = jax.block_until_ready(compiled(state, data))
-        seconds.append(time.perf_counter() - start)
+    seconds = times(make_advance(compiled, state, data), num_steps)
     return {
         "collectives": len(found),
         "megabytes": sum(map(result_bytes, found)) / 1e6,
@@ -73,13 +68,11 @@ def main() -> None:
     parser.add_argument("--loss", action="append")
     parser.add_argument("--devices", default="1,2,4,8")
     parser.add_argument("--steps", type=int, default=5)
-    parser.add_argument("--row", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--row", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     names = arguments.loss or ["info_nce", "cross_correlation"]
     if arguments.row:
-        row = measure(
-            arguments.case, names[0], arguments.row, num_steps=arguments.steps
-        )
+        row = measure(arguments.case, names[0], num_steps=arguments.steps)
         print(json.dumps(row))
         return
     print(
@@ -89,7 +82,7 @@ def main() -> None:
     for loss in names:
         for devices in map(int, arguments.devices.split(",")):
             flags = f"--xla_force_host_platform_device_count={devices}"
-            command = [sys.executable, __file__, f"--row={devices}", f"--loss={loss}"]
+            command = [sys.executable, __file__, "--row", f"--loss={loss}"]
             command += [f"--case={arguments.case}", f"--steps={arguments.steps}"]
             output = subprocess.run(
                 command,

@@ -31,10 +31,9 @@ import pix2rep as configs  # noqa: E402
 from pix2rep_jax.huge_pages import use_huge_pages  # noqa: E402
 from pix2rep_jax.methods.method import load_method  # noqa: E402
 from pix2rep_jax.networks import initialise  # noqa: E402
-from pix2rep_jax.training.optimizer import make_optimizer, make_schedule  # noqa: E402
+from pix2rep_jax.training import beginning  # noqa: E402
 from pix2rep_jax.training.sharding import make_mesh, place  # noqa: E402
-from pix2rep_jax.training.state import create_state  # noqa: E402
-from pix2rep_jax.training.step import make_resident_step, make_train_step  # noqa: E402
+from pix2rep_jax.training.step import make_resident_step  # noqa: E402
 
 CASES = ("quick", "small", "middle", "paper")
 LOSSES = ("info_nce", "cross_correlation")
@@ -54,18 +53,17 @@ def get_config(case: str, loss: str):
 
 def make_update(config):
     """Makes the update of --mode pretrain, with the state before the first one."""
-    recipe = config.pretrain
-    method = load_method(config)
-    params, batch_stats = initialise(
-        method.net, jax.random.key(0), size=config.data.size
+    method, key = load_method(config), jax.random.key(0)
+    params, batch_stats = initialise(method.net, key, size=config.data.size)
+    state, update = beginning.make_update(
+        method.loss_fn,
+        params,
+        batch_stats,
+        recipe=config.pretrain,
+        rates=dict.fromkeys(method.trained, config.pretrain.learning_rate),
+        key=key,
+        num_steps=1000,
     )
-    schedule = make_schedule(recipe.schedule, num_steps=1000, warmup_steps=0)
-    rates = dict.fromkeys(method.trained, recipe.learning_rate)
-    tx = make_optimizer(rates, schedule, weight_decay=recipe.weight_decay)
-    state = create_state(
-        params, batch_stats, tx, jax.random.key(0), trainable=method.trained
-    )
-    update = make_train_step(method.loss_fn, tx, schedule, learning_rates=rates)
     return update, place(state, make_mesh())
 
 
@@ -106,6 +104,17 @@ def matmul_speed(dtype: str) -> float:
     return 2 * side**3 / min(times(lambda: product(x, x), 10))
 
 
+def make_advance(step: Callable, state, data) -> Callable:
+    """Makes a function that goes a step further each time, and returns its metrics."""
+
+    def advance():
+        nonlocal state
+        state, metrics = step(state, data)
+        return metrics
+
+    return advance
+
+
 def times(function: Callable, repeats: int) -> list[float]:
     """Times calls, each to its end (s)."""
     seconds = []
@@ -123,12 +132,7 @@ def measure(case: str, loss: str, *, num_steps: int, profile: str) -> dict:
     start = time.perf_counter()
     step, state, data = compile_step(config)
     compile_seconds = time.perf_counter() - start
-    states = [state]
-
-    def advance():
-        states[0], metrics = step(states[0], data)
-        return metrics
-
+    advance = make_advance(step, state, data)
     times(advance, 2)
     second = float(np.median(times(advance, num_steps)))
     if profile:
