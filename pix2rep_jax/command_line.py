@@ -87,12 +87,10 @@ def explain(error: Exception, argv: Sequence[str]) -> str | None:
         return str(error)
     known = [name for name, _ in walk(_load(path, variant))]
     for argument in argv:
-        override = re.match(r"--?config\.([\w.]+)", argument)
-        if override and override[1] not in known:
-            near = difflib.get_close_matches(override[1], known, n=1, cutoff=0.0)
-            return (
-                f"{path} has no key {override[1]!r}: did you mean --config.{near[0]}?"
-            )
+        name = _overridden(argument)
+        if name and name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+            return f"{path} has no key {name!r}: did you mean --config.{near[0]}?"
     return None
 
 
@@ -109,16 +107,23 @@ def overrides_without_effect(
     Returns:
         A sentence each.
     """
+    hidden = {name for name, _ in walk(own)}
     sentences = []
     for argument in argv:
-        override = re.match(r"--?config\.(?:pretrain\.)?([\w.]+)", argument)
-        if override and override[1] in [name for name, _ in walk(own)]:
+        name = _overridden(argument).removeprefix("pretrain.")
+        if name in hidden:
             written = argument.partition("=")[0]
             sentences.append(
                 f"{written} has no effect: pretrain.method={method} has a value of its "
-                f"own, --config.{method}.{override[1]}"
+                f"own, --config.{method}.{name}"
             )
     return sentences
+
+
+def _overridden(argument: str) -> str:
+    """The setting that an argument overrides; empty where it is no override."""
+    override = re.match(r"--?config\.([\w.]+)", argument)
+    return override[1] if override else ""
 
 
 def _python() -> str:

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pix2rep_jax.losses import dot, normalise
+from pix2rep_jax.log_sums import dot
+from pix2rep_jax.losses import normalise
 
 __all__ = [
     "MIN_MAP",

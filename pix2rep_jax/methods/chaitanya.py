@@ -19,6 +19,7 @@ from pix2rep_jax import contrast, losses
 from pix2rep_jax.embedder import MLP, ImageEmbedder, embed_views, encoder_parts
 from pix2rep_jax.errors import InputError, check_choice
 from pix2rep_jax.intensity import random_intensity
+from pix2rep_jax.log_sums import dot
 from pix2rep_jax.methods.method import Method
 from pix2rep_jax.networks import make_backbone
 from pix2rep_jax.partitions import draw_slices, partition_volumes
@@ -250,7 +251,7 @@ def _compare(z: jax.Array, pairs: tuple[np.ndarray, np.ndarray], temperature: fl
         z, positive=positive, negative=negative, temperature=temperature
     )
     unit = losses.normalise(z.astype(jnp.float32))
-    cosine = losses.dot(unit, unit.T)
+    cosine = dot(unit, unit.T)
     metrics = {
         "alignment": jnp.where(positive, cosine, 0).sum() / positive.sum(),
         "embedding_std": losses.embedding_std(z),
