@@ -18,7 +18,7 @@ import numpy as np
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-from step import CASES, get_config, make_data, make_update  # noqa: E402
+from step import CASES, get_config, make_data, make_pretraining  # noqa: E402
 
 from pix2rep_jax.compiler import compiler_options  # noqa: E402
 from pix2rep_jax.huge_pages import use_huge_pages  # noqa: E402
@@ -28,7 +28,7 @@ from pix2rep_jax.training.step import bind_data  # noqa: E402
 
 def make_forms(config):
     """Makes the three forms of a step, `state -> (state, metrics)`."""
-    update, state = make_update(config)
+    update, state = make_pretraining(config)
     mesh, data, batch_size = make_mesh(), make_data(config), config.pretrain.batch_size
     fixed = place({"image": data["image"][:batch_size]}, mesh)
     alone = jax.jit(update, donate_argnums=0, compiler_options=compiler_options())

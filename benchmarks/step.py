@@ -31,9 +31,9 @@ import pix2rep as configs  # noqa: E402
 from pix2rep_jax.huge_pages import use_huge_pages  # noqa: E402
 from pix2rep_jax.methods.method import load_method  # noqa: E402
 from pix2rep_jax.networks import initialise  # noqa: E402
-from pix2rep_jax.training import beginning  # noqa: E402
 from pix2rep_jax.training.sharding import make_mesh, place  # noqa: E402
 from pix2rep_jax.training.step import make_resident_step  # noqa: E402
+from pix2rep_jax.training.update import make_update  # noqa: E402
 
 CASES = ("quick", "small", "middle", "paper")
 LOSSES = ("info_nce", "cross_correlation")
@@ -51,11 +51,11 @@ def get_config(case: str, loss: str):
     return config
 
 
-def make_update(config):
+def make_pretraining(config):
     """Makes the update of --mode pretrain, with the state before the first one."""
     method, key = load_method(config), jax.random.key(0)
     params, batch_stats = initialise(method.net, key, size=config.data.size)
-    state, update = beginning.make_update(
+    state, update = make_update(
         method.loss_fn,
         params,
         batch_stats,
@@ -75,7 +75,7 @@ def make_data(config):
 
 def compile_step(config):
     """Compiles a step; returns it with the state before it, and its data."""
-    update, state = make_update(config)
+    update, state = make_pretraining(config)
     data = place(make_data(config), make_mesh())
     step = make_resident_step(
         update,

@@ -13,9 +13,9 @@ from pix2rep_jax.command_line import next_command
 from pix2rep_jax.downstream import Task, prepare, train_and_score
 from pix2rep_jax.errors import check_choice
 from pix2rep_jax.methods import mean_teacher, segmentation
-from pix2rep_jax.training.beginning import begin
 from pix2rep_jax.training.sharding import check_batch_size
-from pix2rep_jax.training.step import count_steps
+from pix2rep_jax.training.step import bind_data, count_steps
+from pix2rep_jax.training.update import make_update
 
 __all__ = ["run"]
 
@@ -48,16 +48,19 @@ def run(config: ConfigDict, workdir: Path, *, measure: Callable = recalibrate) -
         rates = dict.fromkeys(rates, recipe.scratch_learning_rate)
     prepare_method = semi_supervised if recipe.method == "mean_teacher" else supervised
     loss_fn, batch_stats, data, batch_size = prepare_method(config, task, num_steps)
-    state, train_step = begin(
+    state, update = make_update(
         loss_fn,
         task.params,
         batch_stats,
-        data,
         recipe=recipe,
         rates=rates,
         key=task.key,
-        mesh=task.mesh,
         num_steps=num_steps,
+    )
+    train_step = bind_data(
+        update,
+        data,
+        mesh=task.mesh,
         batch_size=batch_size,
         budget_mb=config.data.device_budget_mb,
     )

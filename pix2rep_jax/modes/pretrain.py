@@ -21,7 +21,6 @@ from pix2rep_jax.methods.method import (
 )
 from pix2rep_jax.networks import initialise
 from pix2rep_jax.pretrained import read_backbone
-from pix2rep_jax.training.beginning import begin
 from pix2rep_jax.training.checkpoints import Checkpoints
 from pix2rep_jax.training.loop import train
 from pix2rep_jax.training.metric_writer import MetricWriter, read_metrics
@@ -34,7 +33,8 @@ from pix2rep_jax.training.run_folder import (
 )
 from pix2rep_jax.training.sharding import check_batch_size, make_mesh, place
 from pix2rep_jax.training.state import TrainState
-from pix2rep_jax.training.step import count_steps
+from pix2rep_jax.training.step import bind_data, count_steps
+from pix2rep_jax.training.update import make_update
 
 __all__ = ["SECTIONS", "make_training", "run"]
 
@@ -205,16 +205,19 @@ def make_training(
         pretrained = read_backbone(config, start)
         params = put_parts(params, pretrained[0])
         batch_stats = put_parts(batch_stats, pretrained[1])
-    state, train_step = begin(
+    state, update = make_update(
         method.loss_fn,
         params,
         method.begin(params, batch_stats),
-        data,
         recipe=recipe,
         rates=dict.fromkeys(method.trained, recipe.learning_rate),
         key=key,
-        mesh=mesh,
         num_steps=num_steps,
+    )
+    train_step = bind_data(
+        update,
+        data,
+        mesh=mesh,
         batch_size=recipe.batch_size,
         budget_mb=config.data.device_budget_mb,
     )

@@ -16,9 +16,9 @@ from pix2rep_jax.downstream import Task, prepare, train_and_score
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference import predict_slices
 from pix2rep_jax.methods import segmentation
-from pix2rep_jax.training.beginning import begin
 from pix2rep_jax.training.sharding import check_batch_size
-from pix2rep_jax.training.step import count_steps
+from pix2rep_jax.training.step import bind_data, count_steps
+from pix2rep_jax.training.update import make_update
 
 __all__ = ["compute_features", "run"]
 
@@ -56,16 +56,19 @@ def run(
     data = frozen_data(
         task, budget_mb=recipe.feature_budget_mb, compute=compute or compute_features
     )
-    state, train_step = begin(
+    state, update = make_update(
         loss_fn,
         task.params,
         task.batch_stats,
-        data,
         recipe=recipe,
         rates={"head": recipe.learning_rate},
         key=task.key,
-        mesh=task.mesh,
         num_steps=num_steps,
+    )
+    train_step = bind_data(
+        update,
+        data,
+        mesh=task.mesh,
         batch_size=recipe.batch_size,
         budget_mb=config.data.device_budget_mb,
     )
