@@ -96,7 +96,8 @@ def trained_networks(
 
     Returns:
         `{"params": …, "batch_stats": …}` by name: "student" alone, or with "teacher",
-        after its newest update. The first one is the run's result.
+        after its newest update, and the same statistics. The first one is the run's
+        result.
     """
     student_stats = dict(batch_stats)
     teacher = student_stats.pop("teacher", None)
@@ -105,5 +106,5 @@ def trained_networks(
         return student
     recipe = config.finetune.mean_teacher
     last = mean_teacher.follow(teacher, params, ema_decay=recipe.ema_decay)
-    teacher = {"teacher": {name: last[name] for name in ("params", "batch_stats")}}
+    teacher = {"teacher": {"params": last["params"], "batch_stats": student_stats}}
     return teacher | student if recipe.result == "teacher" else student | teacher

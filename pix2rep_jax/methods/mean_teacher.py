@@ -68,18 +68,13 @@ def add_teacher(params: Any, batch_stats: Any) -> dict[str, Any]:
 
     Args:
         params: The student's.
-        batch_stats: The student's.
+        batch_stats: The student's, which are the teacher's too.
 
     Returns:
-        `batch_stats` with "teacher": its "params" and "batch_stats", and "step", the
-        student's updates. As statistics of a `TrainState` they are saved and restored
-        as these are.
+        `batch_stats` with "teacher": its "params", and "step", the student's updates.
+        As statistics of a `TrainState` they are saved and restored as these are.
     """
-    teacher = {
-        "params": params,
-        "batch_stats": batch_stats,
-        "step": jnp.zeros((), jnp.int32),
-    }
+    teacher = {"params": params, "step": jnp.zeros((), jnp.int32)}
     return {**batch_stats, "teacher": teacher}
 
 
@@ -92,7 +87,7 @@ def follow(teacher: Any, params: Any, *, ema_decay: float) -> Any:
     teacher that is to be used after a step needs it as well.
 
     Args:
-        teacher: "params" and "step", as the loss left them; more is kept as it is.
+        teacher: "params" and "step", as the loss left them.
         params: The student's after its newest update.
         ema_decay: The largest decay.
 
@@ -129,7 +124,9 @@ def make_loss(
     """Makes the loss of slices with and without a mask.
 
     The student sees all slices of a batch at once, augmented alike; the teacher sees
-    those without a mask as the student does, and noise on top.
+    those without a mask as the student does, and noise on top. Outside training both
+    normalise by the student's running averages: the noise is not in those, and the
+    labelled slices are.
 
     Args:
         net: Backbone and head, of student and teacher alike.
@@ -138,9 +135,8 @@ def make_loss(
         include_background: Whether background counts in the soft Dice loss.
         spatial: Options of `geometry.sample_sources`.
         intensity: Options of `intensity.random_intensity`.
-        batch_norm: "train" normalises by each batch; student and teacher keep running
-            averages of what they see. "frozen" normalises by the statistics that the
-            run started from.
+        batch_norm: "train" normalises by each batch, and averages what the student
+            sees. "frozen" normalises by the statistics that the run started from.
         num_steps: Steps of the run.
         ema_decay: Of the teacher's parameters.
         consistency_weight: Of the consistency loss, at the end of the ramp.
@@ -182,7 +178,7 @@ def make_loss(
         image, label = _augment_all(
             augment_key, batch, spatial=spatial, intensity=intensity
         )
-        logits, student_stats = apply(params, student_stats, image)
+        logits, updated_stats = apply(params, student_stats, image)
         num_labeled = len(label)
         supervised = losses.segmentation_loss(
             logits[:num_labeled],
@@ -193,9 +189,9 @@ def make_loss(
         )
         unlabeled = image[num_labeled:]
         noise = noise_std * jax.random.normal(noise_key, unlabeled.shape)
-        target, teacher_stats = apply(
+        target, _ = apply(
             teacher["params"],
-            teacher["batch_stats"],
+            student_stats,
             unlabeled + jnp.clip(noise, -noise_clip, noise_clip),
         )
         apart = consistency(logits[num_labeled:], target)
@@ -203,14 +199,14 @@ def make_loss(
         ramp = ramp_up(step, num_steps=ramp_up_fraction * num_steps)
         started = step >= start_fraction * num_steps
         weight = jnp.where(started, consistency_weight * ramp, 0.0)
-        teacher |= {"batch_stats": teacher_stats, "step": step + 1}
+        teacher |= {"step": step + 1}
         metrics = {
             "supervised_loss": supervised,
             "consistency": apart,
             "consistency_weight": weight,
         }
         value = supervised + weight * apart
-        return value, ({**student_stats, "teacher": teacher}, metrics)
+        return value, ({**updated_stats, "teacher": teacher}, metrics)
 
     return loss_fn
 
