@@ -127,6 +127,7 @@ def get_config(variant: str = "quick") -> ConfigDict:
     study.confidence = 0.95  # of the intervals of differences
     study.resamples = 10_000  # of the patients
     study.dry_run = False  # print the plan and an estimate of its time instead
+    study.tables_only = False  # run nothing, write the tables of what is finished
     return config
 
 

@@ -15,6 +15,7 @@ from pix2rep_jax.errors import InputError
 from pix2rep_jax.modes import finetune, pretrain, probe
 from pix2rep_jax.modes import study as study_mode
 from pix2rep_jax.report import VolumeScore, write_evaluation
+from pix2rep_jax.study import estimate
 from pix2rep_jax.study import shared as shared_module
 from pix2rep_jax.study.estimate import FINISHED, NOTHING, TIMED, guess_left
 from pix2rep_jax.study.paper_numbers import find_number
@@ -385,10 +386,38 @@ def test_guesses_come_from_finished_runs_or_from_timings(tmp_path):
     assert guesses[cells[3].job.key].seconds == 80
     assert guesses[cells[4].job.key][2:] == (70, FINISHED)  # proposed: same mode
     assert guesses[cells[4].pretraining.key].source == NOTHING
-    timed = {g.job.key: g for g in guess_left(cells, timer=lambda cell, job: 7.0)}
+    timed = {
+        g.job.key: g for g in guess_left(cells, timer=lambda jobs: [7.0] * len(jobs))
+    }
     assert timed[cells[4].pretraining.key][2:] == (7, TIMED)
     assert timed[cells[4].job.key][2:] == (7, TIMED)
     assert timed[cells[3].job.key].source == FINISHED
+
+
+def test_jobs_that_are_alike_are_timed_once(tmp_path, monkeypatch, capsys):
+    """With what they start from before them, even if that is finished long since; and
+    the count that is shown is of these alone."""
+    cells = plan("baseline", "proposed", folder=tmp_path)
+    timed = []
+
+    def time_run(mode, config, workdir):
+        timed.append((mode, config.init.checkpoint))
+        return 2.0, 0.5
+
+    monkeypatch.setattr(estimate, "time_run", time_run)
+    jobs = [(cell, cell.job) for cell in cells if cell.method == "proposed"]
+    assert len(jobs) == 4
+    for _, job in jobs:
+        job.config.finetune.num_steps = 10
+    assert estimate.time_jobs(jobs, folder=tmp_path) == [2 + 10 * 0.5] * 4
+    (first, second) = timed
+    assert first[0] == "pretrain"
+    assert second == ("finetune", str(tmp_path / cells[-1].pretraining.key))
+    shown = capsys.readouterr().err.splitlines()
+    assert [line.split(";")[0] for line in shown] == [
+        "timed pretrain of proposed, 1 of 2",
+        "timed finetune of proposed, 2 of 2",
+    ]
 
 
 def test_a_damaged_record_is_none(tmp_path):
@@ -427,3 +456,18 @@ def test_a_study_through_the_command_line(cache, tmp_path):
     names = ("study.csv", "tables.md", "figure3.png", "figure3.pdf")
     assert all((tmp_path / "study" / name).stat().st_size for name in names)
     assert len(list((tmp_path / "study" / "pretraining").iterdir())) == 1
+    # Other rows and cells: what is there is shown, and nothing is run.
+    only = options | {
+        "study__methods": "('baseline','proposed','simclr')",
+        "study__labeled": "1,2",
+        "study__tables_only": True,
+    }
+    shown = finish(start("study", tmp_path, cache, **only))
+    assert shown.returncode == 0, shown.stderr
+    assert "2 of 6 cells finished" in shown.stdout
+    assert "4 cells were not run to their end yet" in shown.stdout
+    assert [line["status"] for line in read_csv(tmp_path)] == [
+        *["finished", "pending"] * 2,
+        *["pending"] * 2,
+    ]
+    assert len(list((tmp_path / "study" / "cells").iterdir())) == 6

@@ -3,6 +3,7 @@
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -12,7 +13,7 @@ from pix2rep_jax.errors import InputError
 from pix2rep_jax.figures.dice_by_patients import draw_dice
 from pix2rep_jax.figures.drawing import save
 from pix2rep_jax.study.document import make_document
-from pix2rep_jax.study.estimate import NOTHING, Guess, guess_left, make_timer
+from pix2rep_jax.study.estimate import NOTHING, Guess, guess_left, time_jobs
 from pix2rep_jax.study.paper_numbers import LABELED, find_number
 from pix2rep_jax.study.plan import Cell, distinct_jobs, make_plan
 from pix2rep_jax.study.records import read_record
@@ -59,10 +60,11 @@ def run(config: ConfigDict, workdir: Path) -> int:
         )
         print(describe(config, cells))
         return 0
+    write = write_results if config.study.tables_only else run_all
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "protocol").write_text(config.data.crop + "\n", encoding="utf-8")
-        results = run_all(config, cells, folder)
+        results = write(config, cells, folder)
     except OSError as error:
         raise InputError(
             f"{folder} cannot be written ({error.strerror or error}): free some space "
@@ -112,7 +114,7 @@ def describe(config: ConfigDict, cells: Sequence[Cell]) -> str:
     """Says what a study will run, and about how long it takes."""
     study = config.study
     with tempfile.TemporaryDirectory(prefix="pix2rep-study-") as folder:
-        guesses = guess_left(cells, timer=make_timer(Path(folder), cells))
+        guesses = guess_left(cells, timer=partial(time_jobs, folder=Path(folder)))
     runs = [job for _, job in distinct_jobs(cells) if job.mode == "pretrain"]
     lines = [
         f"methods {len(study.methods)} x numbers of labelled patients "

@@ -4,7 +4,7 @@ import contextlib
 import io
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from statistics import fmean
@@ -23,7 +23,7 @@ from pix2rep_jax.study.records import read_record
 from pix2rep_jax.training.metric_writer import read_metrics
 from pix2rep_jax.training.step import count_steps
 
-__all__ = ["Guess", "guess_left", "make_timer"]
+__all__ = ["Guess", "guess_left", "time_jobs"]
 
 FINISHED, TIMED, NOTHING = "finished runs", "timing a few steps", "nothing yet"
 """Where a guess comes from."""
@@ -50,7 +50,7 @@ class Guess(NamedTuple):
 def guess_left(
     cells: Sequence[Cell],
     *,
-    timer: Callable[[Cell, Job], float] | None = None,
+    timer: Callable[[Sequence[tuple[Cell, Job]]], Sequence[float]] | None = None,
 ) -> list[Guess]:
     """Guesses the time of every job that is not finished.
 
@@ -59,7 +59,8 @@ def guess_left(
 
     Args:
         cells: From `make_plan`.
-        timer: Times a few steps of a job of this cell; None does not.
+        timer: Returns the whole times of jobs, each with a cell that needs it (s), from
+            a few of their steps; None does not.
 
     Returns:
         A guess a job, pretraining runs first.
@@ -73,17 +74,23 @@ def guess_left(
                 known.setdefault(likeness, []).append(record.seconds)
         else:
             open_jobs.append((cell, job, record.seconds))
-    guesses = []
+    strangers, guesses = [], []
     for cell, job, spent in open_jobs:
         *alike, same_mode = likenesses(cell, job)
         times = next((known[each] for each in alike if each in known), None)
+        if times is None:
+            strangers.append((cell, job, spent))
+            times = known.get(same_mode)
         total, source = (fmean(times), FINISHED) if times else (0.0, NOTHING)
-        if not times and timer is not None:
-            total, source = timer(cell, job), TIMED
-        elif not times and same_mode in known:
-            total, source = fmean(known[same_mode]), FINISHED
         guesses.append(Guess(cell.method, job, max(0.0, total - spent), source))
-    return guesses
+    if timer is None or not strangers:
+        return guesses
+    timed = timer([(cell, job) for cell, job, _ in strangers])
+    better = {
+        job.key: Guess(cell.method, job, max(0.0, total - spent), TIMED)
+        for (cell, job, spent), total in zip(strangers, timed, strict=True)
+    }
+    return [better.get(guess.job.key, guess) for guess in guesses]
 
 
 def likenesses(cell: Cell, job: Job) -> list[tuple]:
@@ -97,53 +104,61 @@ def likenesses(cell: Cell, job: Job) -> list[tuple]:
     ]
 
 
-def make_timer(folder: Path, cells: Iterable[Cell]) -> Callable[[Cell, Job], float]:
-    """Makes a function that times a few steps, once for all jobs that are alike.
+def time_jobs(jobs: Sequence[tuple[Cell, Job]], *, folder: Path) -> list[float]:
+    """Times a few steps of jobs, once for all that are alike.
 
-    It says on stderr where it stands.
+    What a job starts from has to be there in short form, and is timed with it. It says
+    on stderr where it stands.
 
     Args:
+        jobs: Each with a cell that needs it.
         folder: For the runs that are timed; nobody needs them afterwards.
-        cells: Those whose jobs may be timed.
 
     Returns:
-        For `guess_left`: the whole time of a job (s).
+        The whole time of each (s); 0 where it will fail in the study too.
     """
     speeds: dict[str, tuple[float, float]] = {}
     samples: dict[str, int] = {}
-    kinds = {likeness(job) for _, job in distinct_jobs(cells)}
+    kinds = {likeness(each) for pair in jobs for each in chain(*pair)}
     started = time.monotonic()
 
     def measure(cell: Cell, job: Job) -> tuple[float, float]:
-        config = short_config(job)
-        start = job.start if job.mode == "pretrain" else cell.pretraining
-        if start is not None:
-            measure_once(cell, start)
-            config.init.checkpoint = str(folder / likeness(start))
-        return time_run(job.mode, config, folder / likeness(job))
-
-    def measure_once(cell: Cell, job: Job) -> tuple[float, float]:
         name = likeness(job)
-        if name not in speeds:
-            speeds[name] = measure(cell, job)
-            left = (time.monotonic() - started) * (len(kinds) / len(speeds) - 1)
-            print(
-                f"timed {job.mode} of {cell.method}, {len(speeds)} of {len(kinds)}; "
-                f"{tqdm.format_interval(left)} left",
-                file=sys.stderr,
-                flush=True,
-            )
+        if name in speeds:
+            return speeds[name]
+        config, start = short_config(job), start_of(cell, job)
+        if start is not None:
+            measure(cell, start)
+            config.init.checkpoint = str(folder / likeness(start))
+        speeds[name] = time_run(job.mode, config, folder / name)
+        left = (time.monotonic() - started) * (len(kinds) / len(speeds) - 1)
+        print(
+            f"timed {job.mode} of {cell.method}, {len(speeds)} of {len(kinds)}; "
+            f"{tqdm.format_interval(left)} left",
+            file=sys.stderr,
+            flush=True,
+        )
         return speeds[name]
 
-    def timer(cell: Cell, job: Job) -> float:
+    def total(cell: Cell, job: Job) -> float:
         try:
-            overhead, seconds_a_step = measure_once(cell, job)
+            overhead, seconds_a_step = measure(cell, job)
             return overhead + seconds_a_step * num_steps(job, samples)
         except InputError as error:  # it will fail in the study too
             print(f"{cell.method}: {error}")
             return 0.0
 
-    return timer
+    return [total(cell, job) for cell, job in jobs]
+
+
+def start_of(cell: Cell, job: Job) -> Job | None:
+    """Finds the pretraining that a job of a cell starts from, if any."""
+    return job.start if job.mode == "pretrain" else cell.pretraining
+
+
+def chain(cell: Cell, job: Job | None) -> list[Job]:
+    """Lists a job and those before it that it cannot do without."""
+    return [] if job is None else [*chain(cell, start_of(cell, job)), job]
 
 
 def likeness(job: Job) -> str:
