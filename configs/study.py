@@ -69,9 +69,12 @@ def get_config(variant: str = "quick") -> ConfigDict:
             "Proposed + Mean Teacher", downstream=MEAN_TEACHER
         ),
         "v2_probe": row(
-            "w/ linear probing", table=3, mode="probe", pretraining=CROSS_CORRELATION
+            "Pix2Rep-v2 w/ linear probing",
+            table=3,
+            mode="probe",
+            pretraining=CROSS_CORRELATION,
         ),
-        "v2": row("w/ fine-tuning", table=3, pretraining=CROSS_CORRELATION),
+        "v2": row("Pix2Rep-v2 w/ fine-tuning", table=3, pretraining=CROSS_CORRELATION),
         "v2_mean_teacher": row(
             "Pix2Rep-v2 + Mean Teacher",
             table=4,

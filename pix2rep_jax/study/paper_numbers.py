@@ -34,10 +34,10 @@ TABLE_2: Mapping[str, tuple[float, float]] = {
 """With 5 labelled patients: mean and standard deviation over five runs."""
 
 TABLE_3: Mapping[str, tuple[float, ...]] = {
-    "w/ linear probing": (82.6, 85.0, 88.1, 89.1, 89.8, 90.4, 90.7),
-    "w/ fine-tuning": (85.6, 88.4, 91.1, 92.0, 92.6, 93.4, 94.0),
+    "Pix2Rep-v2 w/ linear probing": (82.6, 85.0, 88.1, 89.1, 89.8, 90.4, 90.7),
+    "Pix2Rep-v2 w/ fine-tuning": (85.6, 88.4, 91.1, 92.0, 92.6, 93.4, 94.0),
 }
-"""Pix2Rep-v2."""
+"""Where the paper has its name above the table only."""
 
 TABLE_4: Mapping[str, tuple[float, ...]] = {
     "Pix2Rep-v2 + Mean Teacher": (87.9, 90.0, 91.8, 92.4, 92.7, 93.4, 93.9),
@@ -49,7 +49,7 @@ def find_number(table: int, title: str, *, num_labeled: int) -> str:
 
     Args:
         table: 1 to 4.
-        title: The row, as the paper has it.
+        title: The row, as a mapping above has it.
         num_labeled: The column.
 
     Returns:
