@@ -15,6 +15,7 @@ from pix2rep_jax.data.splits import make_split
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.figures import embedding_map, panels, selection
 from pix2rep_jax.figures.curves import draw_curves
+from pix2rep_jax.figures.dice_by_patients import draw_dice
 from pix2rep_jax.figures.drawing import draw_outlines, mask_outlines, show_image
 from pix2rep_jax.figures.predictions import choose_volumes, draw_predictions
 from pix2rep_jax.figures.similarity import (
@@ -527,3 +528,15 @@ def test_a_perfect_network_is_drawn_on_the_experts_outlines(config):
         "MYO",
         "LV",
     ]
+
+
+def test_the_axis_of_patients_has_all_numbers_that_were_measured():
+    """And of the paper's those that do not run into them; 100 stands beside 80."""
+    values = {"Proposed": {1: [0.7, 0.8], 80: [0.9]}}
+    paper = {"Proposed": {1: 84.7, 10: 91.2, 100: 94.1}}
+    figure = draw_dice({"four": values, "foreground": values}, paper=paper)
+    labels = [[x.get_text() for x in ax.get_xticklabels()] for ax in figure.axes]
+    assert labels == [["1", "10", "80"], ["1", "80"]]
+    # The paper's numbers, one of which has no label, stand in the first panel alone.
+    points = [sum(len(x.get_xdata()) for x in ax.lines) for ax in figure.axes]
+    assert points[0] - points[1] == len(paper["Proposed"])

@@ -1,6 +1,6 @@
 """The paper's Figure 3: Dice against the number of labelled patients."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, stdev
 
 from matplotlib.figure import Figure
@@ -10,6 +10,7 @@ from pix2rep_jax.figures.drawing import MARKERS, PALETTE
 __all__ = ["draw_dice"]
 
 _COLORS = tuple(PALETTE[i] for i in (4, 5, 2, 6, 0, 1))
+_APART = 1.4  # the least ratio of two numbers below the axis
 
 
 def draw_dice(
@@ -34,10 +35,13 @@ def draw_dice(
     """
     figure = Figure(figsize=(4.6 * len(panels), 3.8), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    ticks = sorted({n for lines in panels.values() for x in lines.values() for n in x})
+    measured = sorted(
+        {n for lines in panels.values() for x in lines.values() for n in x}
+    )
     for index, (ax, (title, lines)) in enumerate(
         zip(axes, panels.items(), strict=True)
     ):
+        ticks = measured
         for place, (method, points) in enumerate(lines.items()):
             color, marker = _COLORS[place % len(_COLORS)], MARKERS[place % len(MARKERS)]
             if not points:
@@ -63,7 +67,7 @@ def draw_dice(
                     linewidth=1,
                     label=f"{method}, in the paper",
                 )
-                ticks = sorted({*ticks, *theirs})
+                ticks = _tell_apart(ticks, theirs)
         ax.set_title(title, fontsize=10)
         ax.set_xscale("log")
         ax.set_xticks(ticks, [str(n) for n in ticks])
@@ -73,3 +77,12 @@ def draw_dice(
         ax.grid(alpha=0.3)
         ax.legend(fontsize=8, loc="lower right")
     return figure
+
+
+def _tell_apart(ticks: Sequence[int], more: Iterable[int]) -> list[int]:
+    """Adds those ticks whose labels do not run into others on a logarithmic axis."""
+    kept = list(ticks)
+    for number in sorted(more):
+        if all(max(number / n, n / number) >= _APART for n in kept):
+            kept.append(number)
+    return sorted(kept)
