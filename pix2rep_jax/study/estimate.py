@@ -74,23 +74,24 @@ def guess_left(
                 known.setdefault(likeness, []).append(record.seconds)
         else:
             open_jobs.append((cell, job, record.seconds))
-    strangers, guesses = [], []
+    strangers = [
+        (cell, job)
+        for cell, job, _ in open_jobs
+        if known.keys().isdisjoint(likenesses(cell, job)[:-1])
+    ]
+    totals = {}
+    if timer is not None and strangers:
+        keys = [job.key for _, job in strangers]
+        totals = dict(zip(keys, timer(strangers), strict=True))
+    guesses = []
     for cell, job, spent in open_jobs:
-        *alike, same_mode = likenesses(cell, job)
-        times = next((known[each] for each in alike if each in known), None)
-        if times is None:
-            strangers.append((cell, job, spent))
-            times = known.get(same_mode)
-        total, source = (fmean(times), FINISHED) if times else (0.0, NOTHING)
+        times = next((known[x] for x in likenesses(cell, job) if x in known), None)
+        if job.key in totals:
+            total, source = totals[job.key], TIMED
+        else:
+            total, source = (fmean(times), FINISHED) if times else (0.0, NOTHING)
         guesses.append(Guess(cell.method, job, max(0.0, total - spent), source))
-    if timer is None or not strangers:
-        return guesses
-    timed = timer([(cell, job) for cell, job, _ in strangers])
-    better = {
-        job.key: Guess(cell.method, job, max(0.0, total - spent), TIMED)
-        for (cell, job, spent), total in zip(strangers, timed, strict=True)
-    }
-    return [better.get(guess.job.key, guess) for guess in guesses]
+    return guesses
 
 
 def likenesses(cell: Cell, job: Job) -> list[tuple]:
