@@ -214,7 +214,7 @@ def get_config(variant: str = "quick") -> ConfigDict:
     finetune.method = "supervised"  # | "mean_teacher"
     finetune.batch_size = 8  # labelled slices; MIDL 4
     finetune.num_epochs = 100  # MIDL 4
-    finetune.num_steps = pick(quick=500, small=1200, paper=0)
+    finetune.num_steps = pick(quick=500, small=3600, paper=0)
     finetune.backbone_learning_rate = pick(quick=1e-3, small=1e-3, paper=5e-5)  # MIDL 4
     finetune.head_learning_rate = 1e-2  # MIDL 4
     # Of both, without a checkpoint; ours, the best of three for small.

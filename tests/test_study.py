@@ -290,6 +290,33 @@ def test_a_stopped_study_goes_on_where_it_was(calls, tmp_path, capsys):
     assert [place[1] for place in calls] == [1, 2, 2, 3]
 
 
+def test_a_study_goes_on_from_records_and_scores_alone(calls, tmp_path):
+    """Brought from elsewhere without networks; a pretraining is run again as soon as a
+    further cell needs it, and not before."""
+    config = plan_config("proposed", draws=1)
+    study_mode.run(config, tmp_path / "there")
+    there, here = (tmp_path / name / "study" for name in ("there", "here"))
+    small = [
+        path.relative_to(there)
+        for pattern in ("**/record.json", "cells/*/*/*")
+        for path in there.glob(pattern)
+    ]
+    for path in small:
+        (here / path).parent.mkdir(parents=True, exist_ok=True)
+        (here / path).write_bytes((there / path).read_bytes())
+    calls.clear()
+    assert not guess_left(make_plan(config, here))
+    study_mode.run(config, tmp_path / "here")
+    assert not calls
+    assert (here / "tables.md").read_text() == (there / "tables.md").read_text()
+    config.study.labeled = (1, 2, 3)
+    guesses = guess_left(make_plan(config, here))
+    assert [guess.job.mode for guess in guesses] == ["pretrain", "finetune"]
+    study_mode.run(config, tmp_path / "here")
+    assert [mode for mode, *_ in calls] == ["pretrain", "finetune"]
+    assert calls[1][1] == 3
+
+
 def test_the_csv_has_a_line_a_run_with_its_scores(calls, tmp_path):
     """Dice a structure, distances, times and hashes, as evaluation.json has them."""
     config = plan_config("proposed_probe", draws=1)

@@ -19,7 +19,7 @@ from pix2rep_jax.data.splits import make_split
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.modes import pretrain
 from pix2rep_jax.study.plan import Cell, Job, distinct_jobs, fingerprint
-from pix2rep_jax.study.records import read_record
+from pix2rep_jax.study.records import read_own_record, read_record
 from pix2rep_jax.training.metric_writer import read_metrics
 from pix2rep_jax.training.step import count_steps
 
@@ -52,7 +52,7 @@ def guess_left(
     *,
     timer: Callable[[Sequence[tuple[Cell, Job]]], Sequence[float]] | None = None,
 ) -> list[Guess]:
-    """Guesses the time of every job that is not finished.
+    """Guesses the time of every job that is not finished and that a cell waits for.
 
     The best that there is counts: finished jobs of the same method and number of
     patients; of the same method; a timing; finished jobs of the same mode.
@@ -66,14 +66,17 @@ def guess_left(
         A guess a job, pretraining runs first.
     """
     known: dict[tuple, list[float]] = {}
-    open_jobs = []
     for cell, job in distinct_jobs(cells):
         record = read_record(job)
         if record.status == "finished":
             for likeness in likenesses(cell, job):
                 known.setdefault(likeness, []).append(record.seconds)
-        else:
-            open_jobs.append((cell, job, record.seconds))
+    open_cells = [x for x in cells if read_record(x.job).status != "finished"]
+    open_jobs = [
+        (cell, job, record.seconds)
+        for cell, job in distinct_jobs(open_cells)
+        if (record := read_own_record(job)).status != "finished"
+    ]
     strangers = [
         (cell, job)
         for cell, job, _ in open_jobs

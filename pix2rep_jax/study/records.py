@@ -6,7 +6,7 @@ import json
 from pix2rep_jax.study.plan import Job
 from pix2rep_jax.whole_file import write_whole
 
-__all__ = ["Record", "read_record", "write_record"]
+__all__ = ["Record", "read_own_record", "read_record", "write_record"]
 
 _FILE = "record.json"
 
@@ -32,6 +32,17 @@ def read_record(job: Job) -> Record:
         return Record(**json.loads((job.workdir / _FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return Record()
+
+
+def read_own_record(job: Job) -> Record:
+    """Reads a job's record as `read_record`; what is finished elsewhere is pending.
+
+    A pretraining whose record came from another machine without its network has to be
+    run again before anything can start from it.
+    """
+    record = read_record(job)
+    away = record.status == "finished" and not (job.workdir / job.mode).is_dir()
+    return Record() if away else record
 
 
 def write_record(job: Job, record: Record) -> None:

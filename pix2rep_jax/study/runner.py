@@ -11,7 +11,12 @@ import jax
 
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.study.plan import Cell, Job, backbone_key
-from pix2rep_jax.study.records import Record, read_record, write_record
+from pix2rep_jax.study.records import (
+    Record,
+    read_own_record,
+    read_record,
+    write_record,
+)
 from pix2rep_jax.study.shared import SharedBackbone
 
 __all__ = ["in_running_order", "run_cells", "run_job"]
@@ -93,7 +98,7 @@ def run_job(job: Job, **options: Callable) -> Record:
     Returns:
         The record: finished or failed.
     """
-    before = read_record(job)
+    before = read_own_record(job)
     if before.status == "finished":
         return before
     job.workdir.mkdir(parents=True, exist_ok=True)
