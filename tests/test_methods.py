@@ -160,14 +160,14 @@ def test_a_methods_run_goes_on_to_the_bit(tmp_path, name):
     draw = np.random.default_rng(0)
     data = {"image": draw.random((9, 32, 32, 1), np.float32)}
     options = {"mesh": make_mesh(), "num_steps": 4}
-    state, step = make_training(config, data, **options)
+    state, step = make_training(config, load_method(config), data, **options)
     for _ in range(2):
         state, _ = step(state)
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(state)
     for _ in range(2):
         state, _ = step(state)
-    fresh, _ = make_training(config, data, **options)
+    fresh, _ = make_training(config, load_method(config), data, **options)
     with Checkpoints(tmp_path) as checkpoints:
         resumed = checkpoints.restore_latest(fresh)
     for _ in range(2):

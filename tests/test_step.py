@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.methods import pix2rep, segmentation
-from pix2rep_jax.modes.pretrain import make_training
+from pix2rep_jax.methods.method import load_method
 from pix2rep_jax.training.batches import batch_indices
 from pix2rep_jax.training.optimizer import make_optimizer, make_schedule
 from pix2rep_jax.training.sharding import check_batch_size, make_mesh, place
@@ -413,7 +413,7 @@ def test_more_points_than_pixels_are_refused_before_anything_is_made(num_points)
     with pytest.raises(
         InputError, match=f"{num_points!r}, and .* 256 pixels.*or 'all'"
     ):
-        make_training(config, np.zeros((4, SIZE, SIZE, 1)), mesh=MESHES[1], num_steps=1)
+        load_method(config)
 
 
 def test_an_unknown_way_of_normalising_is_refused():

@@ -79,7 +79,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     num_samples = len(data["image"])
     num_steps = count_steps(recipe, num_samples=num_samples)
     state, train_step = make_training(
-        config, data, mesh=mesh, num_steps=num_steps, start=start
+        config, method, data, mesh=mesh, num_steps=num_steps, start=start
     )
 
     folder = open_run(
@@ -175,6 +175,7 @@ def has_collapsed(metrics: Path, collapsed_loss: float | None) -> bool:
 
 def make_training(
     config: ConfigDict,
+    method: Method,
     data: Mapping[str, np.ndarray],
     *,
     mesh: Mesh,
@@ -185,6 +186,7 @@ def make_training(
 
     Args:
         config: The whole configuration.
+        method: Made from it.
         data: As the method arranges them; Pix2Rep's are an "image"
             `[slices, size, size, 1]`.
         mesh: The devices.
@@ -198,7 +200,7 @@ def make_training(
     Raises:
         InputError: If the configuration cannot be used.
     """
-    method, recipe = load_method(config), make_recipe(config)
+    recipe = make_recipe(config)
     key, init_key = jax.random.split(jax.random.key(config.seed))
     params, batch_stats = initialise(method.net, init_key, size=config.data.size)
     if start is not None:
