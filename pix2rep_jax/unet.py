@@ -67,7 +67,8 @@ class UpConv(nn.Module):
         product and a reshape, which every backend does faster.
         """
         batch, height, width, _ = x.shape
-        x = nn.DenseGeneral((2, 2, self.features), dtype=self.dtype)(x)
+        x = nn.DenseGeneral((2, 2, self.features), dtype=self.dtype)(in_rows(x))
+        x = x.reshape(batch, height, width, 2, 2, self.features)
         x = x.transpose(0, 1, 3, 2, 4, 5)
         return x.reshape(batch, 2 * height, 2 * width, self.features)
 
@@ -190,9 +191,11 @@ class ProjectionHead(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps `[..., in]` to `[..., features]`."""
+        shape, x = x.shape, in_rows(x)
         for width in self.hidden:
             x = nn.relu(nn.Dense(width, dtype=self.dtype)(x))
-        return nn.Dense(self.features, dtype=self.dtype)(x)
+        x = nn.Dense(self.features, dtype=self.dtype)(x)
+        return x.reshape(*shape[:-1], self.features)
 
 
 class SegmentationHead(nn.Module):
@@ -207,4 +210,15 @@ class SegmentationHead(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps `[..., in]` to float32 `[..., num_classes]`."""
-        return nn.Dense(self.num_classes, dtype=jnp.float32)(x)
+        logits = nn.Dense(self.num_classes, dtype=jnp.float32)(in_rows(x))
+        return logits.reshape(*x.shape[:-1], self.num_classes)
+
+
+def in_rows(x: jax.Array) -> jax.Array:
+    """Maps `[..., channels]` to `[pixels, channels]`, for a product with a matrix.
+
+    The gradient of the matrix is then a sum over one axis. Over several XLA transposes
+    whole maps for it, and on a CPU adds up numbers that lie a power of two apart, at an
+    eighth of the speed.
+    """
+    return x.reshape(-1, x.shape[-1])

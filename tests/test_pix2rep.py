@@ -79,8 +79,8 @@ def test_an_equivariant_network_has_agreeing_positives(key, elastic):
     features_a = net.apply(variables, views.view_a, train=True, method="features")
     features_b = net.apply(variables, views.view_b, train=True, method="features")
     points, valid = choose_points(key, views.valid, "all")
-    u, v = jax.vmap(lambda *pair: embed_pairs(net, variables["params"], *pair))(
-        features_a, features_b, views.sources, points
+    u, v = embed_pairs(
+        net, variables["params"], features_a, features_b, views.sources, points
     )
     np.testing.assert_allclose(u[valid], v[valid], atol=1e-4)
     loss_fn = make_loss(net, **options(spatial=spatial, intensity={}))
@@ -101,9 +101,7 @@ def test_projecting_neighbours_equals_warping_the_whole_map(key, images, elastic
     features = jax.random.normal(key, (2, 3, 16, 16, 6))
 
     def efficient(params, features):
-        return jax.vmap(lambda *pair: embed_pairs(net, params, *pair))(
-            features[0], features[1], views.sources, points
-        )
+        return embed_pairs(net, params, *features, views.sources, points)
 
     def plain(params, features):
         maps = net.apply({"params": params}, features, method="project")
@@ -149,8 +147,8 @@ def test_invalid_pixels_take_no_part(key, images, loss):
         )
     )(jnp.concatenate([views.view_a, views.view_b]))
     points, valid = choose_points(point_key, views.valid, "all")
-    u, v = jax.vmap(lambda *pair: embed_pairs(net, variables["params"], *pair))(
-        *jnp.split(features, 2), views.sources, points
+    u, v = embed_pairs(
+        net, variables["params"], *jnp.split(features, 2), views.sources, points
     )
     u, v = np.asarray(u)[valid], np.asarray(v)[valid]
     expected = (

@@ -1,6 +1,5 @@
 """Pix2Rep pretraining: equivariant under φ, invariant under t and t'."""
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -175,9 +174,7 @@ def make_comparison(
             mutable=["batch_stats"],
         )
         features_a, features_b = jnp.split(features, 2)
-        u, v = jax.vmap(functools.partial(embed_pairs, net, params))(
-            features_a, features_b, views.sources, points
-        )
+        u, v = embed_pairs(net, params, features_a, features_b, views.sources, points)
         u, v = (x.reshape(-1, x.shape[-1]).astype(jnp.float32) for x in (u, v))
         valid = valid.reshape(-1)
         if loss == "info_nce":
@@ -208,7 +205,7 @@ def choose_points(key: jax.Array, valid: jax.Array, num_points: int | str):
 
 
 def embed_pairs(net: Pix2RepNet, params, features_a, features_b, sources, points):
-    """Embeds one image's points in both views: φ·(g∘f)(v) and (g∘f)(φ·v').
+    """Embeds a batch's points in both views: φ·(g∘f)(v) and (g∘f)(φ·v').
 
     g acts on each pixel alone, so φ·g(f(v)) at a few points needs g only at the four
     pixels around each source: equal to warping the whole map, which is what is done
@@ -216,10 +213,14 @@ def embed_pairs(net: Pix2RepNet, params, features_a, features_b, sources, points
     """
     project = lambda x: net.apply({"params": params}, x, method="project")  # noqa: E731
     if points is None:
-        u = warp_at(project(features_a).astype(jnp.float32), sources)
+        u = jax.vmap(warp_at)(project(features_a).astype(jnp.float32), sources)
         v = project(features_b)
-        return u.reshape(-1, u.shape[-1]), v.reshape(-1, v.shape[-1])
-    pixels, weights = gather_neighbours(features_a, sources.reshape(-1, 2)[points])
-    u = jnp.einsum("mkd,mk->md", project(pixels).astype(jnp.float32), weights)
-    v = project(features_b.reshape(-1, features_b.shape[-1])[points])
-    return u, v
+        return tuple(x.reshape(x.shape[0], -1, x.shape[-1]) for x in (u, v))
+
+    def read(features_a, features_b, sources, points):
+        pixels, weights = gather_neighbours(features_a, sources.reshape(-1, 2)[points])
+        return pixels, weights, features_b.reshape(-1, features_b.shape[-1])[points]
+
+    pixels, weights, others = jax.vmap(read)(features_a, features_b, sources, points)
+    u = jnp.einsum("bmkd,bmk->bmd", project(pixels).astype(jnp.float32), weights)
+    return u, project(others)
