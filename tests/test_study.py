@@ -16,6 +16,7 @@ from pix2rep_jax.modes import finetune, pretrain, probe
 from pix2rep_jax.modes import study as study_mode
 from pix2rep_jax.report import VolumeScore, write_evaluation
 from pix2rep_jax.study import estimate
+from pix2rep_jax.study import results as study_results
 from pix2rep_jax.study import shared as shared_module
 from pix2rep_jax.study.estimate import FINISHED, NOTHING, TIMED, guess_left
 from pix2rep_jax.study.paper_numbers import find_number
@@ -165,6 +166,22 @@ def test_the_plans_that_are_shipped_name_the_papers_rows(variant):
     rows = ablation.get_config(variant).study.rows
     widths = {name: row.shared.model.num_features for name, row in rows.items()}
     assert widths["defaults"] == widths["epochs"] < widths["width"]
+
+
+def test_the_results_in_the_docs_are_cells_of_the_plan():
+    """Whoever copies them into a workdir goes on from them: their keys are those of the
+    configuration as it is, with the data in ACDC."""
+    folder = Path(study.__file__).parent.parent / "docs" / "study"
+    config = study.get_config("small")
+    config.data.root = "ACDC"
+    cells = make_plan(config, folder)
+    finished = [x for x in cells if read_record(x.job).status == "finished"]
+    shipped = [path.name for path in (folder / "cells").iterdir()]
+    assert shipped and {x.job.workdir.name for x in finished} == {*shipped}
+    results = study_results.read_results(finished)
+    assert all(each.status == "finished" for each in results)
+    patients = study_results.read_patients(results[0], column="dice_mean_foreground")
+    assert len(patients) == 20
 
 
 def test_a_mistaken_plan_is_refused_in_a_sentence():
