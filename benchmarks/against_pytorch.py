@@ -123,6 +123,7 @@ def make_jax(config, inputs):
 def make_pytorch(config, inputs, params, *, compiled: bool):
     """Makes PyTorch's step on the same inputs, from the same parameters."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.backends.cudnn.benchmark = True  # it may choose its algorithms, as XLA does
     model, recipe = config.model, config.pretrain
     (hidden,) = config.projection.hidden
     net = pytorch_step.Pix2RepNet(

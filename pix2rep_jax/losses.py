@@ -51,7 +51,7 @@ def info_nce(
         temperature: τ; the loss is differentiable in it too.
         valid: `[N]` bool, the pairs that take part; all of them by default.
         block_size: Rows of a block at most. By default one block of everything up to
-            2N = 4096 on one device, where that is fastest, and otherwise 2048 rows, on
+            2N = 4096 on one device, where that is fastest, and otherwise 4096 rows, on
             a CPU 1000.
 
     Returns:

@@ -62,6 +62,12 @@ def test_table_of_another_data_set_has_none_of_the_papers_numbers():
     assert lines[5] == "| SimCLR pretraining | <u>71.0 ± 1.4</u> |"
 
 
+def test_finished_cells_without_a_score_are_not_taken_for_open_ones():
+    """Where a structure was found in no volume, there is no distance."""
+    lines = method_table([result("a", 1, 0)], ROWS, "hd95", labeled=(1, 5), draws=1)
+    assert lines[3] == "| Baseline (U-Net) | none | not run |"
+
+
 def test_equal_numbers_are_marked_alike():
     """What is printed equal is equal; one number alone is no best."""
     marks = rank_marks(

@@ -115,10 +115,13 @@ def cell_text(scores: Sequence[float], *, draws: int, scale: float) -> str:
 
 
 def gap_text(results: Sequence[Result], method: str, num_labeled: int) -> str:
-    """Says why a cell has no number: its runs failed, or have not ended."""
+    """Says why a cell has no number: its runs failed, ended without one, or did not."""
     states = {
         each.status
         for each in results
         if (each.cell.method, each.cell.num_labeled) == (method, num_labeled)
     }
-    return "failed" if "failed" in states else "not run"
+    if "failed" in states:
+        return "failed"
+    # Without the structure in any volume there is no distance.
+    return "none" if states == {"finished"} else "not run"
