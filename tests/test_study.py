@@ -168,12 +168,30 @@ def test_the_plans_that_are_shipped_name_the_papers_rows(variant):
     assert widths["defaults"] == widths["epochs"] < widths["width"]
 
 
-def test_the_results_in_the_docs_are_cells_of_the_plan():
+@pytest.mark.parametrize(
+    ("name", "variant", "overrides"),
+    [
+        ("study", "small", {}),
+        (
+            "study_paper",
+            "paper",
+            {
+                "model.last_hidden": 128,
+                "pretrain.num_epochs": 50,
+                "finetune.num_steps": 1500,
+                "probe.num_steps": 1000,
+                "probe.feature_budget_mb": 60_000,
+                "log.validate_every": 400,
+            },
+        ),
+    ],
+)
+def test_the_results_in_the_docs_are_cells_of_the_plan(name, variant, overrides):
     """Whoever copies them into a workdir goes on from them: their keys are those of the
-    configuration as it is, with the data in ACDC."""
-    folder = Path(study.__file__).parent.parent / "docs" / "study"
-    config = study.get_config("small")
-    config.data.root = "ACDC"
+    configuration as it is, with the data in ACDC and what docs/results.md overrides."""
+    folder = Path(study.__file__).parent.parent / "docs" / name
+    config = study.get_config(variant)
+    config.update_from_flattened_dict({"data.root": "ACDC"} | overrides)
     cells = make_plan(config, folder)
     finished = [x for x in cells if read_record(x.job).status == "finished"]
     shipped = [path.name for path in (folder / "cells").iterdir()]
