@@ -3,8 +3,9 @@
 Losses over pairs take the two views' embeddings as `u, v` `[N, d]`, row i of one
 being the same anatomical point as row i of the other, and an optional mask `valid`
 `[N]`: rows where it is False take no part and get a gradient of exactly zero, even
-if they hold NaN. Everything is computed in float32 whatever the input is, and
-without any valid row every function returns 0.
+if they hold NaN. Everything is computed in float32 whatever the input is, with an
+accelerator's products of matrices as `log_sums.dot` says, and without any valid row
+every function returns 0.
 """
 
 import jax
