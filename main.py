@@ -12,7 +12,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from pix2rep_jax.command_line import config_argument, default_workdir, explain
-from pix2rep_jax.errors import InputError
+from pix2rep_jax.errors import InputError, explain_memory
 from pix2rep_jax.huge_pages import use_huge_pages
 from pix2rep_jax.settings import check_settings
 
@@ -80,6 +80,11 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         print("stopped before anything was there to save", file=sys.stderr)
         sys.exit(130)
+    except RuntimeError as error:
+        sentence = explain_memory(error)
+        if sentence is None:
+            raise
+        sys.exit(f"error: {sentence}")
     except (flags.Error, AttributeError, OSError, ValueError) as error:
         sentence = explain(error, sys.argv)
         if sentence is None:

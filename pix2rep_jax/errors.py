@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["InputError", "check_choice"]
+__all__ = ["InputError", "check_choice", "explain_memory"]
 
 
 class InputError(ValueError):
@@ -27,3 +27,23 @@ def check_choice(name: str, value: Any, known: Sequence[str]) -> None:
     if value not in known:
         choices = " or ".join(map(repr, known))
         raise InputError(f"{name} is {value!r}: it must be {choices}")
+
+
+def explain_memory(error: Exception) -> str | None:
+    """Says that a device's memory did not suffice, if that is what an error means.
+
+    Args:
+        error: What jax raised.
+
+    Returns:
+        One sentence, or None where it is about something else.
+    """
+    code, _, said = str(error).partition(": ")
+    if code != "RESOURCE_EXHAUSTED":
+        return None
+    return (
+        f"the device has not enough memory ({said.splitlines()[0].rstrip('.')}): in "
+        "another --workdir lower the batch_size of the mode's section, "
+        "pretrain.num_points or the model's widths, or free the device of other "
+        "programs; the checkpoints are kept"
+    )

@@ -4,8 +4,10 @@ import pathlib
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import pytest
-from program import ROOT
+from program import ROOT, environment
 
 from pix2rep_jax.command_line import (
     config_argument,
@@ -14,6 +16,7 @@ from pix2rep_jax.command_line import (
     next_command,
     overrides_without_effect,
 )
+from pix2rep_jax.errors import explain_memory
 
 CONFIG = "configs/pix2rep.py"
 
@@ -127,3 +130,38 @@ def test_a_mistaken_command_is_one_sentence_and_no_traceback(
     assert words in result.stderr
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_a_device_without_enough_memory_is_told_so():
+    """By what jax really raises, and by that alone."""
+    with pytest.raises(RuntimeError) as full:
+        jax.block_until_ready(jnp.zeros(2**46, jnp.uint8))
+    assert "enough memory (Out of memory" in explain_memory(full.value)
+    assert explain_memory(RuntimeError("INTERNAL: RESOURCE_EXHAUSTED no more")) is None
+
+
+@pytest.mark.parametrize("code", ["RESOURCE_EXHAUSTED", "INTERNAL"])
+def test_the_program_ends_with_a_sentence_where_memory_is_full(tmp_path, code):
+    """And with a traceback where it is a defect."""
+    program = f"""if True:
+        import runpy, sys
+        from pix2rep_jax.modes import pretrain
+        def run(*_):
+            raise RuntimeError("{code}: Out of memory allocating 9 bytes.")
+        pretrain.run = run
+        sys.argv = ["main.py", "--config", "{CONFIG}", "--mode", "pretrain"]
+        sys.argv += ["--workdir", {str(tmp_path)!r}]
+        runpy.run_path("main.py", run_name="__main__")
+    """
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        # As if started once more already, which would forget what is changed here.
+        env=environment() | {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=0"},
+    )
+    assert result.returncode == 1
+    assert ("Traceback" in result.stderr) == (code == "INTERNAL")
+    assert ("error: the device has not enough" in result.stderr) != (code == "INTERNAL")

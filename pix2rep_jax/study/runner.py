@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jax
 
-from pix2rep_jax.errors import InputError
+from pix2rep_jax.errors import InputError, explain_memory
 from pix2rep_jax.study.plan import Cell, Job, backbone_key
 from pix2rep_jax.study.records import (
     Record,
@@ -114,7 +114,8 @@ def run_job(job: Job, **options: Callable) -> Record:
     except InputError as error:
         status, reason = "failed", str(error)
     except Exception as error:  # such as no memory left for this one
-        status, reason = "failed", f"{type(error).__name__}: {error}"
+        status = "failed"
+        reason = explain_memory(error) or f"{type(error).__name__}: {error}"
         with (job.workdir / "output.txt").open("a", encoding="utf-8") as output:
             traceback.print_exc(file=output)
     finally:
