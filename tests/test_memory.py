@@ -8,9 +8,8 @@ from jax.sharding import Mesh
 
 from configs import pix2rep as configs
 from pix2rep_jax.methods.method import load_method
-from pix2rep_jax.training.optimizer import make_optimizer, make_schedule
-from pix2rep_jax.training.state import create_state
-from pix2rep_jax.training.step import make_resident_step, make_train_step
+from pix2rep_jax.training.step import make_resident_step
+from pix2rep_jax.training.update import make_update
 
 NUM_SLICES = 1500
 """More than ACDC's training split has at the ends of its contractions."""
@@ -26,23 +25,30 @@ def test_the_papers_recipe_fits_16_gb():
     config = configs.get_config("paper")
     config.pretrain.num_points = "all"
     method, recipe, size = load_method(config), config.pretrain, config.data.size
-    schedule = make_schedule(recipe.schedule, num_steps=10, warmup_steps=0)
-    rates = dict.fromkeys(method.trained, recipe.learning_rate)
-    tx = make_optimizer(rates, schedule, weight_decay=recipe.weight_decay)
+    updates = []
 
     def begin(key):
         variables = method.net.init(key, jnp.zeros((1, size, size, 1)), train=False)
-        params, batch_stats = variables["params"], variables["batch_stats"]
-        return create_state(params, batch_stats, tx, key, trainable=method.trained)
+        state, update = make_update(
+            method.loss_fn,
+            variables["params"],
+            variables["batch_stats"],
+            recipe=recipe,
+            rates=dict.fromkeys(method.trained, recipe.learning_rate),
+            key=key,
+            num_steps=10,
+        )
+        updates.append(update)
+        return state
 
+    state = jax.eval_shape(begin, jax.random.key(0))  # the shapes alone
     step = make_resident_step(
-        make_train_step(method.loss_fn, tx, schedule, learning_rates=rates),
+        updates[0],
         mesh=Mesh(np.asarray(jax.devices()[:1]), ("data",)),
         num_samples=NUM_SLICES,
         batch_size=recipe.batch_size,
     )
     image = jax.ShapeDtypeStruct((NUM_SLICES, size, size, 1), jnp.float32)
-    state = jax.eval_shape(begin, jax.random.key(0))
     num_parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     assert 130e6 < num_parameters < 140e6
     # The plan is the same without the optimisation of the code, which takes minutes.
