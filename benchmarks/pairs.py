@@ -95,6 +95,7 @@ def main() -> None:
                 break
             num_pairs *= 2
     if arguments.output:
+        arguments.output.mkdir(parents=True, exist_ok=True)
         draw(rows, arguments.output / "pairs.png")
 
 

@@ -78,9 +78,9 @@ def load_flax(net: Pix2RepNet, params) -> None:
                 _set(block[3 * index + 1].weight, norm["scale"])
                 _set(block[3 * index + 1].bias, norm["bias"])
     for level, up in enumerate(net.up):
-        dense = backbone[f"up_{level}"]["DenseGeneral_0"]
-        _set(up.weight, dense["kernel"].transpose(0, 3, 1, 2))
-        _set(up.bias, dense["bias"][0, 0])
+        part = backbone[f"up_{level}"]
+        _set(up.weight, part["kernel"].transpose(0, 3, 1, 2))
+        _set(up.bias, part["bias"][0, 0])
     for index in (0, 1):
         dense = projection[f"Dense_{index}"]
         _set(net.project[2 * index].weight, dense["kernel"].T[:, :, None, None])

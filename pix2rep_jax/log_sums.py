@@ -1,6 +1,7 @@
 """Sums over all pairs of rows in memory that is linear in the rows, for InfoNCE."""
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -9,11 +10,13 @@ from jax.sharding import PartitionSpec
 
 __all__ = ["count_blocks", "dot", "mean_log_sum", "mean_over"]
 
-# Up to this many embeddings (2N) are compared at once, more in smaller blocks: on a
-# CPU in such that stay in its cache.
-MAX_SINGLE_BLOCK = 4096
+# More embeddings (2N) than this are compared in blocks of a loop, fewer at once; on a
+# CPU in three blocks, since half of the similarities are the other half, and it writes
+# and reads each. There the blocks of a loop are such that stay in its cache.
+MAX_AT_ONCE = 4096
 BLOCK_SIZE = 4096
 CPU_BLOCK_SIZE = 1000
+CPU_BLOCKS_AT_ONCE = 3
 
 
 def count_blocks(count: int, block_size: int | None) -> int:
@@ -30,8 +33,8 @@ def count_blocks(count: int, block_size: int | None) -> int:
     if block_size is None:
         on_cpu = jax.default_backend() == "cpu"
         block_size = CPU_BLOCK_SIZE if on_cpu else BLOCK_SIZE
-        if count <= MAX_SINGLE_BLOCK and num_devices <= 1:
-            block_size = count
+        if on_cpu and block_size < count <= MAX_AT_ONCE and num_devices <= 1:
+            block_size = -(-count // CPU_BLOCKS_AT_ONCE)
     num_blocks = max(1, -(-count // max(1, block_size)))
     # n blocks have n (n - 1) / 2 pairs, and n more with themselves.
     return num_blocks + (-num_blocks % (2 * num_devices) if num_devices > 1 else 0)
@@ -112,8 +115,10 @@ def over_upper_triangle(add, start, *operands):
     Each device takes its share of the pairs, and what they add to `start` is summed.
     """
     num_blocks, mesh = start.shape[0], mesh_in_use()
-    if num_blocks == 1:
-        return add(start, 0, 0, True, *operands)
+    if num_blocks <= CPU_BLOCKS_AT_ONCE and mesh.size <= 1:
+        for i, j in itertools.combinations_with_replacement(range(num_blocks), 2):
+            start = add(start, i, j, i == j, *operands)
+        return start
     diagonal = np.stack([np.arange(num_blocks)] * 2, axis=1)
     above = np.stack(np.triu_indices(num_blocks, 1), axis=1)
     pairs = [x.astype(np.int32) for x in (diagonal, above)]

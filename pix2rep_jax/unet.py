@@ -1,5 +1,6 @@
 """The U-Net that is pretrained, and the two heads that are put on it."""
 
+import math
 from collections.abc import Sequence
 
 import flax.linen as nn
@@ -64,13 +65,29 @@ class UpConv(nn.Module):
         """Maps `[batch, height, width, in]` to `[batch, 2 height, 2 width, features]`.
 
         Stride and kernel agree, so no two inputs share an output: it is a matrix
-        product and a reshape, which every backend does faster.
+        product for the upper pixels and one for the lower, whose results are whole rows
+        of the output.
         """
-        batch, height, width, _ = x.shape
-        x = nn.DenseGeneral((2, 2, self.features), dtype=self.dtype)(in_rows(x))
-        x = x.reshape(batch, height, width, 2, 2, self.features)
-        x = x.transpose(0, 1, 3, 2, 4, 5)
+        batch, height, width, channels = x.shape
+        shape = (2, 2, self.features)  # row, column
+        kernel = self.param("kernel", init_up_kernel, (channels, *shape))
+        bias = self.param("bias", nn.initializers.zeros, shape)
+        x = in_rows(x.astype(self.dtype))
+
+        def row_of(kernel: jax.Array, bias: jax.Array) -> jax.Array:
+            y = x @ kernel.reshape(channels, -1).astype(self.dtype)
+            y = y + bias.reshape(1, -1).astype(self.dtype)
+            return y.reshape(batch, height, 1, 2 * width, self.features)
+
+        rows = [row_of(kernel[:, row], bias[row]) for row in (0, 1)]
+        x = jnp.concatenate(rows, axis=2)
         return x.reshape(batch, 2 * height, 2 * width, self.features)
+
+
+def init_up_kernel(key: jax.Array, shape: Sequence[int]) -> jax.Array:
+    """Draws the kernel of `UpConv`: each output is of one pixel, so its fan is `in`."""
+    flat = (shape[0], math.prod(shape[1:]))
+    return nn.initializers.lecun_normal()(key, flat).reshape(shape)
 
 
 def max_pool(x: jax.Array) -> jax.Array:

@@ -85,16 +85,21 @@ def test_info_nce_equals_the_plain_form(block_size):
         )
 
 
-def test_default_blocks_equal_one_block(monkeypatch):
-    """Above the size of a single block the default streams, with the same result."""
+@pytest.mark.parametrize(
+    ("at_once", "rows", "looped"), [(64, 20, True), (80, 27, False)]
+)
+def test_default_blocks_equal_one_block(monkeypatch, at_once, rows, looped):
+    """On a CPU three blocks without a loop, and above a limit smaller ones in a loop,
+    all with the same result."""
     u, v = random_pairs(40)
     whole = value_and_gradient(losses.info_nce, u, v, temperature=TEMPERATURE)
-    monkeypatch.setattr(log_sums, "MAX_SINGLE_BLOCK", 64)
+    monkeypatch.setattr(log_sums, "MAX_AT_ONCE", at_once)
     monkeypatch.setattr(log_sums, "CPU_BLOCK_SIZE", 20)
-    streamed = functools.partial(losses.info_nce, temperature=TEMPERATURE)
-    program = str(jax.make_jaxpr(streamed)(u, v))
-    assert "20,20" in program and "80,80" not in program
-    assert_same(value_and_gradient(streamed, u, v), whole)
+    blocked = functools.partial(losses.info_nce, temperature=TEMPERATURE)
+    program = str(jax.make_jaxpr(blocked)(u, v))
+    assert f"{rows},{rows}]" in program and "80,80]" not in program
+    assert ("scan[" in program) == looped
+    assert_same(value_and_gradient(blocked, u, v), whole)
 
 
 @pytest.mark.parametrize("block_size", [None, 8])

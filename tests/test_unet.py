@@ -116,14 +116,14 @@ def test_up_conv_is_a_transposed_convolution():
     x = draw.normal(size=(2, 3, 5, 4)).astype(np.float32)
     kernel = draw.normal(size=(4, 2, 2, 6)).astype(np.float32)
     bias = draw.normal(size=(2, 2, 6)).astype(np.float32)
-    params = {"DenseGeneral_0": {"kernel": kernel, "bias": bias}}
+    params = {"kernel": kernel, "bias": bias}
     result = UpConv(6).apply({"params": params}, x)
     expected = np.zeros((2, 6, 10, 6), np.float32)
     for a, b in np.ndindex(2, 2):
         expected[:, a::2, b::2] = x @ kernel[:, a, b] + bias[a, b]
     np.testing.assert_allclose(result, expected, atol=1e-5)
 
-    params["DenseGeneral_0"]["bias"] = np.zeros_like(bias)
+    params["bias"] = np.zeros_like(bias)
     reference = nn.ConvTranspose(6, (2, 2), strides=(2, 2), use_bias=False).apply(
         {"params": {"kernel": kernel.transpose(1, 2, 0, 3)[::-1, ::-1]}}, x
     )
@@ -157,7 +157,7 @@ def unet_by_hand(x, params, stats, *, levels):
         x = double_conv(x, params[f"encode_{level}"], stats[f"encode_{level}"])
         skips.append(x)
     for level in reversed(range(levels - 1)):
-        up = params[f"up_{level}"]["DenseGeneral_0"]
+        up = params[f"up_{level}"]
         batch, height, width, _ = x.shape
         wide = np.zeros((batch, 2 * height, 2 * width, up["bias"].shape[-1]), x.dtype)
         for a, b in np.ndindex(2, 2):
@@ -317,7 +317,7 @@ def test_the_papers_network_and_its_step_by_shape_alone():
     for block, shapes in kernels.items():
         for i, shape in enumerate(shapes):
             assert backbone[block][f"Conv3x3_{i}"]["kernel"].shape == shape
-    assert backbone["up_4"]["DenseGeneral_0"]["kernel"].shape == (2048, 2, 2, 1024)
+    assert backbone["up_4"]["kernel"].shape == (2048, 2, 2, 1024)
 
     step = make_train_step(loss_fn, tx, schedule, learning_rates=rates)
     batch = {"image": jax.ShapeDtypeStruct((8, 128, 128, 1), jnp.float32)}
