@@ -80,13 +80,8 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         print("stopped before anything was there to save", file=sys.stderr)
         sys.exit(130)
-    except RuntimeError as error:
-        sentence = explain_memory(error)
-        if sentence is None:
-            raise
-        sys.exit(f"error: {sentence}")
-    except (flags.Error, AttributeError, OSError, ValueError) as error:
-        sentence = explain(error, sys.argv)
+    except (flags.Error, AttributeError, OSError, RuntimeError, ValueError) as error:
+        sentence = explain_memory(error) or explain(error, sys.argv)
         if sentence is None:
             raise
         sys.exit(f"error: {sentence}")

@@ -16,7 +16,7 @@ __all__ = ["count_blocks", "dot", "mean_log_sum", "mean_over"]
 MAX_AT_ONCE = 4096
 BLOCK_SIZE = 4096
 CPU_BLOCK_SIZE = 1000
-CPU_BLOCKS_AT_ONCE = 3
+BLOCKS_AT_ONCE = 3
 
 
 def count_blocks(count: int, block_size: int | None) -> int:
@@ -34,7 +34,7 @@ def count_blocks(count: int, block_size: int | None) -> int:
         on_cpu = jax.default_backend() == "cpu"
         block_size = CPU_BLOCK_SIZE if on_cpu else BLOCK_SIZE
         if on_cpu and block_size < count <= MAX_AT_ONCE and num_devices <= 1:
-            block_size = -(-count // CPU_BLOCKS_AT_ONCE)
+            block_size = -(-count // BLOCKS_AT_ONCE)
     num_blocks = max(1, -(-count // max(1, block_size)))
     # n blocks have n (n - 1) / 2 pairs, and n more with themselves.
     return num_blocks + (-num_blocks % (2 * num_devices) if num_devices > 1 else 0)
@@ -115,7 +115,7 @@ def over_upper_triangle(add, start, *operands):
     Each device takes its share of the pairs, and what they add to `start` is summed.
     """
     num_blocks, mesh = start.shape[0], mesh_in_use()
-    if num_blocks <= CPU_BLOCKS_AT_ONCE and mesh.size <= 1:
+    if num_blocks <= BLOCKS_AT_ONCE and mesh.size <= 1:
         for i, j in itertools.combinations_with_replacement(range(num_blocks), 2):
             start = add(start, i, j, i == j, *operands)
         return start

@@ -51,8 +51,8 @@ def info_nce(
         v: `[N, d]` embeddings of the same points in the other view.
         temperature: τ; the loss is differentiable in it too.
         valid: `[N]` bool, the pairs that take part; all of them by default.
-        block_size: Rows of a block at most. By default 4096; on a CPU a third of the
-            rows, or from 2N = 4096 on, and on several devices, 1000.
+        block_size: Rows of a block at most. By default 4096; on a CPU 1000, but a third
+            of the rows where these are 1000 to 4096 on one device.
 
     Returns:
         The mean of l over all 2N embeddings of valid pairs, a scalar.

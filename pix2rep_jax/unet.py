@@ -1,6 +1,5 @@
 """The U-Net that is pretrained, and the two heads that are put on it."""
 
-import math
 from collections.abc import Sequence
 
 import flax.linen as nn
@@ -70,7 +69,9 @@ class UpConv(nn.Module):
         """
         batch, height, width, channels = x.shape
         shape = (2, 2, self.features)  # row, column
-        kernel = self.param("kernel", init_up_kernel, (channels, *shape))
+        # An output is of one pixel, so its fan is `channels`.
+        draw = nn.initializers.lecun_normal(in_axis=0, out_axis=(1, 2, 3))
+        kernel = self.param("kernel", draw, (channels, *shape))
         bias = self.param("bias", nn.initializers.zeros, shape)
         x = in_rows(x.astype(self.dtype))
 
@@ -82,12 +83,6 @@ class UpConv(nn.Module):
         rows = [row_of(kernel[:, row], bias[row]) for row in (0, 1)]
         x = jnp.concatenate(rows, axis=2)
         return x.reshape(batch, 2 * height, 2 * width, self.features)
-
-
-def init_up_kernel(key: jax.Array, shape: Sequence[int]) -> jax.Array:
-    """Draws the kernel of `UpConv`: each output is of one pixel, so its fan is `in`."""
-    flat = (shape[0], math.prod(shape[1:]))
-    return nn.initializers.lecun_normal()(key, flat).reshape(shape)
 
 
 def max_pool(x: jax.Array) -> jax.Array:
