@@ -1,7 +1,6 @@
 """What an evaluation leaves behind: a table, evaluation.json and per_volume.csv."""
 
 import csv
-import dataclasses
 import functools
 import io
 import json
@@ -12,113 +11,29 @@ from typing import Any
 
 import numpy as np
 
-from pix2rep_jax.metrics import Summary, summarise
+from pix2rep_jax.metrics import summarise
+from pix2rep_jax.scores import (
+    DISTANCES,
+    VolumeScore,
+    display_order,
+    left_out,
+    names_of,
+    summaries,
+)
 from pix2rep_jax.whole_file import write_whole
 
 __all__ = [
-    "VolumeScore",
+    "GROUND_TRUTH_NOTE",
     "evaluation",
-    "left_out",
     "per_volume_csv",
-    "summaries",
     "table",
     "write_evaluation",
 ]
-
-RESOLUTIONS = ("native", "network")
-"""The scan's own grid, which counts, and the grid the network sees."""
 
 GROUND_TRUTH_NOTE = (
     "These numbers use the ground truth: every test slice was cropped to the box of "
     "its expert mask (data.crop=mask_box)."
 )
-
-DISTANCES = {"hd95_mm": "HD95 (mm)", "assd_mm": "ASSD (mm)"}
-"""Scores of `VolumeScore` in mm, and their titles."""
-
-_PAPER_ORDER = ("LV", "RV", "MYO")
-
-
-@dataclasses.dataclass(frozen=True)
-class VolumeScore:
-    """The score of one volume at one resolution.
-
-    Attributes:
-        volume_id: As in the data set, e.g. "patient001_ED".
-        patient: e.g. "patient001".
-        phase: "ED" or "ES", where the data set has phases.
-        group: Pathology group, or "".
-        resolution: "native" or "network".
-        dice: `[num_classes]`, NaN for a class absent from mask and prediction.
-        hd95_mm: `[num_classes]`, NaN for background and for a class absent from either
-            of them; None where distances are not measured. So is the next.
-        assd_mm: `[num_classes]`, average symmetric surface distance.
-        soft_dice: `[num_classes]`; None where there are no probabilities.
-    """
-
-    volume_id: str
-    patient: str
-    phase: str
-    group: str
-    resolution: str
-    dice: np.ndarray
-    hd95_mm: np.ndarray | None = None
-    assd_mm: np.ndarray | None = None
-    soft_dice: np.ndarray | None = None
-
-
-def summaries(
-    scores: Sequence[VolumeScore], *, classes: Sequence[str], metric: str = "dice"
-) -> dict[str, Summary]:
-    """Summarises volumes by resolution, native first.
-
-    Args:
-        scores: Any number of volumes; a resolution that no score has is left out, and
-            so is one without the metric.
-        classes: Names of the classes, background first.
-        metric: "dice", "hd95_mm", "assd_mm" or "soft_dice".
-
-    Returns:
-        The summary of each resolution.
-    """
-    by_resolution = {
-        resolution: [
-            getattr(score, metric)
-            for score in scores
-            if score.resolution == resolution and getattr(score, metric) is not None
-        ]
-        for resolution in RESOLUTIONS
-    }
-    return {
-        resolution: summarise(np.stack(rows), classes=classes)
-        for resolution, rows in by_resolution.items()
-        if rows
-    }
-
-
-def display_order(classes: Sequence[str]) -> list[str]:
-    """Returns the structures in the paper's order: LV, RV, MYO, others, background."""
-    known = [name for name in _PAPER_ORDER if name in classes[1:]]
-    return known + [name for name in classes[1:] if name not in known] + [classes[0]]
-
-
-def left_out(
-    scores: Sequence[VolumeScore], *, classes: Sequence[str]
-) -> dict[str, dict[str, int]]:
-    """Counts the volumes whose distance is not defined, by foreground class.
-
-    Returns:
-        "in_one_only" counts volumes in which the network missed or invented the class,
-        which a mean distance therefore does not punish; "in_neither" those without it.
-    """
-    measured = [score for score in scores if score.hd95_mm is not None]
-    counts = {}
-    for name in display_order(classes)[:-1]:
-        value = list(classes).index(name)
-        neither = sum(bool(np.isnan(score.dice[value])) for score in measured)
-        undefined = sum(bool(np.isnan(score.hd95_mm[value])) for score in measured)
-        counts[name] = {"in_one_only": undefined - neither, "in_neither": neither}
-    return counts
 
 
 def table(
@@ -195,7 +110,7 @@ def _blocks(scores: Sequence[VolumeScore], classes: Sequence[str]):
     blocks: dict[str, dict[str, Any]] = {}
     for metric in ("dice", *DISTANCES, "soft_dice"):
         by_resolution = summaries(scores, classes=classes, metric=metric)
-        names = _names(metric, classes)
+        names = names_of(metric, classes)
         for resolution, summary in by_resolution.items():
             block = blocks.setdefault(resolution, {})
             for suffix, values in (("", summary.mean), ("_std", summary.std)):
@@ -231,7 +146,11 @@ def per_volume_csv(scores: Sequence[VolumeScore], *, classes: Sequence[str]) -> 
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
         ["volume_id", "patient", "phase", "group", "resolution"]
-        + [f"{metric}_{name}" for metric in metrics for name in _names(metric, classes)]
+        + [
+            f"{metric}_{name}"
+            for metric in metrics
+            for name in names_of(metric, classes)
+        ]
     )
     for score in scores:
         cells = []
@@ -240,7 +159,7 @@ def per_volume_csv(scores: Sequence[VolumeScore], *, classes: Sequence[str]) -> 
             if values is None:
                 values = np.full(len(classes), np.nan)
             own = summarise(values[None], classes=classes).mean
-            cells += [own[name] for name in _names(metric, classes)]
+            cells += [own[name] for name in names_of(metric, classes)]
         writer.writerow(
             [score.volume_id, score.patient, score.phase, score.group]
             + [score.resolution]
@@ -291,17 +210,9 @@ def write_evaluation(
     return "\n\n".join([render(scores), *below])
 
 
-def _names(metric: str, classes: Sequence[str]) -> list[str]:
-    """What a metric has values of: background has no surface to measure from."""
-    order = display_order(classes)
-    if metric in DISTANCES:
-        return [*order[:-1], "mean_foreground"]
-    return [*order, "mean", "mean_foreground"]
-
-
 def _distance_lines(scores: Sequence[VolumeScore], classes: Sequence[str]) -> list[str]:
     """The table of distances, with what it leaves out; nothing where none is."""
-    names = _names("hd95_mm", classes)
+    names = names_of("hd95_mm", classes)
     rows = [["native", *names[:-1], "mean foreground"]]
     for metric, title in DISTANCES.items():
         for summary in summaries(scores, classes=classes, metric=metric).values():

@@ -30,7 +30,8 @@ from pix2rep_jax.geometry import sample_pull_matrix, sample_sources
 from pix2rep_jax.methods import pix2rep
 from pix2rep_jax.modes import figures
 from pix2rep_jax.networks import initialise, make_segmentation_net
-from pix2rep_jax.report import VolumeScore, write_evaluation
+from pix2rep_jax.report import write_evaluation
+from pix2rep_jax.scores import VolumeScore
 from pix2rep_jax.training.checkpoints import Checkpoints
 from pix2rep_jax.training.metric_writer import read_metrics
 from pix2rep_jax.training.optimizer import make_optimizer, make_schedule

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pix2rep_jax import report
-from pix2rep_jax.report import VolumeScore
+from pix2rep_jax.scores import VolumeScore, display_order
 
 CLASSES = ("BG", "RV", "MYO", "LV")
 NAMES = ["LV", "RV", "MYO", "BG", "mean", "mean_foreground"]
@@ -125,7 +125,7 @@ def test_table_marks_the_protocol_that_sees_the_ground_truth(tmp_path):
 
 def test_display_order_keeps_other_structures_in_the_order_of_the_config():
     """Names the paper does not have come in their own order, background last."""
-    assert report.display_order(("none", "liver", "LV", "spleen")) == [
+    assert display_order(("none", "liver", "LV", "spleen")) == [
         *["LV", "liver", "spleen", "none"]
     ]
 

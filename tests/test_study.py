@@ -14,7 +14,8 @@ from configs import ablation, study
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.modes import finetune, pretrain, probe
 from pix2rep_jax.modes import study as study_mode
-from pix2rep_jax.report import VolumeScore, write_evaluation
+from pix2rep_jax.report import write_evaluation
+from pix2rep_jax.scores import VolumeScore
 from pix2rep_jax.study import estimate
 from pix2rep_jax.study import results as study_results
 from pix2rep_jax.study import shared as shared_module

@@ -11,7 +11,7 @@ from pix2rep_jax.data.preprocess import Grid
 from pix2rep_jax.figures.selection import middle_slice
 from pix2rep_jax.inference import predict_volume
 from pix2rep_jax.metrics import dice_per_class
-from pix2rep_jax.report import display_order
+from pix2rep_jax.scores import display_order
 
 __all__ = ["Panel", "field_of_view", "name_of", "predicted_panel", "scan_panels"]
 

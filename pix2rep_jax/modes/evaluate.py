@@ -14,7 +14,8 @@ from pix2rep_jax.distances import surface_distances
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference import predict_volume
 from pix2rep_jax.metrics import dice_per_class, soft_dice_per_class
-from pix2rep_jax.report import VolumeScore, write_evaluation
+from pix2rep_jax.report import write_evaluation
+from pix2rep_jax.scores import VolumeScore
 from pix2rep_jax.segmenter import find_runs, load_predictors
 from pix2rep_jax.training.run_folder import read_config
 

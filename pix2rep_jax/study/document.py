@@ -6,7 +6,8 @@ from typing import Any
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from pix2rep_jax.report import DISTANCES, GROUND_TRUTH_NOTE, display_order
+from pix2rep_jax.report import GROUND_TRUTH_NOTE
+from pix2rep_jax.scores import DISTANCES, display_order
 from pix2rep_jax.study.differences import Difference, paired_difference
 from pix2rep_jax.study.plan import distinct_jobs
 from pix2rep_jax.study.records import read_record

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pix2rep_jax.report import DISTANCES, display_order
+from pix2rep_jax.scores import DISTANCES, display_order
 from pix2rep_jax.study.plan import Cell, pretrainings
 from pix2rep_jax.study.records import read_record
 
