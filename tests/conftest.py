@@ -1,5 +1,6 @@
 """Policy of the whole suite: 4 fake devices, no silent broadcasting, no warnings."""
 
+import fcntl
 import os
 import pathlib
 
@@ -31,18 +32,28 @@ def acdc_root() -> pathlib.Path:
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory) -> pathlib.Path:
-    """Where the tiny phantom of `program.TINY` is drawn, once for all tests."""
-    return tmp_path_factory.mktemp("cache")
+def shared(tmp_path_factory) -> pathlib.Path:
+    """A folder of this run of the suite, the same in all of its processes."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
 
 
 @pytest.fixture(scope="session")
-def workdir(tmp_path_factory, cache) -> pathlib.Path:
+def cache(shared) -> pathlib.Path:
+    """Where the tiny phantom of `program.TINY` is drawn, once for all tests."""
+    return shared / "cache"
+
+
+@pytest.fixture(scope="session")
+def workdir(shared, cache) -> pathlib.Path:
     """A workdir after pretrain, probe, finetune and evaluate; not to be changed."""
-    folder = tmp_path_factory.mktemp("run")
-    succeed(start("pretrain", folder, cache))
-    both = [start(mode, folder, cache) for mode in ("probe", "finetune")]
-    for process in both:
-        succeed(process)
-    succeed(start("evaluate", folder, cache))
+    folder = shared / "run"
+    with open(shared / "run.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one process makes it, the others wait
+        if not (folder / "evaluate" / "evaluation.json").exists():
+            succeed(start("pretrain", folder, cache))
+            both = [start(mode, folder, cache) for mode in ("probe", "finetune")]
+            for process in both:
+                succeed(process)
+            succeed(start("evaluate", folder, cache))
     return folder
