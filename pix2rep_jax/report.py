@@ -14,6 +14,7 @@ import numpy as np
 from pix2rep_jax.metrics import summarise
 from pix2rep_jax.scores import (
     DISTANCES,
+    METRICS,
     VolumeScore,
     display_order,
     left_out,
@@ -54,7 +55,7 @@ def table(
     """
     by_resolution = summaries(scores, classes=classes)
     order = display_order(classes)
-    names = [*order, "mean", "mean_foreground"]
+    names = names_of("dice", classes)
     rows = [["resolution", *order, "mean", "mean foreground"]]
     for resolution, summary in by_resolution.items():
         cells = [_cell(summary.mean[name], summary.std[name]) for name in names]
@@ -108,7 +109,7 @@ def evaluation(
 def _blocks(scores: Sequence[VolumeScore], classes: Sequence[str]):
     """The numbers of the first resolution, and those of the others by its name."""
     blocks: dict[str, dict[str, Any]] = {}
-    for metric in ("dice", *DISTANCES, "soft_dice"):
+    for metric in METRICS:
         by_resolution = summaries(scores, classes=classes, metric=metric)
         names = names_of(metric, classes)
         for resolution, summary in by_resolution.items():
@@ -139,7 +140,7 @@ def per_volume_csv(scores: Sequence[VolumeScore], *, classes: Sequence[str]) -> 
     """
     metrics = [
         metric
-        for metric in ("dice", *DISTANCES, "soft_dice")
+        for metric in METRICS
         if any(getattr(score, metric) is not None for score in scores)
     ]
     text = io.StringIO()

@@ -9,7 +9,7 @@ from pix2rep_jax.metrics import Summary, summarise
 
 __all__ = [
     "DISTANCES",
-    "RESOLUTIONS",
+    "METRICS",
     "VolumeScore",
     "display_order",
     "left_out",
@@ -22,6 +22,9 @@ RESOLUTIONS = ("native", "network")
 
 DISTANCES = {"hd95_mm": "HD95 (mm)", "assd_mm": "ASSD (mm)"}
 """Scores of `VolumeScore` in mm, and their titles."""
+
+METRICS = ("dice", *DISTANCES, "soft_dice")
+"""All scores of `VolumeScore`."""
 
 _PAPER_ORDER = ("LV", "RV", "MYO")
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pix2rep_jax.scores import DISTANCES, display_order
+from pix2rep_jax.scores import DISTANCES, names_of
 from pix2rep_jax.study.plan import Cell, pretrainings
 from pix2rep_jax.study.records import read_record
 
@@ -141,7 +141,7 @@ def study_csv(results: Sequence[Result], *, titles: dict[str, str]) -> str:
 def score_columns(classes: Sequence[str], *, crop: str) -> dict[str, str]:
     """Names the Dice that a protocol counts: column by what it is of."""
     metric = "soft_dice" if crop == RELEASED else "dice"
-    names = [*display_order(classes), "mean", "mean_foreground"]
+    names = names_of(metric, classes)
     return {name: f"{metric}_{name}" for name in names}
 
 
