@@ -16,7 +16,8 @@ from tqdm import tqdm
 from pix2rep_jax import downstream
 from pix2rep_jax.data.dataset import load_dataset
 from pix2rep_jax.data.splits import make_split
-from pix2rep_jax.errors import InputError
+from pix2rep_jax.errors import InputError, explain_memory
+from pix2rep_jax.methods.method import load_method, make_recipe, method_name
 from pix2rep_jax.modes import pretrain
 from pix2rep_jax.study.plan import Cell, Job, distinct_jobs, fingerprint
 from pix2rep_jax.study.records import read_own_record, read_record
@@ -122,19 +123,27 @@ def time_jobs(jobs: Sequence[tuple[Cell, Job]], *, folder: Path) -> list[float]:
         The whole time of each (s); 0 where it will fail in the study too.
     """
     speeds: dict[str, tuple[float, float]] = {}
+    failed: dict[str, str] = {}
     samples: dict[str, int] = {}
     kinds = {likeness(each) for pair in jobs for each in chain(*pair)}
     started = time.monotonic()
 
     def measure(cell: Cell, job: Job) -> tuple[float, float]:
         name = likeness(job)
+        if name in failed:
+            raise InputError(failed[name])
         if name in speeds:
             return speeds[name]
         config, start = short_config(job), start_of(cell, job)
-        if start is not None:
-            measure(cell, start)
-            config.init.checkpoint = str(folder / likeness(start))
-        speeds[name] = time_run(job.mode, config, folder / name)
+        try:
+            if start is not None:
+                measure(cell, start)
+                config.init.checkpoint = str(folder / likeness(start))
+            speeds[name] = time_run(job.mode, config, folder / name)
+        except Exception as error:  # it will fail in the study too, which goes on
+            failed[name] = explain_memory(error) or str(error)
+            print(f"{job.mode} of {cell.method} failed: {failed[name]}")
+            raise InputError(failed[name]) from error
         left = (time.monotonic() - started) * (len(kinds) / len(speeds) - 1)
         print(
             f"timed {job.mode} of {cell.method}, {len(speeds)} of {len(kinds)}; "
@@ -148,8 +157,7 @@ def time_jobs(jobs: Sequence[tuple[Cell, Job]], *, folder: Path) -> list[float]:
         try:
             overhead, seconds_a_step = measure(cell, job)
             return overhead + seconds_a_step * num_steps(job, samples)
-        except InputError as error:  # it will fail in the study too
-            print(f"{cell.method}: {error}")
+        except InputError:
             return 0.0
 
     return [total(cell, job) for cell, job in jobs]
@@ -181,6 +189,9 @@ def short_config(job: Job) -> ConfigDict:
     """A job's configuration for a few steps, each of them logged."""
     config = ConfigDict(job.config.to_dict())
     config[job.mode].num_steps = _STEPS
+    own = config.get(method_name(config), {})
+    if job.mode == "pretrain" and "num_steps" in own:
+        own.num_steps = _STEPS  # it comes before pretrain's
     config.log.metrics_every = 1
     return config
 
@@ -198,10 +209,14 @@ def time_run(mode: str, config: ConfigDict, workdir: Path) -> tuple[float, float
 
 def num_steps(job: Job, samples: dict[str, int]) -> int:
     """Counts a job's steps; what its epochs have to go through is kept in `samples`."""
-    recipe, data = job.config[job.mode], job.config.data
+    config, pretrains = job.config, job.mode == "pretrain"
+    recipe = make_recipe(config) if pretrains else config[job.mode]
     if not recipe.num_steps and job.key not in samples:
-        pretrains = job.mode == "pretrain"
-        split = make_split(load_dataset(data), data, draw_labeled=not pretrains)
-        slices = split.pretrain_slices if pretrains else split.train_slices
-        samples[job.key] = len(slices)
+        dataset = load_dataset(config.data)
+        split = make_split(dataset, config.data, draw_labeled=not pretrains)
+        if pretrains:
+            slices = pretrain.list_slices(dataset, split)
+            samples[job.key] = len(load_method(config).arrange(slices)["image"])
+        else:
+            samples[job.key] = len(split.train_slices)
     return count_steps(recipe, num_samples=samples.get(job.key, 1))
