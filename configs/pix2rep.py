@@ -147,7 +147,8 @@ def get_config(variant: str = "quick") -> ConfigDict:
     byol.num_steps = pick(quick=800, small=2800, paper=0)
     byol.hidden = pick(quick=(64,), small=(128,), paper=(4096,))  # Grill et al. 2020
     byol.features = pick(quick=32, small=64, paper=256)  # Grill et al. 2020
-    # Of the target, a step. Grill et al. 2020 start at 0.996; shorter runs need less.
+    # Of the target, a step; constant. Grill et al. 2020 raise it from 0.996 to 1 by a
+    # cosine; shorter runs need less.
     byol.momentum = pick(quick=0.99, small=0.99, paper=0.996)
 
     config.barlow_twins = barlow_twins = ConfigDict()
@@ -156,7 +157,8 @@ def get_config(variant: str = "quick") -> ConfigDict:
     # Three layers of one width; Zbontar et al. 2021, with 8192 there.
     barlow_twins.hidden = pick(quick=(128, 128), small=(256, 256), paper=(2048, 2048))
     barlow_twins.features = pick(quick=128, small=256, paper=2048)
-    barlow_twins.off_diagonal_weight = 0.005  # λ; Zbontar et al. 2021
+    # λ; Zbontar et al. 2021: 0.005, for 8,192 dimensions, as of pretrain's.
+    barlow_twins.off_diagonal_weight = pick(quick=0.05, small=0.05, paper=0.005)
 
     # Chaitanya et al. 2020, all values theirs where nothing else is said. Two runs: the
     # second has stage="local", a --workdir of its own, and init.checkpoint=FIRST.
@@ -181,7 +183,7 @@ def get_config(variant: str = "quick") -> ConfigDict:
     chaitanya.spatial.flip_probability = 0.0
     chaitanya.spatial.extent = (100 / 192, 100 / 192)  # a crop of 100 of 192 px
     reach = (data.size - 1) / 2
-    chaitanya.spatial.max_shift = (reach, reach)  # px; anywhere inside
+    chaitanya.spatial.max_shift = (reach, reach)  # px; anywhere inside data.size
     chaitanya.spatial.shift_inside = True
     chaitanya.intensity = ConfigDict()
     chaitanya.intensity.max_contrast = 0.3
@@ -189,7 +191,7 @@ def get_config(variant: str = "quick") -> ConfigDict:
     chaitanya.intensity.max_brightness = 0.3
     chaitanya.intensity.brightness_probability = 1.0
 
-    # Downstream augmentation: the same warp, milder; never 1 - x.
+    # Downstream augmentation: the same, but never 1 - x.
     config.augment = augment = ConfigDict()
     augment.spatial = spatial.copy_and_resolve_references()
     augment.intensity = intensity.copy_and_resolve_references()
@@ -226,6 +228,8 @@ def get_config(variant: str = "quick") -> ConfigDict:
 
     # Tarvainen and Valpola 2017; "SSL4MIS" is its usual form on ACDC (Luo 2020), there
     # with half the supervised loss of ours, and so with half the consistency's weight.
+    # Rates, Adam and schedule are those above, as for every method (there: SGD at 0.01,
+    # polynomial decay), and the student's slices are augmented as well.
     finetune.mean_teacher = mean_teacher = ConfigDict()
     mean_teacher.result = "teacher"  # | "student": chosen, reported first, predicts
     mean_teacher.unlabeled_batch_size = 8  # half of all slices; SSL4MIS
@@ -243,7 +247,8 @@ def get_config(variant: str = "quick") -> ConfigDict:
 
     config.log = log = ConfigDict()
     log.metrics_every = 20  # steps
-    log.validate_every = pick(quick=50, small=100, paper=500)  # steps; downstream
+    # Steps, downstream; ten times a run at least, unless it is 0: at the end only.
+    log.validate_every = pick(quick=50, small=100, paper=500)
     log.checkpoint_every = pick(quick=200, small=400, paper=1000)  # steps
     log.checkpoint_minutes = 5.0  # and at least this often
     return config

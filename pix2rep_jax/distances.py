@@ -32,8 +32,9 @@ def surface_distances(
 
     A class's surface is its voxels that share a face with a voxel outside it, or with
     the outside of the volume; distances are between their centres. HD95 is the larger
-    of the two directed 95th percentiles, and ASSD is the mean over the voxels of both
-    surfaces together.
+    of the two directed 95th percentiles (MedPy has one of both directions together,
+    which is mostly smaller), and ASSD is the mean over the voxels of both surfaces
+    together (as MedPy's).
 
     Args:
         prediction: `[rows, columns, slices]` integer classes.

@@ -181,6 +181,8 @@ def train_and_score(
         f"{len(task.split.labeled_patients)} patient(s), {num_steps} steps"
     )
     classes = tuple(config.data.classes)
+    # A short run too has checkpoints to choose from.
+    validate_every = min(config.log.validate_every, max(1, num_steps // 10))
     with (
         Checkpoints(folder.path / "checkpoints", best_metric="val_dice") as checkpoints,
         MetricWriter(folder.path) as writer,
@@ -192,7 +194,7 @@ def train_and_score(
             log_every=config.log.metrics_every,
             checkpoint_every=config.log.checkpoint_every,
             checkpoint_minutes=config.log.checkpoint_minutes,
-            eval_every=config.log.validate_every,
+            eval_every=validate_every,
             evaluate=make_validate(config, task),
             checkpoints=checkpoints,
             writer=writer,

@@ -19,6 +19,7 @@ from pix2rep_jax.data.preprocess import (
     resample_label,
 )
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.modes.evaluate import evaluate_volumes
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CONFIG = runpy.run_path(str(ROOT / "configs" / "pix2rep.py"))["get_config"]("quick")
@@ -263,6 +264,17 @@ def test_mask_box_bears_an_empty_mask(root, no_reading):
     assert np.isnan(dataset.volumes[1].grids).all()
     no_reading()
     check_equal(load_dataset(data), dataset)
+
+
+def test_a_volume_that_mask_box_leaves_nothing_of_is_not_scored(root, capsys):
+    """Said, and no reason for a run to end after its training."""
+    save(scan_path(root, "patient001_frame05_gt"), np.zeros((20, 24, 3), np.uint8))
+    dataset = load_dataset(make_data(root, crop="mask_box"))
+    predict = lambda images: np.full((*images.shape, 4), 0.25, np.float32)  # noqa: E731
+    scores = evaluate_volumes(predict, dataset, range(4), classes=tuple("BRML"))
+    scored = {score.volume_id for score in scores}
+    assert scored == {x.volume_id for x in dataset.volumes} - {"patient001_ES"}
+    assert "patient001_ES is not scored: its mask is empty" in capsys.readouterr().out
 
 
 def test_mask_box_without_masks_is_said(root):

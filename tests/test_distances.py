@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from pix2rep_jax.distances import surface_distances
+from pix2rep_jax.distances import directed_distances, surface_distances
 
 SPACING = (1.4, 1.7, 8.0)
 
@@ -62,6 +62,24 @@ def test_distances_equal_a_loop_over_boundary_voxels(seed):
         np.testing.assert_allclose(got.assd_mm[value], assd, rtol=1e-12)
         compared += 1
     assert compared >= 2
+
+
+@pytest.mark.parametrize(
+    ("value", "assd", "pooled"),
+    [
+        (1, 1.1726954452809353, 4.404543109109048),
+        (2, 11.445525970118556, 15.241062955056645),
+        (3, 11.065766586017387, 15.171713709863619),
+    ],
+)
+def test_distances_are_medpys(value, assd, pooled):
+    """As MedPy 0.5.2 gave them, whose HD95 is of both directions together."""
+    prediction, label = blobs(2), blobs(3)
+    got = surface_distances(prediction, label, num_classes=4, spacing_mm=SPACING)
+    assert got.assd_mm[value] == pytest.approx(assd, rel=1e-12)
+    both = directed_distances(prediction == value, label == value, spacing_mm=SPACING)
+    assert np.percentile(np.concatenate(both), 95) == pytest.approx(pooled, rel=1e-12)
+    assert got.hd95_mm[value] >= pooled
 
 
 @pytest.mark.parametrize("axis", range(3))

@@ -56,6 +56,9 @@ def test_a_run_leaves_the_files_of_the_contract(workdir):
         split = json.loads((folder / "split.json").read_text())
         assert len(split["test_patients"]) == 2
         assert not {*split["test_patients"]} & {*split["pretrain_patients"]}
+        validated = [x["step"] for x in lines(folder) if "val_dice" in x]
+        # Ten times a run, so that a short one too has something to choose from.
+        assert validated == ([] if mode == "pretrain" else [1, 2, 3, 4])
     logged = set().union(*(line for line in lines(workdir / "pretrain")))
     assert {
         "loss",
@@ -76,6 +79,16 @@ def test_segmenters_are_scored(workdir):
     ours = json.loads((workdir / "evaluate" / "evaluation.json").read_text())["dice"]
     theirs = json.loads((workdir / "finetune" / "evaluation.json").read_text())["dice"]
     assert ours == pytest.approx(theirs, abs=1e-3)
+
+
+def test_whoever_was_trained_on_is_not_tested(workdir, cache, tmp_path):
+    """Under another spelling of the same scans, and with others held out."""
+    others = {
+        "data__root": tmp_path / "phantom",
+        "data__phantom_testing": 0,
+        "data__holdout_per_group": 1,
+    }
+    assert "took part in the" in refused(start("evaluate", workdir, cache, **others))
 
 
 def test_probing_leaves_the_backbone_as_it_was_pretrained(workdir):

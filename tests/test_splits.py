@@ -537,7 +537,7 @@ def test_split_that_cannot_be_written_is_said(tmp_path, monkeypatch, stage):
     dataset = make_dataset(make_volumes(range(1, 41)))
     make_split(dataset, make_data()).write(tmp_path)
     before = (tmp_path / "split.json").read_text()
-    split = make_split(dataset, make_data(draw=1))
+    split = make_split(dataset, make_data(val_fraction=0.3))
     write = pathlib.Path.write_text
 
     def fail(*args, **options):
@@ -556,6 +556,25 @@ def test_split_that_cannot_be_written_is_said(tmp_path, monkeypatch, stage):
     monkeypatch.undo()
     refuse(r"cannot be written", lambda: split.write(tmp_path / "missing"))
     assert [path.name for path in tmp_path.iterdir()] == ["split.json"]
+    assert (tmp_path / "split.json").read_text() == before
+
+
+def test_a_run_goes_on_with_its_own_patients_alone(tmp_path):
+    """Scans that came or went since would train and test another run."""
+    dataset = make_dataset(make_volumes(range(1, 41)))
+    split = make_split(dataset, make_data(holdout_per_group=2))
+    for _ in range(2):
+        split.write(tmp_path)
+    before = (tmp_path / "split.json").read_text()
+    more = make_dataset(make_volumes(range(1, 42)))
+    for other, name in (
+        (make_split(more, make_data(holdout_per_group=2)), "pretrain_patients"),
+        (make_split(dataset, make_data(holdout_per_group=2, draw=1)), "labeled_pat"),
+    ):
+        refuse(
+            rf"began with \d+ {name}.*have changed since",
+            lambda other=other: other.write(tmp_path),
+        )
     assert (tmp_path / "split.json").read_text() == before
 
 

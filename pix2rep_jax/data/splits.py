@@ -64,9 +64,22 @@ class Split:
         """Records the split as `split.json` in a run's folder.
 
         Raises:
-            InputError: If it cannot be written.
+            InputError: If it cannot be written, or the run began with another one.
         """
         path = Path(folder) / _FILE
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            before = {}
+        ours = json.loads(self.to_json())
+        for name in ("pretrain_patients", "labeled_patients", "test_patients"):
+            theirs = before.get(name, ours[name])
+            if theirs != ours[name]:
+                raise InputError(
+                    f"the run in {folder} began with {len(theirs)} {name}, and now "
+                    f"there are {len(ours[name])}, which are not the same: its scans "
+                    "have changed since; name another --workdir, or bring them back"
+                )
         try:
             write_whole(path, self.to_json())
         except OSError as error:

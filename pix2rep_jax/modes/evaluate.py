@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.data import nifti
 from pix2rep_jax.data.dataset import Dataset, load_dataset
-from pix2rep_jax.data.splits import make_split
+from pix2rep_jax.data.splits import check_unseen, make_split
 from pix2rep_jax.distances import surface_distances
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference import predict_volume
@@ -40,8 +40,8 @@ def run(config: ConfigDict, workdir: Path) -> None:
         workdir: The run's folder.
 
     Raises:
-        InputError: If there is no network, it expects other data, or no test patient
-            has a mask.
+        InputError: If there is no network, it expects other data or was trained on a
+            test patient, or none of these has a mask.
     """
     workdir, classes = Path(workdir), tuple(config.data.classes)
     runs = find_runs(workdir, elsewhere=config.init.checkpoint)
@@ -49,6 +49,8 @@ def run(config: ConfigDict, workdir: Path) -> None:
         check_same_data(config.data, read_config(folder)["data"], folder)
     dataset = load_dataset(config.data)
     split = make_split(dataset, config.data, draw_labeled=False)
+    for folder in runs:
+        check_unseen(split, folder)
     output = workdir / "evaluate"
     for folder in reversed(runs):  # the preferred one comes last, under the eyes
         scores = evaluate_networks(
@@ -110,8 +112,8 @@ def evaluate_volumes(
         predict: Maps slices `[slices, height, width]` to probabilities
             `[slices, height, width, num_classes]`.
         dataset: Holds the volumes.
-        volume_indices: Which of `dataset.volumes` to score; those without a mask are
-            left out.
+        volume_indices: Which of `dataset.volumes` to score; those without a mask, or
+            without a slice, are left out.
         classes: Names of the classes, background first.
 
     Returns:
@@ -124,6 +126,9 @@ def evaluate_volumes(
     for index in volume_indices:
         record = dataset.volumes[index]
         if record.label_path is None:
+            continue
+        if not (dataset.volume_index == index).any():  # data.crop=mask_box
+            print(f"{record.volume_id} is not scored: its mask is empty")
             continue
         ids = (record.volume_id, record.patient, record.phase, record.group)
         probabilities, native = predict_volume(predict, dataset, index)
