@@ -12,9 +12,9 @@ from configs.pix2rep import get_config
 from pix2rep_jax.downstream import prepare
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.figures.compared import embed
-from pix2rep_jax.methods.method import load_method, make_recipe
+from pix2rep_jax.methods.method import Method, load_method, make_recipe
 from pix2rep_jax.modes import pretrain
-from pix2rep_jax.modes.pretrain import has_collapsed, make_training
+from pix2rep_jax.modes.pretrain import describe_collapse, make_training
 from pix2rep_jax.networks import initialise, make_segmentation_net
 from pix2rep_jax.pretrained import read_backbone
 from pix2rep_jax.training.checkpoints import Checkpoints, restore_params
@@ -89,8 +89,13 @@ def test_a_loss_that_stands_is_a_collapse(tmp_path, losses, collapsed):
     """The last five within a hundredth of it; a method without such a loss has none."""
     path = tmp_path / "metrics.jsonl"
     path.write_text("".join(json.dumps({"step": 1, "loss": x}) + "\n" for x in losses))
-    assert has_collapsed(path, 4.0) is collapsed
-    assert has_collapsed(path, None) is False
+    config = ConfigDict({"pretrain": {"method": "simclr"}})
+    method = Method(net=None, loss_fn=None, trained=(), collapsed_loss=4.0)
+    sentence = describe_collapse(config, method, tmp_path)
+    assert sentence.startswith("simclr has collapsed") is collapsed
+    assert bool(sentence) is collapsed
+    other = method._replace(collapsed_loss=None)
+    assert describe_collapse(config, other, tmp_path) == ""
 
 
 # --- a run -------------------------------------------------------------------------

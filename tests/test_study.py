@@ -1,8 +1,10 @@
 """The plan of a study and its runs, with modes that only pretend to train."""
 
+import contextlib
 import csv
 import itertools
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,20 +13,25 @@ from ml_collections import ConfigDict
 from program import finish, start
 
 from configs import ablation, study
+from pix2rep_jax.data.dataset import load_dataset
+from pix2rep_jax.data.splits import make_split
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.methods.method import make_recipe
 from pix2rep_jax.modes import finetune, pretrain, probe
 from pix2rep_jax.modes import study as study_mode
 from pix2rep_jax.report import write_evaluation
 from pix2rep_jax.scores import VolumeScore
-from pix2rep_jax.study import estimate
+from pix2rep_jax.study import estimate, runner
 from pix2rep_jax.study import results as study_results
 from pix2rep_jax.study import shared as shared_module
 from pix2rep_jax.study.estimate import FINISHED, NOTHING, TIMED, guess_left
+from pix2rep_jax.study.lock import hold
 from pix2rep_jax.study.paper_numbers import find_number
-from pix2rep_jax.study.plan import backbone_key, make_plan
+from pix2rep_jax.study.plan import backbone_key, distinct_jobs, make_plan
 from pix2rep_jax.study.records import Record, read_record, write_record
 from pix2rep_jax.study.runner import in_running_order
 from pix2rep_jax.study.shared import SharedBackbone
+from pix2rep_jax.training.step import count_steps
 
 CLASSES = ("BG", "RV", "MYO", "LV")
 
@@ -52,6 +59,8 @@ def calls(monkeypatch):
     class Calls(list):
         fail = ()
         stop = ()
+        loss = 0.5
+        patients = ()
 
     calls = Calls()
 
@@ -66,7 +75,10 @@ def calls(monkeypatch):
                 raise KeyboardInterrupt
             folder = workdir / mode
             folder.mkdir(parents=True)
+            losses = json.dumps({"step": 1, "loss": calls.loss})
+            (folder / "metrics.jsonl").write_text(losses + "\n")
             quality = config.data.num_labeled / 10 + (mode == "probe") / 100
+            mean_teacher = config.finetune.method == "mean_teacher"
             scores = [
                 VolumeScore(
                     f"{patient}_ED",
@@ -77,7 +89,7 @@ def calls(monkeypatch):
                     np.full(4, quality + index / 1000),
                     **more,
                 )
-                for index, patient in enumerate(("a", "b", "c"))
+                for index, patient in enumerate(calls.patients or ("a", "b", "c"))
                 for resolution, more in (
                     (
                         "native",
@@ -86,7 +98,13 @@ def calls(monkeypatch):
                     ("network", {"soft_dice": np.full(4, quality / 2)}),
                 )
             ]
-            write_evaluation(folder, scores, classes=CLASSES)
+            write_evaluation(
+                folder,
+                scores,
+                classes=CLASSES,
+                details={"test_patients": list(calls.patients)},
+                others={"student": scores} if mean_teacher else {},
+            )
 
         return run
 
@@ -94,6 +112,18 @@ def calls(monkeypatch):
         name = module.__name__.rpartition(".")[2]
         monkeypatch.setattr(module, "run", fake(name))
     return calls
+
+
+def finish_by_hand(job, seconds=1.0):
+    """As if a job had been run: its record, and its scores where it has some."""
+    folder = job.workdir / job.mode
+    folder.mkdir(parents=True)
+    if job.mode != "pretrain":
+        score = VolumeScore(
+            "a_ED", "a", "ED", "", "native", np.full(4, 0.5), mm(5), mm(2)
+        )
+        write_evaluation(folder, [score], classes=CLASSES)
+    write_record(job, Record("finished", seconds))
 
 
 def read_csv(workdir):
@@ -220,6 +250,10 @@ def test_a_mistaken_plan_is_refused_in_a_sentence():
     config = plan_config("proposed")
     config.init.checkpoint = "/some/run"
     with pytest.raises(InputError, match="downstream part of the row"):
+        make_plan(config, Path("/x"))
+    config = plan_config("proposed")
+    config.study.rows.proposed.shared = ConfigDict({"data": {"crop": "mask_box"}})
+    with pytest.raises(InputError, match=r"proposed sets data\.crop.*of its own"):
         make_plan(config, Path("/x"))
     config = ConfigDict({"init": {}})
     with pytest.raises(InputError, match="has no plan"):
@@ -436,13 +470,10 @@ def test_guesses_come_from_finished_runs_or_from_timings(tmp_path):
     """Alike before similar; of a started job only the rest; its source is named."""
     cells = plan("baseline", "proposed", folder=tmp_path)
     assert {guess.source for guess in guess_left(cells)} == {NOTHING}
-    for cell, seconds, status in (
-        (cells[0], 60.0, "finished"),  # baseline, 1 patient, draw 0
-        (cells[2], 80.0, "finished"),  # baseline, 2 patients, draw 0
-        (cells[1], 20.0, "interrupted"),
-    ):
-        cell.job.workdir.mkdir(parents=True)
-        write_record(cell.job, Record(status, seconds))
+    finish_by_hand(cells[0].job, 60.0)  # baseline, 1 patient, draw 0
+    finish_by_hand(cells[2].job, 80.0)  # baseline, 2 patients, draw 0
+    cells[1].job.workdir.mkdir(parents=True)
+    write_record(cells[1].job, Record("interrupted", 20.0))
     guesses = {guess.job.key: guess for guess in guess_left(cells)}
     assert len(guesses) == 1 + 8 - 2
     assert guesses[cells[1].job.key].seconds == 40
@@ -483,12 +514,201 @@ def test_jobs_that_are_alike_are_timed_once(tmp_path, monkeypatch, capsys):
     ]
 
 
+@pytest.mark.parametrize("variant", ["quick", "small", "paper"])
+def test_what_is_timed_is_a_few_steps_of_every_method(variant, monkeypatch):
+    """Whichever section says how many; and the estimate counts the steps of the run
+    itself, in samples of the method's own kind where its epochs decide."""
+    config = plan_config(labeled=(1,), draws=1, variant=variant)
+    config.study.methods = tuple(config.study.rows)
+    cells = make_plan(config, Path("/nowhere"))
+    methods = set()
+    for _, job in distinct_jobs(cells):
+        short = estimate.short_config(job)
+        short = make_recipe(short) if job.mode == "pretrain" else short[job.mode]
+        assert count_steps(short, num_samples=10_000) == 4
+        if job.mode == "pretrain":
+            methods.add(job.config.pretrain.method)
+            steps = make_recipe(job.config).num_steps
+            assert not steps or estimate.num_steps(job, {}) == steps
+    assert methods >= {"pix2rep", "simclr", "byol", "barlow_twins", "chaitanya"}
+
+
+def test_epochs_are_of_a_methods_own_samples(tmp_path):
+    """Chaitanya's are volumes, of which each gives a slice a partition."""
+    config = plan_config("chaitanya_global", "proposed", labeled=(1,), draws=1)
+    config.data.update(
+        {
+            "cache_dir": str(tmp_path),
+            "phantom_training": 6,
+            "phantom_testing": 1,
+            "size": 16,
+            "crop_px": 16,
+            "spacing_mm": 10.0,
+        }
+    )
+    for section in ("pretrain", "chaitanya"):
+        config[section].num_steps, config[section].batch_size = 0, 4
+    config.pretrain.num_epochs = 2
+    by_volume, by_slice = (
+        estimate.num_steps(cell.pretraining, {})
+        for cell in make_plan(config, tmp_path / "study")
+    )
+    dataset = load_dataset(config.data)
+    slices = make_split(dataset, config.data, draw_labeled=False).pretrain_slices
+    assert by_volume == -(-2 * 12 // 4)  # six patients, ED and ES
+    assert by_slice == -(-2 * len(slices) // 4) > by_volume
+
+
+def test_a_kind_of_run_that_fails_is_timed_once_and_ends_nothing(
+    tmp_path, monkeypatch, capsys
+):
+    """It will fail in the study too, which goes on; the others are timed."""
+    cells = plan("baseline", "proposed", folder=tmp_path)
+    timed = []
+
+    def time_run(mode, config, workdir):
+        timed.append(mode)
+        if mode == "pretrain":
+            raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")
+        return 2.0, 0.5
+
+    monkeypatch.setattr(estimate, "time_run", time_run)
+    totals = estimate.time_jobs([(x, x.job) for x in cells], folder=tmp_path)
+    assert timed == ["finetune", "pretrain"]
+    assert totals[:4] == [2 + 500 * 0.5] * 4 and totals[4:] == [0.0] * 4
+    said = capsys.readouterr().out
+    assert said.count("pretrain of proposed failed") == 1 and "enough memory" in said
+
+
 def test_a_damaged_record_is_none(tmp_path):
     """A job whose record cannot be read is run again."""
     (cell, *_) = plan("baseline", folder=tmp_path)
     cell.job.workdir.mkdir(parents=True)
     (cell.job.workdir / "record.json").write_text('{"status": "fin')
     assert read_record(cell.job) == Record()
+
+
+@pytest.mark.parametrize("lost", ["evaluation.json", "per_volume.csv"])
+def test_a_cell_without_scores_is_run_again(calls, tmp_path, lost):
+    """Whatever its record says: shown as failed meanwhile, with the reason."""
+    config = plan_config("baseline", labeled=(1,))
+    study_mode.run(config, tmp_path)
+    cell = make_plan(config, tmp_path / "study")[1]
+    folder = cell.job.workdir / "finetune"
+    if lost == "evaluation.json":
+        (folder / lost).write_text('{"dice": ')
+    else:
+        (folder / lost).unlink()
+    config.study.tables_only = True
+    assert study_mode.run(config, tmp_path) == 1
+    assert "cannot be read" in read_csv(tmp_path)[1]["reason"]
+    assert len(guess_left(make_plan(config, tmp_path / "study"))) == 1
+    config.study.tables_only = False
+    shutil.rmtree(folder)
+    calls.clear()
+    assert study_mode.run(config, tmp_path) == 0
+    assert calls == [("finetune", 1, 1)]
+    assert {line["status"] for line in read_csv(tmp_path)} == {"finished"}
+
+
+def test_a_run_is_not_finished_while_it_runs(calls, tmp_path, monkeypatch):
+    """Killed without a word, a pretraining that had a record from elsewhere, without
+    its network, would else be taken for a whole one."""
+    config = plan_config("proposed", labeled=(1,), draws=1)
+    (cell,) = make_plan(config, tmp_path / "study")
+    cell.pretraining.workdir.mkdir(parents=True)
+    write_record(cell.pretraining, Record("finished", 60.0))
+    seen, run = [], pretrain.run
+
+    def watched(config, workdir):
+        seen.append(read_record(cell.pretraining))
+        run(config, workdir)
+
+    monkeypatch.setattr(pretrain, "run", watched)
+    study_mode.run(config, tmp_path)
+    assert [record.status for record in seen] == ["interrupted"]
+    assert read_record(cell.pretraining).status == "finished"
+
+
+def test_what_another_process_has_in_hand_is_left_to_it(
+    calls, tmp_path, monkeypatch, capsys
+):
+    """First everything else, then a wait; nothing is run twice."""
+    config = plan_config("baseline", "proposed", labeled=(1,))
+    cells = make_plan(config, tmp_path / "study")
+    busy = cells[0].job, cells[2].pretraining
+    with contextlib.ExitStack() as stack:
+        for job in busy:
+            assert stack.enter_context(hold(job.workdir))
+
+        def end(seconds):
+            """The other process ends one of its runs, and only then the other."""
+            assert len(calls) == 1 + len(waits)
+            waits.append(seconds)
+            if len(waits) == 1:
+                finish_by_hand(busy[0])
+                calls.append("elsewhere")
+            else:
+                stack.close()
+
+        waits = []
+        monkeypatch.setattr(runner.time, "sleep", end)
+        assert study_mode.run(config, tmp_path) == 0
+    assert calls[:2] == [("finetune", 1, 1), "elsewhere"] and len(waits) == 2
+    assert calls[2:] == [("pretrain", 5, 0), ("finetune", 1, 0), ("finetune", 1, 1)]
+    assert capsys.readouterr().err.count("another process is at the last 3") == 1
+    with hold(tmp_path) as mine, hold(tmp_path) as theirs:
+        assert mine and not theirs
+
+
+def test_scores_of_other_test_patients_are_never_in_one_table(calls, tmp_path):
+    """Neither added to finished ones, as when testing/ has come since, nor shown."""
+    config = plan_config("baseline", labeled=(1,), draws=1)
+    config.data.update(
+        {"cache_dir": str(tmp_path), "phantom_training": 3, "phantom_testing": 1}
+    )
+    config.data.update({"size": 16, "crop_px": 16, "spacing_mm": 10.0})
+    calls.patients = ("a", "b", "c")
+    study_mode.run(config, tmp_path)
+    config.study.draws = 2
+    with pytest.raises(InputError, match=r"3 test patients, and .* has 1, which"):
+        study_mode.run(config, tmp_path)
+    assert len(calls) == 1
+    dataset = load_dataset(config.data)
+    split = make_split(dataset, config.data, draw_labeled=False)
+    calls.patients = split.test_patients
+    other = make_plan(config, tmp_path / "study")[1].job
+    finetune.run(other.config, other.workdir)
+    write_record(other, Record("finished", 1.0))
+    config.study.tables_only = True
+    with pytest.raises(InputError, match="scored on other test patients"):
+        study_mode.run(config, tmp_path)
+    shutil.rmtree(tmp_path / "study" / "cells")
+    config.study.tables_only = False
+    assert study_mode.run(config, tmp_path) == 0
+
+
+def test_a_collapse_is_said_beside_the_numbers(calls, tmp_path):
+    """A pretraining that learned nothing ends well otherwise."""
+    config = plan_config("simclr", "byol", labeled=(1,), draws=1)
+    calls.loss = float(np.log(2 * config.simclr.batch_size - 1))
+    assert study_mode.run(config, tmp_path) == 0
+    document = (tmp_path / "study" / "tables.md").read_text()
+    assert document.count("collapsed") == 1
+    assert "- SimCLR pretraining: simclr has collapsed" in document
+
+
+def test_both_networks_of_mean_teacher_are_shown(calls, tmp_path):
+    """The result in the tables, the other one in a table of its own and in the csv."""
+    config = plan_config("baseline", "mean_teacher", labeled=(1,), draws=1)
+    study_mode.run(config, tmp_path)
+    baseline, mean_teacher = read_csv(tmp_path)
+    assert baseline["student_dice_LV"] == ""
+    assert float(mean_teacher["student_dice_LV"]) == pytest.approx(0.101)
+    assert float(mean_teacher["student_hd95_mm_LV"]) == 5
+    document = (tmp_path / "study" / "tables.md").read_text()
+    table = document.partition("## Mean Teacher's student")[2].partition("##")[0]
+    assert "| Mean Teacher | 10.1 |" in table and "Baseline" not in table
 
 
 def test_a_study_through_the_command_line(cache, tmp_path):

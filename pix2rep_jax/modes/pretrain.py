@@ -113,14 +113,10 @@ def run(config: ConfigDict, workdir: Path) -> None:
             description="pretrain",
         )
     print(f"the pretrained network is in {folder.path}")
-    metrics = folder.path / "metrics.jsonl"
-    if jax.process_index() == 0 and has_collapsed(metrics, method.collapsed_loss):
-        print(
-            f"warning: {name} has collapsed: its loss stands at "
-            f"{method.collapsed_loss:.3f}, that of a network which maps all images to "
-            "one embedding, so nothing was learned: lower the learning rate, warm up "
-            "longer or raise the temperature, in another --workdir"
-        )
+    if jax.process_index() == 0:
+        notice = describe_collapse(config, method, folder.path)
+        if notice:
+            print(f"warning: {notice}", file=sys.stderr)
     # A probe of a decoder that is random says nothing.
     following = "probe" if "backbone" in method.trained else "finetune"
     named = "" if start is None else f" --config.init.checkpoint={workdir}"
@@ -164,13 +160,20 @@ def list_trained(method: Method, start: Path | None) -> list[str]:
     return sorted(x for x in names if "." not in x or x.split(".")[0] not in names)
 
 
-def has_collapsed(metrics: Path, collapsed_loss: float | None) -> bool:
-    """Tells whether the last losses of a run all stand at that of a collapse."""
-    if collapsed_loss is None:
-        return False
-    _, logged = read_metrics(metrics).get("loss", ([], []))
-    losses = np.array(logged[-5:])
-    return bool((abs(losses - collapsed_loss) < 0.01 * collapsed_loss).all())
+def describe_collapse(config: ConfigDict, method: Method, folder: Path) -> str:
+    """Says that a run's last losses all stand at that of a collapse, or nothing."""
+    loss = method.collapsed_loss
+    if loss is None:
+        return ""
+    _, logged = read_metrics(folder / "metrics.jsonl").get("loss", ([], []))
+    if not (abs(np.array(logged[-5:]) - loss) < 0.01 * loss).all():
+        return ""
+    return (
+        f"{method_name(config)} has collapsed: its loss stands at {loss:.3f}, that of "
+        "a network which maps all images to one embedding, so nothing was learned: "
+        "lower the learning rate, warm up longer or raise the temperature, in another "
+        "--workdir"
+    )
 
 
 def make_training(

@@ -9,6 +9,8 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
+from pix2rep_jax.data.dataset import load_dataset
+from pix2rep_jax.data.splits import make_split
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.figures.dice_by_patients import draw_dice
 from pix2rep_jax.figures.drawing import save
@@ -17,7 +19,13 @@ from pix2rep_jax.study.estimate import NOTHING, Guess, guess_left, time_jobs
 from pix2rep_jax.study.paper_numbers import LABELED, find_number
 from pix2rep_jax.study.plan import Cell, distinct_jobs, make_plan
 from pix2rep_jax.study.records import read_record
-from pix2rep_jax.study.results import Result, read_results, score_columns, study_csv
+from pix2rep_jax.study.results import (
+    Result,
+    read_results,
+    read_test_patients,
+    score_columns,
+    study_csv,
+)
 from pix2rep_jax.study.runner import run_cells
 from pix2rep_jax.study.tables import values_of
 from pix2rep_jax.whole_file import write_whole
@@ -80,6 +88,7 @@ def run(config: ConfigDict, workdir: Path) -> int:
 
 def run_all(config: ConfigDict, cells: Sequence[Cell], folder: Path) -> list[Result]:
     """Runs the cells, and leaves the results up to date however it ends."""
+    check_test_patients(config, cells, folder)
     try:
         for cell in run_cells(cells):
             write_table(config, read_results(cells), folder)
@@ -107,6 +116,27 @@ def check_protocol(folder: Path, crop: str) -> None:
         raise InputError(
             f"the study in {folder} was made with data.crop={theirs}, and this one has "
             f"{crop}: name another --workdir"
+        )
+
+
+def check_test_patients(
+    config: ConfigDict, cells: Sequence[Cell], folder: Path
+) -> None:
+    """Checks that what is still to be run is scored on the patients of what is there.
+
+    Raises:
+        InputError: If the data have others: a testing/ folder may have come or gone.
+    """
+    theirs = read_test_patients(cells)
+    if not theirs or all(read_record(x.job).status == "finished" for x in cells):
+        return
+    split = make_split(load_dataset(config.data), config.data, draw_labeled=False)
+    if other := set(theirs) ^ set(split.test_patients):
+        raise InputError(
+            f"the finished cells in {folder} were scored on {len(theirs)} test "
+            f"patients, and data.root={config.data.root} has "
+            f"{len(split.test_patients)}, which are not the same ({min(other)} is one "
+            "of the two only): name another --workdir, or the data that they are of"
         )
 
 

@@ -11,7 +11,14 @@ from pix2rep_jax.scores import DISTANCES, display_order
 from pix2rep_jax.study.differences import Difference, paired_difference
 from pix2rep_jax.study.plan import distinct_jobs
 from pix2rep_jax.study.records import read_record
-from pix2rep_jax.study.results import RELEASED, Result, read_patients, score_columns
+from pix2rep_jax.study.results import (
+    NETWORKS,
+    RELEASED,
+    Result,
+    read_patients,
+    read_test_patients,
+    score_columns,
+)
 from pix2rep_jax.study.tables import method_table
 
 __all__ = ["make_document", "patient_scores"]
@@ -66,6 +73,7 @@ def make_document(config: ConfigDict, results: Sequence[Result]) -> str:
         heading = f"Table {number}: {name}" if number else name
         lines += ["", f"## {heading}, Dice (%)", ""]
         lines += method_table(results, rows, columns[name], **sizes)
+    lines += other_networks(results, rows, columns["mean_foreground"], sizes)
     if config.data.crop != RELEASED:
         lines += distance_tables(results, rows, sizes)
     lines += difference_lines(config, results, columns["mean_foreground"])
@@ -86,8 +94,8 @@ def opening(config: ConfigDict, results: Sequence[Result]) -> list[str]:
             "test label is used)."
         )
     brackets = (
-        " The paper's own numbers stand in brackets; they are of its protocol, "
-        "network and split."
+        " The paper's own numbers stand in brackets, where it prints them (a structure "
+        "each it has only pictures); they are of its protocol, network and split."
         if config.data.name == "acdc"
         else ""
     )
@@ -100,7 +108,44 @@ def opening(config: ConfigDict, results: Sequence[Result]) -> list[str]:
         "Numbers are means ± standard deviations (of the sample) over few-shot draws; "
         "the best of a column is **bold**, the second <u>underlined</u>, where all "
         f"draws are there.{brackets} Every run is a line of study.csv.",
+        "",
+        f"{scored_on(results)} Of each run the checkpoint with the best Dice on its "
+        f"own validation slices is scored. All runs have seed {config.seed} and all "
+        "draws of a row one pretraining, so the deviations are those of the choice of "
+        "labelled slices, and hold nothing of the choice of seeds.",
     ]
+
+
+def scored_on(results: Sequence[Result]) -> str:
+    """Says on how many patients the finished cells were scored."""
+    number = len(read_test_patients([each.cell for each in results]))
+    if not number:
+        return "Scored on all volumes of the test patients."
+    return f"Scored on all volumes of {number} test patients."
+
+
+def other_networks(
+    results: Sequence[Result],
+    rows: Mapping[str, Any],
+    column: str,
+    sizes: Mapping[str, Any],
+) -> list[str]:
+    """Tables of those of Mean Teacher's networks that are not the result."""
+    lines = []
+    for name in NETWORKS:
+        having = {x.cell.method for x in results if f"{name}_{column}" in x.scores}
+        own = {method: row for method, row in rows.items() if method in having}
+        if own:
+            lines += [
+                "",
+                f"## Mean Teacher's {name}",
+                "",
+                "Dice (%), mean of the foreground structures. The tables above have "
+                "the other network, which also chooses the checkpoint.",
+                "",
+                *method_table(results, own, f"{name}_{column}", **sizes),
+            ]
+    return lines
 
 
 def distance_tables(
@@ -113,8 +158,9 @@ def distance_tables(
             "",
             f"## {title}, mean of the foreground structures",
             "",
-            "Lower is better. Volumes in which a structure was missed or invented have "
-            "no distance, and are counted in each run's evaluation.json.",
+            "Lower is better. Where a structure was missed or invented in a volume, "
+            "there is no distance; study.csv counts these cases in distances_left_out, "
+            "and runs with more of them look better here than they are.",
             "",
         ]
         lines += method_table(
@@ -146,7 +192,7 @@ def difference_lines(
 ) -> list[str]:
     """The table of each method's difference from the reference."""
     study = config.study
-    if not study.reference or len(study.methods) < 2:
+    if study.reference not in study.methods or len(study.methods) < 2:
         return []
     scores = patient_scores(results, column=column)
     lines = [
@@ -171,7 +217,8 @@ def difference_lines(
                     scores.get((study.reference, number), {}),
                     confidence=study.confidence,
                     resamples=study.resamples,
-                )
+                ),
+                draws=study.draws,
             )
             for number in study.labeled
         ]
@@ -179,17 +226,23 @@ def difference_lines(
     return lines
 
 
-def difference_text(difference: Difference | None) -> str:
-    """Prints a difference in points, with its interval."""
+def difference_text(difference: Difference | None, *, draws: int) -> str:
+    """Prints a difference in points, with its interval, and what draws it lacks."""
     if difference is None:
         return "-"
     mean, low, high = (100 * value for value in difference[:3])
-    return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
+    text = f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
+    if difference.num_draws < draws:
+        text += f", {difference.num_draws} of {draws} draws"
+    return text
 
 
 def missing_lines(results: Sequence[Result], rows: Mapping[str, Any]) -> list[str]:
-    """What failed and why, what was not run, and the time that all took."""
+    """What collapsed or failed, what was not run, and the time that all took."""
     lines = []
+    for cell, job in distinct_jobs(each.cell for each in results):
+        if notice := read_record(job).notice:
+            lines.append(f"- {rows[cell.method]['title']}: {notice}")
     for each in results:
         if each.status == "failed":
             cell, title = each.cell, rows[each.cell.method]["title"]

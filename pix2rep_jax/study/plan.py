@@ -95,6 +95,12 @@ def make_plan(config: ConfigDict, folder: Path) -> list[Cell]:
         shared = merged(base, row["shared"], where=f"{where}.shared")
         origin = merged(shared, row["pretraining"], where=f"{where}.pretraining")
         target = merged(shared, row["downstream"], where=f"{where}.downstream")
+        if {origin["data"]["crop"], target["data"]["crop"]} != {base["data"]["crop"]}:
+            raise InputError(
+                f"{where} sets data.crop, and scores with and without the test labels "
+                "in the input are never in one table: set --config.data.crop for all "
+                "rows, with a --workdir of its own"
+            )
         pretraining = None
         if not target["init"]["checkpoint"]:
             pretraining = make_pretraining(origin, folder)

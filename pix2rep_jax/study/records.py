@@ -2,11 +2,18 @@
 
 import dataclasses
 import json
+from typing import Any
 
 from pix2rep_jax.study.plan import Job
 from pix2rep_jax.whole_file import write_whole
 
-__all__ = ["Record", "read_own_record", "read_record", "write_record"]
+__all__ = [
+    "Record",
+    "read_evaluation",
+    "read_own_record",
+    "read_record",
+    "write_record",
+]
 
 _FILE = "record.json"
 
@@ -19,19 +26,48 @@ class Record:
         status: "pending", "interrupted", "failed" or "finished".
         seconds: It has taken, over all sittings (s).
         reason: Why it failed, in a sentence.
+        notice: What a reader of its numbers has to know, in a sentence.
     """
 
     status: str = "pending"
     seconds: float = 0.0
     reason: str = ""
+    notice: str = ""
 
 
 def read_record(job: Job) -> Record:
-    """Reads a job's record; one that is missing or damaged is pending."""
+    """Reads a job's record; one that is missing or damaged is pending.
+
+    A probing or fine-tuning run without scores that can be read has failed, whatever
+    its record says, so that the next start mends it.
+    """
     try:
-        return Record(**json.loads((job.workdir / _FILE).read_text(encoding="utf-8")))
+        text = (job.workdir / _FILE).read_text(encoding="utf-8")
+        record = Record(**json.loads(text))
     except (OSError, ValueError, TypeError):
         return Record()
+    if record.status == "finished" and job.mode != "pretrain":
+        try:
+            read_evaluation(job)
+        except (OSError, ValueError) as error:
+            reason = f"its evaluation cannot be read: {error}"
+            return dataclasses.replace(record, status="failed", reason=reason)
+    return record
+
+
+def read_evaluation(job: Job) -> dict[str, Any]:
+    """Reads evaluation.json of a probing or fine-tuning run.
+
+    Raises:
+        OSError: If it is not there, or per_volume.csv beside it is not.
+        ValueError: If it is damaged.
+    """
+    folder = job.workdir / job.mode
+    content = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+    if not isinstance(content, dict) or "dice" not in content:
+        raise ValueError(f"{folder / 'evaluation.json'} has no Dice")
+    (folder / "per_volume.csv").stat()
+    return content
 
 
 def read_own_record(job: Job) -> Record:

@@ -2,27 +2,31 @@
 
 import csv
 import io
-import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from pix2rep_jax.errors import InputError
 from pix2rep_jax.scores import DISTANCES, names_of
 from pix2rep_jax.study.plan import Cell, pretrainings
-from pix2rep_jax.study.records import read_record
+from pix2rep_jax.study.records import read_evaluation, read_record
 
 __all__ = [
     "RELEASED",
     "Result",
     "read_patients",
     "read_results",
+    "read_test_patients",
     "score_columns",
     "study_csv",
 ]
 
 RELEASED = "mask_box"
 """The released code's protocol, as `data.crop` names it: it sees the test labels."""
+
+NETWORKS = ("student", "teacher")
+"""Of Mean Teacher: the one that is not the result stands in a run's scores too."""
 
 
 class Result(NamedTuple):
@@ -35,7 +39,8 @@ class Result(NamedTuple):
         seconds: Wall time of probing or fine-tuning, scoring included (s).
         pretraining_seconds: Of the pretraining, in all its stages, that it may share
             with others (s).
-        scores: By column of study.csv, such as "dice_LV"; a fraction, or mm.
+        scores: By column of study.csv, such as "dice_LV"; a fraction, or mm. Those of
+            Mean Teacher's other network begin with its name: "student_dice_LV".
     """
 
     cell: Cell
@@ -57,7 +62,7 @@ def read_results(cells: Sequence[Cell]) -> list[Result]:
             try:
                 scores = read_scores(cell)
             except (OSError, ValueError, KeyError) as error:
-                status, reason = "failed", f"its evaluation cannot be read: {error}"
+                status, reason = "failed", f"its evaluation lacks a score: {error}"
         results.append(
             Result(
                 cell=cell,
@@ -73,16 +78,39 @@ def read_results(cells: Sequence[Cell]) -> list[Result]:
 
 def read_scores(cell: Cell) -> dict[str, float]:
     """Reads a cell's evaluation.json: native scores, and soft Dice where it counts."""
-    path = cell.job.workdir / cell.job.mode / "evaluation.json"
-    content = json.loads(path.read_text(encoding="utf-8"))
-    blocks = {metric: content[metric] for metric in ("dice", *DISTANCES)}
-    if cell.job.config.data.crop == RELEASED:
-        blocks["soft_dice"] = content["network"]["soft_dice"]
+    content = read_evaluation(cell.job)
+    blocks = _metrics(content, crop=cell.job.config.data.crop)
+    for name in NETWORKS:
+        if name in content:
+            own = _metrics(content[name], crop=cell.job.config.data.crop)
+            blocks |= {f"{name}_{metric}": block for metric, block in own.items()}
+    missed = sum(x["in_one_only"] for x in content["distances_left_out"].values())
+    blocks["distances"] = {"left_out": missed}
     return {
         f"{metric}_{name}": math.nan if value is None else value
         for metric, block in blocks.items()
         for name, value in block.items()
     }
+
+
+def read_test_patients(cells: Sequence[Cell]) -> tuple[str, ...]:
+    """Reads which patients the finished cells were scored on; none if none is finished.
+
+    Raises:
+        InputError: If they are not all of the same ones.
+    """
+    first: tuple[Cell, tuple[str, ...]] | None = None
+    for cell in cells:
+        if read_record(cell.job).status == "finished":
+            own = tuple(read_evaluation(cell.job).get("test_patients", ()))
+            first = first or (cell, own)
+            if own != first[1]:
+                raise InputError(
+                    f"{cell.job.workdir} was scored on other test patients than "
+                    f"{first[0].job.workdir}, and one table does not hold both: move "
+                    "the cells of one of the two to another --workdir"
+                )
+    return first[1] if first else ()
 
 
 def read_patients(result: Result, *, column: str) -> dict[str, float]:
@@ -143,6 +171,14 @@ def score_columns(classes: Sequence[str], *, crop: str) -> dict[str, str]:
     metric = "soft_dice" if crop == RELEASED else "dice"
     names = names_of(metric, classes)
     return {name: f"{metric}_{name}" for name in names}
+
+
+def _metrics(content: Mapping[str, Any], *, crop: str) -> dict[str, dict[str, Any]]:
+    """A network's scores that a protocol counts, by metric."""
+    blocks = {metric: content[metric] for metric in ("dice", *DISTANCES)}
+    if crop == RELEASED:
+        blocks["soft_dice"] = content["network"]["soft_dice"]
+    return blocks
 
 
 def _place(cell: Cell) -> str:

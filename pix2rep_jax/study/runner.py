@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +11,9 @@ from pathlib import Path
 import jax
 
 from pix2rep_jax.errors import InputError, explain_memory
+from pix2rep_jax.methods.method import load_method
+from pix2rep_jax.modes.pretrain import describe_collapse
+from pix2rep_jax.study.lock import hold
 from pix2rep_jax.study.plan import Cell, Job, backbone_key
 from pix2rep_jax.study.records import (
     Record,
@@ -20,6 +24,11 @@ from pix2rep_jax.study.records import (
 from pix2rep_jax.study.shared import SharedBackbone
 
 __all__ = ["in_running_order", "run_cells", "run_job"]
+
+ELSEWHERE = Record("elsewhere")
+"""Of a job that another process has in hand."""
+
+_PAUSE = 5.0  # s between two looks at what others have in hand
 
 
 def in_running_order(cells: Sequence[Cell]) -> list[Cell]:
@@ -34,7 +43,8 @@ def run_cells(cells: Sequence[Cell]) -> Iterator[Cell]:
     """Runs what is not finished, and yields each cell that it has dealt with.
 
     A job that fails is recorded, and so are the cells that need it; the next start
-    tries again. Finished jobs are not touched.
+    tries again. Finished jobs are not touched. What another process has in hand is
+    left to it, and looked at again when nothing else is left to do.
 
     Args:
         cells: From `make_plan`.
@@ -42,29 +52,63 @@ def run_cells(cells: Sequence[Cell]) -> Iterator[Cell]:
     Raises:
         SystemExit: If a signal came, once the job under way has saved.
     """
-    shared, shared_key = None, ""
     tried: dict[Path, Record] = {}  # a pretraining that failed is not tried twice
-    for cell in in_running_order(cells):
-        if read_record(cell.job).status == "finished":
-            continue
-        pretraining, options = cell.pretraining, {}
-        if pretraining is not None:
-            outcome = run_pretraining(pretraining, tried)
-            if outcome.status == "failed":
-                reason = f"its pretraining failed: {outcome.reason}"
-                cell.job.workdir.mkdir(parents=True, exist_ok=True)
-                write_record(cell.job, Record("failed", reason=reason))
-                yield cell
+    shared: dict[str, SharedBackbone] = {}
+    left, told = in_running_order(cells), False
+    while left:
+        elsewhere = []
+        for cell in left:
+            if read_record(cell.job).status == "finished":
                 continue
-            if backbone_key(cell) != shared_key:
-                budget = cell.job.config.probe.feature_budget_mb
-                shared = SharedBackbone(budget_mb=budget)
-                shared_key = backbone_key(cell)
-            options["measure"] = shared.measure
-            if cell.job.mode == "probe":
-                options["compute"] = shared.compute
-        run_job(cell.job, **options)
-        yield cell
+            if run_cell(cell, tried, shared) == ELSEWHERE:
+                elsewhere.append(cell)
+            else:
+                yield cell
+        if len(elsewhere) == len(left):
+            if not told:
+                print(
+                    f"study: another process is at the last {len(left)} of its cells; "
+                    "waiting for it",
+                    file=sys.stderr,
+                )
+            told = True
+            time.sleep(_PAUSE)
+        left = elsewhere
+
+
+def run_cell(
+    cell: Cell, tried: dict[Path, Record], shared: dict[str, SharedBackbone]
+) -> Record:
+    """Runs a cell, and before it what it starts from.
+
+    Args:
+        cell: Not finished.
+        tried: As for `run_pretraining`.
+        shared: What the cells of the present backbone have in common, by its key.
+
+    Returns:
+        As `run_job`.
+    """
+    if cell.pretraining is None:
+        return run_job(cell.job)
+    outcome = run_pretraining(cell.pretraining, tried)
+    if outcome == ELSEWHERE:
+        return outcome
+    if outcome.status == "failed":
+        reason = f"its pretraining failed: {outcome.reason}"
+        cell.job.workdir.mkdir(parents=True, exist_ok=True)
+        write_record(cell.job, Record("failed", reason=reason))
+        return read_record(cell.job)
+    key = backbone_key(cell)
+    if key not in shared:
+        shared.clear()
+        budget = cell.job.config.probe.feature_budget_mb
+        shared[key] = SharedBackbone(budget_mb=budget)
+    if cell.job.mode == "probe":
+        return run_job(
+            cell.job, measure=shared[key].measure, compute=shared[key].compute
+        )
+    return run_job(cell.job, measure=shared[key].measure)
 
 
 def run_pretraining(job: Job, tried: dict[Path, Record]) -> Record:
@@ -75,15 +119,19 @@ def run_pretraining(job: Job, tried: dict[Path, Record]) -> Record:
         tried: What became of those that were run before; it is added there.
 
     Returns:
-        The record of the first one that failed, or else its own.
+        The record of the first one that failed or is in another process's hands, or
+        else its own.
     """
     if job.start is not None:
         first = run_pretraining(job.start, tried)
-        if first.status == "failed":
+        if first.status != "finished":
             return first
-    if job.workdir not in tried:
-        tried[job.workdir] = run_job(job)
-    return tried[job.workdir]
+    if job.workdir in tried:
+        return tried[job.workdir]
+    outcome = run_job(job)
+    if outcome != ELSEWHERE:
+        tried[job.workdir] = outcome
+    return outcome
 
 
 def run_job(job: Job, **options: Callable) -> Record:
@@ -96,20 +144,33 @@ def run_job(job: Job, **options: Callable) -> Record:
         options: Further arguments of the mode's `run`.
 
     Returns:
-        The record: finished or failed.
+        The record, finished or failed; `ELSEWHERE` where nothing was done.
     """
     before = read_own_record(job)
     if before.status == "finished":
         return before
-    job.workdir.mkdir(parents=True, exist_ok=True)
+    with hold(job.workdir) as free:
+        # It may have ended while nobody looked.
+        return _run(job, read_own_record(job), options) if free else ELSEWHERE
+
+
+def _run(job: Job, before: Record, options: dict[str, Callable]) -> Record:
+    """Runs a job that is this process's alone, unless it is finished."""
+    if before.status == "finished":
+        return before
+    # However this one ends, even without a chance to say so, it is not finished.
+    write_record(job, Record("interrupted", before.seconds))
     mode = importlib.import_module(f"pix2rep_jax.modes.{job.mode}")
-    started, status, reason = time.monotonic(), "interrupted", ""
+    started, status, reason, notice = time.monotonic(), "interrupted", "", ""
     try:
         with (
             (job.workdir / "output.txt").open("a", encoding="utf-8") as output,
             contextlib.redirect_stdout(output),
         ):
             mode.run(job.config, job.workdir, **options)
+            if job.mode == "pretrain":
+                method = load_method(job.config)
+                notice = describe_collapse(job.config, method, job.workdir / "pretrain")
         status = "finished"
     except InputError as error:
         status, reason = "failed", str(error)
@@ -120,7 +181,8 @@ def run_job(job: Job, **options: Callable) -> Record:
             traceback.print_exc(file=output)
     finally:
         seconds = before.seconds + time.monotonic() - started
-        record = Record(status, round(seconds, 1), " ".join(reason.split()))
+        reason = " ".join(reason.split())
+        record = Record(status, round(seconds, 1), reason, notice)
         write_record(job, record)
         jax.clear_caches()  # its programs: no other job has the same closures
     return record
