@@ -200,11 +200,13 @@ def test_the_plans_that_are_shipped_name_the_papers_rows(variant):
 
 
 @pytest.mark.parametrize(
-    ("name", "variant", "overrides"),
+    ("name", "plan", "variant", "overrides"),
     [
-        ("study", "small", {}),
+        ("study", study, "small", {}),
+        ("study_ablation", ablation, "small", {}),
         (
             "study_paper",
+            study,
             "paper",
             {
                 "model.last_hidden": 128,
@@ -217,11 +219,11 @@ def test_the_plans_that_are_shipped_name_the_papers_rows(variant):
         ),
     ],
 )
-def test_the_results_in_the_docs_are_cells_of_the_plan(name, variant, overrides):
+def test_the_results_in_the_docs_are_cells_of_the_plan(name, plan, variant, overrides):
     """Whoever copies them into a workdir goes on from them: their keys are those of the
     configuration as it is, with the data in ACDC and what docs/results.md overrides."""
     folder = Path(study.__file__).parent.parent / "docs" / name
-    config = study.get_config(variant)
+    config = plan.get_config(variant)
     config.update_from_flattened_dict({"data.root": "ACDC"} | overrides)
     cells = make_plan(config, folder)
     finished = [x for x in cells if read_record(x.job).status == "finished"]

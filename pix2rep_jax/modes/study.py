@@ -154,8 +154,9 @@ def describe(config: ConfigDict, cells: Sequence[Cell]) -> str:
     ]
     for guess in guesses:
         if guess.job.mode == "pretrain":
+            stage = ", second stage" if guess.job.start else ""
             lines.append(
-                f"pretraining for {guess.name}: {_time(guess.seconds)}, from "
+                f"pretraining for {guess.name}{stage}: {_time(guess.seconds)}, from "
                 + guess.source
             )
     for method in study.methods:
