@@ -94,8 +94,8 @@ def opening(config: ConfigDict, results: Sequence[Result]) -> list[str]:
             "test label is used)."
         )
     brackets = (
-        " The paper's own numbers stand in brackets (those of a structure each were not "
-        "at hand); they are of its protocol, network and split."
+        " The paper's own numbers stand in brackets (those of a structure each were "
+        "not at hand); they are of its protocol, network and split."
         if config.data.name == "acdc"
         else ""
     )
