@@ -50,6 +50,10 @@ _NOT_BELOW_ZERO = (
     "validate_every",
     "checkpoint_every",
     "checkpoint_minutes",
+    "holdout_per_group",
+    "validation_patients",
+    "phantom_training",
+    "phantom_testing",
 )
 
 

@@ -39,6 +39,7 @@ def test_the_projects_own_sizes_are_sound(variant):
         ("pretrain.learning_rate", float("inf"), "finite"),
         ("finetune.weight_decay", -0.1, "0 or more"),
         ("log.metrics_every", -1, "0 or more"),
+        ("data.holdout_per_group", -1, "0 or more"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_refused(name, value, wanted):
