@@ -204,6 +204,7 @@ def test_the_plans_that_are_shipped_name_the_papers_rows(variant):
     [
         ("study", study, "small", {}),
         ("study_ablation", ablation, "small", {}),
+        ("study_released", study, "small", {"data.crop": "mask_box"}),
         (
             "study_paper",
             study,
