@@ -11,7 +11,7 @@ silent; "ours" was chosen here.
 
 Measured on 2 CPU cores, foreground Dice with 5 labelled patients (README, "Results"):
 quick: pretrain 3.5 min, probe 15 s and .62, finetune 36 s and .79;
-small: pretrain 46 min, probe 36 s and .71, finetune 3.5 min and .80 (one core each);
+small: pretrain 46 min, probe 36 s and .71, finetune 9 min (one core each);
 paper: docs/results.md, "The paper's scale".
 """
 

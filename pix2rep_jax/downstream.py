@@ -172,7 +172,8 @@ def train_and_score(
         num_steps: Steps of the run.
 
     Returns:
-        The folder with checkpoints, metrics, evaluation.json and per_volume.csv.
+        The folder with checkpoints, metrics, and, where test patients have masks,
+        evaluation.json and per_volume.csv.
     """
     folder = open_run(workdir, mode, config, sections=(*SECTIONS, mode))
     task.split.write(folder.path)
@@ -201,6 +202,12 @@ def train_and_score(
             description=mode,
         )
         state = checkpoints.restore_best(state)
+    if not task.split.test_volumes:
+        print(
+            "nothing was scored, as no test patient has a mask (data.holdout_per_group "
+            f"holds out some that have one); the network is in {folder.path}"
+        )
+        return folder.path
     networks = trained_networks(config, state.params, state.batch_stats)
     predictors = make_predictors(task.net, networks, batch_size=_PREDICT_BATCH)
     (result, scores), *others = evaluate_networks(

@@ -91,6 +91,28 @@ def test_whoever_was_trained_on_is_not_tested(workdir, cache, tmp_path):
     assert "took part in the" in refused(start("evaluate", workdir, cache, **others))
 
 
+def test_one_labelled_scan_of_ones_own_is_enough(workdir, cache, tmp_path):
+    """Nobody is left to test: said, and no reason to lose the network."""
+    phantom = next(cache.glob("phantom-*")) / "training" / "patient001"
+    for kind, ending in (("images", ""), ("labels", "_gt")):
+        (tmp_path / kind).mkdir()
+        (scan,) = phantom.glob(f"*_frame01{ending}.nii.gz")
+        (tmp_path / kind / "one.nii.gz").symlink_to(scan)
+    own = {
+        "data__name": "nifti",
+        "data__root": tmp_path,
+        "data__holdout_per_group": 0,
+        "data__num_labeled": 1,
+        "init__checkpoint": workdir,
+    }
+    said = succeed(start("finetune", tmp_path / "run", cache, **own))
+    assert "nothing was scored, as no test patient has a mask" in said
+    assert "next: " in said
+    paths = (f"--input={tmp_path / 'images'}", f"--output={tmp_path / 'masks'}")
+    succeed(start("predict", tmp_path / "run", cache, *paths, **own))
+    assert (tmp_path / "masks" / "one_seg.nii.gz").is_file()
+
+
 def test_probing_leaves_the_backbone_as_it_was_pretrained(workdir):
     """Its parameters to the bit; fine-tuning moves them."""
     trees = {

@@ -134,9 +134,8 @@ def _check(pending: tuple[int, Mapping[str, Any]] | None, description: str):
     ):
         raise InputError(
             f"{description}: the loss or its gradient is not finite at step {step} "
-            "(nothing of it was saved): lower the learning rate, use "
-            "--config.model.dtype=float32, or look for broken scans; the same command "
-            "starts from the checkpoint before it"
+            "(nothing of it was saved): in another --workdir lower the learning rate "
+            "or use --config.model.dtype=float32, or look for broken scans"
         )
     return loss
 
