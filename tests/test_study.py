@@ -518,7 +518,7 @@ def test_jobs_that_are_alike_are_timed_once(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("variant", ["quick", "small", "paper"])
-def test_what_is_timed_is_a_few_steps_of_every_method(variant, monkeypatch):
+def test_what_is_timed_is_a_few_steps_of_every_method(variant):
     """Whichever section says how many; and the estimate counts the steps of the run
     itself, in samples of the method's own kind where its epochs decide."""
     config = plan_config(labeled=(1,), draws=1, variant=variant)

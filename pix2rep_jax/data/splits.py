@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -66,20 +67,17 @@ class Split:
         Raises:
             InputError: If it cannot be written, or the run began with another one.
         """
-        path = Path(folder) / _FILE
-        try:
-            before = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            before = {}
-        ours = json.loads(self.to_json())
+        before = _read_record(folder)
         for name in ("pretrain_patients", "labeled_patients", "test_patients"):
-            theirs = before.get(name, ours[name])
-            if theirs != ours[name]:
+            ours = list(getattr(self, name))
+            theirs = before.get(name, ours)
+            if theirs != ours:
                 raise InputError(
                     f"the run in {folder} began with {len(theirs)} {name}, and now "
-                    f"there are {len(ours[name])}, which are not the same: its scans "
-                    "have changed since; name another --workdir, or bring them back"
+                    f"there are {len(ours)}, which are not the same: its scans have "
+                    "changed since; name another --workdir, or bring them back"
                 )
+        path = Path(folder) / _FILE
         try:
             write_whole(path, self.to_json())
         except OSError as error:
@@ -195,14 +193,13 @@ def check_unseen(split: Split, pretrain_folder: str | Path) -> None:
     Raises:
         InputError: If one did; names it and the settings that make the splits agree.
     """
+    record = _read_record(pretrain_folder)
     try:
-        text = (Path(pretrain_folder) / _FILE).read_text(encoding="utf-8")
-        record = json.loads(text)
         same_data = record["source"] == split.source
         duplicates = KNOWN_DUPLICATES if split.source == "acdc" else ()
         unseen = with_twins(split.test_patients, duplicates)
         seen = set(record["pretrain_patients"]) & unseen
-    except (OSError, ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         return
     if seen and same_data:
         raise InputError(
@@ -211,6 +208,15 @@ def check_unseen(split: Split, pretrain_folder: str | Path) -> None:
             "use the same data.holdout_per_group, data.validation_patients and "
             "testing/ in both"
         )
+
+
+def _read_record(folder: str | Path) -> dict[str, Any]:
+    """What `Split.write` left in a folder; nothing where that is damaged or missing."""
+    try:
+        record = json.loads((Path(folder) / _FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def _held_out(
