@@ -12,6 +12,7 @@ from pix2rep_jax.methods.segmentation import BATCH_NORM, SegmentationNet
 from pix2rep_jax.views import augment
 
 __all__ = [
+    "NETWORKS",
     "add_teacher",
     "consistency",
     "decay_at",
@@ -19,6 +20,9 @@ __all__ = [
     "make_loss",
     "ramp_up",
 ]
+
+NETWORKS = ("teacher", "student")
+"""Names of what a run trains; `finetune.mean_teacher.result` is one of them."""
 
 
 def decay_at(step: jax.Array, *, ema_decay: float) -> jax.Array:

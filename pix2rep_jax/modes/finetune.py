@@ -83,7 +83,7 @@ def check_method(recipe: ConfigDict) -> None:
     """
     for name, value, known in (
         ("method", recipe.method, ("supervised", "mean_teacher")),
-        ("mean_teacher.result", recipe.mean_teacher.result, ("teacher", "student")),
+        ("mean_teacher.result", recipe.mean_teacher.result, mean_teacher.NETWORKS),
     ):
         check_choice(f"finetune.{name}", value, known)
 

@@ -6,13 +6,13 @@ from typing import Any
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
+from pix2rep_jax.methods.mean_teacher import NETWORKS
 from pix2rep_jax.report import GROUND_TRUTH_NOTE
 from pix2rep_jax.scores import DISTANCES, display_order
 from pix2rep_jax.study.differences import Difference, paired_difference
 from pix2rep_jax.study.plan import distinct_jobs
 from pix2rep_jax.study.records import read_record
 from pix2rep_jax.study.results import (
-    NETWORKS,
     RELEASED,
     Result,
     read_patients,

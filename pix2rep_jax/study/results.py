@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.methods.mean_teacher import NETWORKS
 from pix2rep_jax.scores import DISTANCES, names_of
 from pix2rep_jax.study.plan import Cell, pretrainings
 from pix2rep_jax.study.records import read_evaluation, read_record
@@ -24,9 +25,6 @@ __all__ = [
 
 RELEASED = "mask_box"
 """The released code's protocol, as `data.crop` names it: it sees the test labels."""
-
-NETWORKS = ("student", "teacher")
-"""Of Mean Teacher: the one that is not the result stands in a run's scores too."""
 
 
 class Result(NamedTuple):
@@ -80,7 +78,7 @@ def read_scores(cell: Cell) -> dict[str, float]:
     """Reads a cell's evaluation.json: native scores, and soft Dice where it counts."""
     content = read_evaluation(cell.job)
     blocks = _metrics(content, crop=cell.job.config.data.crop)
-    for name in NETWORKS:
+    for name in NETWORKS:  # the one that is not the result
         if name in content:
             own = _metrics(content[name], crop=cell.job.config.data.crop)
             blocks |= {f"{name}_{metric}": block for metric, block in own.items()}
