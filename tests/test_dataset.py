@@ -152,14 +152,17 @@ def test_slices_are_the_scans_own(root):
 
 def test_records_say_how_slices_were_made(root):
     """Spacing, shape, intensities and grid of each volume, enough to go back."""
-    save(scan_path(root), make_image(2, (12, 30, 2)), spacing_mm=(1.25, 2.0, 5.0))
+    mask_path = scan_path(root, "patient002_frame07_gt")
+    spacing_mm, shape = (1.25, 2.0, 5.0), (12, 30, 2)
+    save(scan_path(root), make_image(2, shape), spacing_mm)
+    save(mask_path, make_mask(2, shape), spacing_mm)
     data = make_data(root, size=24)
     dataset = load_dataset(data)
     record = dataset.volumes[2]
     assert (record.patient, record.phase, record.group) == ("patient002", "ED", "RV")
     assert record.image_path == scan_path(root) and record.size == 24
-    assert record.label_path == scan_path(root, "patient002_frame07_gt")
-    assert record.spacing_mm == (1.25, 2.0, 5.0) and record.shape == (12, 30, 2)
+    assert record.label_path == mask_path
+    assert record.spacing_mm == spacing_mm and record.shape == shape
     assert not record.uses_ground_truth and record.frame is None
     image, mask = make_image(2, record.shape), make_mask(2, record.shape)
     np.testing.assert_allclose(
@@ -175,6 +178,14 @@ def test_records_say_how_slices_were_made(root):
         np.testing.assert_array_equal(
             dataset.labels[row], resample_label(mask[..., k], grid)
         )
+
+
+def test_mask_that_lies_elsewhere_is_refused(root):
+    """A mask of the scan's shape with another affine is of other voxels."""
+    path = scan_path(root, "patient002_frame07_gt")
+    save(path, make_mask(2, (12, 30, 2)), spacing_mm=(1.5, -1.5, 8))
+    with pytest.raises(InputError, match=f"{path.name} lies up to 87 mm away"):
+        load_dataset(make_data(root))
 
 
 def test_scan_without_a_mask_is_marked(root):

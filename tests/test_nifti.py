@@ -91,6 +91,33 @@ def test_mask_lies_on_its_scan(tmp_path, scan, suffix):
     assert read_mask(path).dtype == np.uint8
 
 
+def test_mask_that_lies_elsewhere_is_refused(tmp_path):
+    """A mask whose axes run the other way has the scan's shape, and other anatomy."""
+    path = tmp_path / "mask.nii"
+    scan = read_volume(save(tmp_path / "scan.nii", make_image()))
+
+    def read_on_scan(path, scan=scan):
+        return read_label(path, shape=SHAPE, num_classes=4, like=scan)
+
+    nearly = AFFINE + np.array([[0, 0, 0, 0.6]] + [[0] * 4] * 3)  # under half a voxel
+    for affine in (AFFINE, nearly):
+        save(path, make_label(), affine)
+        np.testing.assert_array_equal(read_on_scan(path), make_label())
+    shifted, flipped = AFFINE.copy(), AFFINE.copy()
+    shifted[0, 3] += 12.5
+    flipped[:, 1] *= -1
+    far = 19 * 2 * np.hypot(0.1, 1.25)  # the last column, from where it belongs
+    refuse(save(path, make_label(), shifted), read_on_scan, "12.5 mm", "affine")
+    refuse(save(path, make_label(), flipped), read_on_scan, f"{far:.3g} mm")
+    placeless = tmp_path / "placeless.nii"  # says nothing of where it lies
+    save(placeless, make_label(), None)
+    assert not nib.load(placeless).header["sform_code"]
+    np.testing.assert_array_equal(read_on_scan(placeless), make_label())
+    np.testing.assert_array_equal(
+        read_on_scan(path, scan=read_volume(placeless)), make_label()
+    )
+
+
 @pytest.mark.parametrize("codes", [(1, 0), (0, 2), (2, 1), (0, 0)])
 def test_mask_keeps_both_of_the_scans_forms(tmp_path, codes):
     """Viewers place mask and scan alike, by whichever form they prefer."""

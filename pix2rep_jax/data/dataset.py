@@ -248,7 +248,10 @@ def _prepare_volume(
     label = None
     if volume.label_path is not None:
         label = nifti.read_label(
-            volume.label_path, shape=shape, num_classes=settings["num_classes"]
+            volume.label_path,
+            shape=shape,
+            num_classes=settings["num_classes"],
+            like=scan,
         )
         label = np.moveaxis(label, 2, 0)
     low, high = percentile_range(array, settings["percentiles"])

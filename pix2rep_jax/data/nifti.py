@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import zlib
 from collections.abc import Sequence
@@ -81,7 +82,11 @@ def read_volume(path: str | Path) -> NiftiVolume:
 
 
 def read_label(
-    path: str | Path, *, shape: Sequence[int], num_classes: int
+    path: str | Path,
+    *,
+    shape: Sequence[int],
+    num_classes: int,
+    like: NiftiVolume | None = None,
 ) -> np.ndarray:
     """Reads an expert's mask.
 
@@ -89,21 +94,32 @@ def read_label(
         path: A `.nii` or `.nii.gz` file.
         shape: `(rows, columns, slices)` of the scan that it belongs to.
         num_classes: Labels are 0 (background) to num_classes - 1.
+        like: The scan, if the mask is to be refused where it lies elsewhere; that is
+            not asked where a header of the two says nothing of its place.
 
     Returns:
         `[rows, columns, slices]` uint8.
 
     Raises:
-        InputError: If the file is missing, damaged or no NIfTI file, if its shape is
-            not the scan's, or if it holds anything but the classes' labels.
+        InputError: If the file is missing, damaged or no NIfTI file, if its shape or
+            its place is not the scan's, or if it holds anything but the classes'
+            labels.
     """
     path = Path(path)
-    _, array = _read(path)
+    image, array = _read(path)
     if array.shape != tuple(shape):
         raise InputError(
             f"the mask {path} has shape {array.shape}, its scan {tuple(shape)}: a mask "
             "must be on its scan's own grid"
         )
+    if like is not None and _has_place(image.header) and _has_place(like.header):
+        distance_mm = _farthest_apart(image.affine, like.affine, shape)
+        if distance_mm > min(like.spacing_mm) / 2:
+            raise InputError(
+                f"the mask {path} lies up to {distance_mm:.3g} mm away from its scan, "
+                "since their affines differ: resample it onto the scan's grid, or, if "
+                "its voxels are the scan's, give it the scan's affine"
+            )
     values = np.unique(array)
     foreign = values[~np.isin(values, np.arange(num_classes))]
     if foreign.size:
@@ -161,6 +177,20 @@ def write_mask(
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _has_place(header: nib.Nifti1Header) -> bool:
+    """Whether a header says where its voxels lie."""
+    return bool(header["sform_code"] or header["qform_code"])
+
+
+def _farthest_apart(
+    first: np.ndarray, second: np.ndarray, shape: Sequence[int]
+) -> float:
+    """How far a voxel lies from itself under two affines, mm: most, at a corner."""
+    corners = list(itertools.product(*((0, size - 1) for size in shape)))
+    moved = nib.affines.apply_affine(first - second + np.diag([0, 0, 0, 1]), corners)
+    return float(np.linalg.norm(moved, axis=-1).max())
 
 
 def _read(path: Path) -> tuple[nib.Nifti1Image, np.ndarray]:
