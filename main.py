@@ -8,13 +8,17 @@ import importlib
 import pathlib
 import sys
 
-from absl import app, flags, logging
-from ml_collections import config_flags
+from pix2rep_jax.errors import InputError, explain_memory, explain_missing
+
+try:
+    from absl import app, flags, logging
+    from ml_collections import config_flags
+except ModuleNotFoundError as error:
+    sys.exit(f"error: {explain_missing(error)}")
 
 from pix2rep_jax.command_line import config_argument, default_workdir, explain
-from pix2rep_jax.errors import InputError, explain_memory
 from pix2rep_jax.huge_pages import use_huge_pages
-from pix2rep_jax.settings import check_settings
+from pix2rep_jax.settings import check_settings, split_words
 
 MODES = ("pretrain", "probe", "finetune", "evaluate", "predict", "figures", "study")
 
@@ -39,13 +43,14 @@ flags.mark_flags_as_required(["config", "mode"])
 def main(argv: list[str]) -> int:
     """Runs one mode and returns the exit status."""
     from pix2rep_jax.compiler import cache_programs  # late: jax takes a second
+    from pix2rep_jax.hosts import join_hosts
 
     if len(argv) > 1:
         raise InputError(f"{argv[1]!r} is not a flag: every option starts with --")
+    split_words(_CONFIG.value)
     check_settings(_CONFIG.value)
     logging.set_verbosity(logging.ERROR)  # Orbax tells every file it writes
-    if _COORDINATOR.value:  # before anything touches a device
-        join_hosts(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
+    join_hosts(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
     cache = pathlib.Path(_CONFIG.value.data.cache_dir).expanduser()
     cache_programs(cache / "programs")
     named = _WORKDIR.value or default_workdir(config_argument(sys.argv))
@@ -61,16 +66,6 @@ def main(argv: list[str]) -> int:
     return mode.run(_CONFIG.value, workdir, **options) or 0
 
 
-def join_hosts(coordinator: str, num_processes: int, process_id: int) -> None:
-    """Makes one program of several processes; 'auto' asks the TPU pod for the rest."""
-    import jax  # late: importing it takes a second
-
-    if coordinator == "auto":
-        jax.distributed.initialize()
-    else:
-        jax.distributed.initialize(coordinator, num_processes, process_id)
-
-
 if __name__ == "__main__":
     use_huge_pages()
     try:
@@ -80,8 +75,9 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         print("stopped before anything was there to save", file=sys.stderr)
         sys.exit(130)
-    except (flags.Error, AttributeError, OSError, RuntimeError, ValueError) as error:
-        sentence = explain_memory(error) or explain(error, sys.argv)
+    except Exception as error:
+        sentence = explain_memory(error) or explain_missing(error)
+        sentence = sentence or explain(error, sys.argv)
         if sentence is None:
             raise
         sys.exit(f"error: {sentence}")

@@ -1,6 +1,7 @@
 """What a command line says: which run it means, and where it is mistaken."""
 
 import difflib
+import importlib.machinery
 import importlib.util
 import os
 import pathlib
@@ -70,7 +71,7 @@ def explain(error: Exception, argv: Sequence[str]) -> str | None:
     """Says what is wrong with a command line whose parsing failed.
 
     Args:
-        error: What parsing the flags raised.
+        error: What parsing the flags, or running the mode, raised.
         argv: The command line.
 
     Returns:
@@ -85,7 +86,13 @@ def explain(error: Exception, argv: Sequence[str]) -> str | None:
         return f"there is no config file {path!r}: try --config configs/pix2rep.py"
     if isinstance(error, ValueError) and f"variant {variant!r}" in str(error):
         return str(error)
-    known = [name for name, _ in walk(_load(path, variant))]
+    try:
+        known = [name for name, _ in walk(_load(path, variant))]
+    except Exception as fault:
+        return (
+            f"the config file {path!r} cannot be used ({type(fault).__name__}: "
+            f"{fault}): it must be Python with a get_config, such as configs/pix2rep.py"
+        )
     for argument in argv:
         name = _overridden(argument)
         if name and name not in known:
@@ -136,7 +143,8 @@ def _python() -> str:
 
 def _load(path: str, variant: str) -> Mapping:
     """Runs a config file's get_config."""
-    spec = importlib.util.spec_from_file_location("config_file", path)
+    loader = importlib.machinery.SourceFileLoader("config_file", path)
+    spec = importlib.util.spec_from_loader("config_file", loader)
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    loader.exec_module(module)
     return module.get_config(variant) if variant else module.get_config()

@@ -1,9 +1,10 @@
 """The one exception that stands for a mistake a user can mend."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["InputError", "check_choice", "explain_memory"]
+__all__ = ["InputError", "check_choice", "explain_memory", "explain_missing"]
 
 
 class InputError(ValueError):
@@ -46,4 +47,23 @@ def explain_memory(error: Exception) -> str | None:
         "another --workdir lower the batch_size of the mode's section, "
         "pretrain.num_points or the model's widths, or free the device of other "
         "programs; the checkpoints are kept"
+    )
+
+
+def explain_missing(error: Exception) -> str | None:
+    """Says which package is not installed, if that is what an error means.
+
+    Args:
+        error: Whatever was raised.
+
+    Returns:
+        One sentence, or None where it is about something else.
+    """
+    if not isinstance(error, ModuleNotFoundError) or error.name is None:
+        return None
+    if error.name.partition(".")[0] in ("pix2rep_jax", "configs"):  # a defect of ours
+        return None
+    return (
+        f"{error.name} is not installed in this Python ({sys.executable}): pip install "
+        "-r requirements.txt, or activate the environment where that was done"
     )

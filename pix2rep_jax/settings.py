@@ -4,13 +4,37 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ml_collections import ConfigDict
+
 from pix2rep_jax.errors import InputError
 
-__all__ = ["check_settings", "walk"]
+__all__ = ["SECTIONS", "check_settings", "split_words", "walk"]
+
+SECTIONS = (
+    "data",
+    "model",
+    "projection",
+    "spatial",
+    "intensity",
+    "pretrain",
+    "augment",
+    "probe",
+    "finetune",
+    "init",
+    "log",
+)
+"""What every configuration has; methods have sections of their own beside them."""
+
+_CHOICES = {"schedule": ("constant", "cosine")}
 
 _PAIRS = ("percentiles", "extent", "max_shift")
 _COUNTS = ("channels", "hidden", "elastic_grids")
 _ABOVE_ZERO = (
+    "spacing_mm",
+    "crop_px",
+    "size",
+    "batch_size",
+    "unlabeled_batch_size",
     "extent",
     "channels",
     "hidden",
@@ -22,6 +46,8 @@ _ABOVE_ZERO = (
 )
 _SHARES = ("ema_decay", "start_fraction", "ramp_up_fraction")
 _NOT_BELOW_ZERO = (
+    "num_steps",
+    "num_epochs",
     "max_rotation",
     "max_shift",
     "elastic_reach",
@@ -64,10 +90,17 @@ def check_settings(config: Mapping[str, Any]) -> None:
         config: The whole configuration.
 
     Raises:
-        InputError: If a number is not finite, a probability lies outside 0 to 1, a
-            range has other than two ends or the wrong order, a size is none, or the
-            elastic grids are not as many as their reaches; names the first such value.
+        InputError: If a section is missing, a number is not finite, a probability lies
+            outside 0 to 1, a range has other than two ends or the wrong order, a size
+            is none, a word is none of its choices, or the elastic grids are not as
+            many as their reaches; names the first such value.
     """
+    for section in SECTIONS:
+        if section not in config:
+            raise InputError(
+                f"the configuration has no section {section!r}: start from "
+                "configs/pix2rep.py, which has all of them"
+            )
     values = dict(walk(config))
     for name, value in values.items():
         wanted = complaint(name.rpartition(".")[2], value)
@@ -82,6 +115,22 @@ def check_settings(config: Mapping[str, Any]) -> None:
             )
 
 
+def split_words(config: ConfigDict) -> None:
+    """Divides words that were given at once, as in --config.data.exclude=a,b.
+
+    Tuples of words are written so on a command line, like those of numbers; its parser
+    makes one word of them.
+
+    Args:
+        config: The whole configuration, in which they are replaced.
+    """
+    for name, value in list(walk(config)):
+        is_words = isinstance(value, tuple) and all(isinstance(x, str) for x in value)
+        if is_words and any("," in word for word in value):
+            words = [part.strip() for word in value for part in word.split(",")]
+            config.update_from_flattened_dict({name: tuple(filter(None, words))})
+
+
 def walk(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yields every value with its dotted name."""
     for name, value in node.items():
@@ -94,6 +143,8 @@ def walk(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
 def complaint(name: str, value: Any) -> str:
     """Says what a value must be; empty where it is."""
     entries = value if isinstance(value, tuple) else (value,)
+    if name in _CHOICES and value not in _CHOICES[name]:
+        return " or ".join(map(repr, _CHOICES[name]))
     if name in _PAIRS and not (len(entries) == 2 and all(map(is_number, entries))):
         return "two numbers, such as 0.5,1.5"
     if name in _COUNTS and not all(type(x) is int for x in entries):

@@ -16,7 +16,7 @@ from pix2rep_jax.command_line import (
     next_command,
     overrides_without_effect,
 )
-from pix2rep_jax.errors import explain_memory
+from pix2rep_jax.errors import explain_memory, explain_missing
 
 CONFIG = "configs/pix2rep.py"
 
@@ -115,6 +115,9 @@ def test_an_error_that_is_not_the_command_lines_is_not_explained(monkeypatch):
         (["--mode", "probe"], "config"),
         (["--config", CONFIG, "--mode", "probe", "now"], "every option starts"),
         (["--config", CONFIG, "--mode", "probe", "--config.seed=x"], "seed"),
+        (["--config", CONFIG, "--mode", "probe", "--num_processes=2"], "--coordinator"),
+        (["--config", CONFIG, "--mode", "probe", "--coordinator=a:1"], "HOST:PORT"),
+        (["--config", CONFIG, "--mode", "probe", "--coordinator=auto"], "TPU pods"),
     ],
 )
 def test_a_mistaken_command_is_one_sentence_and_no_traceback(
@@ -130,6 +133,42 @@ def test_a_mistaken_command_is_one_sentence_and_no_traceback(
     assert words in result.stderr
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "SyntaxError"),
+        ('{"seed": 0}', "no attribute 'get_config'"),
+        ("import not_there", "not_there is not installed"),
+        ("def get_config(): return 1 / 0", "ZeroDivisionError"),
+        (
+            "from ml_collections import ConfigDict\n"
+            "def get_config(): return ConfigDict({'seed': 0})",
+            "no section 'data'",
+        ),
+    ],
+)
+def test_a_config_file_that_is_none_is_one_sentence(tmp_path, content, words):
+    """Such as a run's config.json, or a file with a slip."""
+    path = tmp_path / "config.json"
+    path.write_text(content)
+    command = [sys.executable, str(ROOT / "main.py"), f"--config={path}"]
+    command += ["--mode=probe", f"--workdir={tmp_path / 'run'}"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert result.stderr.startswith("error: ") and words in result.stderr
+
+
+def test_an_environment_without_the_packages_is_told(tmp_path):
+    """By the program's own first lines, which need none; a defect is none of that."""
+    command = [sys.executable, "-S", str(ROOT / "main.py")]  # -S: no site-packages
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 1
+    assert "error: absl is not installed in this Python" in result.stderr
+    assert "requirements.txt" in result.stderr and "Traceback" not in result.stderr
+    own = ModuleNotFoundError("no module", name="pix2rep_jax.moved")
+    assert explain_missing(own) is None and explain_missing(ValueError("x")) is None
 
 
 def test_a_device_without_enough_memory_is_told_so():

@@ -1,11 +1,15 @@
 """Values that make no sense are refused before anything is read or written."""
 
+import sys
+
 import pytest
-from program import refused, start
+from absl import flags
+from ml_collections import config_flags
+from program import ROOT, refused, start
 
 from configs.pix2rep import VARIANTS, get_config
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.settings import check_settings
+from pix2rep_jax.settings import SECTIONS, check_settings, split_words
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -40,6 +44,10 @@ def test_the_projects_own_sizes_are_sound(variant):
         ("finetune.weight_decay", -0.1, "0 or more"),
         ("log.metrics_every", -1, "0 or more"),
         ("data.holdout_per_group", -1, "0 or more"),
+        ("data.size", 0, "above 0"),
+        ("simclr.batch_size", 0, "above 0"),
+        ("probe.num_steps", -1, "0 or more"),
+        ("finetune.schedule", "linear", "'constant' or 'cosine'"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_refused(name, value, wanted):
@@ -47,6 +55,41 @@ def test_a_value_that_makes_no_sense_is_refused(name, value, wanted):
     config = get_config("quick")
     config.update_from_flattened_dict({name: value})
     with pytest.raises(InputError, match=rf"^{name} is .*: it must be .*{wanted}"):
+        check_settings(config)
+
+
+@pytest.mark.filterwarnings("ignore:the load_module")  # of ml_collections
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("p1", ("p1",)),
+        ("p1,p2", ("p1", "p2")),
+        ("p1, p2,", ("p1", "p2")),
+        ("('p1','p2')", ("p1", "p2")),
+        ("()", ()),
+    ],
+)
+def test_words_are_written_like_numbers(monkeypatch, written, read):
+    """By commas alone, or as a tuple of Python's."""
+    argv = ["", "--config", str(ROOT / "configs" / "pix2rep.py")]
+    argv += [f"--config.data.exclude={written}", "--config.model.channels=2,4"]
+    monkeypatch.setattr(sys, "argv", argv)  # where the parser looks for settings
+    values = flags.FlagValues()
+    holder = config_flags.DEFINE_config_file("config", flag_values=values)
+    values(argv)
+    split_words(holder.value)
+    assert holder.value.data.exclude == read
+    assert holder.value.model.channels == (2, 4)
+    assert holder.value.data.patient_regex == r"^[^_]+"
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_configuration_without_a_section_is_refused(section):
+    """As one of one's own may be that was written from memory."""
+    config = get_config("quick").to_dict()
+    check_settings(config)
+    del config[section]
+    with pytest.raises(InputError, match=f"no section '{section}'.*configs/pix2rep.py"):
         check_settings(config)
 
 

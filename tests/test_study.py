@@ -45,6 +45,9 @@ def plan_config(*methods, labeled=(1, 2), draws=2, variant="quick"):
     config.study.methods = methods or config.study.methods
     config.study.labeled, config.study.draws = labeled, draws
     config.study.resamples, config.study.figure3 = 20, ()
+    if variant == "quick":
+        config.data.update({"phantom_training": 3, "phantom_testing": 1})
+        config.data.update({"size": 16, "crop_px": 16, "spacing_mm": 10.0})
     return config
 
 
@@ -53,8 +56,9 @@ def plan(*methods, folder=Path("/nowhere"), **options):
 
 
 @pytest.fixture
-def calls(monkeypatch):
+def calls(monkeypatch, cache):
     """Replaces the modes by ones that note their runs; `calls.fail` names some."""
+    monkeypatch.setenv("HOME", str(cache))  # where the phantom is drawn
 
     class Calls(list):
         fail = ()
@@ -416,7 +420,7 @@ def test_the_two_protocols_never_meet(calls, tmp_path):
         name: (tmp_path / name / "study" / "tables.md").read_text()
         for name in ("honest", "released")
     }
-    assert "soft Dice at 64 x 64" in documents["released"]
+    assert "soft Dice at 16 x 16" in documents["released"]
     assert "use the ground truth" in documents["released"]
     assert "HD95" not in documents["released"] and "| 5.0 " in documents["released"]
     assert "hard 3D Dice" in documents["honest"] and "| 10.1 " in documents["honest"]
@@ -667,10 +671,6 @@ def test_what_another_process_has_in_hand_is_left_to_it(
 def test_scores_of_other_test_patients_are_never_in_one_table(calls, tmp_path):
     """Neither added to finished ones, as when testing/ has come since, nor shown."""
     config = plan_config("baseline", labeled=(1,), draws=1)
-    config.data.update(
-        {"cache_dir": str(tmp_path), "phantom_training": 3, "phantom_testing": 1}
-    )
-    config.data.update({"size": 16, "crop_px": 16, "spacing_mm": 10.0})
     calls.patients = ("a", "b", "c")
     study_mode.run(config, tmp_path)
     config.study.draws = 2
@@ -688,6 +688,19 @@ def test_scores_of_other_test_patients_are_never_in_one_table(calls, tmp_path):
         study_mode.run(config, tmp_path)
     shutil.rmtree(tmp_path / "study" / "cells")
     config.study.tables_only = False
+    assert study_mode.run(config, tmp_path) == 0
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_study_without_its_data_ends_before_it_begins(calls, tmp_path, dry_run):
+    """In the sentence that the mode would give, instead of a table of failures."""
+    config = plan_config("baseline", "proposed")
+    config.data.update({"name": "acdc", "root": str(tmp_path / "ACDC")})
+    config.study.dry_run = dry_run
+    with pytest.raises(InputError, match=r"no folder .*ACDC/training"):
+        study_mode.run(config, tmp_path)
+    assert not calls and not (tmp_path / "study").exists()
+    config.study.dry_run, config.study.tables_only = False, True
     assert study_mode.run(config, tmp_path) == 0
 
 

@@ -60,6 +60,8 @@ def run(config: ConfigDict, workdir: Path) -> int:
     folder = Path(workdir) / "study"
     cells = make_plan(config, folder)
     check_protocol(folder, config.data.crop)
+    if not config.study.tables_only:
+        check_data(config, cells, folder)
     if config.study.dry_run:
         print(
             f"{len(cells)} cells; a few steps of each kind of run are timed where none "
@@ -88,7 +90,6 @@ def run(config: ConfigDict, workdir: Path) -> int:
 
 def run_all(config: ConfigDict, cells: Sequence[Cell], folder: Path) -> list[Result]:
     """Runs the cells, and leaves the results up to date however it ends."""
-    check_test_patients(config, cells, folder)
     try:
         for cell in run_cells(cells):
             write_table(config, read_results(cells), folder)
@@ -119,19 +120,18 @@ def check_protocol(folder: Path, crop: str) -> None:
         )
 
 
-def check_test_patients(
-    config: ConfigDict, cells: Sequence[Cell], folder: Path
-) -> None:
-    """Checks that what is still to be run is scored on the patients of what is there.
+def check_data(config: ConfigDict, cells: Sequence[Cell], folder: Path) -> None:
+    """Checks that there are data for what is still to be run, and the right ones.
 
     Raises:
-        InputError: If the data have others: a testing/ folder may have come or gone.
+        InputError: If they cannot be read, or if their test patients are others than
+            those of the finished cells: a testing/ folder may have come or gone.
     """
-    theirs = read_test_patients(cells)
-    if not theirs or all(read_record(x.job).status == "finished" for x in cells):
+    if all(read_record(cell.job).status == "finished" for cell in cells):
         return
     split = make_split(load_dataset(config.data), config.data, draw_labeled=False)
-    if other := set(theirs) ^ set(split.test_patients):
+    theirs = read_test_patients(cells)
+    if theirs and (other := set(theirs) ^ set(split.test_patients)):
         raise InputError(
             f"the finished cells in {folder} were scored on {len(theirs)} test "
             f"patients, and data.root={config.data.root} has "
