@@ -77,8 +77,9 @@ class Segmenter:
         """Segments a scan.
 
         Args:
-            scan: A NIfTI file, or an array `[rows, columns, slices]`, with a further
-                axis for frames, each segmented by itself, or without one for slices.
+            scan: A NIfTI file, or an array `[rows, columns, slices]` of real numbers,
+                with a further axis for frames, each segmented by itself, or without
+                one for slices.
             spacing_mm: Size of an array's pixels, rows and columns first, mm. A file
                 says so itself.
 
@@ -197,15 +198,22 @@ def load_predictors(
 
 def _read(scan, spacing_mm) -> tuple[np.ndarray, tuple[float, ...]]:
     """The array of a file or an array, and its spacing."""
-    if not isinstance(scan, np.ndarray):
+    if isinstance(scan, str | Path):
         volume = nifti.read_volume(scan)
         return volume.array, volume.spacing_mm
+    scan = np.asarray(scan)
+    if scan.dtype.kind not in "biuf":
+        raise InputError(
+            f"an array of type {scan.dtype} is no scan: give real numbers, or the path "
+            "of a NIfTI file"
+        )
     if scan.ndim not in (2, 3, 4) or not scan.size:
         raise InputError(
             f"an array of shape {scan.shape} is no scan: give [rows, columns, slices], "
             "with or without a further axis for frames"
         )
-    if spacing_mm is None or len(spacing_mm) < 2 or not min(spacing_mm[:2]) > 0:
+    spacing = np.atleast_1d(np.asarray(spacing_mm))[:2]
+    if spacing.dtype.kind not in "iuf" or len(spacing) < 2 or not min(spacing) > 0:
         raise InputError(
             "an array does not say how large its pixels are: give spacing_mm=(row, "
             f"column) in mm, both above 0 (it is {spacing_mm})"
@@ -214,7 +222,7 @@ def _read(scan, spacing_mm) -> tuple[np.ndarray, tuple[float, ...]]:
         raise InputError(
             "the array holds values that are not finite: replace them before predicting"
         )
-    return scan.astype(np.float32), tuple(spacing_mm)
+    return scan.astype(np.float32), tuple(spacing.tolist())
 
 
 def _frames(array: np.ndarray) -> Iterator[tuple[Any, np.ndarray]]:

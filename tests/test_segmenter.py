@@ -150,6 +150,15 @@ def test_a_file_is_its_array_and_spacing(tmp_path):
     )
 
 
+def test_lists_and_whole_numbers_are_arrays_too():
+    """Whatever numpy makes an array of."""
+    expected = segmenter().predict(scan(), spacing_mm=(1.25, 1.25))
+    whole = scan().astype(np.uint16)
+    for same in (scan().tolist(), whole):
+        mask = segmenter().predict(same, spacing_mm=np.array([1.25, 1.25, 8.0]))
+        np.testing.assert_array_equal(mask, expected)
+
+
 def test_a_cine_file_is_its_frames(tmp_path):
     """A 4-D file gives a mask of its own shape, as its array does."""
     cine = np.stack([scan(), scan()[::-1]], -1)
@@ -183,8 +192,12 @@ def test_arrays_that_are_no_scans_are_refused():
     uses = segmenter()
     with pytest.raises(InputError, match="give spacing_mm"):
         uses.predict(scan())
-    with pytest.raises(InputError, match="both above 0"):
-        uses.predict(scan(), spacing_mm=(0.0, 1.0))
+    for spacing_mm in ((0.0, 1.0), 1.25, (1.25,), ("1", "1"), (float("nan"), 1.0)):
+        with pytest.raises(InputError, match="both above 0"):
+            uses.predict(scan(), spacing_mm=spacing_mm)
+    for other in (None, scan() + 1j, np.full((4, 4), "x")):
+        with pytest.raises(InputError, match="real numbers, or the path"):
+            uses.predict(other, spacing_mm=(1.0, 1.0))
     with pytest.raises(InputError, match=r"shape \(4,\) is no scan"):
         uses.predict(np.zeros(4), spacing_mm=(1.0, 1.0))
     with pytest.raises(InputError, match=r"shape \(4, 0, 2\) is no scan"):

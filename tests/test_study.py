@@ -731,7 +731,7 @@ def test_a_study_through_the_command_line(cache, tmp_path):
     """A tiny one on the phantom: estimated, run with cells that must fail, and done."""
     options = {
         "config": "study",
-        "study__methods": "('baseline','proposed_probe','proposed')",
+        "study__methods": "baseline,proposed_probe,proposed",
         "study__labeled": "1,9",  # there are five
         "study__draws": 1,
     }
@@ -764,6 +764,9 @@ def test_a_study_through_the_command_line(cache, tmp_path):
     shown = finish(start("study", tmp_path, cache, **only))
     assert shown.returncode == 0, shown.stderr
     assert "2 of 6 cells finished" in shown.stdout
+    (typed,) = [x for x in shown.stdout.splitlines() if x.startswith("    ")]
+    assert "main.py --config=configs/study.py --mode=study" in typed
+    assert "--config.study.labeled=1,2" in typed and "tables_only" not in typed
     assert "4 cells were not run to their end yet" in shown.stdout
     assert [line["status"] for line in read_csv(tmp_path)] == [
         *["finished", "pending"] * 2,

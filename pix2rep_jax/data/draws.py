@@ -46,10 +46,11 @@ def few_shot(
             "least 1 patient and draw 0"
         )
     if num_labeled > len(groups):
+        fewer = "data.num_labeled, " if groups else ""
         raise InputError(
             f"data.num_labeled={num_labeled} patients are wanted, and {len(groups)} "
-            "have masks and are not held out: lower data.num_labeled, "
-            "data.holdout_per_group or data.validation_patients"
+            f"have masks and are not held out: lower {fewer}data.holdout_per_group or "
+            "data.validation_patients, or give more patients a mask"
         )
     seconds = {second for first, second in duplicates if {first, second} <= set(groups)}
     generator = np.random.default_rng([seed, draw])

@@ -62,7 +62,7 @@ def run(
             f"the folder {output} cannot be made ({error.strerror}): give another "
             "one by --output"
         ) from error
-    failures = 0
+    failures, present = 0, sum(target.exists() for target in targets)
     bar = tqdm(scans, desc="predict", unit="scan", file=sys.stderr, mininterval=1.0)
     for scan, target in zip(bar, targets, strict=True):
         try:
@@ -70,8 +70,10 @@ def run(
         except (InputError, OSError) as error:
             failures += 1
             tqdm.write(f"skipped {scan}: {error}", file=sys.stderr)
-    written = len(scans) - failures
-    print(f"{written} of {len(scans)} masks are in {output}")
+    line = f"{len(scans) - failures} of {len(scans)} masks were written to {output}"
+    if present and not overwrite:
+        line += f"; {present} were there before: add --overwrite to replace them"
+    print(line)
     print("labels: " + ", ".join(f"{i} {c}" for i, c in enumerate(segmenter.classes)))
     return 1 if failures else 0
 

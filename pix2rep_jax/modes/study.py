@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
+from pix2rep_jax.command_line import next_command
 from pix2rep_jax.data.dataset import load_dataset
 from pix2rep_jax.data.splits import make_split
 from pix2rep_jax.errors import InputError
@@ -203,12 +204,21 @@ def write_results(
     """Writes study.csv, tables.md and figure3 from what there is."""
     results = read_results(cells)
     write_table(config, results, folder)
-    write_whole(folder / "tables.md", make_document(config, results))
+    document = make_document(config, results, command=own_command(sys.argv))
+    write_whole(folder / "tables.md", document)
     if any(
         each.scores and each.cell.method in config.study.figure3 for each in results
     ):
         save(draw_figure3(config, results), folder / "figure3")
     return results
+
+
+def own_command(argv: Sequence[str]) -> str:
+    """The command that runs this study; empty where it was called from Python."""
+    if Path(argv[0]).name != "main.py":
+        return ""
+    looks = ("--config.study.tables_only", "--config.study.dry_run")
+    return next_command([x for x in argv if not x.startswith(looks)], mode="study")
 
 
 def write_table(config: ConfigDict, results: Sequence[Result], folder: Path) -> None:

@@ -36,12 +36,15 @@ STRUCTURE_TABLES = {"LV": 5, "RV": 6, "MYO": 7, "BG": 8}
 """Numbers of the paper's tables of a structure each."""
 
 
-def make_document(config: ConfigDict, results: Sequence[Result]) -> str:
+def make_document(
+    config: ConfigDict, results: Sequence[Result], *, command: str = ""
+) -> str:
     """Writes up a study in Markdown.
 
     Args:
         config: The study's.
         results: Of all its cells.
+        command: The one that runs it, if it was started by one.
 
     Returns:
         Tables 1 to 4 in both averages, a table a structure, distances, differences
@@ -53,7 +56,9 @@ def make_document(config: ConfigDict, results: Sequence[Result]) -> str:
     columns = score_columns(config.data.classes, crop=config.data.crop)
     sizes = {"labeled": study["labeled"], "draws": study["draws"]}
     show_paper = config.data.name == "acdc"
-    lines = [*opening(config, results)]
+    lines = opening(config, results)
+    if command:
+        lines += ["", "Run, or gone on with, by:", "", f"    {command}"]
     for table, heading in HEADINGS.items():
         own = {name: row for name, row in rows.items() if row["table"] == table}
         if not own:

@@ -1,5 +1,6 @@
 """Checkpoints of a run: the newest two and the best one, written by Orbax."""
 
+import contextlib
 import errno
 import os
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from absl import logging
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from pix2rep_jax.errors import InputError
@@ -132,6 +134,18 @@ class Checkpoints:
         )
 
 
+@contextlib.contextmanager
+def _quiet():
+    """Keeps Orbax from warning of what is meant so, as a folder that is only read."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+@_quiet()
 def restore_params(run: str | Path, *, best_metric: str = "val_dice"):
     """Restores what a run trained, for another mode or machine.
 
