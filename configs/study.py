@@ -128,8 +128,8 @@ def get_config(variant: str = "quick") -> ConfigDict:
 
     config.study = study = ConfigDict()
     study.rows = ConfigDict(rows)
-    # In this order; on the command line "('baseline','proposed')". On a CPU a step over
-    # all pixels takes very long, and so it is left out there, with what only asks for a
+    # In this order; on the command line baseline,proposed. On a CPU a step over all
+    # pixels takes very long, and so it is left out there, with what only asks for a
     # cause, unless they are named.
     on_cpu = tuple(name for name in rows if name not in ("all_pixels", "upright"))
     study.methods = pick(quick=on_cpu, small=on_cpu, paper=tuple(rows))
