@@ -1,5 +1,6 @@
 """What probing and fine-tuning share: where they start, how they are scored."""
 
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from pix2rep_jax.methods.segmentation import SegmentationNet
 from pix2rep_jax.metrics import dice_per_class
 from pix2rep_jax.modes.evaluate import evaluate_networks
 from pix2rep_jax.networks import initialise, make_segmentation_net, trained_networks
-from pix2rep_jax.pretrained import read_backbone
+from pix2rep_jax.pretrained import other_data, read_backbone
 from pix2rep_jax.report import write_evaluation
 from pix2rep_jax.training.checkpoints import Checkpoints
 from pix2rep_jax.training.loop import train
@@ -82,6 +83,8 @@ def prepare(
         run = find_run(config.init.checkpoint or workdir, "pretrain")
         pretrained = read_backbone(config, run)
         origin = describe(run, pretrained[0])
+        if note := other_data(config, run):
+            print(note, file=sys.stderr)
     dataset = load_dataset(config.data)
     split = make_split(dataset, config.data)
     if not scratch:

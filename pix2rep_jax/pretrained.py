@@ -1,5 +1,6 @@
 """A pretrained backbone for a new network: the parts that its run has trained."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ from pix2rep_jax.training.checkpoints import restore_params
 from pix2rep_jax.training.parts import take_parts
 from pix2rep_jax.training.run_folder import read_config, read_trained
 
-__all__ = ["read_backbone"]
+__all__ = ["other_data", "read_backbone"]
+
+_PREPARATION = ("crop", "spacing_mm", "crop_px", "size", "percentiles")
+"""Of `data`: what decides how large, how sharp and how bright anatomy is."""
 
 
 def read_backbone(
@@ -60,3 +64,27 @@ def check_same_network(config: ConfigDict, pretrained: Any, run: Path) -> None:
                 f"--config.model.{name}={written}, or name another run by "
                 "--config.init.checkpoint"
             )
+
+
+def other_data(config: ConfigDict, run: Path) -> str:
+    """Says how a pretraining run's images were prepared otherwise than these.
+
+    A network may well be meant to go on with others; it is at home on its own.
+
+    Args:
+        config: Of what is to start from it; `data` is read.
+        run: The folder of the pretraining run.
+
+    Returns:
+        A sentence; empty where they were prepared alike.
+    """
+    theirs, ours = read_config(run)["data"], json.loads(config.data.to_json())
+    other = [name for name in _PREPARATION if theirs[name] != ours[name]]
+    if not other:
+        return ""
+    shown = ", ".join(f"data.{name}={theirs[name]}" for name in other)
+    return (
+        f"note: the network in {run} was pretrained with {shown}, and this run has "
+        + ", ".join(str(ours[name]) for name in other)
+        + ": set the same, unless another preparation is what you want"
+    )
