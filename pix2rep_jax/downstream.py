@@ -1,7 +1,7 @@
 """What probing and fine-tuning share: where they start, how they are scored."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from pix2rep_jax.batch_norm import recalibrate
 from pix2rep_jax.data.dataset import Dataset, load_dataset
 from pix2rep_jax.data.splits import Split, check_unseen, make_split
+from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference import make_predict, make_predictors, predict_slices
 from pix2rep_jax.methods.segmentation import SegmentationNet
 from pix2rep_jax.metrics import dice_per_class
@@ -74,7 +75,8 @@ def prepare(
             what it finds.
 
     Raises:
-        InputError: If there is no such run, or its network has another shape.
+        InputError: If there is no such run, its network has another shape, or there is
+            nothing to learn.
     """
     scratch = config.init.checkpoint == "none"
     net = make_segmentation_net(config, scratch=scratch)
@@ -89,6 +91,8 @@ def prepare(
     split = make_split(dataset, config.data)
     if not scratch:
         check_unseen(split, run)
+    if note := unseen_classes(config.data.classes, dataset.labels[split.train_slices]):
+        print(note, file=sys.stderr)
     key, init_key = jax.random.split(jax.random.key(config.seed))
     params, batch_stats = initialise(net, init_key, size=config.data.size)
     if pretrained is not None:
@@ -104,6 +108,35 @@ def prepare(
                 dataset.images[split.pretrain_slices],
             )
     return Task(dataset, split, net, params, batch_stats, origin, key, mesh=make_mesh())
+
+
+def unseen_classes(classes: Sequence[str], labels: np.ndarray) -> str:
+    """Says which classes a network cannot learn, as no training slice shows them.
+
+    Args:
+        classes: Their names, background first.
+        labels: `[slices, height, width]` of the training slices.
+
+    Returns:
+        A sentence; empty where every class is there.
+
+    Raises:
+        InputError: If no slice shows anything but background.
+    """
+    shown = np.unique(labels)
+    unseen = [name for i, name in enumerate(classes) if i and i not in shown]
+    if len(unseen) == len(classes) - 1:
+        raise InputError(
+            f"the masks of all {len(labels)} training slices are empty: there is "
+            "nothing to learn from them; look at the masks of the labelled patients, "
+            "or draw others by data.draw"
+        )
+    if not unseen:
+        return ""
+    return (
+        f"note: no training slice shows {', '.join(unseen)}, so the network cannot "
+        "learn it; more labelled patients (data.num_labeled) may show it"
+    )
 
 
 def describe(run: Path, parts: Mapping[str, Any]) -> str:

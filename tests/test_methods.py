@@ -16,7 +16,7 @@ from pix2rep_jax.methods.method import Method, load_method, make_recipe
 from pix2rep_jax.modes import pretrain
 from pix2rep_jax.modes.pretrain import describe_collapse, make_training
 from pix2rep_jax.networks import initialise, make_segmentation_net
-from pix2rep_jax.pretrained import other_data, read_backbone
+from pix2rep_jax.pretrained import read_backbone
 from pix2rep_jax.training.checkpoints import Checkpoints, restore_params
 from pix2rep_jax.training.parts import put_parts, take_parts
 from pix2rep_jax.training.run_folder import read_config, read_trained
@@ -155,18 +155,6 @@ def test_a_backbone_trained_as_a_whole_is_taken_as_a_whole(workdir):
         jax.tree.map(
             np.testing.assert_array_equal, ours["backbone"], theirs["backbone"]
         )
-
-
-def test_images_prepared_otherwise_than_for_pretraining_are_told(workdir):
-    """By the settings that differ; what is labelled has no say in it."""
-    run = workdir / "pretrain"
-    config = ConfigDict(read_config(run))
-    config.data.num_labeled = 3
-    assert other_data(config, run) == ""
-    config.data.spacing_mm, config.data.percentiles = 2.5, (0.0, 100.0)
-    note = other_data(config, run)
-    assert "with data.spacing_mm=5.0, data.percentiles=[1.0, 99.0], and" in note
-    assert "this run has 2.5, [0.0, 100.0]" in note
 
 
 @pytest.mark.parametrize("name", ENCODER_ONLY)
