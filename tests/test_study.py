@@ -704,6 +704,15 @@ def test_a_study_without_its_data_ends_before_it_begins(calls, tmp_path, dry_run
     assert study_mode.run(config, tmp_path) == 0
 
 
+def test_a_study_needs_patients_to_score(calls, tmp_path):
+    """With none held out every cell would be trained and none scored."""
+    config = plan_config("baseline")
+    config.data.update({"phantom_testing": 0, "holdout_per_group": 0})
+    with pytest.raises(InputError, match=r"raise data\.holdout_per_group"):
+        study_mode.run(config, tmp_path)
+    assert not calls
+
+
 def test_a_collapse_is_said_beside_the_numbers(calls, tmp_path):
     """A pretraining that learned nothing ends well otherwise."""
     config = plan_config("simclr", "byol", labeled=(1,), draws=1)

@@ -125,12 +125,18 @@ def check_data(config: ConfigDict, cells: Sequence[Cell], folder: Path) -> None:
     """Checks that there are data for what is still to be run, and the right ones.
 
     Raises:
-        InputError: If they cannot be read, or if their test patients are others than
-            those of the finished cells: a testing/ folder may have come or gone.
+        InputError: If they cannot be read, if nothing can be scored, or if their test
+            patients are others than those of the finished cells: a testing/ folder may
+            have come or gone.
     """
     if all(read_record(cell.job).status == "finished" for cell in cells):
         return
     split = make_split(load_dataset(config.data), config.data, draw_labeled=False)
+    if not split.test_volumes:
+        raise InputError(
+            "no test patient has a mask, so a study has nothing to compare: raise "
+            "data.holdout_per_group, which holds out some that have one"
+        )
     theirs = read_test_patients(cells)
     if theirs and (other := set(theirs) ^ set(split.test_patients)):
         raise InputError(
