@@ -22,7 +22,6 @@ from pix2rep_jax.elastic import sample_displacement
 __all__ = [
     "centred_positions",
     "gather_neighbours",
-    "identity",
     "inside",
     "sample_pull_matrix",
     "sample_sources",
@@ -30,11 +29,6 @@ __all__ = [
     "warp",
     "warp_at",
 ]
-
-
-def identity() -> jax.Array:
-    """Returns the `[2, 3]` matrix that leaves every position where it is."""
-    return jnp.eye(2, 3)
 
 
 def sample_pull_matrix(
@@ -62,8 +56,9 @@ def sample_pull_matrix(
             that makes every mirror axis possible.
         max_shift: The shift of (rows, columns) is uniform in ± this many px.
         shift_probability: How often there is a shift.
-        shift_inside: Draws the shift so that the unrotated region stays inside the
-            frame instead: uniform in ±`max_shift` times `1 - extent`.
+        shift_inside: Draws the shift uniform in ±`max_shift` times `1 - extent`
+            instead: with half the image's side as `max_shift` the unrotated region
+            lies anywhere inside the frame, and with less nearer to its middle.
 
     Returns:
         A `[2, 3]` pull matrix for centred positions.
@@ -106,11 +101,15 @@ def sample_sources(
         elastic_grids: Control points along each side, of each of its grids.
         elastic_reach: Largest displacement of each grid's points, as a share of the
             image's side. An affine map that magnifies shortens it in the input.
-        **affine: Options of `sample_pull_matrix`.
+        **affine: Options of `sample_pull_matrix`; with `shift_inside` the shift never
+            reaches beyond the frame, whatever `max_shift` is.
 
     Returns:
         `[height, width, 2]` float32 array positions in the input.
     """
+    if affine.get("shift_inside"):
+        half = ((height - 1) / 2, (width - 1) / 2)
+        affine["max_shift"] = tuple(map(min, affine["max_shift"], half))
     matrix = sample_pull_matrix(key, **affine)
     positions = centred_positions(height, width)
     if elastic_probability > 0:
@@ -227,7 +226,7 @@ def warp_at(image: jax.Array, positions: jax.Array) -> jax.Array:
     """Samples an image at given positions, linearly, and zero outside it.
 
     Args:
-        image: `[height, width, channels]`.
+        image: `[height, width, channels]`, of a floating dtype.
         positions: `[..., 2]` array positions.
 
     Returns:
@@ -274,8 +273,8 @@ def warp(image: jax.Array, matrix: jax.Array) -> jax.Array:
         matrix: `[2, 3]` pull matrix in px, φ⁻¹ of the paper.
 
     Returns:
-        `[height, width, channels]`, φ·image, in the image's dtype. Differentiable
-        in both arguments.
+        `[height, width, channels]`, φ·image, in the image's dtype: rounded where that
+        is an integer, else differentiable in both arguments.
 
     Reference:
         Seince et al., "Dense Self-Supervised Learning for Medical Image
@@ -285,4 +284,6 @@ def warp(image: jax.Array, matrix: jax.Array) -> jax.Array:
     positions = to_array_positions(
         matrix, centred_positions(height, width), height=height, width=width
     )
-    return warp_at(image, positions)
+    if jnp.issubdtype(image.dtype, jnp.inexact):
+        return warp_at(image, positions)
+    return jnp.round(warp_at(image.astype(jnp.float32), positions)).astype(image.dtype)

@@ -38,7 +38,8 @@ def apply_bias_field(image: jax.Array, coefficients: jax.Array) -> jax.Array:
     row = jnp.linspace(-1.0, 1.0, height)[:, None]
     column = jnp.linspace(-1.0, 1.0, width)[None, :]
     terms = jnp.stack([row**i * column**j for i, j in _POWERS])
-    return image * jnp.exp(jnp.einsum("p,phw->hw", coefficients, terms))[..., None]
+    field = jnp.einsum("p,phw->hw", coefficients, terms, precision="highest")
+    return image * jnp.exp(field)[..., None]
 
 
 def blur(image: jax.Array, std_px: jax.Array, *, radius: int) -> jax.Array:
@@ -66,7 +67,9 @@ def blur(image: jax.Array, std_px: jax.Array, *, radius: int) -> jax.Array:
         return zeros.at[target, source].add(jnp.broadcast_to(taps, source.shape))
 
     height, width, _ = image.shape
-    return jnp.einsum("rh,hwc,sw->rsc", band(height), image, band(width))
+    bands = band(height), image, band(width)
+    # An accelerator would round the image to the digits of a bfloat16.
+    return jnp.einsum("rh,hwc,sw->rsc", *bands, precision="highest")
 
 
 def adjust_gamma(image: jax.Array, gamma: jax.Array) -> jax.Array:

@@ -43,7 +43,6 @@ TINY = {
     "chaitanya.features": 4,
     "chaitanya.num_blocks": 1,
     "chaitanya.local_features": 4,
-    "chaitanya.spatial.max_shift": "15.5,15.5",
     "probe.batch_size": 4,
     "probe.num_steps": 4,
     "finetune.batch_size": 4,

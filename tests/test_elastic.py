@@ -208,9 +208,7 @@ def test_gradients_are_finite_and_match_differences(key):
         moved = geometry.centred_positions(16, 16) + spline_displacement(
             points, height=16, width=16
         )
-        sources = geometry.to_array_positions(
-            geometry.identity(), moved, height=16, width=16
-        )
+        sources = geometry.to_array_positions(jnp.eye(2, 3), moved, height=16, width=16)
         return (geometry.warp_at(image, sources) ** 2).mean()
 
     gradients = jax.grad(value, argnums=(0, 1))(image, points)

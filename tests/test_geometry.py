@@ -94,7 +94,27 @@ def test_ramps_are_warped_exactly():
 def test_identity_leaves_the_image():
     """The identity matrix returns the image bit for bit."""
     image = jax.random.normal(jax.random.key(1), (7, 10, 2))
-    np.testing.assert_array_equal(geometry.warp(image, geometry.identity()), image)
+    np.testing.assert_array_equal(geometry.warp(image, jnp.eye(2, 3)), image)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int32])
+def test_whole_numbers_are_interpolated_and_rounded(dtype):
+    """As jax's and SciPy's own do."""
+    image = np.random.default_rng(0).integers(0, 200, (9, 8, 2)).astype(dtype)
+    matrix = jnp.asarray(random_matrix(1))
+    moved = geometry.warp(jnp.asarray(image), matrix)
+    assert moved.dtype == dtype
+    positions = geometry.to_array_positions(
+        matrix, geometry.centred_positions(9, 8), height=9, width=8
+    )
+    for channel in range(2):
+        expected = map_coordinates(
+            image[..., channel].astype(np.float32), positions.transpose(2, 0, 1), 1
+        )
+        np.testing.assert_array_equal(moved[..., channel], np.round(expected))
+    half = jnp.array([[1.0, 0, 0.5], [0, 1, 0]])
+    constant = geometry.warp(jnp.full((4, 4, 1), 100, dtype), half)
+    np.testing.assert_array_equal(constant[:, 0, 0], (100, 100, 100, 50))
 
 
 def test_shift_pulls():
@@ -211,25 +231,25 @@ def test_probabilities_switch_each_part_off():
         max_shift=(4.0, 4.0),
         shift_probability=0.0,
     )
-    np.testing.assert_array_equal(matrix, geometry.identity())
+    np.testing.assert_array_equal(matrix, jnp.eye(2, 3))
 
 
-def test_shift_inside_keeps_the_region_in_the_frame():
-    """An unrotated region drawn with shift_inside never leaves the image."""
+@pytest.mark.parametrize("max_shift", [7.5, 63.5])
+def test_shift_inside_keeps_the_region_in_the_frame(max_shift):
+    """An unrotated region drawn with shift_inside never leaves the image, however far
+    the shift might reach: the sizes' own are meant for their own images."""
     keys = jax.random.split(jax.random.key(0), 500)
-    matrices = jax.vmap(
-        lambda k: geometry.sample_pull_matrix(
-            k,
-            max_rotation=0.0,
-            extent=(0.3, 0.9),
-            flip_probability=0.5,
-            max_shift=(7.5, 7.5),
-            shift_inside=True,
-        )
-    )(keys)
-    positions = jax.vmap(
-        lambda m: geometry.to_array_positions(
-            m, geometry.centred_positions(16, 16), height=16, width=16
-        )
-    )(matrices)
+    sample = lambda k: geometry.sample_sources(  # noqa: E731
+        k,
+        height=16,
+        width=16,
+        max_rotation=0.0,
+        extent=(0.3, 0.9),
+        flip_probability=0.5,
+        max_shift=(max_shift, max_shift),
+        shift_inside=True,
+    )
+    positions = jax.vmap(sample)(keys)
     assert geometry.inside(positions, height=16, width=16).all()
+    # And it comes to lie at every side.
+    assert positions.min() < 0.2 and positions.max() > 14.8

@@ -222,5 +222,6 @@ def embed_pairs(net: Pix2RepNet, params, features_a, features_b, sources, points
         return pixels, weights, features_b.reshape(-1, features_b.shape[-1])[points]
 
     pixels, weights, others = jax.vmap(read)(features_a, features_b, sources, points)
-    u = jnp.einsum("bmkd,bmk->bmd", project(pixels).astype(jnp.float32), weights)
+    embedded = project(pixels).astype(jnp.float32)
+    u = jnp.einsum("bmkd,bmk->bmd", embedded, weights, precision="highest")
     return u, project(others)
