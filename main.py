@@ -73,7 +73,8 @@ if __name__ == "__main__":
     except InputError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        print("stopped before anything was there to save", file=sys.stderr)
+        said = "stopped; what was saved is kept, and the same command goes on from it"
+        print(said, file=sys.stderr)
         sys.exit(130)
     except Exception as error:
         sentence = explain_memory(error) or explain_missing(error)

@@ -212,7 +212,7 @@ def train_and_score(
         evaluation.json and per_volume.csv.
     """
     folder = open_run(workdir, mode, config, sections=(*SECTIONS, mode))
-    task.split.write(folder.path)
+    task.split.write(folder)
     print(
         f"{mode} from {task.origin} on {len(task.split.train_slices)} slices of "
         f"{len(task.split.labeled_patients)} patient(s), {num_steps} steps"
@@ -221,8 +221,8 @@ def train_and_score(
     # A short run too has checkpoints to choose from.
     validate_every = min(config.log.validate_every, max(1, num_steps // 10))
     with (
-        Checkpoints(folder.path / "checkpoints", best_metric="val_dice") as checkpoints,
-        MetricWriter(folder.path) as writer,
+        Checkpoints(folder / "checkpoints", best_metric="val_dice") as checkpoints,
+        MetricWriter(folder) as writer,
     ):
         state = train(
             place(state, task.mesh),
@@ -241,16 +241,16 @@ def train_and_score(
     if not task.split.test_volumes:
         print(
             "nothing was scored, as no test patient has a mask (data.holdout_per_group "
-            f"holds out some that have one); the network is in {folder.path}"
+            f"holds out some that have one); the network is in {folder}"
         )
-        return folder.path
+        return folder
     networks = trained_networks(config, state.params, state.batch_stats)
     predictors = make_predictors(task.net, networks, batch_size=_PREDICT_BATCH)
     (result, scores), *others = evaluate_networks(
         predictors, task.dataset, task.split.test_volumes, classes=classes
     ).items()
     table = write_evaluation(
-        folder.path,
+        folder,
         scores,
         others=dict(others),
         classes=classes,
@@ -265,5 +265,5 @@ def train_and_score(
         },
     )
     print(table)
-    print(f"the results are in {folder.path}")
-    return folder.path
+    print(f"the results are in {folder}")
+    return folder

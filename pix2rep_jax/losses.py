@@ -201,8 +201,9 @@ def soft_dice(
 
     Returns:
         1 - mean over classes of (2 Σ p y + ε) / (Σ p + Σ y + ε) with ε = 1e-5 and
-        sums over all labelled pixels of the batch, a scalar: a class that is absent
-        and not predicted is not punished.
+        sums over all labelled pixels of the batch, a scalar. A class that the batch
+        does not have adds nearly 1 / num_classes to it, however little of it is
+        predicted, and next to nothing to its gradient.
 
     Reference:
         Milletari et al., "V-Net: Fully Convolutional Neural Networks for Volumetric

@@ -213,16 +213,20 @@ def _read(scan, spacing_mm) -> tuple[np.ndarray, tuple[float, ...]]:
             "with or without a further axis for frames"
         )
     spacing = np.atleast_1d(np.asarray(spacing_mm))[:2]
-    if spacing.dtype.kind not in "iuf" or len(spacing) < 2 or not min(spacing) > 0:
+    is_length = spacing.dtype.kind in "iuf" and len(spacing) == 2
+    if not (is_length and np.isfinite(spacing).all() and (spacing > 0).all()):
         raise InputError(
             "an array does not say how large its pixels are: give spacing_mm=(row, "
             f"column) in mm, both above 0 (it is {spacing_mm})"
         )
+    with np.errstate(over="ignore"):
+        scan = scan.astype(np.float32)
     if not np.isfinite(scan).all():
         raise InputError(
-            "the array holds values that are not finite: replace them before predicting"
+            "the array holds values that are not finite (in float32): replace them "
+            "before predicting"
         )
-    return scan.astype(np.float32), tuple(spacing.tolist())
+    return scan, tuple(spacing.tolist())
 
 
 def _frames(array: np.ndarray) -> Iterator[tuple[Any, np.ndarray]]:

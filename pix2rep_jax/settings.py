@@ -159,6 +159,8 @@ def complaint(name: str, value: Any) -> str:
         return "the smaller number first"
     if name in _NOT_BELOW_ZERO and not all(x >= 0 for x in entries):
         return "0 or more"
+    if name in ("seed", "phantom_seed") and not 0 <= value < 2**32:
+        return "between 0 and 4294967295"
     is_share = name.endswith("_probability") or name in _SHARES
     if is_share and not 0 <= value <= 1:
         return "between 0 and 1"

@@ -4,6 +4,8 @@ import contextlib
 import os
 from pathlib import Path
 
+from pix2rep_jax.errors import InputError
+
 __all__ = ["write_whole"]
 
 
@@ -17,12 +19,17 @@ def write_whole(path: Path, text: str) -> None:
         text: The whole content.
 
     Raises:
-        OSError: If it cannot be written; what was there is as it was.
+        InputError: If it cannot be written; what was there is as it was.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         partial.write_text(text, encoding="utf-8")
         os.replace(partial, path)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written ({error.strerror or error}): free some space or "
+            "name another --workdir"
+        ) from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)

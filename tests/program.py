@@ -5,6 +5,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TINY = {
@@ -86,6 +87,13 @@ def start(*arguments, **changes):
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def wait_until(process, condition):
+    """Waits for something that a process does on its way."""
+    deadline = time.monotonic() + 200
+    while process.poll() is None and time.monotonic() < deadline and not condition():
+        time.sleep(0.01)
 
 
 def finish(process):

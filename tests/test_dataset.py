@@ -608,6 +608,8 @@ def test_label_that_is_no_class_is_said(root):
         ({"spacing_mm": -1.5}, r"data\.spacing_mm.* above 0; they are -1\.5"),
         ({"crop_px": 0}, r"data\.crop_px .*above 0; they are 1\.5, 0"),
         ({"classes": ("BG",)}, r"data\.classes=\('BG',\) must name 2 to 255 classes"),
+        ({"classes": ("BG", "A", "A", "B")}, r"data\.classes=.* has 'A' twice"),
+        ({"classes": ("BG", "mean", "A", "B")}, r"has 'mean' twice, or as the name of"),
         ({"exclude": ("patient003",)}, r"exclude names patient003.*no such patient in"),
         ({"exclude": ("patient001", "patient002")}, "leaves no patient"),
     ],

@@ -213,6 +213,21 @@ def test_an_interruption_does_not_change_which_state_is_best(tmp_path):
         assert int(checkpoints.restore_best(make_state()).step) == 4
 
 
+def test_a_signal_in_the_last_step_stops_too(tmp_path):
+    """Before the scoring that would follow; the next start has nothing to train."""
+
+    def interrupted(state):
+        state, metrics = STEP(state)
+        if int(state.step) == 20:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return state, metrics
+
+    with pytest.raises(SystemExit, match="143"):
+        run(tmp_path, step=interrupted)
+    assert saved(tmp_path)[-1] == 20
+    assert int(run(tmp_path).step) == 20
+
+
 def test_minutes_save_too(tmp_path):
     """A slow run is saved by the clock."""
     run(tmp_path, num_steps=4, checkpoint_every=100, checkpoint_minutes=0.0)

@@ -4,12 +4,11 @@ import csv
 import json
 import re
 import signal
-import time
 
 import nibabel as nib
 import numpy as np
 import pytest
-from program import finish, lines, refused, start, succeed
+from program import finish, lines, refused, start, succeed, wait_until
 
 from pix2rep_jax.training.checkpoints import restore_params
 
@@ -229,13 +228,6 @@ def test_a_killed_run_ends_bit_for_bit_where_an_unbroken_one_does(
             np.testing.assert_array_equal(value, paths_b[name], err_msg=name)
     losses = lambda x: [(y["step"], y["loss"]) for y in lines(x / "pretrain")]  # noqa: E731
     assert losses(tmp_path) == losses(workdir)
-
-
-def wait_until(process, condition):
-    """Waits for something that a process does on its way."""
-    deadline = time.monotonic() + 200
-    while process.poll() is None and time.monotonic() < deadline and not condition():
-        time.sleep(0.01)
 
 
 def _leaves(tree, prefix=""):

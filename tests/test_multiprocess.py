@@ -1,11 +1,12 @@
 """Two processes on one machine compute what one does."""
 
 import json
+import signal
 import socket
 
 import numpy as np
 import pytest
-from program import lines, start, succeed
+from program import finish, lines, start, succeed, wait_until
 
 
 def free_port():
@@ -56,3 +57,21 @@ def test_two_processes_segment_like_one(workdir, cache, tmp_path, mode):
     )
     assert found["num_volumes"] == wanted["num_volumes"]
     np.testing.assert_allclose(found["dice"]["mean"], wanted["dice"]["mean"], atol=0.05)
+
+
+def test_a_signal_to_one_process_stops_all_alike(cache, tmp_path):
+    """Whoever it reaches: each says so, leaves by its number, and all is saved once."""
+    address = f"--coordinator=127.0.0.1:{free_port()}"
+    two = ("pretrain", tmp_path, cache, address, "--num_processes=2")
+    options = {"pretrain__num_steps": 100_000}
+    processes = [start(*two, f"--process_id={index}", **options) for index in (0, 1)]
+    metrics = tmp_path / "pretrain" / "metrics.jsonl"
+    wait_until(processes[0], lambda: metrics.exists() and metrics.stat().st_size)
+    processes[1].send_signal(signal.SIGTERM)
+    for process in processes:
+        result = finish(process)
+        assert result.returncode == 143, result.stderr[-2000:]
+        assert "stopped by SIGTERM and saved at step" in result.stderr
+        assert "Traceback" not in result.stderr
+    steps = [p.name for p in (tmp_path / "pretrain" / "checkpoints").iterdir()]
+    assert any(name.isdigit() for name in steps)

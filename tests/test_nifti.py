@@ -252,6 +252,22 @@ def test_files_that_are_no_scans_are_one_sentence(tmp_path, read):
     refuse(tmp_path / "scan.mgz", read, "MGHImage")
 
 
+@pytest.mark.parametrize("unit", ["meter", "micron"])
+def test_other_units_than_mm_are_refused(tmp_path, unit):
+    """Their sizes would be off by a thousand; a header without a unit means mm."""
+    image = nib.Nifti1Image(make_image(), AFFINE)
+    path = tmp_path / "scan.nii"
+    image.header.set_xyzt_units("mm")
+    nib.save(image, path)
+    spacing_mm = read_volume(path).spacing_mm
+    image.header.set_xyzt_units(unit)
+    nib.save(image, path)
+    refuse(path, read_volume, unit, "xyzt_units")
+    image.header.set_xyzt_units(0)
+    nib.save(image, path)
+    assert read_volume(path).spacing_mm == spacing_mm
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
 def test_value_that_is_not_finite_is_counted(tmp_path, value):
     """NaN, infinities and what float32 cannot hold are refused with their number."""

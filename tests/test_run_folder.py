@@ -29,12 +29,11 @@ def test_the_same_configuration_goes_on(tmp_path):
     """A second start finds the first, with its configuration as JSON."""
     first = open_run(tmp_path, "pretrain", make_config(), sections=SECTIONS)
     again = open_run(tmp_path, "pretrain", make_config(), sections=SECTIONS)
-    assert (first.resumed, again.resumed) == (False, True)
-    assert first.path == again.path == tmp_path / "pretrain"
-    assert read_config(first.path)["pretrain"] == {"num_steps": 10, "channels": [8, 16]}
-    environment = json.loads((first.path / "environment.json").read_text())
+    assert first == again == tmp_path / "pretrain"
+    assert read_config(first)["pretrain"] == {"num_steps": 10, "channels": [8, 16]}
+    environment = json.loads((first / "environment.json").read_text())
     assert {"command", "jax", "flax", "python", "devices"} <= set(environment)
-    assert sorted(p.name for p in first.path.iterdir()) == [
+    assert sorted(p.name for p in first.iterdir()) == [
         "config.json",
         "environment.json",
     ]
@@ -44,9 +43,8 @@ def test_what_does_not_change_the_numbers_may_differ(tmp_path):
     """Where things are cached, other modes' sections and neutral fields may change."""
     open_run(tmp_path, "pretrain", make_config(), sections=SECTIONS)
     other = make_config(**{"data.cache_dir": "b", "probe.num_steps": 7, "data.draw": 2})
-    assert open_run(
-        tmp_path, "pretrain", other, sections=SECTIONS, neutral=("data.draw",)
-    ).resumed
+    open_run(tmp_path, "pretrain", other, sections=SECTIONS, neutral=("data.draw",))
+    assert read_config(tmp_path / "pretrain")["data"]["cache_dir"] == "a"
     with pytest.raises(InputError, match=r"data\.draw: 0 -> 2"):
         open_run(tmp_path, "pretrain", other, sections=SECTIONS)
 
@@ -67,7 +65,7 @@ def test_another_configuration_is_refused_with_its_fields(tmp_path):
 
 def test_a_run_is_found_by_its_workdir_or_its_own_folder(tmp_path):
     """Both names of a run lead to it; a folder without one says what to do."""
-    folder = open_run(tmp_path, "pretrain", make_config(), sections=SECTIONS).path
+    folder = open_run(tmp_path, "pretrain", make_config(), sections=SECTIONS)
     assert find_run(tmp_path, "pretrain") == find_run(folder, "pretrain") == folder
     with pytest.raises(InputError, match=r"no probe run.*--mode probe"):
         find_run(tmp_path, "probe")
@@ -78,13 +76,13 @@ def test_a_run_is_found_by_its_workdir_or_its_own_folder(tmp_path):
 def test_a_place_that_cannot_be_written_is_said(tmp_path):
     """A file where the workdir should be is one sentence."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(InputError, match="cannot be made"):
         open_run(tmp_path / "file", "pretrain", make_config(), sections=SECTIONS)
 
 
 def test_a_damaged_config_is_said(tmp_path):
     """Half a config.json names the file."""
-    folder = open_run(tmp_path, "pretrain", make_config(), sections=SECTIONS).path
+    folder = open_run(tmp_path, "pretrain", make_config(), sections=SECTIONS)
     (folder / "config.json").write_text('{"seed"')
     with pytest.raises(InputError, match=r"config\.json cannot be read"):
         open_run(tmp_path, "pretrain", make_config(), sections=SECTIONS)

@@ -192,7 +192,8 @@ def test_arrays_that_are_no_scans_are_refused():
     uses = segmenter()
     with pytest.raises(InputError, match="give spacing_mm"):
         uses.predict(scan())
-    for spacing_mm in ((0.0, 1.0), 1.25, (1.25,), ("1", "1"), (float("nan"), 1.0)):
+    wrong = ((0.0, 1.0), 1.25, (1.25,), ("1", "1"), (1.0, np.nan), (np.inf, 1.0))
+    for spacing_mm in wrong:
         with pytest.raises(InputError, match="both above 0"):
             uses.predict(scan(), spacing_mm=spacing_mm)
     for other in (None, scan() + 1j, np.full((4, 4), "x")):
@@ -202,8 +203,9 @@ def test_arrays_that_are_no_scans_are_refused():
         uses.predict(np.zeros(4), spacing_mm=(1.0, 1.0))
     with pytest.raises(InputError, match=r"shape \(4, 0, 2\) is no scan"):
         uses.predict(np.zeros((4, 0, 2)), spacing_mm=(1.0, 1.0))
-    with pytest.raises(InputError, match="not finite"):
-        uses.predict(np.full((4, 4, 2), np.nan), spacing_mm=(1.0, 1.0))
+    for value in (np.nan, -np.inf, 1e39):
+        with pytest.raises(InputError, match="not finite"):
+            uses.predict(np.full((4, 4, 2), value), spacing_mm=(1.0, 1.0))
 
 
 CONFIG = {

@@ -47,6 +47,8 @@ def test_the_projects_own_sizes_are_sound(variant):
         ("data.size", 0, "above 0"),
         ("simclr.batch_size", 0, "above 0"),
         ("probe.num_steps", -1, "0 or more"),
+        ("seed", -1, "between 0 and 4294967295"),
+        ("data.phantom_seed", 2**32, "between 0 and 4294967295"),
         ("finetune.schedule", "linear", "'constant' or 'cosine'"),
     ],
 )

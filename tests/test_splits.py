@@ -329,7 +329,7 @@ def test_scan_of_a_test_patient_does_not_train():
     assert len(split.labeled_patients) == 9
     check_sides(split, dataset, volumes)
     refuse(
-        "num_labeled=10 patients are wanted, and 9 have",
+        "num_labeled=11 patients are wanted, and 9 have",
         lambda: make_split(dataset, make_data(num_labeled=11)),
     )
     # Without its twin it is a patient like any other.

@@ -190,6 +190,12 @@ def _check_settings(data: ConfigDict) -> None:
             f"data.classes={tuple(data.classes)} must name 2 to {UNLABELLED} classes, "
             "background first"
         )
+    names = (*data.classes, "mean", "mean_foreground")  # scores have these names too
+    if twice := [name for name in data.classes if names.count(name) > 1]:
+        raise InputError(
+            f"data.classes={tuple(data.classes)} has {twice[0]!r} twice, or as the "
+            "name of an average: give every class a name of its own"
+        )
 
 
 def _prepare(

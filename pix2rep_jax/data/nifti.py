@@ -56,7 +56,8 @@ def read_volume(path: str | Path) -> NiftiVolume:
 
     Raises:
         InputError: If the file is missing, damaged or no NIfTI file, if it has other
-            axes, no voxel, a spacing that is no length, or values that are not finite.
+            axes, no voxel, a spacing that is no length or not in mm, or values that
+            are not finite.
     """
     path = Path(path)
     image, array = _read(path)
@@ -70,6 +71,12 @@ def read_volume(path: str | Path) -> NiftiVolume:
         raise InputError(
             f"{path} says that its voxels measure {spacing_mm} mm: correct the pixdim "
             "field of its header"
+        )
+    unit = image.header.get_xyzt_units()[0]
+    if unit not in ("mm", "unknown"):
+        raise InputError(
+            f"{path} says that its voxels are measured in {unit}: correct the "
+            "xyzt_units field of its header to mm, and pixdim and affine with it"
         )
     with np.errstate(over="ignore"):
         array = array.astype(np.float32, copy=False)

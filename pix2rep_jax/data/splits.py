@@ -77,14 +77,7 @@ class Split:
                     f"there are {len(ours)}, which are not the same: its scans have "
                     "changed since; name another --workdir, or bring them back"
                 )
-        path = Path(folder) / _FILE
-        try:
-            write_whole(path, self.to_json())
-        except OSError as error:
-            raise InputError(
-                f"{path} cannot be written ({error.strerror}): free some space or name "
-                "another --workdir"
-            ) from error
+        write_whole(Path(folder) / _FILE, self.to_json())
 
 
 def make_split(
@@ -123,7 +116,8 @@ def make_split(
         }
         # "All 100" means all there are, where twins of test patients are left out.
         missing = max(0, data.num_labeled - len(candidates))
-        forgiven = min(missing, sum(reason == _TWIN for reason in left_out.values()))
+        twins = sum(reason == _TWIN for reason in left_out.values())
+        forgiven = missing if missing <= twins else 0
         labeled = few_shot(
             candidates,
             num_labeled=data.num_labeled - forgiven,

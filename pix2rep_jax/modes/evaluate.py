@@ -17,7 +17,7 @@ from pix2rep_jax.metrics import dice_per_class, soft_dice_per_class
 from pix2rep_jax.report import write_evaluation
 from pix2rep_jax.scores import VolumeScore
 from pix2rep_jax.segmenter import find_runs, load_predictors
-from pix2rep_jax.training.run_folder import read_config
+from pix2rep_jax.training.run_folder import make_folder, read_config
 
 __all__ = ["check_same_data", "evaluate_networks", "evaluate_volumes", "run"]
 
@@ -51,6 +51,11 @@ def run(config: ConfigDict, workdir: Path) -> None:
     split = make_split(dataset, config.data, draw_labeled=False)
     for folder in runs:
         check_unseen(split, folder)
+    labelled = [each for each in dataset.volumes if each.label_path is not None]
+    print(
+        f"scoring {len(split.test_volumes)} test volumes of the {len(labelled)} that "
+        "have a mask (data.holdout_per_group says how many patients are held out)"
+    )
     output = workdir / "evaluate"
     for folder in reversed(runs):  # the preferred one comes last, under the eyes
         scores = evaluate_networks(
@@ -61,7 +66,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
         if folder == runs[0]:
             targets.append(output)
         for target in targets:
-            target.mkdir(parents=True, exist_ok=True)
+            make_folder(target)
             table = write_evaluation(
                 target,
                 own,

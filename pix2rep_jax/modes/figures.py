@@ -28,7 +28,7 @@ from pix2rep_jax.modes.pretrain import NEUTRAL
 from pix2rep_jax.report import GROUND_TRUTH_NOTE
 from pix2rep_jax.segmenter import find_runs, load_predict
 from pix2rep_jax.training.metric_writer import read_metrics
-from pix2rep_jax.training.run_folder import find_run, read_config
+from pix2rep_jax.training.run_folder import find_run, make_folder, read_config
 from pix2rep_jax.views import make_views, sample_points
 
 __all__ = ["run"]
@@ -61,7 +61,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
             print(f"left out {name}.png: {error}")
             continue
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             save(figure, folder / name)
         except OSError as error:
             raise InputError(

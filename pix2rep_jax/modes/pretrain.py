@@ -89,8 +89,8 @@ def run(config: ConfigDict, workdir: Path) -> None:
         sections=(*SECTIONS, name, *(() if start is None else ("init",))),
         neutral=(*NEUTRAL, "init.recalibrate"),
     )
-    split.write(folder.path)
-    write_trained(folder.path, list_trained(method, start))
+    split.write(folder)
+    write_trained(folder, list_trained(method, start))
     print(
         f"pretraining by {name} on {len(split.pretrain_slices)} slices of "
         f"{len(split.pretrain_patients)} patients, {num_steps} steps of "
@@ -98,8 +98,8 @@ def run(config: ConfigDict, workdir: Path) -> None:
         + ("" if start is None else f", from {start}")
     )
     with (
-        Checkpoints(folder.path / "checkpoints") as checkpoints,
-        MetricWriter(folder.path) as writer,
+        Checkpoints(folder / "checkpoints") as checkpoints,
+        MetricWriter(folder) as writer,
     ):
         train(
             state,
@@ -112,9 +112,9 @@ def run(config: ConfigDict, workdir: Path) -> None:
             writer=writer,
             description="pretrain",
         )
-    print(f"the pretrained network is in {folder.path}")
+    print(f"the pretrained network is in {folder}")
     if jax.process_index() == 0:
-        notice = describe_collapse(config, method, folder.path)
+        notice = describe_collapse(config, method, folder)
         if notice:
             print(f"warning: {notice}", file=sys.stderr)
     # A probe of a decoder that is random says nothing.
@@ -166,7 +166,7 @@ def describe_collapse(config: ConfigDict, method: Method, folder: Path) -> str:
     if loss is None:
         return ""
     _, logged = read_metrics(folder / "metrics.jsonl").get("loss", ([], []))
-    if not (abs(np.array(logged[-5:]) - loss) < 0.01 * loss).all():
+    if not logged or not (abs(np.array(logged[-5:]) - loss) < 0.01 * loss).all():
         return ""
     return (
         f"{method_name(config)} has collapsed: its loss stands at {loss:.3f}, that of "

@@ -31,11 +31,6 @@ class Interrupt:
         for each, handler in self._previous.items():
             signal.signal(each, handler)
 
-    @property
-    def exit_status(self) -> int:
-        """What a shell expects of a process that the signal ended: 130 or 143."""
-        return 128 + int(self.signal or 0)
-
     def _remember(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number)
         for each, handler in self._previous.items():

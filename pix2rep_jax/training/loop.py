@@ -1,6 +1,7 @@
 """The loop around a step: when to log, to validate, to save, and to stop."""
 
 import math
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -90,8 +91,8 @@ def train(
                 step == num_steps or _is_due(step, eval_every)
             )
             late = time.monotonic() - saved_at > 60 * checkpoint_minutes
-            stop, late = _agree(step, interrupt.signal is not None, late)
-            at_save = at_eval or stop or late or _is_due(step, checkpoint_every)
+            number, late = _agree(step, int(interrupt.signal or 0), int(late))
+            at_save = at_eval or number or late or _is_due(step, checkpoint_every)
             if _is_due(step, log_every) or step == num_steps:
                 _check(pending, description)
                 now = time.monotonic()
@@ -106,13 +107,13 @@ def train(
                     writer.write(step, scores)
                 checkpoints.save(state, metrics=scores)
                 saved_at = time.monotonic()
-            if stop and step < num_steps:
+            if number:
                 print(
-                    f"{description}: stopped by {interrupt.signal.name} and saved at "
-                    f"step {step}; the same command goes on from there",
+                    f"{description}: stopped by {signal.Signals(number).name} and "
+                    f"saved at step {step}; the same command goes on from there",
                     file=sys.stderr,
                 )
-                raise SystemExit(interrupt.exit_status)
+                raise SystemExit(128 + number)  # what a shell expects
     return state
 
 
@@ -140,11 +141,11 @@ def _check(pending: tuple[int, Mapping[str, Any]] | None, description: str):
     return loss
 
 
-def _agree(step: int, *flags: bool) -> tuple[bool, ...]:
-    """Makes all processes act alike: what one of them wants, all do."""
+def _agree(step: int, *wishes: int) -> tuple[int, ...]:
+    """Makes all processes act alike: what one of them wants, not 0, all do."""
     if jax.process_count() == 1:
-        return flags
+        return wishes
     if step % _AGREE_EVERY:
-        return (False,) * len(flags)
-    everyone = multihost_utils.process_allgather(np.array(flags))
-    return tuple(np.asarray(everyone).reshape(-1, len(flags)).any(0).tolist())
+        return (0,) * len(wishes)
+    everyone = multihost_utils.process_allgather(np.array(wishes))
+    return tuple(np.asarray(everyone).reshape(-1, len(wishes)).max(0).tolist())

@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax
 import jax
@@ -18,8 +18,8 @@ from pix2rep_jax.settings import walk
 from pix2rep_jax.whole_file import write_whole
 
 __all__ = [
-    "RunFolder",
     "find_run",
+    "make_folder",
     "open_run",
     "read_config",
     "read_trained",
@@ -41,18 +41,6 @@ NEUTRAL = (
 """Settings that may differ when a run goes on: they do not change its numbers."""
 
 
-class RunFolder(NamedTuple):
-    """One mode's part of a workdir.
-
-    Attributes:
-        path: `<workdir>/<mode>`.
-        resumed: Whether it was there already, with the same configuration.
-    """
-
-    path: Path
-    resumed: bool
-
-
 def open_run(
     workdir: Path,
     mode: str,
@@ -60,7 +48,7 @@ def open_run(
     *,
     sections: Sequence[str],
     neutral: Sequence[str] = (),
-) -> RunFolder:
+) -> Path:
     """Makes the folder of a run, or finds the one that is to go on.
 
     Writes config.json, and environment.json with the command and the versions.
@@ -72,6 +60,9 @@ def open_run(
         sections: Its parts that this mode depends on: if they differ from those of
             the run that is there, it cannot go on.
         neutral: Further settings that may differ, such as "data.draw".
+
+    Returns:
+        `<workdir>/<mode>`.
 
     Raises:
         InputError: If the folder cannot be written, or holds a run with another
@@ -89,18 +80,27 @@ def open_run(
                 + "): name another --workdir (and --config.init.checkpoint="
                 f"{workdir} to start from its pretraining), or use its settings again"
             )
-        return RunFolder(path, resumed=True)
+        return path
+    make_folder(path)
+    if jax.process_index() == 0:
+        _write(path / _ENVIRONMENT, _environment())
+        _write(path / _CONFIG, ours)
+    return path
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder of a run, with those that it lies in, unless it is there.
+
+    Raises:
+        InputError: If it cannot be made.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        if jax.process_index() == 0:
-            _write(path / _ENVIRONMENT, _environment())
-            _write(path / _CONFIG, ours)
     except OSError as error:
         raise InputError(
-            f"the run's folder {path} cannot be written ({error.strerror}): free some "
-            "space or name another --workdir"
+            f"the folder {path} cannot be made ({error.strerror}): free some space or "
+            "name another --workdir"
         ) from error
-    return RunFolder(path, resumed=False)
 
 
 def find_run(path: str | Path, mode: str) -> Path:
