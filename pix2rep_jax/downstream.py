@@ -19,15 +19,16 @@ from pix2rep_jax.methods.segmentation import SegmentationNet
 from pix2rep_jax.metrics import dice_per_class
 from pix2rep_jax.modes.evaluate import evaluate_networks
 from pix2rep_jax.networks import initialise, make_segmentation_net, trained_networks
-from pix2rep_jax.pretrained import other_data, read_backbone
+from pix2rep_jax.pretrained import Origin, keep_origin, other_data, read_backbone
 from pix2rep_jax.report import write_evaluation
 from pix2rep_jax.training.checkpoints import Checkpoints
 from pix2rep_jax.training.loop import train
 from pix2rep_jax.training.metric_writer import MetricWriter
 from pix2rep_jax.training.parts import put_parts
-from pix2rep_jax.training.run_folder import find_run, open_run
+from pix2rep_jax.training.run_folder import find_run, open_run, write_num_steps
 from pix2rep_jax.training.sharding import make_mesh, place
 from pix2rep_jax.training.state import TrainState
+from pix2rep_jax.training.stored import unfinished
 
 __all__ = ["SECTIONS", "Task", "make_validate", "prepare", "train_and_score"]
 
@@ -47,7 +48,8 @@ class Task(NamedTuple):
         params: Initial parameters; what was pretrained of the backbone is, the rest
             is drawn.
         batch_stats: Initial statistics, likewise.
-        origin: Where the backbone comes from, for people to read.
+        source: Where the backbone comes from, for people to read.
+        origin: The same for the record; None for random weights.
         key: The run's random key.
         mesh: The devices.
     """
@@ -57,7 +59,8 @@ class Task(NamedTuple):
     net: SegmentationNet
     params: Any
     batch_stats: Any
-    origin: str
+    source: str
+    origin: Origin | None
     key: jax.Array
     mesh: Mesh
 
@@ -80,13 +83,14 @@ def prepare(
     """
     scratch = config.init.checkpoint == "none"
     net = make_segmentation_net(config, scratch=scratch)
-    pretrained, origin = None, "random weights"
+    pretrained, source = None, "random weights"
     if not scratch:  # before the data: a mistake here should not cost a minute
         run = find_run(config.init.checkpoint or workdir, "pretrain")
         pretrained = read_backbone(config, run)
-        origin = describe(run, pretrained[0])
-        if note := other_data(config, run):
-            print(note, file=sys.stderr)
+        source = describe(run, pretrained.params)
+        for note in (other_data(config, run), unfinished(run)):
+            if note:
+                print(note, file=sys.stderr)
     dataset = load_dataset(config.data)
     split = make_split(dataset, config.data)
     if not scratch:
@@ -96,8 +100,8 @@ def prepare(
     key, init_key = jax.random.split(jax.random.key(config.seed))
     params, batch_stats = initialise(net, init_key, size=config.data.size)
     if pretrained is not None:
-        params = put_parts(params, pretrained[0])
-        batch_stats = put_parts(batch_stats, pretrained[1])
+        params = put_parts(params, pretrained.params)
+        batch_stats = put_parts(batch_stats, pretrained.batch_stats)
         if config.init.recalibrate:
             batch_stats["backbone"] = measure(
                 net.backbone,
@@ -107,7 +111,9 @@ def prepare(
                 },
                 dataset.images[split.pretrain_slices],
             )
-    return Task(dataset, split, net, params, batch_stats, origin, key, mesh=make_mesh())
+    origin = pretrained and pretrained.origin
+    ready = (dataset, split, net, params, batch_stats, source, origin, key)
+    return Task(*ready, mesh=make_mesh())
 
 
 def unseen_classes(classes: Sequence[str], labels: np.ndarray) -> str:
@@ -213,8 +219,11 @@ def train_and_score(
     """
     folder = open_run(workdir, mode, config, sections=(*SECTIONS, mode))
     task.split.write(folder)
+    write_num_steps(folder, num_steps)
+    if task.origin is not None:
+        keep_origin(folder, task.origin)
     print(
-        f"{mode} from {task.origin} on {len(task.split.train_slices)} slices of "
+        f"{mode} from {task.source} on {len(task.split.train_slices)} slices of "
         f"{len(task.split.labeled_patients)} patient(s), {num_steps} steps"
     )
     classes = tuple(config.data.classes)
@@ -258,7 +267,8 @@ def train_and_score(
         details={
             "mode": mode,
             **({"scored": result} if others else {}),
-            "initialised_from": task.origin,
+            "initialised_from": task.source,
+            **({"pretrained_steps": task.origin.step} if task.origin else {}),
             "labeled_patients": list(task.split.labeled_patients),
             "test_patients": list(task.split.test_patients),
             "best_step": int(state.step),

@@ -1,34 +1,64 @@
 """A pretrained backbone for a new network: the parts that its run has trained."""
 
+import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.training.checkpoints import restore_params
 from pix2rep_jax.training.parts import take_parts
 from pix2rep_jax.training.run_folder import read_config, read_trained
+from pix2rep_jax.training.stored import newest_step, restore_params
+from pix2rep_jax.whole_file import write_whole
 
-__all__ = ["other_data", "read_backbone"]
+__all__ = ["Backbone", "Origin", "keep_origin", "other_data", "read_backbone"]
 
 _PREPARATION = ("crop", "spacing_mm", "crop_px", "size", "percentiles")
 """Of `data`: what decides how large, how sharp and how bright anatomy is."""
 
+_FILE = "origin.json"
 
-def read_backbone(
-    config: ConfigDict, run: Path
-) -> tuple[dict[str, Any], dict[str, Any]]:
+
+class Origin(NamedTuple):
+    """Where a backbone comes from.
+
+    Attributes:
+        run: The folder of the pretraining run.
+        step: At which it was read.
+        digest: Of every bit of it.
+    """
+
+    run: str
+    step: int
+    digest: str
+
+
+class Backbone(NamedTuple):
+    """What a pretraining run has trained of the backbone.
+
+    Attributes:
+        params: By dotted name, for `put_parts`: either "backbone", or blocks of it such
+            as "backbone.encode_0".
+        batch_stats: BatchNorm's statistics, likewise.
+        origin: Where they come from.
+    """
+
+    params: dict[str, Any]
+    batch_stats: dict[str, Any]
+    origin: Origin
+
+
+def read_backbone(config: ConfigDict, run: Path) -> Backbone:
     """Reads what a pretraining run has trained of the backbone.
 
     Args:
         config: Of the network that is to start from it; `model` is read.
         run: The folder of the pretraining run.
-
-    Returns:
-        Parameters and BatchNorm statistics by dotted name, for `put_parts`: either
-        "backbone", or blocks of it such as "backbone.encode_0".
 
     Raises:
         InputError: If that run's network has another shape, or there is no checkpoint
@@ -44,7 +74,45 @@ def read_backbone(
         if name == "backbone"
         or name.removeprefix("backbone.") in batch_stats["backbone"]
     ]
-    return take_parts(params, names), take_parts(batch_stats, measured)
+    params, batch_stats = take_parts(params, names), take_parts(batch_stats, measured)
+    origin = Origin(str(run), newest_step(run), digest((params, batch_stats)))
+    return Backbone(params, batch_stats, origin)
+
+
+def keep_origin(folder: Path, origin: Origin) -> None:
+    """Records where a run started from, or checks that it goes on from the same.
+
+    Args:
+        folder: Of the run.
+        origin: What it would start from now.
+
+    Raises:
+        InputError: If it started from another backbone: a pretraining may have gone on
+            since, or have been run anew.
+    """
+    path = folder / _FILE
+    try:
+        theirs = Origin(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):  # it is new, or older than such records
+        if jax.process_index() == 0:
+            write_whole(path, json.dumps(origin._asdict(), indent=2) + "\n")
+        return
+    if theirs.digest != origin.digest:
+        raise InputError(
+            f"the run in {folder} started from the network of {theirs.run} at step "
+            f"{theirs.step}, and that of {origin.run} at step {origin.step} is another "
+            "one: name another --workdir to start from it, with --config.init."
+            f"checkpoint={Path(origin.run).parent}"
+        )
+
+
+def digest(tree: Mapping[str, Any] | tuple) -> str:
+    """Hashes the names and the bits of arrays."""
+    result = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        result.update(jax.tree_util.keystr(path).encode())
+        result.update(np.ascontiguousarray(leaf).tobytes())
+    return result.hexdigest()[:16]
 
 
 def check_same_network(config: ConfigDict, pretrained: Any, run: Path) -> None:

@@ -1,6 +1,7 @@
 """A finished run as a function from scans to masks, for notebooks and `predict`."""
 
 import dataclasses
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from pix2rep_jax.data import nifti, preprocess
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference import make_predictors, restore_volume
 from pix2rep_jax.networks import make_segmentation_net, trained_networks
-from pix2rep_jax.training.checkpoints import restore_params
 from pix2rep_jax.training.run_folder import read_config
+from pix2rep_jax.training.stored import restore_params, unfinished
 
 __all__ = ["Segmenter", "find_runs", "load_predict", "load_predictors"]
 
@@ -42,7 +43,7 @@ class Segmenter:
 
     @classmethod
     def load(cls, workdir: str | Path) -> "Segmenter":
-        """Loads the network of a finished run.
+        """Loads the network of a run, and says so where it has not come to its end.
 
         Args:
             workdir: A run's folder, where fine-tuning is preferred to probing, or one
@@ -53,6 +54,8 @@ class Segmenter:
                 need the expert's mask, which a new scan has not.
         """
         run = find_runs(workdir)[0]
+        if note := unfinished(run):
+            print(note, file=sys.stderr)
         data = read_config(run)["data"]
         if data["crop"] != "center":
             raise InputError(

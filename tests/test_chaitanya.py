@@ -26,8 +26,8 @@ from pix2rep_jax.methods import chaitanya
 from pix2rep_jax.methods.method import load_method
 from pix2rep_jax.modes import pretrain
 from pix2rep_jax.partitions import draw_slices, partition_volumes
-from pix2rep_jax.training.checkpoints import restore_params
 from pix2rep_jax.training.run_folder import read_trained
+from pix2rep_jax.training.stored import restore_params
 from pix2rep_jax.unet import ProjectionHead, UNet
 
 COUNTS = (9, 4, 3, 7, 8)  # slices of each volume

@@ -9,9 +9,10 @@ import optax
 import pytest
 
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.training.checkpoints import Checkpoints, restore_params
+from pix2rep_jax.training.checkpoints import Checkpoints
 from pix2rep_jax.training.sharding import make_mesh, place
 from pix2rep_jax.training.state import create_state
+from pix2rep_jax.training.stored import newest_step, restore_params, result_step
 
 
 def make_state(step=0, *, width=3, value=0.0):
@@ -131,6 +132,61 @@ def test_a_broken_checkpoint_falls_back_to_the_one_before(tmp_path, capsys):
     assert "cannot be read; it is now broken-2" in capsys.readouterr().err
     with pytest.raises(InputError, match="no checkpoint"):
         restore_params(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes."),
+        OSError(errno.EMFILE, "Too many open files"),
+        ValueError("a structure of another version"),
+    ],
+)
+def test_a_whole_checkpoint_is_never_set_aside(tmp_path, monkeypatch, error):
+    """What keeps it from being restored now may be gone at the next start: nothing
+    is renamed, and no run begins at its first step."""
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(make_state(1))
+        checkpoints.save(make_state(2, value=2))
+
+    def fail(*_):
+        raise error
+
+    with Checkpoints(tmp_path) as checkpoints:
+        monkeypatch.setattr(checkpoints, "_restore", fail)
+        with pytest.raises(
+            InputError, match=r"2 is whole, but .* \(.*(memory|files|st)"
+        ):
+            checkpoints.restore_latest(make_state())
+    with Checkpoints(tmp_path) as checkpoints:
+        restored = checkpoints.restore_latest(make_state())
+    assert_equal(restored, make_state(2, value=2))
+
+
+def test_a_run_whose_every_checkpoint_is_broken_is_not_begun_unasked(tmp_path, capsys):
+    """They may be brought back; the next start begins anew."""
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(make_state(1))
+    for path in (tmp_path / "1").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"")
+    with (
+        Checkpoints(tmp_path) as checkpoints,
+        pytest.raises(InputError, match="none of the checkpoints"),
+    ):
+        checkpoints.restore_latest(make_state())
+    assert "it is now broken-1" in capsys.readouterr().err
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.restore_latest(make_state()) is None
+
+
+def test_a_runs_result_and_how_far_it_has_come_are_told_apart(tmp_path):
+    """The best step and the newest one."""
+    with Checkpoints(tmp_path / "checkpoints", best_metric="val_dice") as checkpoints:
+        for step, score in ((2, 0.9), (4, 0.3), (6, None)):
+            metrics = None if score is None else {"val_dice": score}
+            checkpoints.save(make_state(step), metrics=metrics)
+    assert (result_step(tmp_path), newest_step(tmp_path)) == (2, 6)
 
 
 def test_a_broken_checkpoint_of_another_run_is_said(tmp_path):

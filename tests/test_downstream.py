@@ -1,14 +1,17 @@
 """What is said before probing or fine-tuning begins."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
-from program import finish, start
+from program import finish, refused, start, succeed
 
 from pix2rep_jax.downstream import unseen_classes
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.pretrained import other_data
-from pix2rep_jax.training.run_folder import read_config
+from pix2rep_jax.training.run_folder import read_config, write_num_steps
 
 CLASSES = ("BG", "RV", "MYO", "LV")
 
@@ -34,6 +37,41 @@ def test_a_run_says_what_it_finds_and_goes_on(workdir, cache, tmp_path):
     assert result.returncode == 0, result.stderr
     assert "note: no training slice shows scar, so the network cannot" in result.stderr
     assert "was pretrained with data.spacing_mm=5.0, and this run" in result.stderr
+
+
+def test_a_pretraining_that_has_not_ended_is_told(workdir, cache, tmp_path):
+    """What starts from it goes on, and its scores say from which step."""
+    shutil.copytree(workdir / "pretrain", tmp_path / "pretrain")
+    write_num_steps(tmp_path / "pretrain", 48)
+    result = finish(start("probe", tmp_path, cache))
+    assert result.returncode == 0, result.stderr
+    assert "pretrain stands at step 24 of 48: its own command" in result.stderr
+    scores = json.loads((tmp_path / "probe" / "evaluation.json").read_text())
+    assert scores["pretrained_steps"] == 24
+    write_num_steps(tmp_path / "probe", 9)
+    result = finish(start("evaluate", tmp_path, cache))
+    assert result.returncode == 0, result.stderr
+    assert "probe stands at step 4 of 9" in result.stderr
+    again = json.loads((tmp_path / "evaluate" / "evaluation.json").read_text())
+    assert again["best_step"] == scores["best_step"]
+
+
+@pytest.mark.parametrize("mode", ["probe", "finetune"])
+def test_a_run_never_goes_on_from_another_backbone(workdir, cache, tmp_path, mode):
+    """As after a pretraining that went on, or was run anew with another seed."""
+    shutil.copytree(workdir / mode, tmp_path / mode)
+    for step in (4, 24):  # the record is of the bits, not of the steps
+        options = {"pretrain__num_steps": step, "seed": 1}
+        succeed(start("pretrain", tmp_path / str(step), cache, **options))
+        shutil.copytree(tmp_path / str(step) / "pretrain", tmp_path / "pretrain")
+        config = workdir / "pretrain" / "config.json"
+        shutil.copy(config, tmp_path / "pretrain" / "config.json")
+        sentence = refused(start(mode, tmp_path, cache))
+        assert f"pretrain at step 24, and that of {tmp_path}" in sentence
+        assert f"at step {step} is another one: name another --workdir" in sentence
+        shutil.rmtree(tmp_path / "pretrain")
+    shutil.copytree(workdir / "pretrain", tmp_path / "pretrain")
+    assert "finished already at step 4 of 4" in succeed(start(mode, tmp_path, cache))
 
 
 def test_images_prepared_otherwise_than_for_pretraining_are_told(workdir):

@@ -32,11 +32,12 @@ from pix2rep_jax.methods import mean_teacher, segmentation
 from pix2rep_jax.modes import finetune
 from pix2rep_jax.networks import make_segmentation_net, trained_networks
 from pix2rep_jax.segmenter import Segmenter
-from pix2rep_jax.training.checkpoints import Checkpoints, restore_params
+from pix2rep_jax.training.checkpoints import Checkpoints
 from pix2rep_jax.training.run_folder import read_config
 from pix2rep_jax.training.sharding import place
 from pix2rep_jax.training.state import create_state
 from pix2rep_jax.training.step import bind_data, make_train_step
+from pix2rep_jax.training.stored import restore_params
 
 SUPERVISED = {
     "cross_entropy_weight": 1.0,
@@ -342,7 +343,7 @@ def test_both_networks_are_scored_and_the_result_stands_at_the_top(runs, name):
     result = json.loads((folder / "evaluation.json").read_text())
     assert result["scored"] == "teacher"
     own = {"mode", "scored", "student", "uses_ground_truth", "initialised_from"}
-    own |= {"labeled_patients", "test_patients", "best_step"}
+    own |= {"labeled_patients", "test_patients", "best_step", "pretrained_steps"}
     assert set(result["student"]) == set(result) - own
     assert result["num_volumes"] == result["student"]["num_volumes"] == 4
     assert set(result["dice"]) == set(result["student"]["dice"])

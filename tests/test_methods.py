@@ -17,10 +17,11 @@ from pix2rep_jax.modes import pretrain
 from pix2rep_jax.modes.pretrain import describe_collapse, make_training
 from pix2rep_jax.networks import initialise, make_segmentation_net
 from pix2rep_jax.pretrained import read_backbone
-from pix2rep_jax.training.checkpoints import Checkpoints, restore_params
+from pix2rep_jax.training.checkpoints import Checkpoints
 from pix2rep_jax.training.parts import put_parts, take_parts
 from pix2rep_jax.training.run_folder import read_config, read_trained
 from pix2rep_jax.training.sharding import make_mesh
+from pix2rep_jax.training.stored import restore_params
 
 ENCODER_ONLY = ("simclr", "byol", "barlow_twins")
 ENCODER = ("backbone.encode_0", "backbone.encode_1")
@@ -148,7 +149,7 @@ def test_a_backbone_trained_as_a_whole_is_taken_as_a_whole(workdir):
     """Pix2Rep's run says so, and so does one without a record."""
     config = ConfigDict(read_config(workdir / "pretrain"))
     assert read_trained(workdir / "pretrain") == ("backbone", "projection")
-    params, batch_stats = read_backbone(config, workdir / "pretrain")
+    params, batch_stats, _ = read_backbone(config, workdir / "pretrain")
     stored = restore_params(workdir / "pretrain")
     assert set(params) == set(batch_stats) == {"backbone"}
     for ours, theirs in zip((params, batch_stats), stored, strict=True):

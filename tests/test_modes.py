@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from program import finish, lines, refused, start, succeed, wait_until
 
-from pix2rep_jax.training.checkpoints import restore_params
+from pix2rep_jax.training.stored import restore_params
 
 
 def check_evaluation(folder, *, volumes):

@@ -15,8 +15,8 @@ from pix2rep_jax.figures import selection
 from pix2rep_jax.figures.panels import name_of
 from pix2rep_jax.methods import pix2rep
 from pix2rep_jax.methods.method import method_name
-from pix2rep_jax.training.checkpoints import restore_params
 from pix2rep_jax.training.run_folder import read_config
+from pix2rep_jax.training.stored import restore_params
 
 __all__ = ["Compared", "compare_slices", "embed"]
 

@@ -1,5 +1,6 @@
 """--mode evaluate: Dice and distances of the test patients, as every run reports."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from pix2rep_jax.report import write_evaluation
 from pix2rep_jax.scores import VolumeScore
 from pix2rep_jax.segmenter import find_runs, load_predictors
 from pix2rep_jax.training.run_folder import make_folder, read_config
+from pix2rep_jax.training.stored import result_step, unfinished
 
 __all__ = ["check_same_data", "evaluate_networks", "evaluate_volumes", "run"]
 
@@ -51,6 +53,8 @@ def run(config: ConfigDict, workdir: Path) -> None:
     split = make_split(dataset, config.data, draw_labeled=False)
     for folder in runs:
         check_unseen(split, folder)
+        if note := unfinished(folder):
+            print(note, file=sys.stderr)
     labelled = [each for each in dataset.volumes if each.label_path is not None]
     print(
         f"scoring {len(split.test_volumes)} test volumes of the {len(labelled)} that "
@@ -77,6 +81,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
                     "mode": folder.name,
                     **({"scored": result} if others else {}),
                     "run": str(folder),
+                    "best_step": result_step(folder),
                     "data": config.data.root or config.data.name,
                     "test_patients": list(split.test_patients),
                 },

@@ -20,7 +20,7 @@ from pix2rep_jax.methods.method import (
     method_name,
 )
 from pix2rep_jax.networks import initialise
-from pix2rep_jax.pretrained import read_backbone
+from pix2rep_jax.pretrained import Backbone, keep_origin, read_backbone
 from pix2rep_jax.training.checkpoints import Checkpoints
 from pix2rep_jax.training.loop import train
 from pix2rep_jax.training.metric_writer import MetricWriter, read_metrics
@@ -29,11 +29,13 @@ from pix2rep_jax.training.run_folder import (
     find_run,
     open_run,
     read_trained,
+    write_num_steps,
     write_trained,
 )
 from pix2rep_jax.training.sharding import check_batch_size, make_mesh, place
 from pix2rep_jax.training.state import TrainState
 from pix2rep_jax.training.step import bind_data, count_steps
+from pix2rep_jax.training.stored import unfinished
 from pix2rep_jax.training.update import make_update
 
 __all__ = ["SECTIONS", "make_training", "run"]
@@ -75,11 +77,14 @@ def run(config: ConfigDict, workdir: Path) -> None:
     split = make_split(dataset, config.data, draw_labeled=False)
     if start is not None:
         check_unseen(split, start)
+        if note := unfinished(start):
+            print(note, file=sys.stderr)
+    backbone = None if start is None else read_backbone(config, start)
     data = method.arrange(list_slices(dataset, split))
     num_samples = len(data["image"])
     num_steps = count_steps(recipe, num_samples=num_samples)
     state, train_step = make_training(
-        config, method, data, mesh=mesh, num_steps=num_steps, start=start
+        config, method, data, mesh=mesh, num_steps=num_steps, backbone=backbone
     )
 
     folder = open_run(
@@ -90,7 +95,10 @@ def run(config: ConfigDict, workdir: Path) -> None:
         neutral=(*NEUTRAL, "init.recalibrate"),
     )
     split.write(folder)
+    write_num_steps(folder, num_steps)
     write_trained(folder, list_trained(method, start))
+    if backbone is not None:
+        keep_origin(folder, backbone.origin)
     print(
         f"pretraining by {name} on {len(split.pretrain_slices)} slices of "
         f"{len(split.pretrain_patients)} patients, {num_steps} steps of "
@@ -183,7 +191,7 @@ def make_training(
     *,
     mesh: Mesh,
     num_steps: int,
-    start: Path | None = None,
+    backbone: Backbone | None = None,
 ) -> tuple[TrainState, Callable]:
     """Makes the state before the first step, and the step from one to the next.
 
@@ -194,7 +202,7 @@ def make_training(
             `[slices, size, size, 1]`.
         mesh: The devices.
         num_steps: Steps of the run, which the schedule spans.
-        start: The pretraining run that the backbone comes from, if any.
+        backbone: What an earlier pretraining has trained, if it starts from one.
 
     Returns:
         The state, on its devices, and `train_step(state) -> (state, metrics)`, not
@@ -206,10 +214,9 @@ def make_training(
     recipe = make_recipe(config)
     key, init_key = jax.random.split(jax.random.key(config.seed))
     params, batch_stats = initialise(method.net, init_key, size=config.data.size)
-    if start is not None:
-        pretrained = read_backbone(config, start)
-        params = put_parts(params, pretrained[0])
-        batch_stats = put_parts(batch_stats, pretrained[1])
+    if backbone is not None:
+        params = put_parts(params, backbone.params)
+        batch_stats = put_parts(batch_stats, backbone.batch_stats)
     state, update = make_update(
         method.loss_fn,
         params,

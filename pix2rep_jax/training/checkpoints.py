@@ -1,6 +1,5 @@
 """Checkpoints of a run: the newest two and the best one, written by Orbax."""
 
-import contextlib
 import errno
 import os
 import sys
@@ -8,17 +7,22 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
-from absl import logging
-from orbax.checkpoint.checkpoint_managers import preservation_policy
+from jax.experimental import multihost_utils
 
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.training.state import TrainState
+from pix2rep_jax.training.stored import (
+    STATE,
+    describe_arrays,
+    first_line,
+    is_damaged,
+    open_manager,
+    whole_steps,
+)
 
-__all__ = ["Checkpoints", "restore_params"]
+__all__ = ["Checkpoints"]
 
-_NAME = "state"
 _FULL = ("no space left", "disk quota exceeded", "resource_exhausted")
 
 
@@ -46,7 +50,7 @@ class Checkpoints:
             _set_broken_aside(self._folder)
         except OSError as error:
             raise self._complaint(error) from error
-        self._manager = _open(self._folder, best_metric)
+        self._manager = open_manager(self._folder, best_metric)
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -72,35 +76,52 @@ class Checkpoints:
         step = int(state.step)
         if step in self._manager.all_steps():
             return
-        args = ocp.args.Composite(**{_NAME: ocp.args.StandardSave(state)})
+        args = ocp.args.Composite(**{STATE: ocp.args.StandardSave(state)})
         metrics = dict(metrics) if metrics else None
         self._guarded(lambda: self._manager.save(step, args=args, metrics=metrics))
 
     def restore_latest(self, like: TrainState) -> TrainState | None:
         """Restores the newest state, or None where there is none.
 
-        One that cannot be read is set aside with a notice, and the one before it is
-        taken.
+        One whose files are damaged is set aside with a notice, and the one before it
+        is taken.
 
         Args:
             like: A state of the same shapes on the devices that it shall lie on.
 
         Raises:
-            InputError: If the newest one is of another network.
+            InputError: If the newest one is of another network or cannot be read for
+                another reason than its files, or if all are damaged.
         """
         self._guarded(self._manager.wait_until_finished)
-        for step in sorted(self._manager.all_steps(), reverse=True):
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        for step in steps:
             path = self._folder / str(step)
             try:
-                if _shapes(_stored(path / _NAME)["params"]) == _shapes(like.params):
+                if _shapes(describe_arrays(path / STATE)["params"]) == _shapes(
+                    like.params
+                ):
                     return self._restore(step, like)
-            except Exception:  # Orbax raises what its layers below raise
+            except Exception as error:  # Orbax raises what its layers below raise
+                if not is_damaged(path / STATE):
+                    raise InputError(
+                        f"the checkpoint in {path} is whole, but it cannot be restored "
+                        f"({first_line(error)}): make room on the device or the "
+                        "machine and start the same command again, or, if another "
+                        "version of this program wrote it, name another --workdir"
+                    ) from error
                 _set_aside(path, "cannot be read")
                 self._manager.reload()
                 continue
             raise InputError(
                 f"the checkpoint in {path} is of a network of another shape: name "
                 "another --workdir"
+            )
+        if steps:
+            raise InputError(
+                f"none of the checkpoints in {self._folder} could be read: bring them "
+                "back from a copy, or start the same command again, which then begins "
+                "at the first step"
             )
         return None
 
@@ -114,8 +135,8 @@ class Checkpoints:
 
     def _restore(self, step: int, like: TrainState) -> TrainState:
         target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        args = ocp.args.Composite(**{_NAME: ocp.args.StandardRestore(target)})
-        return self._manager.restore(step, args=args)[_NAME]
+        args = ocp.args.Composite(**{STATE: ocp.args.StandardRestore(target)})
+        return self._manager.restore(step, args=args)[STATE]
 
     def _guarded(self, action) -> None:
         """Runs what may find the disk full, and says so in one sentence."""
@@ -134,102 +155,6 @@ class Checkpoints:
         )
 
 
-@contextlib.contextmanager
-def _quiet():
-    """Keeps Orbax from warning of what is meant so, as a folder that is only read."""
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-
-
-@_quiet()
-def restore_params(run: str | Path, *, best_metric: str = "val_dice"):
-    """Restores what a run trained, for another mode or machine.
-
-    Args:
-        run: The folder of one mode's run.
-        best_metric: As the run saved it; a run without metrics gives its newest.
-
-    Returns:
-        `(params, batch_stats)` as trees of numpy arrays.
-
-    Raises:
-        InputError: If there is no checkpoint, or none that can be read.
-    """
-    folder = Path(run).expanduser().resolve() / "checkpoints"
-    steps = _whole_steps(folder) if folder.is_dir() else []
-    if not steps:
-        raise InputError(
-            f"there is no checkpoint in {folder}: let the run in {run} get as far as "
-            "its first one, or name another by --config.init.checkpoint"
-        )
-    with _open(folder, best_metric, read_only=True) as manager:
-        step = manager.best_step()
-    path = folder / str(max(steps) if step not in steps else step) / _NAME
-    try:
-        stored = _stored(path)
-        wanted = {name: stored[name] for name in ("params", "batch_stats")}
-        with ocp.PyTreeCheckpointer() as checkpointer:
-            tree = checkpointer.restore(
-                path,
-                args=ocp.args.PyTreeRestore(
-                    item=wanted,
-                    restore_args=jax.tree.map(
-                        lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted
-                    ),
-                    partial_restore=True,
-                ),
-            )
-    except Exception as error:
-        raise InputError(
-            f"the checkpoint in {path} cannot be read ({_first_line(error)}): delete "
-            f"that folder and start the run in {run} again, or name another run"
-        ) from error
-    return tree["params"], tree["batch_stats"]
-
-
-def _open(
-    folder: Path, best_metric: str | None, *, read_only: bool = False
-) -> ocp.CheckpointManager:
-    """Opens Orbax's manager on a folder."""
-    newest = preservation_policy.LatestN(n=2)
-    score = None
-    if best_metric is not None:
-        score = lambda metrics: metrics[best_metric]  # noqa: E731
-    policy = preservation_policy.AnyPreservationPolicy(
-        [newest]
-        if score is None
-        else [
-            newest,
-            preservation_policy.BestN(
-                n=1, get_metric_fn=score, keep_checkpoints_without_metrics=False
-            ),
-        ]
-    )
-    options = ocp.CheckpointManagerOptions(
-        preservation_policy=policy, best_fn=score, read_only=read_only
-    )
-    return ocp.CheckpointManager(folder, options=options)
-
-
-def _whole_steps(folder: Path) -> list[int]:
-    """Steps of the checkpoints whose state is there."""
-    return sorted(
-        int(path.name)
-        for path in folder.iterdir()
-        if path.name.isdigit() and (path / _NAME).is_dir()
-    )
-
-
-def _stored(path: Path) -> dict:
-    """Describes the arrays of a checkpoint, as a tree, without reading them."""
-    with ocp.PyTreeCheckpointer() as checkpointer:
-        return checkpointer.metadata(path).item_metadata.tree
-
-
 def _shapes(tree) -> dict[str, tuple[int, ...]]:
     """Shape of every leaf by its path."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
@@ -240,14 +165,22 @@ def _set_broken_aside(folder: Path) -> None:
     """Renames numbered folders that hold no state: Orbax takes them for steps."""
     if jax.process_index() != 0:
         return
-    whole = _whole_steps(folder)
+    whole = whole_steps(folder)
     for path in sorted(folder.iterdir()):
         if path.name.isdigit() and int(path.name) not in whole:
-            _set_aside(path, "holds no checkpoint")
+            _rename(path, "holds no checkpoint")
 
 
 def _set_aside(path: Path, reason: str) -> None:
-    """Renames a folder, so that it counts no more but is not lost."""
+    """Renames a folder, so that it counts no more but is not lost; once for all."""
+    if jax.process_index() == 0:
+        _rename(path, reason)
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(f"set aside {path.name}")
+
+
+def _rename(path: Path, reason: str) -> None:
+    """Gives a broken checkpoint a name that says so."""
     target = path.with_name(f"broken-{path.name}")
     while target.exists():
         target = target.with_name(f"{target.name}-again")
@@ -258,7 +191,3 @@ def _set_aside(path: Path, reason: str) -> None:
 def _is_full(error: Exception) -> bool:
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     return full or any(words in str(error).lower() for words in _FULL)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

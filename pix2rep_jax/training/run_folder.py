@@ -22,13 +22,16 @@ __all__ = [
     "make_folder",
     "open_run",
     "read_config",
+    "read_num_steps",
     "read_trained",
+    "write_num_steps",
     "write_trained",
 ]
 
 _CONFIG = "config.json"
 _ENVIRONMENT = "environment.json"
 _TRAINED = "trained.json"
+_STEPS = "steps.json"
 
 NEUTRAL = (
     "data.cache_dir",
@@ -137,6 +140,21 @@ def read_config(run: str | Path) -> dict[str, Any]:
             f"{path} cannot be read ({error}): without its configuration the run in "
             f"{run} is lost; delete that folder or name another"
         ) from error
+
+
+def write_num_steps(run: str | Path, num_steps: int) -> None:
+    """Records how many steps a run is to have."""
+    if jax.process_index() == 0:
+        _write(Path(run) / _STEPS, {"num_steps": num_steps})
+
+
+def read_num_steps(run: str | Path) -> int | None:
+    """Reads what `write_num_steps` recorded; None where there is no such record."""
+    try:
+        content = (Path(run) / _STEPS).read_text(encoding="utf-8")
+        return int(json.loads(content)["num_steps"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
 
 def write_trained(run: str | Path, names: Sequence[str]) -> None:
