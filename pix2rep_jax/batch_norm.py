@@ -44,9 +44,9 @@ def recalibrate(
     zeros = jax.tree.map(jnp.zeros_like, variables["batch_stats"])
 
     @jax.jit
-    def measure(batch: jax.Array) -> Any:
+    def measure(params: Any, batch: jax.Array) -> Any:
         _, updated = backbone.apply(
-            {"params": variables["params"], "batch_stats": zeros},
+            {"params": params, "batch_stats": zeros},
             batch,
             train=True,
             mutable=["batch_stats"],
@@ -54,9 +54,9 @@ def recalibrate(
         # From zero, one step of the running average is this fraction of the batch's.
         return jax.tree.map(lambda x: x / (1 - MOMENTUM), updated["batch_stats"])
 
-    total = zeros
+    params, total = jax.device_put(variables["params"]), zeros
     for index in range(num_batches):
         chosen = order[index * batch_size : (index + 1) * batch_size]
         batch = np.asarray(images[chosen], np.float32)[..., None]
-        total = jax.tree.map(jnp.add, total, measure(batch))
+        total = jax.tree.map(jnp.add, total, measure(params, batch))
     return jax.tree.map(lambda x: x / num_batches, total)

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from pix2rep_jax.data.dataset import PREPARATION
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.training.parts import take_parts
 from pix2rep_jax.training.run_folder import read_config, read_trained
@@ -17,9 +18,6 @@ from pix2rep_jax.training.stored import newest_step, restore_params
 from pix2rep_jax.whole_file import write_whole
 
 __all__ = ["Backbone", "Origin", "keep_origin", "other_data", "read_backbone"]
-
-_PREPARATION = ("crop", "spacing_mm", "crop_px", "size", "percentiles")
-"""Of `data`: what decides how large, how sharp and how bright anatomy is."""
 
 _FILE = "origin.json"
 
@@ -147,7 +145,7 @@ def other_data(config: ConfigDict, run: Path) -> str:
         A sentence; empty where they were prepared alike.
     """
     theirs, ours = read_config(run)["data"], json.loads(config.data.to_json())
-    other = [name for name in _PREPARATION if theirs[name] != ours[name]]
+    other = [name for name in PREPARATION if theirs[name] != ours[name]]
     if not other:
         return ""
     shown = ", ".join(f"data.{name}={theirs[name]}" for name in other)

@@ -26,6 +26,7 @@ from pix2rep_jax.data.volume_file import VolumeFile
 from pix2rep_jax.errors import InputError
 
 __all__ = [
+    "PREPARATION",
     "UNLABELLED",
     "Dataset",
     "VolumeRecord",
@@ -33,6 +34,9 @@ __all__ = [
     "load_dataset",
     "take_frame",
 ]
+
+PREPARATION = ("crop", "spacing_mm", "crop_px", "size", "percentiles")
+"""Settings of `data` that decide how large, how sharp and how bright anatomy is."""
 
 UNLABELLED = 255
 """The label of every pixel of a slice without a mask."""

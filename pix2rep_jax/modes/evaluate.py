@@ -9,7 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from pix2rep_jax.data import nifti
-from pix2rep_jax.data.dataset import Dataset, load_dataset
+from pix2rep_jax.data.dataset import PREPARATION, Dataset, load_dataset
 from pix2rep_jax.data.splits import check_unseen, make_split
 from pix2rep_jax.distances import surface_distances
 from pix2rep_jax.errors import InputError
@@ -22,9 +22,6 @@ from pix2rep_jax.training.run_folder import make_folder, read_config
 from pix2rep_jax.training.stored import result_step, unfinished
 
 __all__ = ["check_same_data", "evaluate_networks", "evaluate_volumes", "run"]
-
-PREPARATION = ("crop", "spacing_mm", "crop_px", "size", "percentiles", "classes")
-"""Of `data`: what the network was trained to expect, whatever the scans."""
 
 ELSEWHERE = ("root", "cache_dir", "device_budget_mb")
 """Of `data`: what says where things lie rather than what they are."""
@@ -191,7 +188,9 @@ def check_same_data(
         InputError: If a setting differs; names it and both values.
     """
     same_scans = all(data[name] == trained_on[name] for name in ("name", "root"))
-    names = [n for n in data if n not in ELSEWHERE] if same_scans else PREPARATION
+    names = [n for n in data if n not in ELSEWHERE]
+    if not same_scans:  # what the network was trained to expect, whatever the scans
+        names = [*PREPARATION, "classes"]
     for name in names:
         ours, theirs = _plain(data[name]), _plain(trained_on.get(name))
         if ours != theirs:
