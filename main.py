@@ -33,11 +33,12 @@ _OVERWRITE = flags.DEFINE_bool("overwrite", False, "predict: replace masks.")
 _COORDINATOR = flags.DEFINE_string(
     "coordinator",
     None,
-    "Several hosts: HOST:PORT of process 0, or 'auto' on a TPU pod.",
+    "Several hosts: HOST:PORT of process 0, or 'auto' on a TPU pod or a cluster.",
 )
 _NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "Several hosts: how many.")
 _PROCESS_ID = flags.DEFINE_integer("process_id", None, "Several hosts: which one.")
 flags.mark_flags_as_required(["config", "mode"])
+config_is_read = False
 
 
 def main(argv: list[str]) -> int:
@@ -45,10 +46,12 @@ def main(argv: list[str]) -> int:
     from pix2rep_jax.compiler import cache_programs  # late: jax takes a second
     from pix2rep_jax.hosts import join_hosts
 
+    global config_is_read
     if len(argv) > 1:
         raise InputError(f"{argv[1]!r} is not a flag: every option starts with --")
     split_words(_CONFIG.value)
     check_settings(_CONFIG.value)
+    config_is_read = True
     logging.set_verbosity(logging.ERROR)  # Orbax tells every file it writes
     join_hosts(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
     cache = pathlib.Path(_CONFIG.value.data.cache_dir).expanduser()
@@ -73,12 +76,12 @@ if __name__ == "__main__":
     except InputError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        said = "stopped; what was saved is kept, and the same command goes on from it"
-        print(said, file=sys.stderr)
+        print("stopped; what was saved is kept", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
         sentence = explain_memory(error) or explain_missing(error)
-        sentence = sentence or explain(error, sys.argv)
+        if not config_is_read:  # what comes later is no slip of the command line's
+            sentence = sentence or explain(error, sys.argv)
         if sentence is None:
             raise
         sys.exit(f"error: {sentence}")

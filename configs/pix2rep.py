@@ -85,7 +85,7 @@ def get_config(variant: str = "quick") -> ConfigDict:
     )
     spatial.extent_probability = 1.0
     spatial.flip_probability = pick(quick=0.5, small=0.5, paper=0.7)  # released: 0.7
-    # px; with shift_inside half of data.size, or less to stay nearer to the middle
+    # px; with shift_inside (data.size - 1) / 2, or less to stay nearer to the middle
     spatial.max_shift = pick(quick=(6.0, 6.0), small=(6.0, 6.0), paper=(63.5, 63.5))
     spatial.shift_probability = 1.0
     spatial.shift_inside = pick(quick=False, small=False, paper=True)  # released
@@ -184,7 +184,7 @@ def get_config(variant: str = "quick") -> ConfigDict:
     chaitanya.spatial.flip_probability = 0.0
     chaitanya.spatial.extent = (100 / 192, 100 / 192)  # a crop of 100 of 192 px
     reach = (data.size - 1) / 2
-    chaitanya.spatial.max_shift = (reach, reach)  # px; anywhere inside the image
+    chaitanya.spatial.max_shift = (reach, reach)  # px; anywhere in it
     chaitanya.spatial.shift_inside = True
     chaitanya.intensity = ConfigDict()
     chaitanya.intensity.max_contrast = 0.3

@@ -220,8 +220,7 @@ def train_and_score(
     folder = open_run(workdir, mode, config, sections=(*SECTIONS, mode))
     task.split.write(folder)
     write_num_steps(folder, num_steps)
-    if task.origin is not None:
-        keep_origin(folder, task.origin)
+    origin = task.origin and keep_origin(folder, task.origin)
     print(
         f"{mode} from {task.source} on {len(task.split.train_slices)} slices of "
         f"{len(task.split.labeled_patients)} patient(s), {num_steps} steps"
@@ -268,7 +267,7 @@ def train_and_score(
             "mode": mode,
             **({"scored": result} if others else {}),
             "initialised_from": task.source,
-            **({"pretrained_steps": task.origin.step} if task.origin else {}),
+            **({"pretrained_steps": origin.step} if origin else {}),
             "labeled_patients": list(task.split.labeled_patients),
             "test_patients": list(task.split.test_patients),
             "best_step": int(state.step),

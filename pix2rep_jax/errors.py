@@ -64,6 +64,7 @@ def explain_missing(error: Exception) -> str | None:
     if error.name.partition(".")[0] in ("pix2rep_jax", "configs"):  # a defect of ours
         return None
     return (
-        f"{error.name} is not installed in this Python ({sys.executable}): pip install "
-        "-r requirements.txt, or activate the environment where that was done"
+        f"{error.name} is not installed in this Python ({sys.executable}): install it "
+        "(pip install -r requirements.txt has all that this program needs), or "
+        "activate the environment that has it"
     )

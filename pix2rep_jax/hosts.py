@@ -6,7 +6,7 @@ from pix2rep_jax.errors import InputError
 
 __all__ = ["join_hosts"]
 
-_MEND = "start every host with --coordinator HOST:PORT --num_processes N --process_id I"
+_MEND = "start each with --coordinator HOST:PORT --num_processes N --process_id I"
 
 
 def join_hosts(
@@ -15,36 +15,29 @@ def join_hosts(
     """Makes one program of several processes, before anything touches a device.
 
     Args:
-        coordinator: HOST:PORT of process 0; "auto" asks the TPU pod for everything;
-            None is one process alone.
-        num_processes: How many there are.
-        process_id: Which one this is, from 0.
+        coordinator: HOST:PORT of process 0; "auto" asks the TPU pod or the cluster
+            (SLURM, Open MPI, Kubernetes) for everything; None or "" is one process.
+        num_processes: How many there are; None asks the cluster.
+        process_id: Which one this is, from 0; None asks the cluster.
 
     Raises:
-        InputError: If what is given is not enough, or the others are not found.
+        InputError: If what is given is not enough. Where the others do not come in
+            time jax itself ends the process.
     """
-    numbers = (num_processes, process_id)
-    if coordinator is None:
-        if numbers != (None, None):
+    if not coordinator:
+        if num_processes not in (None, 1):
             raise InputError(
-                f"--num_processes and --process_id do nothing by themselves: {_MEND}"
+                f"--num_processes={num_processes} does nothing by itself: {_MEND}"
             )
         return
-    if coordinator == "auto":
-        numbers, arguments = (1, 0), ()
-    else:
-        arguments = (coordinator, *numbers)
-    if None in numbers or not 0 <= numbers[1] < numbers[0]:
-        raise InputError(
-            f"--coordinator={coordinator} needs to know how many processes there are "
-            f"and which one this is, from 0 (it has {num_processes} and {process_id}): "
-            f"{_MEND}"
-        )
+    arguments = () if coordinator == "auto" else (coordinator,)
     try:
-        jax.distributed.initialize(*arguments)
+        jax.distributed.initialize(
+            *arguments, num_processes=num_processes, process_id=process_id
+        )
     except (RuntimeError, ValueError) as error:
         said = str(error).splitlines()[0].rstrip(".")
         raise InputError(
             f"the processes cannot be joined by --coordinator={coordinator} ({said}): "
-            f"'auto' is for TPU pods alone; elsewhere {_MEND}"
+            f"where no TPU pod or cluster says what is missing, {_MEND}"
         ) from error

@@ -14,7 +14,11 @@ from pix2rep_jax.data.dataset import PREPARATION
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.training.parts import take_parts
 from pix2rep_jax.training.run_folder import read_config, read_trained
-from pix2rep_jax.training.stored import newest_step, restore_params
+from pix2rep_jax.training.stored import (
+    has_checkpoint,
+    newest_step,
+    restore_params,
+)
 from pix2rep_jax.whole_file import write_whole
 
 __all__ = ["Backbone", "Origin", "keep_origin", "other_data", "read_backbone"]
@@ -77,31 +81,38 @@ def read_backbone(config: ConfigDict, run: Path) -> Backbone:
     return Backbone(params, batch_stats, origin)
 
 
-def keep_origin(folder: Path, origin: Origin) -> None:
-    """Records where a run started from, or checks that it goes on from the same.
+def keep_origin(folder: Path, origin: Origin) -> Origin | None:
+    """Records where a run starts from, or checks that it goes on from the same.
 
     Args:
         folder: Of the run.
         origin: What it would start from now.
 
+    Returns:
+        What it did start from; None where nobody knows, as the run is older than such
+        records.
+
     Raises:
-        InputError: If it started from another backbone: a pretraining may have gone on
-            since, or have been run anew.
+        InputError: If it has come as far as a checkpoint from another backbone: a
+            pretraining may have gone on since, or have been run anew.
     """
     path = folder / _FILE
-    try:
-        theirs = Origin(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):  # it is new, or older than such records
+    if not has_checkpoint(folder):
         if jax.process_index() == 0:
             write_whole(path, json.dumps(origin._asdict(), indent=2) + "\n")
-        return
+        return origin
+    try:
+        theirs = Origin(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
     if theirs.digest != origin.digest:
         raise InputError(
             f"the run in {folder} started from the network of {theirs.run} at step "
-            f"{theirs.step}, and that of {origin.run} at step {origin.step} is another "
-            "one: name another --workdir to start from it, with --config.init."
-            f"checkpoint={Path(origin.run).parent}"
+            f"{theirs.step}, and that of {origin.run} at step {origin.step} has other "
+            "values: name another --workdir to start from it (with --config.init."
+            f"checkpoint={Path(origin.run).parent}), or delete {folder}"
         )
+    return theirs
 
 
 def digest(tree: Mapping[str, Any] | tuple) -> str:

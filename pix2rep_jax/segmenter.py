@@ -1,6 +1,7 @@
 """A finished run as a function from scans to masks, for notebooks and `predict`."""
 
 import dataclasses
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -201,14 +202,18 @@ def load_predictors(
 
 def _read(scan, spacing_mm) -> tuple[np.ndarray, tuple[float, ...]]:
     """The array of a file or an array, and its spacing."""
-    if isinstance(scan, str | Path):
+    if isinstance(scan, str | os.PathLike):
         volume = nifti.read_volume(scan)
         return volume.array, volume.spacing_mm
-    scan = np.asarray(scan)
-    if scan.dtype.kind not in "biuf":
+    try:
+        scan = np.asarray(scan)
+        is_real = scan.dtype.kind in "biuf" or scan.dtype.name == "bfloat16"
+    except ValueError:  # lists of different lengths
+        is_real = False
+    if not is_real:
         raise InputError(
-            f"an array of type {scan.dtype} is no scan: give real numbers, or the path "
-            "of a NIfTI file"
+            f"{type(scan).__name__} is no scan here: give an array of real numbers, or "
+            "the path of a NIfTI file"
         )
     if scan.ndim not in (2, 3, 4) or not scan.size:
         raise InputError(

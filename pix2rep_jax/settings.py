@@ -25,6 +25,7 @@ SECTIONS = (
 )
 """What every configuration has; methods have sections of their own beside them."""
 
+_WORDS = ("classes", "exclude", "methods", "figure3")
 _CHOICES = {"schedule": ("constant", "cosine")}
 
 _PAIRS = ("percentiles", "extent", "max_shift")
@@ -116,19 +117,20 @@ def check_settings(config: Mapping[str, Any]) -> None:
 
 
 def split_words(config: ConfigDict) -> None:
-    """Divides words that were given at once, as in --config.data.exclude=a,b.
+    """Reads lists of words as they are written on a command line: a,b.
 
-    Tuples of words are written so on a command line, like those of numbers; its parser
-    makes one word of them.
+    Its parser makes one word of that, and numbers of words such as 101.
 
     Args:
         config: The whole configuration, in which they are replaced.
     """
     for name, value in list(walk(config)):
-        is_words = isinstance(value, tuple) and all(isinstance(x, str) for x in value)
-        if is_words and any("," in word for word in value):
-            words = [part.strip() for word in value for part in word.split(",")]
-            config.update_from_flattened_dict({name: tuple(filter(None, words))})
+        if name.rpartition(".")[2] not in _WORDS or not isinstance(value, tuple):
+            continue
+        words = [str(word) for word in value]
+        if len(words) == 1:
+            words = [word.strip() for word in words[0].split(",")]
+        config.update_from_flattened_dict({name: tuple(filter(None, words))})
 
 
 def walk(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

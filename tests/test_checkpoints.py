@@ -1,6 +1,7 @@
 """Checkpoints: which are kept, which are found, and what is broken."""
 
 import errno
+import json
 
 import jax
 import jax.numpy as jnp
@@ -154,13 +155,38 @@ def test_a_whole_checkpoint_is_never_set_aside(tmp_path, monkeypatch, error):
 
     with Checkpoints(tmp_path) as checkpoints:
         monkeypatch.setattr(checkpoints, "_restore", fail)
-        with pytest.raises(
-            InputError, match=r"2 is whole, but .* \(.*(memory|files|st)"
-        ):
+        with pytest.raises(InputError, match=r"2 cannot be restored \(.*no damage"):
             checkpoints.restore_latest(make_state())
     with Checkpoints(tmp_path) as checkpoints:
         restored = checkpoints.restore_latest(make_state())
     assert_equal(restored, make_state(2, value=2))
+
+
+def test_a_score_that_cannot_be_read_is_a_broken_checkpoint(tmp_path, capsys):
+    """Orbax reads all scores before anything else."""
+    with Checkpoints(tmp_path, best_metric="val_dice") as checkpoints:
+        for step in (1, 2):
+            checkpoints.save(make_state(step), metrics={"val_dice": step / 10})
+    (tmp_path / "2" / "metrics" / "metrics").write_text("")
+    with Checkpoints(tmp_path, best_metric="val_dice") as checkpoints:
+        assert int(checkpoints.restore_latest(make_state()).step) == 1
+    assert "score that cannot be read; it is now broken-2" in capsys.readouterr().err
+
+
+def test_notes_that_cannot_be_read_are_damage(tmp_path, monkeypatch, capsys):
+    """Orbax keeps some beside the arrays, which may well be whole."""
+    with Checkpoints(tmp_path) as checkpoints:
+        for step in (1, 2):
+            checkpoints.save(make_state(step))
+    with Checkpoints(tmp_path) as checkpoints:
+        restore = checkpoints._restore
+
+        def stumble(step, like):
+            return json.loads("") if step == 2 else restore(step, like)
+
+        monkeypatch.setattr(checkpoints, "_restore", stumble)
+        assert int(checkpoints.restore_latest(make_state()).step) == 1
+    assert "cannot be read; it is now broken-2" in capsys.readouterr().err
 
 
 def test_a_run_whose_every_checkpoint_is_broken_is_not_begun_unasked(tmp_path, capsys):

@@ -1,5 +1,6 @@
 """What a command line says, and what is said of one that is mistaken."""
 
+import os
 import pathlib
 import subprocess
 import sys
@@ -117,7 +118,7 @@ def test_an_error_that_is_not_the_command_lines_is_not_explained(monkeypatch):
         (["--config", CONFIG, "--mode", "probe", "--config.seed=x"], "seed"),
         (["--config", CONFIG, "--mode", "probe", "--num_processes=2"], "--coordinator"),
         (["--config", CONFIG, "--mode", "probe", "--coordinator=a:1"], "HOST:PORT"),
-        (["--config", CONFIG, "--mode", "probe", "--coordinator=auto"], "TPU pods"),
+        (["--config", CONFIG, "--mode", "probe", "--coordinator=auto"], "TPU pod"),
     ],
 )
 def test_a_mistaken_command_is_one_sentence_and_no_traceback(
@@ -163,7 +164,10 @@ def test_a_config_file_that_is_none_is_one_sentence(tmp_path, content, words):
 def test_an_environment_without_the_packages_is_told(tmp_path):
     """By the program's own first lines, which need none; a defect is none of that."""
     command = [sys.executable, "-S", str(ROOT / "main.py")]  # -S: no site-packages
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    plain = {name: x for name, x in os.environ.items() if name != "PYTHONPATH"}
+    result = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, env=plain
+    )
     assert result.returncode == 1
     assert "error: absl is not installed in this Python" in result.stderr
     assert "requirements.txt" in result.stderr and "Traceback" not in result.stderr

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pix2rep_jax.data import cache, nifti
-from pix2rep_jax.data.dataset import UNLABELLED, load_dataset
+from pix2rep_jax.data.dataset import load_dataset
 from pix2rep_jax.data.preprocess import (
     centre_grid,
     mask_box_grid,
@@ -18,6 +18,7 @@ from pix2rep_jax.data.preprocess import (
     resample_image,
     resample_label,
 )
+from pix2rep_jax.data.volume import UNLABELLED
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.modes.evaluate import evaluate_volumes
 

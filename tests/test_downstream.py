@@ -10,7 +10,7 @@ from program import finish, refused, start, succeed
 
 from pix2rep_jax.downstream import unseen_classes
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.pretrained import other_data
+from pix2rep_jax.pretrained import Origin, keep_origin, other_data
 from pix2rep_jax.training.run_folder import read_config, write_num_steps
 
 CLASSES = ("BG", "RV", "MYO", "LV")
@@ -68,10 +68,25 @@ def test_a_run_never_goes_on_from_another_backbone(workdir, cache, tmp_path, mod
         shutil.copy(config, tmp_path / "pretrain" / "config.json")
         sentence = refused(start(mode, tmp_path, cache))
         assert f"pretrain at step 24, and that of {tmp_path}" in sentence
-        assert f"at step {step} is another one: name another --workdir" in sentence
+        assert f"at step {step} has other values: name another --workdir" in sentence
         shutil.rmtree(tmp_path / "pretrain")
     shutil.copytree(workdir / "pretrain", tmp_path / "pretrain")
     assert "finished already at step 4 of 4" in succeed(start(mode, tmp_path, cache))
+
+
+def test_what_a_run_started_from_is_kept_from_its_first_checkpoint_on(tmp_path):
+    """Before that it may start from whatever is there; a run without a record, as one
+    of an earlier version, is not given one."""
+    first, second = (Origin("runs/a/pretrain", 6, name) for name in ("1f", "2e"))
+    assert keep_origin(tmp_path, first) == first
+    assert keep_origin(tmp_path, second) == second
+    (tmp_path / "checkpoints" / "2" / "state").mkdir(parents=True)
+    assert keep_origin(tmp_path, second._replace(run="moved", step=7)) == second
+    with pytest.raises(InputError, match=r"at step 6 has other .*--workdir.* delete"):
+        keep_origin(tmp_path, first)
+    (tmp_path / "origin.json").unlink()
+    assert keep_origin(tmp_path, first) is None
+    assert not (tmp_path / "origin.json").exists()
 
 
 def test_images_prepared_otherwise_than_for_pretraining_are_told(workdir):

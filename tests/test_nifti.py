@@ -109,6 +109,18 @@ def test_mask_that_lies_elsewhere_is_refused(tmp_path):
     far = 19 * 2 * np.hypot(0.1, 1.25)  # the last column, from where it belongs
     refuse(save(path, make_label(), shifted), read_on_scan, "12.5 mm", "affine")
     refuse(save(path, make_label(), flipped), read_on_scan, f"{far:.3g} mm")
+    # A header may say two places; programs read, and write, the one or the other.
+    straight = np.diag([-1.5, -1.25, 8, 1])  # a qform holds no shear
+    both = nib.Nifti1Image(make_image(), AFFINE)
+    both.set_sform(shifted, 2)
+    both.set_qform(straight, 1)
+    nib.save(both, tmp_path / "both.nii")
+    for affine in (straight, shifted):
+        save(path, make_label(), affine)
+        read_on_scan(path, scan=read_volume(tmp_path / "both.nii"))
+    save(path, make_label(), flipped)
+    with pytest.raises(InputError, match="mm away"):
+        read_on_scan(path, scan=read_volume(tmp_path / "both.nii"))
     placeless = tmp_path / "placeless.nii"  # says nothing of where it lies
     save(placeless, make_label(), None)
     assert not nib.load(placeless).header["sform_code"]
@@ -263,9 +275,10 @@ def test_other_units_than_mm_are_refused(tmp_path, unit):
     image.header.set_xyzt_units(unit)
     nib.save(image, path)
     refuse(path, read_volume, unit, "xyzt_units")
-    image.header.set_xyzt_units(0)
-    nib.save(image, path)
-    assert read_volume(path).spacing_mm == spacing_mm
+    for code in (0, 4, 7 + 64):  # none, and what is no unit at all
+        image.header["xyzt_units"] = code
+        nib.save(image, path)
+        assert read_volume(path).spacing_mm == spacing_mm
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])

@@ -153,8 +153,8 @@ def test_a_file_is_its_array_and_spacing(tmp_path):
 def test_lists_and_whole_numbers_are_arrays_too():
     """Whatever numpy makes an array of."""
     expected = segmenter().predict(scan(), spacing_mm=(1.25, 1.25))
-    whole = scan().astype(np.uint16)
-    for same in (scan().tolist(), whole):
+    halves = jnp.asarray(scan(), jnp.bfloat16)
+    for same in (scan().tolist(), scan().astype(np.uint16), halves):
         mask = segmenter().predict(same, spacing_mm=np.array([1.25, 1.25, 8.0]))
         np.testing.assert_array_equal(mask, expected)
 
@@ -196,7 +196,7 @@ def test_arrays_that_are_no_scans_are_refused():
     for spacing_mm in wrong:
         with pytest.raises(InputError, match="both above 0"):
             uses.predict(scan(), spacing_mm=spacing_mm)
-    for other in (None, scan() + 1j, np.full((4, 4), "x")):
+    for other in (None, scan() + 1j, np.full((4, 4), "x"), [[1, 2], [3]]):
         with pytest.raises(InputError, match="real numbers, or the path"):
             uses.predict(other, spacing_mm=(1.0, 1.0))
     with pytest.raises(InputError, match=r"shape \(4,\) is no scan"):
@@ -286,7 +286,7 @@ def test_a_loaded_run_predicts_what_its_network_predicts(tmp_path, checkpoint):
     logits = net.apply(variables, slices[..., None].astype(np.float32), train=False)
     expected = np.asarray(jax.nn.softmax(logits)).transpose(1, 2, 0, 3)
     np.testing.assert_allclose(
-        loaded.predict_probabilities(image, spacing_mm=(2.5, 2.5)), expected, atol=1e-5
+        loaded.predict_probabilities(image, spacing_mm=(2.5, 2.5)), expected, atol=1e-4
     )
     assert loaded.classes == CLASSES
     assert len(np.unique(loaded.predict(image, spacing_mm=(2.5, 2.5)))) > 1

@@ -69,6 +69,8 @@ def test_a_value_that_makes_no_sense_is_refused(name, value, wanted):
         ("p1, p2,", ("p1", "p2")),
         ("('p1','p2')", ("p1", "p2")),
         ("()", ()),
+        ("101,102", ("101", "102")),
+        ("('a, b','c')", ("a, b", "c")),
     ],
 )
 def test_words_are_written_like_numbers(monkeypatch, written, read):

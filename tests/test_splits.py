@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from pix2rep_jax.data import acdc
-from pix2rep_jax.data.dataset import Dataset, VolumeRecord
+from pix2rep_jax.data.dataset import Dataset
 from pix2rep_jax.data.draws import KNOWN_DUPLICATES, few_shot, split_slices
 from pix2rep_jax.data.splits import check_unseen, make_split, test_patients
+from pix2rep_jax.data.volume import VolumeRecord
 from pix2rep_jax.data.volume_file import VolumeFile
 from pix2rep_jax.errors import InputError
 

@@ -12,67 +12,20 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from pix2rep_jax.data import acdc, cache, folder, nifti, phantom
-from pix2rep_jax.data.preprocess import (
-    Grid,
-    centre_grid,
-    mask_box_grid,
-    normalise,
-    percentile_range,
-    resample_image,
-    resample_label,
-)
+from pix2rep_jax.data import acdc, cache, folder, phantom
+from pix2rep_jax.data.volume import UNLABELLED, VolumeRecord, prepare_file
 from pix2rep_jax.data.volume_file import VolumeFile
 from pix2rep_jax.errors import InputError
 
 __all__ = [
     "PREPARATION",
-    "UNLABELLED",
     "Dataset",
-    "VolumeRecord",
     "list_volumes",
     "load_dataset",
-    "take_frame",
 ]
 
 PREPARATION = ("crop", "spacing_mm", "crop_px", "size", "percentiles")
 """Settings of `data` that decide how large, how sharp and how bright anatomy is."""
-
-UNLABELLED = 255
-"""The label of every pixel of a slice without a mask."""
-
-
-@dataclasses.dataclass(frozen=True)
-class VolumeRecord(VolumeFile):
-    """A volume, and how its slices were prepared.
-
-    Attributes:
-        spacing_mm: Of rows, columns and slices, mm.
-        shape: (rows, columns, slices) of the scan.
-        low: The intensity that became 0.
-        high: The intensity that became 1.
-        grids: `[slices, 4]` float64: origin (row, column) and step (row, column) of
-            each slice's grid, NaN for a slice that was dropped.
-        size: Side of the network's grid, px.
-        uses_ground_truth: Whether the expert's mask decided where to crop.
-    """
-
-    spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    shape: tuple[int, int, int] = (0, 0, 0)
-    low: float = 0.0
-    high: float = 1.0
-    grids: np.ndarray = dataclasses.field(
-        default_factory=lambda: np.zeros((0, 4)), compare=False
-    )
-    size: int = 0
-    uses_ground_truth: bool = False
-
-    def grid(self, index: int) -> Grid:
-        """Returns the grid on which the slice of this index was sampled."""
-        row, column, row_step, column_step = self.grids[index].tolist()
-        return Grid(
-            (row, column), (row_step, column_step), self.shape[:2], (self.size,) * 2
-        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,7 +177,7 @@ def _prepare(
         ) as bar,
     ):
         try:
-            for result in executor.map(lambda f: _prepare_file(f, settings), files):
+            for result in executor.map(lambda f: prepare_file(f, settings), files):
                 prepared += result
                 bar.update()
         except BaseException:
@@ -240,90 +193,4 @@ def _prepare(
         volume_index=np.repeat(np.arange(len(counts), dtype=np.int32), counts),
         slice_index=np.concatenate(kept).astype(np.int32),
         volumes=records,
-    )
-
-
-def _prepare_file(volumes: Sequence[VolumeFile], settings: dict) -> list[tuple]:
-    """Prepares the volumes of one file, which is read once."""
-    scan = nifti.read_volume(volumes[0].image_path)
-    return [_prepare_volume(volume, scan, settings) for volume in volumes]
-
-
-def _prepare_volume(
-    volume: VolumeFile, scan: nifti.NiftiVolume, settings: dict
-) -> tuple[VolumeRecord, np.ndarray, np.ndarray, np.ndarray]:
-    """A volume's record, its images and labels, and which slices they are."""
-    array = take_frame(volume, scan)
-    shape, size = array.shape, settings["size"]
-    label = None
-    if volume.label_path is not None:
-        label = nifti.read_label(
-            volume.label_path,
-            shape=shape,
-            num_classes=settings["num_classes"],
-            like=scan,
-        )
-        label = np.moveaxis(label, 2, 0)
-    low, high = percentile_range(array, settings["percentiles"])
-    image = normalise(np.moveaxis(array, 2, 0), low, high)
-    uses_ground_truth = settings["crop"] == "mask_box"
-    if uses_ground_truth:
-        if label is None:
-            raise InputError(
-                f"data.crop='mask_box' needs a mask of every scan, and "
-                f"{volume.image_path} has none: set data.crop='center'"
-            )
-        kept = np.flatnonzero(label.any((1, 2)))
-        grids = [mask_box_grid(label[index], size=size) for index in kept]
-        pairs = list(zip(kept, grids, strict=True))
-        images = [resample_image(image[index], grid) for index, grid in pairs]
-        labels = [resample_label(label[index], grid) for index, grid in pairs]
-    else:
-        kept = np.arange(shape[2])
-        grid = centre_grid(
-            shape[:2], scan.spacing_mm[:2], fov_mm=settings["fov_mm"], size=size
-        )
-        grids = [grid] * len(kept)
-        images = resample_image(image, grid)
-        labels = (
-            np.full(images.shape, UNLABELLED, np.uint8)
-            if label is None
-            else resample_label(label, grid)
-        )
-    rows = np.full((shape[2], 4), np.nan)
-    rows[kept] = np.reshape([grid.origin + grid.step for grid in grids], (-1, 4))
-    record = VolumeRecord(
-        **vars(volume),
-        spacing_mm=scan.spacing_mm,
-        shape=shape,
-        low=low,
-        high=high,
-        grids=rows,
-        size=size,
-        uses_ground_truth=uses_ground_truth,
-    )
-    side = (-1, size, size)
-    return (
-        record,
-        np.reshape(images, side).astype(np.float32, copy=False),
-        np.reshape(labels, side).astype(np.uint8, copy=False),
-        kept,
-    )
-
-
-def take_frame(volume: VolumeFile, scan: nifti.NiftiVolume) -> np.ndarray:
-    """Takes the `[rows, columns, slices]` of a volume out of its file.
-
-    Raises:
-        InputError: If the file holds several frames and the volume names none.
-    """
-    if volume.frame is not None:
-        return scan.array[..., volume.frame]
-    if scan.array.ndim == 3:
-        return scan.array
-    if scan.array.shape[3] == 1:
-        return scan.array[..., 0]
-    raise InputError(
-        f"{volume.image_path} holds {scan.array.shape[3]} frames: split it into one "
-        "file a frame"
     )

@@ -27,6 +27,9 @@ _UNREADABLE = (
 )
 """What nibabel raises on files that are damaged or something else than NIfTI."""
 
+_OTHER_UNITS = {1: "meters", 3: "microns"}
+"""Codes of the units of length that NIfTI knows besides mm."""
+
 
 @dataclasses.dataclass(frozen=True)
 class NiftiVolume:
@@ -72,8 +75,9 @@ def read_volume(path: str | Path) -> NiftiVolume:
             f"{path} says that its voxels measure {spacing_mm} mm: correct the pixdim "
             "field of its header"
         )
-    unit = image.header.get_xyzt_units()[0]
-    if unit not in ("mm", "unknown"):
+    # Whatever is no unit of NIfTI's, nibabel's own reader would stumble over.
+    unit = _OTHER_UNITS.get(int(image.header["xyzt_units"]) & 7)
+    if unit:
         raise InputError(
             f"{path} says that its voxels are measured in {unit}: correct the "
             "xyzt_units field of its header to mm, and pixdim and affine with it"
@@ -101,8 +105,8 @@ def read_label(
         path: A `.nii` or `.nii.gz` file.
         shape: `(rows, columns, slices)` of the scan that it belongs to.
         num_classes: Labels are 0 (background) to num_classes - 1.
-        like: The scan, if the mask is to be refused where it lies elsewhere; that is
-            not asked where a header of the two says nothing of its place.
+        like: The scan, if the mask is to be refused where it lies elsewhere, by
+            whatever place its header and the scan's say; one may say none.
 
     Returns:
         `[rows, columns, slices]` uint8.
@@ -119,8 +123,8 @@ def read_label(
             f"the mask {path} has shape {array.shape}, its scan {tuple(shape)}: a mask "
             "must be on its scan's own grid"
         )
-    if like is not None and _has_place(image.header) and _has_place(like.header):
-        distance_mm = _farthest_apart(image.affine, like.affine, shape)
+    if like is not None:
+        distance_mm = _apart(image.header, like.header, shape)
         if distance_mm > min(like.spacing_mm) / 2:
             raise InputError(
                 f"the mask {path} lies up to {distance_mm:.3g} mm away from its scan, "
@@ -186,9 +190,21 @@ def write_mask(
             temporary.unlink(missing_ok=True)
 
 
-def _has_place(header: nib.Nifti1Header) -> bool:
-    """Whether a header says where its voxels lie."""
-    return bool(header["sform_code"] or header["qform_code"])
+def _apart(
+    mask: nib.Nifti1Header, scan: nib.Nifti1Header, shape: Sequence[int]
+) -> float:
+    """How far a mask's voxels lie from the scan's, mm, where both say a place.
+
+    A header may say two, and programs differ in which of them they take and write.
+    """
+    pairs = itertools.product(_places(mask), _places(scan))
+    return min((_farthest_apart(*pair, shape) for pair in pairs), default=0.0)
+
+
+def _places(header: nib.Nifti1Header) -> list[np.ndarray]:
+    """The affines that a header says, none to two."""
+    forms = (header.get_sform(coded=True), header.get_qform(coded=True))
+    return [affine for affine, code in forms if code]
 
 
 def _farthest_apart(

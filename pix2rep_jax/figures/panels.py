@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from pix2rep_jax.data import nifti, preprocess
-from pix2rep_jax.data.dataset import Dataset, VolumeRecord, take_frame
+from pix2rep_jax.data.dataset import Dataset
 from pix2rep_jax.data.preprocess import Grid
+from pix2rep_jax.data.volume import VolumeRecord, take_frame
 from pix2rep_jax.figures.selection import middle_slice
 from pix2rep_jax.inference import predict_volume
 from pix2rep_jax.metrics import dice_per_class

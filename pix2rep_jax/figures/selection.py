@@ -5,7 +5,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from pix2rep_jax.data.dataset import UNLABELLED, Dataset
+from pix2rep_jax.data.dataset import Dataset
+from pix2rep_jax.data.volume import UNLABELLED
 
 __all__ = [
     "by_group",

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from pix2rep_jax.batch_norm import recalibrate
 from pix2rep_jax.command_line import next_command
 from pix2rep_jax.downstream import Task, prepare, train_and_score
-from pix2rep_jax.errors import InputError, check_choice
+from pix2rep_jax.errors import check_choice
 from pix2rep_jax.methods import mean_teacher, segmentation
 from pix2rep_jax.training.sharding import check_batch_size
 from pix2rep_jax.training.step import bind_data, count_steps
@@ -38,9 +38,10 @@ def run(config: ConfigDict, workdir: Path, *, measure: Callable = recalibrate) -
     recipe = config.finetune
     check_method(recipe)
     if recipe.batch_norm == "frozen" and config.init.checkpoint == "none":
-        raise InputError(
-            "finetune.batch_norm is 'frozen', and random weights have no statistics to "
-            "keep: set it to 'train', or name a pretraining by init.checkpoint"
+        print(
+            "note: finetune.batch_norm is 'frozen', and random weights have no "
+            "statistics to keep: nothing is normalised; 'train' would normalise",
+            file=sys.stderr,
         )
     task = prepare(config, workdir, measure=measure)
     check_batch_size(recipe.batch_size, task.mesh, name="finetune.batch_size")

@@ -223,8 +223,9 @@ def own_command(argv: Sequence[str]) -> str:
     """The command that runs this study; empty where it was called from Python."""
     if Path(argv[0]).name != "main.py":
         return ""
-    looks = ("--config.study.tables_only", "--config.study.dry_run")
-    return next_command([x for x in argv if not x.startswith(looks)], mode="study")
+    looks = ("config.study.tables_only", "config.study.dry_run")
+    words = [word for word in argv if not word.lstrip("-").startswith(looks)]
+    return next_command(words, mode="study")
 
 
 def write_table(config: ConfigDict, results: Sequence[Result], folder: Path) -> None:

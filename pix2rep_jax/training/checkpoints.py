@@ -16,6 +16,7 @@ from pix2rep_jax.training.stored import (
     STATE,
     describe_arrays,
     first_line,
+    has_readable_score,
     is_damaged,
     open_manager,
     whole_steps,
@@ -103,12 +104,13 @@ class Checkpoints:
                 ):
                     return self._restore(step, like)
             except Exception as error:  # Orbax raises what its layers below raise
-                if not is_damaged(path / STATE):
+                if not is_damaged(path / STATE, error):
                     raise InputError(
-                        f"the checkpoint in {path} is whole, but it cannot be restored "
-                        f"({first_line(error)}): make room on the device or the "
-                        "machine and start the same command again, or, if another "
-                        "version of this program wrote it, name another --workdir"
+                        f"the checkpoint in {path} cannot be restored "
+                        f"({first_line(error)}), and no damage to it was found: make "
+                        "room on the device or the machine and start the same command "
+                        "again, or, if another version of this program wrote it, name "
+                        "another --workdir"
                     ) from error
                 _set_aside(path, "cannot be read")
                 self._manager.reload()
@@ -162,13 +164,15 @@ def _shapes(tree) -> dict[str, tuple[int, ...]]:
 
 
 def _set_broken_aside(folder: Path) -> None:
-    """Renames numbered folders that hold no state: Orbax takes them for steps."""
+    """Renames numbered folders that Orbax would take for steps and stumble over."""
     if jax.process_index() != 0:
         return
     whole = whole_steps(folder)
     for path in sorted(folder.iterdir()):
         if path.name.isdigit() and int(path.name) not in whole:
             _rename(path, "holds no checkpoint")
+        elif path.name.isdigit() and not has_readable_score(path):
+            _rename(path, "has a score that cannot be read")
 
 
 def _set_aside(path: Path, reason: str) -> None:

@@ -1,6 +1,7 @@
 """What lies in the checkpoints of a run, for whoever comes after it."""
 
 import contextlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,8 @@ __all__ = [
     "STATE",
     "describe_arrays",
     "first_line",
+    "has_checkpoint",
+    "has_readable_score",
     "is_damaged",
     "newest_step",
     "open_manager",
@@ -100,20 +103,23 @@ def result_step(run: str | Path, *, best_metric: str = "val_dice") -> int:
     return step if step in whole_steps(_folder(run)) else newest
 
 
+def has_checkpoint(run: str | Path) -> bool:
+    """Tells whether a run has come as far as a checkpoint."""
+    return _folder(run).is_dir() and bool(whole_steps(_folder(run)))
+
+
 def newest_step(run: str | Path) -> int:
     """Finds the step up to which a run has come.
 
     Raises:
         InputError: If there is no checkpoint.
     """
-    folder = _folder(run)
-    steps = whole_steps(folder) if folder.is_dir() else []
-    if not steps:
+    if not has_checkpoint(run):
         raise InputError(
-            f"there is no checkpoint in {folder}: let the run in {run} get as far as "
-            "its first one, or name another by --config.init.checkpoint"
+            f"there is no checkpoint in {_folder(run)}: let the run in {run} get as "
+            "far as its first one, or name another by --config.init.checkpoint"
         )
-    return max(steps)
+    return max(whole_steps(_folder(run)))
 
 
 def unfinished(run: str | Path) -> str:
@@ -167,18 +173,31 @@ def whole_steps(folder: Path) -> list[int]:
     )
 
 
+def has_readable_score(path: Path) -> bool:
+    """Whether the score of a checkpoint is none, or can be read."""
+    try:
+        json.loads((path / "metrics" / "metrics").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return True
+    except ValueError:
+        return False
+    return True
+
+
 def describe_arrays(path: Path) -> dict:
     """Describes the arrays of a checkpoint, as a tree, without reading them."""
     with ocp.PyTreeCheckpointer() as checkpointer:
         return checkpointer.metadata(path).item_metadata.tree
 
 
-def is_damaged(path: Path) -> bool:
-    """Whether a checkpoint's own files are what cannot be read."""
+def is_damaged(path: Path, error: Exception) -> bool:
+    """Whether a checkpoint's own files are to blame for what was raised over it."""
+    if isinstance(error, json.JSONDecodeError):  # Orbax's notes beside the arrays
+        return True
     try:
         _read(path, tuple(describe_arrays(path)))
-    except Exception as error:
-        return not _is_passing(error)
+    except Exception as fault:
+        return not _is_passing(fault)
     return False
 
 
