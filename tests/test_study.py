@@ -1,58 +1,31 @@
-"""The plan of a study and its runs, with modes that only pretend to train."""
+"""A study's runs and what it writes, with modes that only pretend to train."""
 
 import contextlib
 import csv
 import itertools
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
+from plans import CLASSES, finish_by_hand, plan, plan_config
 from program import finish, start
 
-from configs import ablation, study
 from pix2rep_jax.data.dataset import load_dataset
 from pix2rep_jax.data.splits import make_split
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.methods.method import make_recipe
 from pix2rep_jax.modes import finetune, pretrain, probe
 from pix2rep_jax.modes import study as study_mode
 from pix2rep_jax.report import write_evaluation
 from pix2rep_jax.scores import VolumeScore
-from pix2rep_jax.study import estimate, runner
-from pix2rep_jax.study import results as study_results
+from pix2rep_jax.study import runner
 from pix2rep_jax.study import shared as shared_module
-from pix2rep_jax.study.estimate import FINISHED, NOTHING, TIMED, guess_left
+from pix2rep_jax.study.estimate import TIMED, guess_left
 from pix2rep_jax.study.lock import hold
-from pix2rep_jax.study.paper_numbers import find_number
-from pix2rep_jax.study.plan import backbone_key, distinct_jobs, make_plan
+from pix2rep_jax.study.plan import make_plan
 from pix2rep_jax.study.records import Record, read_record, write_record
 from pix2rep_jax.study.runner import in_running_order
 from pix2rep_jax.study.shared import SharedBackbone
-from pix2rep_jax.training.step import count_steps
-
-CLASSES = ("BG", "RV", "MYO", "LV")
-
-
-def mm(distance):
-    return np.full(4, float(distance))
-
-
-def plan_config(*methods, labeled=(1, 2), draws=2, variant="quick"):
-    config = study.get_config(variant)
-    config.study.methods = methods or config.study.methods
-    config.study.labeled, config.study.draws = labeled, draws
-    config.study.resamples, config.study.figure3 = 20, ()
-    if variant == "quick":
-        config.data.update({"phantom_training": 3, "phantom_testing": 1})
-        config.data.update({"size": 16, "crop_px": 16, "spacing_mm": 10.0})
-    return config
-
-
-def plan(*methods, folder=Path("/nowhere"), **options):
-    return make_plan(plan_config(*methods, **options), folder)
 
 
 @pytest.fixture
@@ -118,153 +91,9 @@ def calls(monkeypatch, cache):
     return calls
 
 
-def finish_by_hand(job, seconds=1.0):
-    """As if a job had been run: its record, and its scores where it has some."""
-    folder = job.workdir / job.mode
-    folder.mkdir(parents=True)
-    if job.mode != "pretrain":
-        score = VolumeScore(
-            "a_ED", "a", "ED", "", "native", np.full(4, 0.5), mm(5), mm(2)
-        )
-        write_evaluation(folder, [score], classes=CLASSES)
-    write_record(job, Record("finished", seconds))
-
-
 def read_csv(workdir):
     with open(workdir / "study" / "study.csv", newline="") as file:
         return list(csv.DictReader(file))
-
-
-def test_cells_share_a_pretraining_where_they_can():
-    """One a distinct pretraining, whoever is labelled and whatever follows it."""
-    cells = plan("baseline", "proposed_plain", "proposed_probe", "proposed", "v2")
-    assert len(cells) == 5 * 2 * 2
-    keys = {
-        m: {c.pretraining and c.pretraining.key for c in cells if c.method == m}
-        for m in ("baseline", "proposed_plain", "proposed_probe", "proposed", "v2")
-    }
-    assert keys["baseline"] == {None}
-    assert keys["proposed_probe"] == keys["proposed"]
-    assert all(len(own) == 1 for own in keys.values())
-    assert len(set.union(*keys.values())) == 4
-    assert len({cell.job.workdir for cell in cells}) == len(cells)
-
-
-def test_overrides_reach_their_stage_and_nothing_else():
-    """Pretraining's are not downstream's; what both need stands in `shared`."""
-    config = plan_config("proposed", draws=1, labeled=(1,))
-    row = config.study.rows.proposed
-    row.shared = ConfigDict({"model": {"num_features": 5}})
-    row.pretraining = ConfigDict({"pretrain": {"num_points": "all"}})
-    row.downstream = ConfigDict({"finetune": {"num_steps": 7}})
-    (cell,) = make_plan(config, Path("/nowhere"))
-    for job in (cell.pretraining, cell.job):
-        assert job.config.model.num_features == 5 and "study" not in job.config
-    assert cell.pretraining.config.pretrain.num_points == "all"
-    assert cell.pretraining.config.finetune.num_steps == config.finetune.num_steps
-    assert cell.job.config.pretrain.num_points == config.pretrain.num_points
-    assert cell.job.config.finetune.num_steps == 7
-    assert cell.job.config.init.checkpoint == str(cell.pretraining.workdir)
-
-
-def test_keys_follow_what_changes_the_numbers_and_nothing_else():
-    """Another step count is another run; another cache or place is not. Equal rows
-    under two names are one job."""
-    base = plan("proposed", draws=1)
-    config = plan_config("proposed", draws=1)
-    config.data.cache_dir, config.log.checkpoint_every = "/elsewhere", 7
-    config.probe.num_steps = 9  # of another mode
-    moved = make_plan(config, Path("/other/place"))
-    assert [x.job.key for x in moved] == [x.job.key for x in base]
-    config.finetune.num_steps = 9
-    changed = make_plan(config, Path("/nowhere"))
-    assert not {x.job.key for x in changed} & {x.job.key for x in base}
-    assert changed[0].pretraining.key == base[0].pretraining.key
-    config.pretrain.temperature = 0.7
-    assert make_plan(config, Path("/x"))[0].pretraining.key != base[0].pretraining.key
-    config.study.rows.twin = config.study.rows.proposed
-    config.study.methods = ("proposed", "twin")
-    cells = make_plan(config, Path("/x"))
-    assert cells[0].job.workdir == cells[2].job.workdir
-    assert len({backbone_key(cell) for cell in cells}) == 1
-
-
-@pytest.mark.parametrize("variant", ["quick", "small", "paper"])
-def test_the_plans_that_are_shipped_name_the_papers_rows(variant):
-    """Every row of the paper's tables finds its number there."""
-    for config in (study.get_config(variant), ablation.get_config(variant)):
-        config.study.draws = 1
-        assert make_plan(config, Path("/nowhere"))
-        for row in config.study.rows.values():
-            found = find_number(row.table, row.title, num_labeled=5)
-            assert bool(found) == (row.table != 0), row.title
-    rows = ablation.get_config(variant).study.rows
-    widths = {name: row.shared.model.num_features for name, row in rows.items()}
-    assert widths["defaults"] == widths["epochs"] < widths["width"]
-
-
-@pytest.mark.parametrize(
-    ("name", "plan", "variant", "overrides"),
-    [
-        ("study", study, "small", {}),
-        ("study_ablation", ablation, "small", {}),
-        ("study_released", study, "small", {"data.crop": "mask_box"}),
-        (
-            "study_paper",
-            study,
-            "paper",
-            {
-                "model.last_hidden": 128,
-                "pretrain.num_epochs": 50,
-                "finetune.num_steps": 1500,
-                "probe.num_steps": 1000,
-                "probe.feature_budget_mb": 60_000,
-                "log.validate_every": 400,
-            },
-        ),
-    ],
-)
-def test_the_results_in_the_docs_are_cells_of_the_plan(name, plan, variant, overrides):
-    """Whoever copies them into a workdir goes on from them: their keys are those of the
-    configuration as it is, with the data in ACDC and what docs/results.md overrides."""
-    folder = Path(study.__file__).parent.parent / "docs" / name
-    config = plan.get_config(variant)
-    config.update_from_flattened_dict({"data.root": "ACDC"} | overrides)
-    cells = make_plan(config, folder)
-    finished = [x for x in cells if read_record(x.job).status == "finished"]
-    shipped = [path.name for path in (folder / "cells").iterdir()]
-    assert shipped and {x.job.workdir.name for x in finished} == {*shipped}
-    results = study_results.read_results(finished)
-    assert all(each.status == "finished" for each in results)
-    patients = study_results.read_patients(results[0], column="dice_mean_foreground")
-    assert len(patients) == 20
-
-
-def test_a_mistaken_plan_is_refused_in_a_sentence():
-    """Names that are not there, with the nearest; a checkpoint for all rows."""
-    config = plan_config("proposed")
-    config.study.rows.proposed.pretraining = ConfigDict({"pretrain": {"temprature": 1}})
-    with pytest.raises(InputError, match=r"did you mean pretrain\.temperature"):
-        make_plan(config, Path("/x"))
-    with pytest.raises(InputError, match="names 'simklr', and study"):
-        plan("simklr")
-    with pytest.raises(InputError, match="all above 0"):
-        plan("proposed", labeled=(0, 1))
-    config = plan_config("proposed")
-    config.study.rows.proposed.mode = "predict"
-    with pytest.raises(InputError, match="must be 'probe' or 'finetune'"):
-        make_plan(config, Path("/x"))
-    config = plan_config("proposed")
-    config.init.checkpoint = "/some/run"
-    with pytest.raises(InputError, match="downstream part of the row"):
-        make_plan(config, Path("/x"))
-    config = plan_config("proposed")
-    config.study.rows.proposed.shared = ConfigDict({"data": {"crop": "mask_box"}})
-    with pytest.raises(InputError, match=r"proposed sets data\.crop.*of its own"):
-        make_plan(config, Path("/x"))
-    config = ConfigDict({"init": {}})
-    with pytest.raises(InputError, match="has no plan"):
-        study_mode.run(config, Path("/x"))
 
 
 def test_a_study_runs_each_job_once(calls, tmp_path, capsys):
@@ -471,120 +300,6 @@ def test_a_backbones_statistics_are_measured_once(monkeypatch):
     first["mean"][:] = 0
     np.testing.assert_array_equal(second["mean"], 1)
     assert measured == [1]
-
-
-def test_guesses_come_from_finished_runs_or_from_timings(tmp_path):
-    """Alike before similar; of a started job only the rest; its source is named."""
-    cells = plan("baseline", "proposed", folder=tmp_path)
-    assert {guess.source for guess in guess_left(cells)} == {NOTHING}
-    finish_by_hand(cells[0].job, 60.0)  # baseline, 1 patient, draw 0
-    finish_by_hand(cells[2].job, 80.0)  # baseline, 2 patients, draw 0
-    cells[1].job.workdir.mkdir(parents=True)
-    write_record(cells[1].job, Record("interrupted", 20.0))
-    guesses = {guess.job.key: guess for guess in guess_left(cells)}
-    assert len(guesses) == 1 + 8 - 2
-    assert guesses[cells[1].job.key].seconds == 40
-    assert guesses[cells[3].job.key].seconds == 80
-    assert guesses[cells[4].job.key][2:] == (70, FINISHED)  # proposed: same mode
-    assert guesses[cells[4].pretraining.key].source == NOTHING
-    timed = {
-        g.job.key: g for g in guess_left(cells, timer=lambda jobs: [7.0] * len(jobs))
-    }
-    assert timed[cells[4].pretraining.key][2:] == (7, TIMED)
-    assert timed[cells[4].job.key][2:] == (7, TIMED)
-    assert timed[cells[3].job.key].source == FINISHED
-
-
-def test_jobs_that_are_alike_are_timed_once(tmp_path, monkeypatch, capsys):
-    """With what they start from before them, even if that is finished long since; and
-    the count that is shown is of these alone."""
-    cells = plan("baseline", "proposed", folder=tmp_path)
-    timed = []
-
-    def time_run(mode, config, workdir):
-        timed.append((mode, config.init.checkpoint))
-        return 2.0, 0.5
-
-    monkeypatch.setattr(estimate, "time_run", time_run)
-    jobs = [(cell, cell.job) for cell in cells if cell.method == "proposed"]
-    assert len(jobs) == 4
-    for _, job in jobs:
-        job.config.finetune.num_steps = 10
-    assert estimate.time_jobs(jobs, folder=tmp_path) == [2 + 10 * 0.5] * 4
-    (first, second) = timed
-    assert first[0] == "pretrain"
-    assert second == ("finetune", str(tmp_path / cells[-1].pretraining.key))
-    shown = capsys.readouterr().err.splitlines()
-    assert [line.split(";")[0] for line in shown] == [
-        "timed pretrain of proposed, 1 of 2",
-        "timed finetune of proposed, 2 of 2",
-    ]
-
-
-@pytest.mark.parametrize("variant", ["quick", "small", "paper"])
-def test_what_is_timed_is_a_few_steps_of_every_method(variant):
-    """Whichever section says how many; and the estimate counts the steps of the run
-    itself, in samples of the method's own kind where its epochs decide."""
-    config = plan_config(labeled=(1,), draws=1, variant=variant)
-    config.study.methods = tuple(config.study.rows)
-    cells = make_plan(config, Path("/nowhere"))
-    methods = set()
-    for _, job in distinct_jobs(cells):
-        short = estimate.short_config(job)
-        short = make_recipe(short) if job.mode == "pretrain" else short[job.mode]
-        assert count_steps(short, num_samples=10_000) == 4
-        if job.mode == "pretrain":
-            methods.add(job.config.pretrain.method)
-            steps = make_recipe(job.config).num_steps
-            assert not steps or estimate.num_steps(job, {}) == steps
-    assert methods >= {"pix2rep", "simclr", "byol", "barlow_twins", "chaitanya"}
-
-
-def test_epochs_are_of_a_methods_own_samples(tmp_path):
-    """Chaitanya's are volumes, of which each gives a slice a partition."""
-    config = plan_config("chaitanya_global", "proposed", labeled=(1,), draws=1)
-    config.data.update(
-        {
-            "cache_dir": str(tmp_path),
-            "phantom_training": 6,
-            "phantom_testing": 1,
-            "size": 16,
-            "crop_px": 16,
-            "spacing_mm": 10.0,
-        }
-    )
-    for section in ("pretrain", "chaitanya"):
-        config[section].num_steps, config[section].batch_size = 0, 4
-    config.pretrain.num_epochs = 2
-    by_volume, by_slice = (
-        estimate.num_steps(cell.pretraining, {})
-        for cell in make_plan(config, tmp_path / "study")
-    )
-    dataset = load_dataset(config.data)
-    slices = make_split(dataset, config.data, draw_labeled=False).pretrain_slices
-    assert by_volume == -(-2 * 12 // 4)  # six patients, ED and ES
-    assert by_slice == -(-2 * len(slices) // 4) > by_volume
-
-
-def test_a_kind_of_run_that_fails_is_timed_once_and_ends_nothing(
-    tmp_path, monkeypatch, capsys
-):
-    """It will fail in the study too, which goes on; the others are timed."""
-    cells = plan("baseline", "proposed", folder=tmp_path)
-    timed = []
-
-    def time_run(mode, config, workdir):
-        timed.append(mode)
-        if mode == "pretrain":
-            raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")
-        return 2.0, 0.5
-
-    monkeypatch.setattr(estimate, "time_run", time_run)
-    totals = estimate.time_jobs([(x, x.job) for x in cells], folder=tmp_path)
-    assert timed == ["finetune", "pretrain"]
-    assert totals[:4] == [2 + 500 * 0.5] * 4 and totals[4:] == [0.0] * 4
-    said = capsys.readouterr().out
-    assert said.count("pretrain of proposed failed") == 1 and "enough memory" in said
 
 
 def test_a_damaged_record_is_none(tmp_path):
