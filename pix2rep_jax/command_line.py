@@ -71,7 +71,7 @@ def explain(error: Exception, argv: Sequence[str]) -> str | None:
     """Says what is wrong with a command line whose parsing failed.
 
     Args:
-        error: What parsing the flags, or running the mode, raised.
+        error: What parsing the flags, or reading the configuration, raised.
         argv: The command line.
 
     Returns:

@@ -63,6 +63,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
             load_predictors(folder), dataset, split.test_volumes, classes=classes
         )
         (result, own), *others = scores.items()
+        best_step = result_step(folder)
         targets = [output / folder.name]
         if folder == runs[0]:
             targets.append(output)
@@ -78,7 +79,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
                     "mode": folder.name,
                     **({"scored": result} if others else {}),
                     "run": str(folder),
-                    "best_step": result_step(folder),
+                    "best_step": best_step,
                     "data": config.data.root or config.data.name,
                     "test_patients": list(split.test_patients),
                 },
