@@ -211,7 +211,9 @@ def get_config(variant: str = "quick") -> ConfigDict:
     probe.schedule = pick(quick="cosine", small="cosine", paper="constant")
     probe.warmup_steps = 0
     probe.weight_decay = 0.0
-    probe.feature_budget_mb = 4096  # larger ones are computed again in every step
+    # Larger ones, and those over data.device_budget_mb on an accelerator, are computed
+    # again in every step.
+    probe.feature_budget_mb = 4096
 
     config.finetune = finetune = ConfigDict()
     finetune.method = "supervised"  # | "mean_teacher"

@@ -10,6 +10,7 @@ from program import finish, refused, start, succeed
 
 from pix2rep_jax.downstream import unseen_classes
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.modes.probe import feature_budget
 from pix2rep_jax.pretrained import Origin, keep_origin, other_data
 from pix2rep_jax.training.run_folder import read_config, write_num_steps
 
@@ -99,3 +100,28 @@ def test_images_prepared_otherwise_than_for_pretraining_are_told(workdir):
     note = other_data(config, run)
     assert "with data.spacing_mm=5.0, data.percentiles=[1.0, 99.0], and" in note
     assert "this run has 2.5, [0.0, 100.0]" in note
+
+
+@pytest.mark.parametrize(
+    ("platform", "budget_mb"), [("cpu", 4096), ("gpu", 2048), ("tpu", 2048)]
+)
+def test_features_are_kept_where_a_step_finds_them(platform, budget_mb):
+    """On an accelerator in its own memory: the way from the host is the slower one."""
+    config = ConfigDict({"probe": {"feature_budget_mb": 4096}})
+    config.data = {"device_budget_mb": 2048}
+    assert feature_budget(config, platform=platform) == budget_mb
+    config.probe.feature_budget_mb = 10
+    assert feature_budget(config, platform=platform) == 10
+
+
+def test_features_of_every_step_are_those_computed_once(workdir, cache, tmp_path):
+    """A probe whose features are over the budget learns the same."""
+    options = {"init__checkpoint": workdir, "probe__feature_budget_mb": 0}
+    result = finish(start("probe", tmp_path, cache, **options))
+    assert result.returncode == 0, result.stderr
+    once, anew = (
+        json.loads((folder / "probe" / "evaluation.json").read_text())["dice"]
+        for folder in (workdir, tmp_path)
+    )
+    assert 0 < once["mean"] < 1
+    assert anew == pytest.approx(once, abs=1e-3)

@@ -54,7 +54,9 @@ def run(
     num_steps = count_steps(recipe, num_samples=len(task.split.train_slices))
     loss_fn = segmentation.make_probe_loss(task.net, **config.segmentation.to_dict())
     data = frozen_data(
-        task, budget_mb=recipe.feature_budget_mb, compute=compute or compute_features
+        task,
+        budget_mb=feature_budget(config, platform=jax.default_backend()),
+        compute=compute or compute_features,
     )
     state, update = make_update(
         loss_fn,
@@ -77,6 +79,20 @@ def run(
         config, workdir, task, state, train_step, mode="probe", num_steps=num_steps
     )
     print("next: " + next_command(sys.argv, mode="finetune"))
+
+
+def feature_budget(config: ConfigDict, *, platform: str) -> float:
+    """Says how large a set of features may be to be computed once (MB).
+
+    An accelerator must hold them itself: those that lie on the host cross the bus in
+    every step, which takes longer than the backbone does.
+
+    Args:
+        config: The whole configuration.
+        platform: As jax names it, such as "cpu".
+    """
+    budget = config.probe.feature_budget_mb
+    return budget if platform == "cpu" else min(budget, config.data.device_budget_mb)
 
 
 def frozen_data(
