@@ -37,6 +37,29 @@ def test_guesses_come_from_finished_runs_or_from_timings(tmp_path):
     assert timed[cells[3].job.key].source == FINISHED
 
 
+def test_another_seed_takes_as_long(tmp_path):
+    """A stage is like the same stage; what is pretrained otherwise is timed."""
+    methods = ("chaitanya", "proposed", "proposed_plain")
+    config = plan_config(*methods, labeled=(1,), draws=1)
+    config.study.seeds = 2
+    cells = make_plan(config, tmp_path)
+    jobs = {(c.method, c.seed): c.pretraining for c in cells}
+    names = [estimate.likeness(job) for job in jobs.values()]
+    names += [estimate.likeness(jobs["chaitanya", seed].start) for seed in (0, 1)]
+    assert len(set(names)) == len(names) / 2 == 4
+    assert names[0] == names[3] and names[-1] == names[-2]
+    finish_by_hand(jobs["proposed", 0], 30.0)
+    asked = []
+
+    def timer(wanted):
+        asked.extend(job for _, job in wanted)
+        return [9.0] * len(wanted)
+
+    guesses = {guess.job.key: guess for guess in guess_left(cells, timer=timer)}
+    assert guesses[jobs["proposed", 1].key][2:] == (30, FINISHED)
+    assert jobs["proposed", 1] not in asked and jobs["chaitanya", 1] in asked
+
+
 def test_jobs_that_are_alike_are_timed_once(tmp_path, monkeypatch, capsys):
     """With what they start from before them, even if that is finished long since; and
     the count that is shown is of these alone."""
@@ -55,7 +78,8 @@ def test_jobs_that_are_alike_are_timed_once(tmp_path, monkeypatch, capsys):
     assert estimate.time_jobs(jobs, folder=tmp_path) == [2 + 10 * 0.5] * 4
     (first, second) = timed
     assert first[0] == "pretrain"
-    assert second == ("finetune", str(tmp_path / cells[-1].pretraining.key))
+    start = tmp_path / estimate.likeness(cells[-1].pretraining)
+    assert second == ("finetune", str(start))
     shown = capsys.readouterr().err.splitlines()
     assert [line.split(";")[0] for line in shown] == [
         "timed pretrain of proposed, 1 of 2",

@@ -113,6 +113,42 @@ def test_a_study_runs_each_job_once(calls, tmp_path, capsys):
     assert [place[1] for place in calls[before:]] == [3] * 6
 
 
+def test_a_further_seed_has_a_pretraining_of_its_own(calls, tmp_path, capsys):
+    """What the first one had is not run again; tables average over both, and the
+    difference says what each seed has of it."""
+    config = plan_config("baseline", "proposed", labeled=(1,))
+    assert study_mode.run(config, tmp_path) == 0
+    alone, before = make_plan(config, tmp_path / "study"), len(calls)
+    document = (tmp_path / "study" / "tables.md").read_text()
+    assert "over 2 few-shot draws; the best" in document
+    assert "and hold nothing of the choice of seeds" in document
+    config.study.seeds = 2
+    cells = make_plan(config, tmp_path / "study")
+    assert cells[:4] == alone and [cell.seed for cell in cells] == [0] * 4 + [1] * 4
+    assert len({cell.pretraining.key for cell in cells if cell.pretraining}) == 2
+    for cell in cells[4:]:
+        runs = [cell.job, *([cell.pretraining] if cell.pretraining else [])]
+        assert all(run.config.seed == 1 for run in runs)
+    assert study_mode.run(config, tmp_path) == 0
+    # Of a pretraining the number of labelled patients is the configuration's own.
+    assert sorted(calls[before:]) == [
+        *([("finetune", 1, 0)] * 2),
+        *([("finetune", 1, 1)] * 2),
+        ("pretrain", 5, 0),
+    ]
+    lines = read_csv(tmp_path)
+    assert [line["seed"] for line in lines] == ["0"] * 4 + ["1"] * 4
+    document = (tmp_path / "study" / "tables.md").read_text()
+    assert "over 2 few-shot draws of 2 seeds each; the best" in document
+    assert "have the seeds 0 to 1, and a row has one pretraining a seed" in document
+    assert "bootstrap over patients and seeds" in document
+    assert "| Proposed | +0.0 [+0.0, +0.0] (+0.0, +0.0) |" in document
+    config.study.dry_run = True
+    capsys.readouterr()
+    assert study_mode.run(config, tmp_path) == 0
+    assert "x draws 2 x seeds 2 = 8 cells, on 2 pretraining" in capsys.readouterr().out
+
+
 def test_a_failed_cell_is_shown_and_stops_no_other(calls, tmp_path):
     """With its reason in both files; the next start tries it again, and it alone."""
     config = plan_config("baseline", "proposed")
@@ -125,8 +161,8 @@ def test_a_failed_cell_is_shown_and_stops_no_other(calls, tmp_path):
     ]
     assert failed[0]["reason"] == "the scans are upside down: turn them"
     document = (tmp_path / "study" / "tables.md").read_text()
-    assert "Baseline (U-Net), 2 labelled, draw 1: failed (the scans" in document
-    assert "[1 of 2 draws]" in document
+    assert "Baseline (U-Net), 2 labelled, draw 1, seed 0: failed (the" in document
+    assert "[1 of 2 runs]" in document
     calls.fail, before = (), len(calls)
     assert study_mode.run(config, tmp_path) == 0
     assert calls[before:] == [("finetune", 2, 1)] * 2

@@ -16,7 +16,7 @@ from pix2rep_jax.study.tables import method_table, rank_marks
 def result(method, num_labeled, draw, dice=None, status="finished"):
     job = SimpleNamespace(workdir=Path("/x"), mode="finetune")
     scores = {} if dice is None else {"dice_mean": dice}
-    cell = Cell(method, num_labeled, draw, None, job)
+    cell = Cell(method, num_labeled, draw, 0, None, job)
     return Result(cell, status, "", 1.0, 0.0, scores)
 
 
@@ -39,7 +39,7 @@ RESULTS = [
 def test_table_is_laid_out_as_the_papers():
     """Groups, methods down, patients across; mean ± deviation, marks, the paper's."""
     lines = method_table(
-        RESULTS, ROWS, "dice_mean", labeled=(1, 5, 80), draws=2, show_paper=True
+        RESULTS, ROWS, "dice_mean", labeled=(1, 5, 80), runs=2, show_paper=True
     )
     assert lines == [
         "| Method, labelled patients: | 1 | 5 | 80 |",
@@ -48,7 +48,7 @@ def test_table_is_laid_out_as_the_papers():
         "| Baseline (U-Net) | 55.0 ± 7.1 (53.5) | 90.0 ± 0.0 (79.2) | not run |",
         "| *Pretrained* | | | |",
         "| SimCLR pretraining | <u>71.0 ± 1.4</u> (63.3) "
-        "| 95.0 [1 of 2 draws] (85.0) | not run |",
+        "| 95.0 [1 of 2 runs] (85.0) | not run |",
         "| Proposed | **80.0 ± 0.0** (84.7) | failed (90.2) | not run |",
     ]
 
@@ -56,7 +56,7 @@ def test_table_is_laid_out_as_the_papers():
 def test_table_of_another_data_set_has_none_of_the_papers_numbers():
     """They are of ACDC; distances are lowest where they are best."""
     lines = method_table(
-        RESULTS, ROWS, "dice_mean", labeled=(1,), draws=2, higher_is_better=False
+        RESULTS, ROWS, "dice_mean", labeled=(1,), runs=2, higher_is_better=False
     )
     assert lines[3] == "| Baseline (U-Net) | **55.0 ± 7.1** |"
     assert lines[5] == "| SimCLR pretraining | <u>71.0 ± 1.4</u> |"
@@ -64,7 +64,7 @@ def test_table_of_another_data_set_has_none_of_the_papers_numbers():
 
 def test_finished_cells_without_a_score_are_not_taken_for_open_ones():
     """Where a structure was found in no volume, there is no distance."""
-    lines = method_table([result("a", 1, 0)], ROWS, "hd95", labeled=(1, 5), draws=1)
+    lines = method_table([result("a", 1, 0)], ROWS, "hd95", labeled=(1, 5), runs=1)
     assert lines[3] == "| Baseline (U-Net) | none | not run |"
 
 
@@ -91,7 +91,8 @@ def test_bootstrap_equals_a_loop():
     values = np.random.default_rng(1).normal(size=7)
     drawn = np.random.default_rng(3).integers(0, 7, (200, 7))
     means = sorted(sum(values[i] for i in sample) / 7 for sample in drawn)
-    low, high = bootstrap_interval(values, confidence=0.9, resamples=200, seed=3)
+    options = {"confidence": 0.9, "resamples": 200, "seed": 3}
+    low, high = bootstrap_interval(values[:, None], **options)
     # Linear between order statistics, by hand: 0.05 and 0.95 of 199 gaps.
     for got, place in ((low, 0.05 * 199), (high, 0.95 * 199)):
         below, part = int(place), place % 1
@@ -102,23 +103,47 @@ def test_bootstrap_equals_a_loop():
 def test_bootstrap_covers_the_mean_as_often_as_it_says():
     """For normal data the interval is about ±1.64 standard errors at 90 %."""
     values = np.random.default_rng(0).normal(size=400)
-    low, high = bootstrap_interval(values, confidence=0.9, resamples=4000)
+    low, high = bootstrap_interval(values[:, None], confidence=0.9, resamples=4000)
     error = values.std() / np.sqrt(400)
     np.testing.assert_allclose(
         [values.mean() - low, high - values.mean()], 1.645 * error, rtol=0.1
     )
 
 
+def test_bootstrap_of_patients_and_seeds_holds_both_chances():
+    """Where the two add up, so do the variances of what is drawn of each."""
+    generator = np.random.default_rng(0)
+    patients, seeds = generator.normal(size=(60, 1)), generator.normal(size=(1, 40))
+    low, high = bootstrap_interval(patients + seeds, confidence=0.9, resamples=4000)
+    error = np.sqrt(patients.var() / 60 + seeds.var() / 40)
+    np.testing.assert_allclose((high - low) / 2, 1.645 * error, rtol=0.1)
+
+
+def test_several_seeds_are_averaged_each_over_its_own_draws():
+    """However many draws of a seed are there, and whichever test patients lead."""
+    theirs = {(0, 5): {"p": 0.5}, (1, 5): {"p": 0.5}, (0, 6): {"p": 0.5}}
+    ours = {(0, 5): {"p": 0.6}, (1, 5): {"p": 0.8}, (0, 6): {"p": 0.4}}
+    got = paired_difference(ours, theirs, confidence=0.95, resamples=500)
+    np.testing.assert_allclose(got.by_seed, (0.2, -0.1))
+    np.testing.assert_allclose(got[:3], (0.05, -0.1, 0.2))
+    assert got.num_runs == 3 and got.num_patients == 1
+
+
 def test_differences_pair_patients_and_draws():
     """Only what both have; a constant lead has no width, however patients differ."""
     theirs = {0: {"p": 0.1, "q": 0.9, "r": 0.5}, 1: {"p": 0.3, "q": 0.7}, 2: {"p": 0.2}}
-    ours = {k: {p: x + 0.05 for p, x in theirs[k].items()} for k in (0, 1)}
+    theirs = {(draw, 0): own for draw, own in theirs.items()}
+    ours = {
+        k: {p: x + 0.05 for p, x in theirs[k].items()} for k in list(theirs) if k[0] < 2
+    }
     got = paired_difference(ours, theirs, confidence=0.95, resamples=100)
-    assert got.num_draws == 2 and got.num_patients == 2
+    assert got.num_runs == 2 and got.num_patients == 2
     np.testing.assert_allclose(got[:3], 0.05)
-    ours[1]["q"] += 0.4
+    np.testing.assert_allclose(got.by_seed, [0.05])
+    ours[1, 0]["q"] += 0.4
     got = paired_difference(ours, theirs, confidence=0.95, resamples=100)
     # p leads by 0.05, q by (0.05 + 0.45) / 2.
     np.testing.assert_allclose(got[:3], [0.15, 0.05, 0.25])
     assert paired_difference(ours, {}, confidence=0.95, resamples=10) is None
-    assert paired_difference({0: {"x": 1}}, theirs, confidence=0.9, resamples=9) is None
+    other = {(0, 0): {"x": 1.0}}
+    assert paired_difference(other, theirs, confidence=0.9, resamples=9) is None

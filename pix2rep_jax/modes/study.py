@@ -155,8 +155,8 @@ def describe(config: ConfigDict, cells: Sequence[Cell]) -> str:
     runs = [job for _, job in distinct_jobs(cells) if job.mode == "pretrain"]
     lines = [
         f"methods {len(study.methods)} x numbers of labelled patients "
-        f"{len(study.labeled)} x draws {study.draws} = {len(cells)} cells, on "
-        f"{len(runs)} pretraining run(s)",
+        f"{len(study.labeled)} x draws {study.draws} x seeds {study.seeds} = "
+        f"{len(cells)} cells, on {len(runs)} pretraining run(s)",
         "",
     ]
     for guess in guesses:
@@ -194,7 +194,7 @@ def progress_line(config: ConfigDict, cells: Sequence[Cell], cell: Cell) -> str:
     own = read_record(cell.job)
     line = (
         f"study: {config.study.rows[cell.method].title}, {cell.num_labeled} labelled, "
-        f"draw {cell.draw} {own.status} after {_time(own.seconds)}"
+        f"draw {cell.draw}, seed {cell.seed} {own.status} after {_time(own.seconds)}"
     )
     if own.reason:
         line += f" ({own.reason})"

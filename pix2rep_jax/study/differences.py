@@ -1,4 +1,4 @@
-"""Paired differences between methods: same patients, same few-shot draws."""
+"""Paired differences between methods: same patients, few-shot draws and seeds."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -12,49 +12,61 @@ class Difference(NamedTuple):
     """A method's score less another's.
 
     Attributes:
-        mean: Over patients and draws.
+        mean: Over patients, draws and seeds.
         low: Lower end of the confidence interval.
         high: Its upper end.
-        num_draws: Few-shot draws that both have.
+        num_runs: Pairs of a few-shot draw and a seed that both have.
         num_patients: Test patients that both have in all of these.
+        by_seed: The mean of each seed, in their order.
     """
 
     mean: float
     low: float
     high: float
-    num_draws: int
+    num_runs: int
     num_patients: int
+    by_seed: tuple[float, ...]
 
 
 def paired_difference(
-    ours: Mapping[int, Mapping[str, float]],
-    theirs: Mapping[int, Mapping[str, float]],
+    ours: Mapping[tuple[int, int], Mapping[str, float]],
+    theirs: Mapping[tuple[int, int], Mapping[str, float]],
     *,
     confidence: float,
     resamples: int,
 ) -> Difference | None:
-    """Compares two methods over the draws and patients that both were scored on.
+    """Compares two methods over the runs and patients that both were scored on.
 
     Args:
-        ours: Scores by draw and test patient.
+        ours: Scores by (draw, seed) and test patient.
         theirs: The same of another method.
         confidence: Of the interval, between 0 and 1.
-        resamples: Bootstrap samples of the patients.
+        resamples: Bootstrap samples of the patients, and of the seeds.
 
     Returns:
-        The difference, ours less theirs, each patient's first averaged over draws;
-        None where the two have nothing in common.
+        The difference, ours less theirs, each patient's first averaged over the draws
+        of a seed; None where the two have nothing in common.
     """
-    draws = sorted(ours.keys() & theirs.keys())
-    common = [ours[draw].keys() & theirs[draw].keys() for draw in draws]
+    runs = sorted(ours.keys() & theirs.keys())
+    common = [ours[run].keys() & theirs[run].keys() for run in runs]
     patients = sorted(set.intersection(*map(set, common))) if common else []
     if not patients:
         return None
-    own = np.array([[ours[d][p] - theirs[d][p] for d in draws] for p in patients]).mean(
-        1
+    of_seed = {seed: [run for run in runs if run[1] == seed] for _, seed in runs}
+    own = np.array(
+        [
+            [
+                np.mean([ours[run][p] - theirs[run][p] for run in of_seed[seed]])
+                for seed in sorted(of_seed)
+            ]
+            for p in patients
+        ]
     )
     low, high = bootstrap_interval(own, confidence=confidence, resamples=resamples)
-    return Difference(float(own.mean()), low, high, len(draws), len(patients))
+    by_seed = tuple(own.mean(0).tolist())
+    return Difference(
+        float(own.mean()), low, high, len(runs), len(patients), by_seed=by_seed
+    )
 
 
 def bootstrap_interval(
@@ -63,20 +75,24 @@ def bootstrap_interval(
     """Computes the percentile bootstrap's confidence interval of a mean.
 
     Args:
-        values: `[n]`, one a patient: patients are drawn, n at a time, with
-            replacement.
+        values: `[patients, seeds]`: patients are drawn with replacement, as many as
+            there are, and so, independently, are seeds.
         confidence: Of the interval, between 0 and 1.
-        resamples: How often they are drawn.
+        resamples: How often both are drawn.
         seed: Of the drawing.
 
     Returns:
         Its two ends.
 
     Reference:
-        Efron and Tibshirani, "An Introduction to the Bootstrap", 1993.
+        Efron and Tibshirani, "An Introduction to the Bootstrap", 1993; of patients and
+        seeds, Owen, "The pigeonhole bootstrap", 2007.
     """
     generator = np.random.default_rng(seed)
-    chosen = generator.integers(0, len(values), (resamples, len(values)))
+    patients, seeds = (
+        generator.integers(0, number, (resamples, number)) for number in values.shape
+    )
+    means = values[patients[:, :, None], seeds[:, None, :]].mean((1, 2))
     tail = (1 - confidence) / 2
-    low, high = np.quantile(values[chosen].mean(1), [tail, 1 - tail])
+    low, high = np.quantile(means, [tail, 1 - tail])
     return float(low), float(high)

@@ -54,7 +54,7 @@ def make_document(
     study = config.study.to_dict()
     rows = {name: study["rows"][name] for name in study["methods"]}
     columns = score_columns(config.data.classes, crop=config.data.crop)
-    sizes = {"labeled": study["labeled"], "draws": study["draws"]}
+    sizes = {"labeled": study["labeled"], "runs": study["draws"] * study["seeds"]}
     show_paper = config.data.name == "acdc"
     lines = opening(config, results)
     if command:
@@ -110,15 +110,35 @@ def opening(config: ConfigDict, results: Sequence[Result]) -> list[str]:
         f"Data: `{config.data.name}`, size `{config.variant}`, {finished} of "
         f"{len(results)} cells finished. Protocol: {protocol}",
         "",
-        "Numbers are means ± standard deviations (of the sample) over few-shot draws; "
-        "the best of a column is **bold**, the second <u>underlined</u>, where all "
-        f"draws are there.{brackets} Every run is a line of study.csv.",
+        "Numbers are means ± standard deviations (of the sample) over "
+        f"{averaged_over(config.study)}; the best of a column is **bold**, the second "
+        f"<u>underlined</u>, where all runs are there.{brackets} Every run is a line "
+        "of study.csv.",
         "",
         f"{scored_on(results)} Of each run the checkpoint with the best Dice on its "
-        f"own validation slices is scored. All runs have seed {config.seed} and all "
-        "draws of a row one pretraining, so the deviations are those of the choice of "
-        "labelled slices, and hold nothing of the choice of seeds.",
+        f"own validation slices is scored. {about_seeds(config)}",
     ]
+
+
+def averaged_over(study: ConfigDict) -> str:
+    """Says what the runs of a cell are."""
+    draws = f"{study.draws} few-shot draws"
+    return draws if study.seeds == 1 else f"{draws} of {study.seeds} seeds each"
+
+
+def about_seeds(config: ConfigDict) -> str:
+    """Says what the deviations hold of the choice of seeds."""
+    if config.study.seeds == 1:
+        return (
+            f"All runs have seed {config.seed} and all draws of a row one pretraining, "
+            "so the deviations are those of the choice of labelled slices, and hold "
+            "nothing of the choice of seeds."
+        )
+    last = config.seed + config.study.seeds - 1
+    return (
+        f"The runs have the seeds {config.seed} to {last}, and a row has one "
+        "pretraining a seed, which all draws of that seed share."
+    )
 
 
 def scored_on(results: Sequence[Result]) -> str:
@@ -181,14 +201,22 @@ def distance_tables(
 
 def patient_scores(
     results: Sequence[Result], *, column: str
-) -> dict[tuple[str, int], dict[int, dict[str, float]]]:
-    """Collects the test patients' scores by method and number of patients, by draw."""
-    scores: dict[tuple[str, int], dict[int, dict[str, float]]] = {}
+) -> dict[tuple[str, int], dict[tuple[int, int], dict[str, float]]]:
+    """Collects the test patients' scores by method and number of labelled patients.
+
+    Args:
+        results: Of all cells.
+        column: As for `read_patients`.
+
+    Returns:
+        Of each, by (draw, seed), the scores by test patient.
+    """
+    scores: dict[tuple[str, int], dict[tuple[int, int], dict[str, float]]] = {}
     for each in results:
         if each.status == "finished":
             place = each.cell.method, each.cell.num_labeled
             own = read_patients(each, column=column)
-            scores.setdefault(place, {})[each.cell.draw] = own
+            scores.setdefault(place, {})[each.cell.draw, each.cell.seed] = own
     return scores
 
 
@@ -204,10 +232,7 @@ def difference_lines(
         "",
         f"## Paired differences from {study.rows[study.reference].title}",
         "",
-        "Points of foreground Dice over the same test patients and draws, with the "
-        f"{study.confidence:.0%} interval of a bootstrap over patients "
-        f"({study.resamples} resamples). It says how much the choice of test patients "
-        "matters, not the choice of labelled ones or of the seed.",
+        about_differences(study),
         "",
         f"| Method, labelled patients: | {' | '.join(map(str, study.labeled))} |",
         "|---" * (1 + len(study.labeled)) + "|",
@@ -224,6 +249,7 @@ def difference_lines(
                     resamples=study.resamples,
                 ),
                 draws=study.draws,
+                seeds=study.seeds,
             )
             for number in study.labeled
         ]
@@ -231,14 +257,36 @@ def difference_lines(
     return lines
 
 
-def difference_text(difference: Difference | None, *, draws: int) -> str:
-    """Prints a difference in points, with its interval, and what draws it lacks."""
+def about_differences(study: ConfigDict) -> str:
+    """Says what the differences are, and what their intervals hold."""
+    several = study.seeds > 1
+    text = (
+        "Points of foreground Dice over the same test patients and draws, with the "
+        f"{study.confidence:.0%} interval of a bootstrap over patients"
+    )
+    text += " and seeds" if several else ""
+    text += f" ({study.resamples} resamples). It says how much the choice of "
+    if not several:
+        return text + (
+            "test patients matters, not the choice of labelled ones or of the seed."
+        )
+    return text + (
+        "test patients and of the seed matters (of the seed less than it does, where "
+        "there are few), not the choice of labelled ones. Behind it each seed's own "
+        "difference."
+    )
+
+
+def difference_text(difference: Difference | None, *, draws: int, seeds: int) -> str:
+    """Prints a difference in points, with its interval, and what runs it lacks."""
     if difference is None:
         return "-"
     mean, low, high = (100 * value for value in difference[:3])
     text = f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
-    if difference.num_draws < draws:
-        text += f", {difference.num_draws} of {draws} draws"
+    if seeds > 1:
+        text += " (" + ", ".join(f"{100 * x:+.1f}" for x in difference.by_seed) + ")"
+    if difference.num_runs < draws * seeds:
+        text += f", {difference.num_runs} of {draws * seeds} runs"
     return text
 
 
@@ -252,8 +300,8 @@ def missing_lines(results: Sequence[Result], rows: Mapping[str, Any]) -> list[st
         if each.status == "failed":
             cell, title = each.cell, rows[each.cell.method]["title"]
             lines.append(
-                f"- {title}, {cell.num_labeled} labelled, draw {cell.draw}: failed "
-                f"({each.reason})"
+                f"- {title}, {cell.num_labeled} labelled, draw {cell.draw}, seed "
+                f"{cell.seed}: failed ({each.reason})"
             )
     if unfinished := sum(x.status in ("pending", "interrupted") for x in results):
         lines.append(f"- {unfinished} cells were not run to their end yet")

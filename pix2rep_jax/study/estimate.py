@@ -101,7 +101,7 @@ def guess_left(
 def likenesses(cell: Cell, job: Job) -> list[tuple]:
     """Names the groups of jobs whose times say something of this one's."""
     if job.mode == "pretrain":
-        return [("pretrain", job.key), ("pretrain",)]
+        return [("pretrain", likeness(job)), ("pretrain",)]
     return [
         (job.mode, cell.method, cell.num_labeled),
         (job.mode, cell.method),
@@ -174,15 +174,15 @@ def chain(cell: Cell, job: Job | None) -> list[Job]:
 
 
 def likeness(job: Job) -> str:
-    """Names the speed of a job: whoever is labelled, and wherever it starts."""
+    """Names the speed of a job: any seed, whoever is labelled, wherever it starts."""
     if job.mode == "pretrain":
-        return job.key
-    return fingerprint(
-        job.config,
-        sections=(*downstream.SECTIONS, job.mode),
-        neutral=(*pretrain.NEUTRAL, "init.checkpoint"),
-        origin=str(job.config.init.checkpoint == "none"),
-    )
+        sections = (*pretrain.SECTIONS, job.config.pretrain.method)
+        origin = likeness(job.start) if job.start else ""
+    else:
+        sections = (*downstream.SECTIONS, job.mode)
+        origin = str(job.config.init.checkpoint == "none")
+    neutral = (*pretrain.NEUTRAL, "seed", "init.checkpoint")
+    return fingerprint(job.config, sections=sections, neutral=neutral, origin=origin)
 
 
 def short_config(job: Job) -> ConfigDict:

@@ -2,6 +2,7 @@
 
 import difflib
 import hashlib
+import itertools
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -57,6 +58,7 @@ class Cell(NamedTuple):
         method: Its name in `study.rows`.
         num_labeled: Labelled patients.
         draw: Which few-shot draw.
+        seed: Of its run, and of the pretraining it starts from.
         pretraining: The run it starts from, or None.
         job: The run that is scored.
     """
@@ -64,12 +66,13 @@ class Cell(NamedTuple):
     method: str
     num_labeled: int
     draw: int
+    seed: int
     pretraining: Job | None
     job: Job
 
 
 def make_plan(config: ConfigDict, folder: Path) -> list[Cell]:
-    """Lists the cells of a study in the order of its methods.
+    """Lists the cells of a study: of one seed after another, in its methods' order.
 
     Equal jobs have equal keys and lie in one folder, whichever method or study asks
     for them.
@@ -90,9 +93,11 @@ def make_plan(config: ConfigDict, folder: Path) -> list[Cell]:
             "set it in the downstream part of the row that it belongs to"
         )
     cells = []
-    for method in study["methods"]:
+    seeds = range(base["seed"], base["seed"] + study["seeds"])
+    for seed, method in itertools.product(seeds, study["methods"]):
         where, row = f"study.rows.{method}", study["rows"][method]
-        shared = merged(base, row["shared"], where=f"{where}.shared")
+        seeded = {**base, "seed": seed}
+        shared = merged(seeded, row["shared"], where=f"{where}.shared")
         origin = merged(shared, row["pretraining"], where=f"{where}.pretraining")
         target = merged(shared, row["downstream"], where=f"{where}.downstream")
         if {origin["data"]["crop"], target["data"]["crop"]} != {base["data"]["crop"]}:
@@ -112,7 +117,7 @@ def make_plan(config: ConfigDict, folder: Path) -> list[Cell]:
                 drawn = {"data": {"num_labeled": num_labeled, "draw": draw}}
                 settings = _merged(target, drawn)
                 job = make_job(row["mode"], settings, pretraining, folder)
-                cells.append(Cell(method, num_labeled, draw, pretraining, job))
+                cells.append(Cell(method, num_labeled, draw, seed, pretraining, job))
     return cells
 
 
@@ -252,7 +257,8 @@ def check_study(study: Mapping[str, Any]) -> None:
                 )
     for name in study["methods"]:
         check_choice(f"study.rows.{name}.mode", rows[name]["mode"], MODES)
-    numbers = (*study["labeled"], study["draws"], study["resamples"])
+    counts = ("draws", "seeds", "resamples")
+    numbers = (*study["labeled"], *(study[name] for name in counts))
     if not 0 < study["confidence"] < 1:
         raise InputError(
             f"study.confidence is {study['confidence']}: it must be between 0 and 1"
@@ -260,8 +266,8 @@ def check_study(study: Mapping[str, Any]) -> None:
     if not (study["methods"] and study["labeled"] and all(x > 0 for x in numbers)):
         raise InputError(
             f"study.methods={study['methods']}, study.labeled={study['labeled']}, "
-            f"study.draws={study['draws']} and study.resamples={study['resamples']}: "
-            "name one method and one number of patients at least, all above 0"
+            + ", ".join(f"study.{name}={study[name]}" for name in counts)
+            + ": name one method and one number of patients at least, all above 0"
         )
 
 

@@ -147,15 +147,15 @@ def study_csv(results: Sequence[Result], *, titles: dict[str, str]) -> str:
     columns = columns or ["dice_mean", "dice_mean_foreground"]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    fixed = ["method", "title", "protocol", "mode", "num_labeled", "draw", "status"]
+    fixed = ["method", "title", "protocol", "mode", "num_labeled", "draw", "seed"]
     timing = ["seconds", "pretraining_seconds", "config_hash", "pretraining_hash"]
-    writer.writerow([*fixed, *columns, *timing, "folder", "reason"])
+    writer.writerow([*fixed, "status", *columns, *timing, "folder", "reason"])
     for each in results:
         cell = each.cell
         scores = [each.scores.get(name, math.nan) for name in columns]
         writer.writerow(
             [cell.method, titles[cell.method], cell.job.config.data.crop]
-            + [cell.job.mode, cell.num_labeled, cell.draw, each.status]
+            + [cell.job.mode, cell.num_labeled, cell.draw, cell.seed, each.status]
             + ["" if math.isnan(score) else f"{score:.6f}" for score in scores]
             + [each.seconds or "", each.pretraining_seconds or "", cell.job.key]
             + [cell.pretraining.key if cell.pretraining else ""]

@@ -32,8 +32,8 @@ _PAUSE = 5.0  # s between two looks at what others have in hand
 
 
 def in_running_order(cells: Sequence[Cell]) -> list[Cell]:
-    """Orders cells so that those of one backbone follow each other."""
-    first: dict[str, int] = {}
+    """Orders cells so that those of one seed and one backbone follow each other."""
+    first: dict[tuple[int, str], int] = {}
     for place, cell in enumerate(cells):
         first.setdefault(_origin(cell), place)
     return sorted(cells, key=lambda cell: first[_origin(cell)])  # stable
@@ -188,6 +188,6 @@ def _run(job: Job, before: Record, options: dict[str, Callable]) -> Record:
     return record
 
 
-def _origin(cell: Cell) -> str:
+def _origin(cell: Cell) -> tuple[int, str]:
     """What a cell starts from."""
-    return cell.pretraining.key if cell.pretraining else ""
+    return cell.seed, cell.pretraining.key if cell.pretraining else ""

@@ -28,7 +28,7 @@ def method_table(
     column: str,
     *,
     labeled: Sequence[int],
-    draws: int,
+    runs: int,
     scale: float = 100.0,
     higher_is_better: bool = True,
     show_paper: bool = False,
@@ -40,13 +40,13 @@ def method_table(
         rows: The methods in their order, with "title", "group" and "table".
         column: The score, as in study.csv.
         labeled: Numbers of labelled patients: the columns.
-        draws: Few-shot draws of a cell; one with fewer says with how many.
+        runs: Draws and seeds of a cell; one with fewer says with how many.
         scale: What the scores are multiplied by.
         higher_is_better: Or the lowest one is.
         show_paper: Whether the paper's numbers stand beside, in brackets.
 
     Returns:
-        Lines: mean ± standard deviation (of the sample) over the draws, the best mean
+        Lines: mean ± standard deviation (of the sample) over the runs, the best mean
         of a column in bold and the second underlined; a group's name above its methods.
     """
     values = values_of(results, column)
@@ -58,7 +58,7 @@ def method_table(
         means = {
             name: f"{scale * fmean(cells[place]):.1f}"
             for name, cells in shown.items()
-            if len(cells[place]) == draws  # fewer of them are another average
+            if len(cells[place]) == runs  # fewer of them are another average
         }
         marks[place] = rank_marks(means, higher_is_better=higher_is_better)
     lines = [
@@ -72,7 +72,7 @@ def method_table(
             lines.append(f"| *{group}* |" + " |" * len(labeled))
         cells = []
         for place, number in enumerate(labeled):
-            text = cell_text(shown[name][place], draws=draws, scale=scale)
+            text = cell_text(shown[name][place], runs=runs, scale=scale)
             mark = marks[place].get(name, "{}")
             if not text:
                 text = gap_text(results, name, number)
@@ -104,14 +104,14 @@ def rank_marks(means: Mapping[str, str], *, higher_is_better: bool) -> dict[str,
     }
 
 
-def cell_text(scores: Sequence[float], *, draws: int, scale: float) -> str:
-    """Prints mean ± standard deviation over draws; empty where there is no score."""
+def cell_text(scores: Sequence[float], *, runs: int, scale: float) -> str:
+    """Prints mean ± standard deviation over runs; empty where there is no score."""
     if not scores:
         return ""
     text = f"{scale * fmean(scores):.1f}"
     if len(scores) > 1:
         text += f" ± {scale * stdev(scores):.1f}"
-    return text if len(scores) == draws else f"{text} [{len(scores)} of {draws} draws]"
+    return text if len(scores) == runs else f"{text} [{len(scores)} of {runs} runs]"
 
 
 def gap_text(results: Sequence[Result], method: str, num_labeled: int) -> str:
