@@ -19,13 +19,24 @@ from pix2rep_jax.methods.segmentation import SegmentationNet
 from pix2rep_jax.metrics import dice_per_class
 from pix2rep_jax.modes.evaluate import evaluate_networks
 from pix2rep_jax.networks import initialise, make_segmentation_net, trained_networks
-from pix2rep_jax.pretrained import Origin, keep_origin, other_data, read_backbone
+from pix2rep_jax.pretrained import (
+    Origin,
+    keep_origin,
+    neutral_places,
+    other_data,
+    read_backbone,
+)
 from pix2rep_jax.report import write_evaluation
 from pix2rep_jax.training.checkpoints import Checkpoints
 from pix2rep_jax.training.loop import train
 from pix2rep_jax.training.metric_writer import MetricWriter
 from pix2rep_jax.training.parts import put_parts
-from pix2rep_jax.training.run_folder import find_run, open_run, write_num_steps
+from pix2rep_jax.training.run_folder import (
+    check_place,
+    find_run,
+    open_run,
+    write_num_steps,
+)
 from pix2rep_jax.training.sharding import make_mesh, place
 from pix2rep_jax.training.state import TrainState
 from pix2rep_jax.training.stored import unfinished
@@ -78,9 +89,10 @@ def prepare(
             what it finds.
 
     Raises:
-        InputError: If there is no such run, its network has another shape, or there is
-            nothing to learn.
+        InputError: If there is no such run, its network has another shape, there is
+            nothing to learn, or the workdir cannot be written.
     """
+    check_place(workdir)
     scratch = config.init.checkpoint == "none"
     net = make_segmentation_net(config, scratch=scratch)
     pretrained, source = None, "random weights"
@@ -217,7 +229,13 @@ def train_and_score(
         The folder with checkpoints, metrics, and, where test patients have masks,
         evaluation.json and per_volume.csv.
     """
-    folder = open_run(workdir, mode, config, sections=(*SECTIONS, mode))
+    folder = open_run(
+        workdir,
+        mode,
+        config,
+        sections=(*SECTIONS, mode),
+        neutral=neutral_places(workdir / mode) if task.origin else (),
+    )
     task.split.write(folder)
     write_num_steps(folder, num_steps)
     origin = task.origin and keep_origin(folder, task.origin)

@@ -21,7 +21,14 @@ from pix2rep_jax.training.stored import (
 )
 from pix2rep_jax.whole_file import write_whole
 
-__all__ = ["Backbone", "Origin", "keep_origin", "other_data", "read_backbone"]
+__all__ = [
+    "Backbone",
+    "Origin",
+    "keep_origin",
+    "neutral_places",
+    "other_data",
+    "read_backbone",
+]
 
 _FILE = "origin.json"
 
@@ -113,6 +120,18 @@ def keep_origin(folder: Path, origin: Origin) -> Origin | None:
             f"checkpoint={Path(origin.run).parent}), or delete {folder}"
         )
     return theirs
+
+
+def neutral_places(folder: Path) -> tuple[str, ...]:
+    """Names the setting of a run that `keep_origin` checks better than a comparison.
+
+    Where a backbone lies is nothing to a run that has a record of its values: it may
+    have been moved, with the run or without it.
+
+    Args:
+        folder: Of a run that starts from a backbone, whether it exists or not.
+    """
+    return ("init.checkpoint",) if (folder / _FILE).is_file() else ()
 
 
 def digest(tree: Mapping[str, Any] | tuple) -> str:

@@ -206,7 +206,9 @@ def test_order_is_the_lists_whoever_is_read_first(root):
         shape = (8, 8, 1 + 40 * (number % 7 == 3))
         for frame in (1, 2):
             name = f"{folder.name}_frame{frame:02d}.nii"
-            save(folder / name, np.full(shape, 10 * number + frame, np.int16))
+            image = np.full(shape, 10 * number + frame, np.int16)
+            image[-1] += 1000
+            save(folder / name, image)
         (folder / "Info.cfg").write_text("ED: 1\nES: 2\n")
     dataset = load_dataset(make_data(root))
     names = [each.volume_id for each in dataset.volumes]

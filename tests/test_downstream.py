@@ -75,6 +75,24 @@ def test_a_run_never_goes_on_from_another_backbone(workdir, cache, tmp_path, mod
     assert "finished already at step 4 of 4" in succeed(start(mode, tmp_path, cache))
 
 
+@pytest.mark.parametrize("mode", ["probe", "finetune"])
+def test_a_run_goes_on_wherever_its_backbone_has_been_moved(
+    workdir, cache, tmp_path, mode
+):
+    """With it or without it; random weights are another start all the same."""
+    shutil.copytree(workdir / "pretrain", tmp_path / "first" / "pretrain")
+    own = tmp_path / "own"
+    options = {"init__checkpoint": tmp_path / "first"}
+    succeed(start(mode, own, cache, **options))
+    (tmp_path / "first").rename(tmp_path / "second")
+    own = own.rename(tmp_path / "moved")
+    options["init__checkpoint"] = tmp_path / "second"
+    assert "finished already at step 4" in succeed(start(mode, own, cache, **options))
+    if mode == "finetune":
+        sentence = refused(start(mode, own, cache, init__checkpoint="none"))
+        assert f"init.checkpoint: {tmp_path / 'first'} -> none" in sentence
+
+
 def test_what_a_run_started_from_is_kept_from_its_first_checkpoint_on(tmp_path):
     """Before that it may start from whatever is there; a run without a record, as one
     of an earlier version, is not given one."""

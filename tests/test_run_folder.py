@@ -1,12 +1,20 @@
 """A run's folder: what goes on, what is refused, what other modes find."""
 
 import json
+import os
 
 import pytest
 from ml_collections import ConfigDict
 
+import configs.study
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.training.run_folder import find_run, open_run, read_config
+from pix2rep_jax.modes import finetune, pretrain, study
+from pix2rep_jax.training.run_folder import (
+    check_place,
+    find_run,
+    open_run,
+    read_config,
+)
 
 
 def make_config(**changes):
@@ -86,3 +94,24 @@ def test_a_damaged_config_is_said(tmp_path):
     (folder / "config.json").write_text('{"seed"')
     with pytest.raises(InputError, match=r"config\.json cannot be read"):
         open_run(tmp_path, "pretrain", make_config(), sections=SECTIONS)
+
+
+def test_a_workdir_that_cannot_be_written_is_refused_before_any_work(
+    tmp_path, monkeypatch
+):
+    """Under a file; in a folder without the right to write, which root always has."""
+    check_place(tmp_path / "new" / "one")
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"file is no folder: name another --workdir"):
+        check_place(tmp_path / "file" / "run")
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
+    (tmp_path / "runs").mkdir()
+    check_place(tmp_path / "runs" / "a")
+    with pytest.raises(InputError, match=rf"as {tmp_path} cannot be written"):
+        check_place(tmp_path / "b" / "c")
+    for mode in (pretrain, finetune, study):
+        config = configs.study.get_config()
+        config.data.name = "nothing that could be loaded"
+        with pytest.raises(InputError, match="cannot be written"):
+            mode.run(config, tmp_path / "b")

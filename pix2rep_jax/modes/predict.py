@@ -28,7 +28,9 @@ def run(
 ) -> int:
     """Writes the mask of every scan of a file or folder.
 
-    A scan that cannot be segmented is reported on standard error and left out.
+    A scan whose mask is there is done with, so that the same command goes on where it
+    was stopped; one that cannot be segmented is reported on standard error and left
+    out.
 
     Args:
         config: Its `init.checkpoint` names a run whose network is used where the
@@ -62,16 +64,18 @@ def run(
             f"the folder {output} cannot be made ({error.strerror}): give another "
             "one by --output"
         ) from error
-    failures, present = 0, sum(target.exists() for target in targets)
-    bar = tqdm(scans, desc="predict", unit="scan", file=sys.stderr, mininterval=1.0)
-    for scan, target in zip(bar, targets, strict=True):
+    pairs = list(zip(scans, targets, strict=True))
+    left = [pair for pair in pairs if overwrite or not pair[1].exists()]
+    bar = tqdm(left, desc="predict", unit="scan", file=sys.stderr, mininterval=1.0)
+    failures = 0
+    for scan, target in bar:
         try:
             segment(segmenter, scan, target, overwrite=overwrite)
         except (InputError, OSError) as error:
             failures += 1
             tqdm.write(f"skipped {scan}: {error}", file=sys.stderr)
-    line = f"{len(scans) - failures} of {len(scans)} masks were written to {output}"
-    if present and not overwrite:
+    line = f"{len(left) - failures} of {len(scans)} masks were written to {output}"
+    if present := len(scans) - len(left):
         line += f"; {present} were there before: add --overwrite to replace them"
     print(line)
     print("labels: " + ", ".join(f"{i} {c}" for i, c in enumerate(segmenter.classes)))
@@ -82,10 +86,8 @@ def segment(segmenter: Segmenter, scan: Path, target: Path, *, overwrite: bool) 
     """Writes the mask of one scan.
 
     Raises:
-        InputError: If the scan cannot be read, or the mask exists.
+        InputError: If the scan cannot be read, or the mask exists by now.
     """
-    if target.exists() and not overwrite:  # before the work, not after it
-        raise InputError(f"{target} exists: add --overwrite to replace it")
     volume = nifti.read_volume(scan)
     labels = segmenter.predict(volume.array, spacing_mm=volume.spacing_mm)
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -20,12 +20,18 @@ from pix2rep_jax.methods.method import (
     method_name,
 )
 from pix2rep_jax.networks import initialise
-from pix2rep_jax.pretrained import Backbone, keep_origin, read_backbone
+from pix2rep_jax.pretrained import (
+    Backbone,
+    keep_origin,
+    neutral_places,
+    read_backbone,
+)
 from pix2rep_jax.training.checkpoints import Checkpoints
 from pix2rep_jax.training.loop import train
 from pix2rep_jax.training.metric_writer import MetricWriter, read_metrics
 from pix2rep_jax.training.parts import put_parts
 from pix2rep_jax.training.run_folder import (
+    check_place,
     find_run,
     open_run,
     read_trained,
@@ -65,6 +71,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     Raises:
         InputError: If the data or the configuration cannot be used.
     """
+    check_place(workdir)
     mesh, name = make_mesh(), method_name(config)
     own = config.get(name, {})
     for sentence in overrides_without_effect(sys.argv, own, method=name):
@@ -92,7 +99,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
         "pretrain",
         config,
         sections=(*SECTIONS, name, *(() if start is None else ("init",))),
-        neutral=(*NEUTRAL, "init.recalibrate"),
+        neutral=(*NEUTRAL, *neutral_places(workdir / "pretrain"), "init.recalibrate"),
     )
     split.write(folder)
     write_num_steps(folder, num_steps)

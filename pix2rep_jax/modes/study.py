@@ -29,6 +29,7 @@ from pix2rep_jax.study.results import (
 )
 from pix2rep_jax.study.runner import run_cells
 from pix2rep_jax.study.tables import values_of
+from pix2rep_jax.training.run_folder import check_place
 from pix2rep_jax.whole_file import write_whole
 
 __all__ = ["run"]
@@ -61,6 +62,7 @@ def run(config: ConfigDict, workdir: Path) -> int:
     folder = Path(workdir) / "study"
     cells = make_plan(config, folder)
     check_protocol(folder, config.data.crop)
+    check_place(folder)
     if not config.study.tables_only:
         check_data(config, cells, folder)
     if config.study.dry_run:

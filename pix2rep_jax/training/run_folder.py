@@ -1,6 +1,7 @@
 """A run's folder: what it was asked for, and where other modes find it."""
 
 import json
+import os
 import platform
 import shlex
 import sys
@@ -18,6 +19,7 @@ from pix2rep_jax.settings import walk
 from pix2rep_jax.whole_file import write_whole
 
 __all__ = [
+    "check_place",
     "find_run",
     "make_folder",
     "open_run",
@@ -89,6 +91,22 @@ def open_run(
         _write(path / _ENVIRONMENT, _environment())
         _write(path / _CONFIG, ours)
     return path
+
+
+def check_place(workdir: Path) -> None:
+    """Checks, before any work, that a run's folder could be made and written.
+
+    Raises:
+        InputError: If not, as far as can be told without writing.
+    """
+    path = Path(workdir)
+    there = next(each for each in (path, *path.parents) if os.path.exists(each))
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        reason = "cannot be written" if there.is_dir() else "is no folder"
+        raise InputError(
+            f"a run cannot be kept in {path}, as {there} {reason}: name another "
+            "--workdir"
+        )
 
 
 def make_folder(path: Path) -> None:
