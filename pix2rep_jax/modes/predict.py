@@ -66,7 +66,14 @@ def run(
         ) from error
     pairs = list(zip(scans, targets, strict=True))
     left = [pair for pair in pairs if overwrite or not pair[1].exists()]
-    bar = tqdm(left, desc="predict", unit="scan", file=sys.stderr, mininterval=1.0)
+    bar = tqdm(
+        left,
+        desc="predict",
+        unit="scan",
+        file=sys.stderr,
+        mininterval=1.0,
+        disable=not left,
+    )
     failures = 0
     for scan, target in bar:
         try:
