@@ -38,12 +38,6 @@ def get_config(variant: str = "quick") -> ConfigDict:
         for name in ("simclr", "byol", "barlow_twins"):
             config[name].num_steps = 1400
         config.chaitanya.num_steps = 1500
-    if variant == "paper":
-        # A fair baseline needs them with few patients: by 100 epochs at the paper's
-        # constant rates it loses 9 and 5 points with 1 and 5 (docs/results.md).
-        config.finetune.num_steps, config.probe.num_steps = 2000, 1000
-        config.finetune.schedule = config.probe.schedule = "cosine"
-        config.log.validate_every = 200
     rows = {
         "baseline": row(
             "Baseline (U-Net)",

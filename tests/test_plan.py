@@ -86,9 +86,10 @@ def test_the_plans_that_are_shipped_name_the_papers_rows(variant):
 PAPER = {
     "model.last_hidden": 128,
     "pretrain.num_epochs": 50,
+    "probe.num_steps": 1000,
     "probe.feature_budget_mb": 60_000,
 }
-CONSTANT = {"finetune.schedule": "constant", "probe.schedule": "constant"}
+COSINE = {"finetune.schedule": "cosine", "probe.schedule": "cosine"}
 
 
 @pytest.mark.parametrize(
@@ -102,8 +103,8 @@ CONSTANT = {"finetune.schedule": "constant", "probe.schedule": "constant"}
             study,
             "paper",
             [
-                {},
-                {**CONSTANT, "finetune.num_steps": 1500, "log.validate_every": 400},
+                {**COSINE, "finetune.num_steps": 2000, "log.validate_every": 200},
+                {"finetune.num_steps": 1500, "log.validate_every": 400},
             ],
         ),
     ],
