@@ -157,6 +157,13 @@ def unseen_classes(classes: Sequence[str], labels: np.ndarray) -> str:
     )
 
 
+def origin_details(origin: Origin | None) -> dict[str, Any]:
+    """What evaluation.json says of the backbone, besides its place."""
+    if origin is None:
+        return {}
+    return {"pretrained_steps": origin.step, "pretrained_digest": origin.digest}
+
+
 def describe(run: Path, parts: Mapping[str, Any]) -> str:
     """Names a run, and what it has trained where that is not the whole backbone."""
     if "backbone" in parts:
@@ -285,7 +292,7 @@ def train_and_score(
             "mode": mode,
             **({"scored": result} if others else {}),
             "initialised_from": task.source,
-            **({"pretrained_steps": origin.step} if origin else {}),
+            **origin_details(origin),
             "labeled_patients": list(task.split.labeled_patients),
             "test_patients": list(task.split.test_patients),
             "best_step": int(state.step),

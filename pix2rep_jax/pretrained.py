@@ -125,13 +125,14 @@ def keep_origin(folder: Path, origin: Origin) -> Origin | None:
 def neutral_places(folder: Path) -> tuple[str, ...]:
     """Names the setting of a run that `keep_origin` checks better than a comparison.
 
-    Where a backbone lies is nothing to a run that has a record of its values: it may
-    have been moved, with the run or without it.
+    Where a backbone lies is nothing to a run that has a checkpoint and a record of the
+    values it came from: it may have been moved, with the run or without it.
 
     Args:
         folder: Of a run that starts from a backbone, whether it exists or not.
     """
-    return ("init.checkpoint",) if (folder / _FILE).is_file() else ()
+    known = has_checkpoint(folder) and (folder / _FILE).is_file()
+    return ("init.checkpoint",) if known else ()
 
 
 def digest(tree: Mapping[str, Any] | tuple) -> str:

@@ -219,6 +219,22 @@ def test_order_is_the_lists_whoever_is_read_first(root):
     assert (np.diff(dataset.volume_index) >= 0).all()
 
 
+def test_scan_without_a_picture_is_refused_by_its_name(root, monkeypatch):
+    """A frame too; and what an earlier version kept of it is not taken for good."""
+    path = scan_path(root, "patient001_4d")
+    cine = make_image(9, (20, 24, 3, 6))
+    cine[..., 3] = 0
+    save(path, cine)
+    for name in ("patient001_frame01", "patient001_frame05"):
+        assert scan_path(root, name).exists()
+    with pytest.raises(InputError, match=r"patient001_4d.*, frame 4, is 0 almost"):
+        load_dataset(make_data(root, all_frames=True))
+    path = scan_path(root, "patient002_frame07")
+    save(path, np.full((12, 30, 2), 5, np.int16))
+    with pytest.raises(InputError, match=rf"the scan {path} is 5 almost everywhere"):
+        load_dataset(make_data(root))
+
+
 def test_frames_of_a_cine_are_stretched_one_by_one(root, monkeypatch):
     """Each frame is a volume of its own; the file is read once for all of them."""
     cine = make_image(9, (20, 24, 3, 6)) * np.arange(1, 7, dtype=np.int16)

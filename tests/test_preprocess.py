@@ -20,6 +20,7 @@ from pix2rep_jax.data.preprocess import (
     restore_labels,
     restore_probabilities,
 )
+from pix2rep_jax.errors import InputError
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -115,10 +116,17 @@ def test_bright_outliers_do_not_dim_the_rest():
     np.testing.assert_allclose(after, before, atol=1e-6)
 
 
-def test_scan_of_one_value_is_black():
-    """Where there is no contrast nothing is divided by zero."""
-    volume = np.full((3, 4, 2), 7, np.int16)
-    stretched = normalise(volume, *percentile_range(volume))
+def test_scan_without_a_picture_is_refused():
+    """One value everywhere, or nearly so, is an export that went wrong; one whose
+    contrast is that of a rounding error is black, and nothing is divided by zero."""
+    volume = np.full((10, 10, 2), 7, np.int16)
+    with pytest.raises(InputError, match="the scan is 7 almost everywhere"):
+        percentile_range(volume)
+    volume[0, 0, 0] = 900  # half a percent of the voxels
+    with pytest.raises(InputError, match=r"a/b is 7 .* or leave it out"):
+        percentile_range(volume, name="a/b")
+    assert percentile_range(volume, (0, 100)) == (7, 900)
+    stretched = normalise(volume, 7.0, 7.0)
     assert stretched.dtype == np.float32 and not stretched.any()
 
 

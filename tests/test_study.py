@@ -388,6 +388,58 @@ def test_a_run_is_not_finished_while_it_runs(calls, tmp_path, monkeypatch):
     assert read_record(cell.pretraining).status == "finished"
 
 
+def test_what_failed_in_another_process_waits_for_the_next_start(
+    calls, tmp_path, monkeypatch
+):
+    """Two that share a study try a job that fails once, and each says that it did."""
+    config = plan_config("baseline", "proposed", draws=1)
+    calls.fail = ["finetune", "pretrain"]
+    cells = make_plan(config, tmp_path / "study")
+    both = [runner.run_cells(cells), runner.run_cells(cells)]
+    with monkeypatch.context() as patch:
+        patch.setattr(runner.time, "time", lambda: 0.0)  # both have started long since
+        for number in range(4):  # cell by cell, in turn
+            for one in both if number % 2 else both[::-1]:
+                next(one)
+        assert all(next(one, None) is None for one in both)
+    assert sorted(calls) == [("finetune", 1, 0), ("finetune", 2, 0), ("pretrain", 5, 0)]
+    assert {read_record(cell.job).status for cell in cells} == {"failed"}
+    assert study_mode.run(config, tmp_path) == 1
+    assert len(calls) == 6
+
+
+def test_an_empty_record_of_the_protocol_is_none(calls, tmp_path):
+    """As a full disk may have left it."""
+    config = plan_config("baseline", labeled=(1,), draws=1)
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "protocol").write_text("")
+    assert study_mode.run(config, tmp_path) == 0
+    assert (tmp_path / "study" / "protocol").read_text() == "center\n"
+
+
+def test_a_reader_is_told_what_a_table_does_not_show(calls, tmp_path):
+    """Runs of one row that come from two pretraining runs, and patients that a copy of
+    the scores lacks."""
+    config = plan_config("baseline", "proposed", labeled=(1,))
+    calls.patients = ("a", "b", "c")
+    assert study_mode.run(config, tmp_path) == 0
+    cells = make_plan(config, tmp_path / "study")[2:]
+    document = (tmp_path / "study" / "tables.md").read_text()
+    assert "pretraining runs by" not in document and "patients |" not in document
+    for cell, digest in zip(cells, ("1f", "2e"), strict=True):
+        path = cell.job.workdir / "finetune" / "evaluation.json"
+        content = json.loads(path.read_text()) | {"pretrained_digest": digest}
+        path.write_text(json.dumps(content))
+    path = cells[0].job.workdir / "finetune" / "per_volume.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if not line.startswith("c_ED")))
+    config.study.tables_only = True
+    study_mode.run(config, tmp_path)
+    document = (tmp_path / "study" / "tables.md").read_text()
+    assert "Proposed: its runs of one seed come from 2 pretraining runs by" in document
+    assert "| Proposed | +0.0 [+0.0, +0.0], 2 of 3 patients |" in document
+
+
 def test_what_another_process_has_in_hand_is_left_to_it(
     calls, tmp_path, monkeypatch, capsys
 ):

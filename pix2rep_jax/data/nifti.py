@@ -59,8 +59,8 @@ def read_volume(path: str | Path) -> NiftiVolume:
 
     Raises:
         InputError: If the file is missing, damaged or no NIfTI file, if it has other
-            axes, no voxel, a spacing that is no length or not in mm, values that are
-            not finite, or one value everywhere.
+            axes, no voxel, a spacing that is no length or not in mm, or values that
+            are not finite.
     """
     path = Path(path)
     image, array = _read(path)
@@ -88,11 +88,6 @@ def read_volume(path: str | Path) -> NiftiVolume:
         raise InputError(
             f"{path} holds {bad} values that are not finite: replace them, or leave "
             "the scan out"
-        )
-    if array.min() == array.max():
-        raise InputError(
-            f"{path} holds the value {array.flat[0]:g} everywhere: there is nothing to "
-            "see; copy the scan again, or leave it out"
         )
     return NiftiVolume(array, image.affine, spacing_mm, path, image.header)
 

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pix2rep_jax.errors import InputError
+
 __all__ = [
     "Grid",
     "centre_grid",
@@ -39,19 +41,32 @@ class Grid:
 
 
 def percentile_range(
-    array: np.ndarray, percentiles: Sequence[float] = (1.0, 99.0)
+    array: np.ndarray,
+    percentiles: Sequence[float] = (1.0, 99.0),
+    *,
+    name: str = "the scan",
 ) -> tuple[float, float]:
     """Finds the intensities between which a volume is stretched.
 
     Args:
         array: A volume.
         percentiles: Of its intensities; the paper's are 1 and 99.
+        name: Of the volume, for a complaint.
 
     Returns:
         The lower and the higher intensity.
+
+    Raises:
+        InputError: If they are the same, so that there is no picture between them.
     """
-    low, high = np.percentile(array, percentiles)
-    return float(low), float(high)
+    low, high = (float(value) for value in np.percentile(array, percentiles))
+    if not low < high:
+        raise InputError(
+            f"{name} is {low:g} almost everywhere (percentiles {percentiles[0]:g} and "
+            f"{percentiles[1]:g}): there is nothing to see; copy it again, crop it to "
+            "what it shows, or leave it out"
+        )
+    return low, high
 
 
 def normalise(array: np.ndarray, low: float, high: float) -> np.ndarray:

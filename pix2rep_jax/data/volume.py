@@ -94,7 +94,9 @@ def _prepare_volume(
             like=scan,
         )
         label = np.moveaxis(label, 2, 0)
-    low, high = percentile_range(array, settings["percentiles"])
+    frame = "" if volume.frame is None else f", frame {volume.frame + 1},"
+    name = f"the scan {volume.image_path}{frame}"
+    low, high = percentile_range(array, settings["percentiles"], name=name)
     image = normalise(np.moveaxis(array, 2, 0), low, high)
     uses_ground_truth = settings["crop"] == "mask_box"
     if uses_ground_truth:

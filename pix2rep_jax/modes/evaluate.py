@@ -18,7 +18,7 @@ from pix2rep_jax.metrics import dice_per_class, soft_dice_per_class
 from pix2rep_jax.report import write_evaluation
 from pix2rep_jax.scores import VolumeScore
 from pix2rep_jax.segmenter import find_runs, load_predictors
-from pix2rep_jax.training.run_folder import make_folder, read_config
+from pix2rep_jax.training.run_folder import check_place, make_folder, read_config
 from pix2rep_jax.training.stored import result_step, unfinished
 
 __all__ = ["check_same_data", "evaluate_networks", "evaluate_volumes", "run"]
@@ -43,6 +43,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
             test patient, or none of these has a mask.
     """
     workdir, classes = Path(workdir), tuple(config.data.classes)
+    check_place(workdir)
     runs = find_runs(workdir, elsewhere=config.init.checkpoint)
     for folder in runs:
         check_same_data(config.data, read_config(folder)["data"], folder)

@@ -102,7 +102,7 @@ def frozen_data(
 
     Args:
         task: The task.
-        budget_mb: Host memory for features (MB).
+        budget_mb: Memory for features and labels (MB).
         compute: As `compute_features`.
 
     Returns:
@@ -111,7 +111,8 @@ def frozen_data(
     slices = task.split.train_slices
     images, label = task.dataset.images[slices], task.dataset.labels[slices]
     label = label.astype(np.int32)
-    if images.size * 4 * task.net.backbone.num_features > budget_mb * 1e6:
+    size = images.size * 4 * task.net.backbone.num_features + label.nbytes
+    if size > budget_mb * 1e6:
         return {"image": images[..., None], "label": label}
     return {"features": compute(task, slices), "label": label}
 

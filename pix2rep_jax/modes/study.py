@@ -76,7 +76,7 @@ def run(config: ConfigDict, workdir: Path) -> int:
     write = write_results if config.study.tables_only else run_all
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "protocol").write_text(config.data.crop + "\n", encoding="utf-8")
+        write_whole(folder / "protocol", config.data.crop + "\n")
         results = write(config, cells, folder)
     except OSError as error:
         raise InputError(
@@ -116,7 +116,7 @@ def check_protocol(folder: Path, crop: str) -> None:
         theirs = (folder / "protocol").read_text(encoding="utf-8").strip()
     except OSError:
         return
-    if theirs != crop:
+    if theirs and theirs != crop:
         raise InputError(
             f"the study in {folder} was made with data.crop={theirs}, and this one has "
             f"{crop}: name another --workdir"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ml_collections import ConfigDict
 
 from pix2rep_jax.study.differences import Difference, paired_difference
-from pix2rep_jax.study.results import Result, read_patients
+from pix2rep_jax.study.results import Result, read_patients, read_test_patients
 
 __all__ = ["difference_table"]
 
@@ -25,6 +25,7 @@ def difference_table(
     """
     study = config.study
     scores = patient_scores(results, column=column)
+    patients = len(read_test_patients([each.cell for each in results]))
     lines = [
         "",
         f"## Paired differences from {study.rows[study.reference].title}",
@@ -45,8 +46,9 @@ def difference_table(
                     confidence=study.confidence,
                     resamples=study.resamples,
                 ),
-                draws=study.draws,
+                runs=study.draws * study.seeds,
                 seeds=study.seeds,
+                patients=patients,
             )
             for number in study.labeled
         ]
@@ -95,14 +97,21 @@ def about_differences(study: ConfigDict) -> str:
     )
 
 
-def difference_text(difference: Difference | None, *, draws: int, seeds: int) -> str:
-    """Prints a difference in points, with its interval, and what runs it lacks."""
+def difference_text(
+    difference: Difference | None, *, runs: int, seeds: int, patients: int
+) -> str:
+    """Prints a difference in points, its interval, and what runs or patients it lacks.
+
+    With several seeds, each one's own difference stands behind it.
+    """
     if difference is None:
         return "-"
     mean, low, high = (100 * value for value in difference[:3])
     text = f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
     if seeds > 1:
         text += " (" + ", ".join(f"{100 * x:+.1f}" for x in difference.by_seed) + ")"
-    if difference.num_runs < draws * seeds:
-        text += f", {difference.num_runs} of {draws * seeds} runs"
+    if difference.num_runs < runs:
+        text += f", {difference.num_runs} of {runs} runs"
+    if difference.num_patients < patients:
+        text += f", {difference.num_patients} of {patients} patients"
     return text

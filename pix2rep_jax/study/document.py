@@ -15,6 +15,7 @@ from pix2rep_jax.study.records import read_record
 from pix2rep_jax.study.results import (
     RELEASED,
     Result,
+    count_backbones,
     read_test_patients,
     score_columns,
 )
@@ -200,11 +201,17 @@ def distance_tables(
 
 
 def missing_lines(results: Sequence[Result], rows: Mapping[str, Any]) -> list[str]:
-    """What collapsed or failed, what was not run, and the time that all took."""
+    """What a reader has to know of the runs, what is missing, and the time of all."""
     lines = []
     for cell, job in distinct_jobs(each.cell for each in results):
         if notice := read_record(job).notice:
             lines.append(f"- {rows[cell.method]['title']}: {notice}")
+    for method, number in count_backbones(results).items():
+        if number > 1:
+            lines.append(
+                f"- {rows[method]['title']}: its runs of one seed come from {number} "
+                "pretraining runs by the same recipe"
+            )
     for each in results:
         if each.status == "failed":
             cell, title = each.cell, rows[each.cell.method]["title"]
@@ -216,5 +223,5 @@ def missing_lines(results: Sequence[Result], rows: Mapping[str, Any]) -> list[st
         lines.append(f"- {unfinished} cells were not run to their end yet")
     jobs = distinct_jobs(each.cell for each in results)
     time = tqdm.format_interval(sum(read_record(job).seconds for _, job in jobs))
-    head = ["", "## Not there", ""] if lines else []
+    head = ["", "## Notes", ""] if lines else []
     return [*head, *lines, "", f"Wall time of all runs together: {time}."]

@@ -120,7 +120,8 @@ def time_jobs(jobs: Sequence[tuple[Cell, Job]], *, folder: Path) -> list[float]:
         folder: For the runs that are timed; nobody needs them afterwards.
 
     Returns:
-        The whole time of each (s); 0 where it will fail in the study too.
+        The whole time of each (s); 0 where neither it nor, before it, one that is alike
+        could be timed: it will fail in the study too.
     """
     speeds: dict[str, tuple[float, float]] = {}
     failed: dict[str, str] = {}
@@ -130,10 +131,10 @@ def time_jobs(jobs: Sequence[tuple[Cell, Job]], *, folder: Path) -> list[float]:
 
     def measure(cell: Cell, job: Job) -> tuple[float, float]:
         name = likeness(job)
-        if name in failed:
-            raise InputError(failed[name])
         if name in speeds:
             return speeds[name]
+        if job.key in failed:
+            raise InputError(failed[job.key])
         config, start = short_config(job), start_of(cell, job)
         try:
             if start is not None:
@@ -141,9 +142,9 @@ def time_jobs(jobs: Sequence[tuple[Cell, Job]], *, folder: Path) -> list[float]:
                 config.init.checkpoint = str(folder / likeness(start))
             speeds[name] = time_run(job.mode, config, folder / name)
         except Exception as error:  # it will fail in the study too, which goes on
-            failed[name] = explain_memory(error) or str(error)
-            print(f"{job.mode} of {cell.method} failed: {failed[name]}")
-            raise InputError(failed[name]) from error
+            failed[job.key] = explain_memory(error) or str(error)
+            print(f"{job.mode} of {cell.method} failed: {failed[job.key]}")
+            raise InputError(failed[job.key]) from error
         left = (time.monotonic() - started) * (len(kinds) / len(speeds) - 1)
         print(
             f"timed {job.mode} of {cell.method}, {len(speeds)} of {len(kinds)}; "

@@ -106,6 +106,11 @@ def make_plan(config: ConfigDict, folder: Path) -> list[Cell]:
                 "in the input are never in one table: set --config.data.crop for all "
                 "rows, with a --workdir of its own"
             )
+        if {origin["seed"], target["seed"]} != {seed}:
+            raise InputError(
+                f"{where} sets seed, which study.seeds counts from the configuration's "
+                "own: set --config.seed for all rows"
+            )
         pretraining = None
         if not target["init"]["checkpoint"]:
             pretraining = make_pretraining(origin, folder)
@@ -255,6 +260,11 @@ def check_study(study: Mapping[str, Any]) -> None:
                     + ", ".join(rows)
                     + ": correct the name or add the row"
                 )
+    for setting in ("methods", "labeled"):
+        if len(set(study[setting])) < len(study[setting]):
+            raise InputError(
+                f"study.{setting}={study[setting]} names one twice: name each once"
+            )
     for name in study["methods"]:
         check_choice(f"study.rows.{name}.mode", rows[name]["mode"], MODES)
     counts = ("draws", "seeds", "resamples")

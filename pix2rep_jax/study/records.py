@@ -13,6 +13,7 @@ __all__ = [
     "read_own_record",
     "read_record",
     "write_record",
+    "written_at",
 ]
 
 _FILE = "record.json"
@@ -79,6 +80,11 @@ def read_own_record(job: Job) -> Record:
     record = read_record(job)
     away = record.status == "finished" and not (job.workdir / job.mode).is_dir()
     return Record() if away else record
+
+
+def written_at(job: Job) -> float:
+    """Says when a job's record, which is there, was written (s since the epoch)."""
+    return (job.workdir / _FILE).stat().st_mtime
 
 
 def write_record(job: Job, record: Record) -> None:

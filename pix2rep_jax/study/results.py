@@ -16,6 +16,7 @@ from pix2rep_jax.study.records import read_evaluation, read_record
 __all__ = [
     "RELEASED",
     "Result",
+    "count_backbones",
     "read_patients",
     "read_results",
     "read_test_patients",
@@ -109,6 +110,31 @@ def read_test_patients(cells: Sequence[Cell]) -> tuple[str, ...]:
                     "the cells of one of the two to another --workdir"
                 )
     return first[1] if first else ()
+
+
+def count_backbones(results: Sequence[Result]) -> dict[str, int]:
+    """Counts the pretrained networks that a method's finished runs of a seed come from.
+
+    It is one, unless the pretraining was run anew between them: where its record came
+    from another machine without its network.
+
+    Args:
+        results: Of any methods and seeds.
+
+    Returns:
+        The largest number over the seeds, by method; runs without a record of where
+        they come from do not count.
+    """
+    found: dict[tuple[str, int], set[str]] = {}
+    for each in results:
+        if each.status == "finished" and each.cell.pretraining:
+            digest = read_evaluation(each.cell.job).get("pretrained_digest")
+            place = each.cell.method, each.cell.seed
+            found.setdefault(place, set()).update([digest] if digest else [])
+    counts: dict[str, int] = {}
+    for (method, _), digests in found.items():
+        counts[method] = max(counts.get(method, 0), len(digests))
+    return counts
 
 
 def read_patients(result: Result, *, column: str) -> dict[str, float]:

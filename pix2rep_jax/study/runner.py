@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import math
 import sys
 import time
 import traceback
@@ -20,6 +21,7 @@ from pix2rep_jax.study.records import (
     read_own_record,
     read_record,
     write_record,
+    written_at,
 )
 from pix2rep_jax.study.shared import SharedBackbone
 
@@ -43,8 +45,9 @@ def run_cells(cells: Sequence[Cell]) -> Iterator[Cell]:
     """Runs what is not finished, and yields each cell that it has dealt with.
 
     A job that fails is recorded, and so are the cells that need it; the next start
-    tries again. Finished jobs are not touched. What another process has in hand is
-    left to it, and looked at again when nothing else is left to do.
+    tries again, whichever of several processes it failed in. Finished jobs are not
+    touched. What another process has in hand is left to it, and looked at again when
+    nothing else is left to do.
 
     Args:
         cells: From `make_plan`.
@@ -54,13 +57,13 @@ def run_cells(cells: Sequence[Cell]) -> Iterator[Cell]:
     """
     tried: dict[Path, Record] = {}  # a pretraining that failed is not tried twice
     shared: dict[str, SharedBackbone] = {}
-    left, told = in_running_order(cells), False
+    left, told, started = in_running_order(cells), False, time.time()
     while left:
         elsewhere = []
         for cell in left:
             if read_record(cell.job).status == "finished":
                 continue
-            if run_cell(cell, tried, shared) == ELSEWHERE:
+            if run_cell(cell, tried, shared, started=started) == ELSEWHERE:
                 elsewhere.append(cell)
             else:
                 yield cell
@@ -77,7 +80,11 @@ def run_cells(cells: Sequence[Cell]) -> Iterator[Cell]:
 
 
 def run_cell(
-    cell: Cell, tried: dict[Path, Record], shared: dict[str, SharedBackbone]
+    cell: Cell,
+    tried: dict[Path, Record],
+    shared: dict[str, SharedBackbone],
+    *,
+    started: float = math.inf,
 ) -> Record:
     """Runs a cell, and before it what it starts from.
 
@@ -85,20 +92,24 @@ def run_cell(
         cell: Not finished.
         tried: As for `run_pretraining`.
         shared: What the cells of the present backbone have in common, by its key.
+        started: As for `run_job`.
 
     Returns:
         As `run_job`.
     """
     if cell.pretraining is None:
-        return run_job(cell.job)
-    outcome = run_pretraining(cell.pretraining, tried)
+        return run_job(cell.job, started=started)
+    outcome = run_pretraining(cell.pretraining, tried, started=started)
     if outcome == ELSEWHERE:
         return outcome
     if outcome.status == "failed":
         reason = f"its pretraining failed: {outcome.reason}"
-        cell.job.workdir.mkdir(parents=True, exist_ok=True)
-        write_record(cell.job, Record("failed", reason=reason))
-        return read_record(cell.job)
+        with hold(cell.job.workdir) as free:
+            if not free:
+                return ELSEWHERE
+            record = Record("failed", read_record(cell.job).seconds, reason)
+            write_record(cell.job, record)
+        return record
     key = backbone_key(cell)
     if key not in shared:
         shared.clear()
@@ -106,41 +117,49 @@ def run_cell(
         shared[key] = SharedBackbone(budget_mb=budget)
     if cell.job.mode == "probe":
         return run_job(
-            cell.job, measure=shared[key].measure, compute=shared[key].compute
+            cell.job,
+            started=started,
+            measure=shared[key].measure,
+            compute=shared[key].compute,
         )
-    return run_job(cell.job, measure=shared[key].measure)
+    return run_job(cell.job, started=started, measure=shared[key].measure)
 
 
-def run_pretraining(job: Job, tried: dict[Path, Record]) -> Record:
+def run_pretraining(
+    job: Job, tried: dict[Path, Record], *, started: float = math.inf
+) -> Record:
     """Runs a pretraining, and before it the one that it goes on from, if any.
 
     Args:
         job: The pretraining.
         tried: What became of those that were run before; it is added there.
+        started: As for `run_job`.
 
     Returns:
         The record of the first one that failed or is in another process's hands, or
         else its own.
     """
     if job.start is not None:
-        first = run_pretraining(job.start, tried)
+        first = run_pretraining(job.start, tried, started=started)
         if first.status != "finished":
             return first
     if job.workdir in tried:
         return tried[job.workdir]
-    outcome = run_job(job)
+    outcome = run_job(job, started=started)
     if outcome != ELSEWHERE:
         tried[job.workdir] = outcome
     return outcome
 
 
-def run_job(job: Job, **options: Callable) -> Record:
+def run_job(job: Job, *, started: float = math.inf, **options: Callable) -> Record:
     """Runs a job to its end, unless it is there, and keeps a record of it.
 
     What it prints goes to `output.txt` in its folder.
 
     Args:
         job: The job.
+        started: When the study was started (s since the epoch): what has failed since,
+            in whichever process, is not tried again.
         options: Further arguments of the mode's `run`.
 
     Returns:
@@ -150,14 +169,17 @@ def run_job(job: Job, **options: Callable) -> Record:
     if before.status == "finished":
         return before
     with hold(job.workdir) as free:
-        # It may have ended while nobody looked.
-        return _run(job, read_own_record(job), options) if free else ELSEWHERE
+        if not free:
+            return ELSEWHERE
+        before = read_own_record(job)  # it may have ended while nobody looked
+        failed = before.status == "failed" and written_at(job) >= started
+        if failed or before.status == "finished":
+            return before
+        return _run(job, before, options)
 
 
 def _run(job: Job, before: Record, options: dict[str, Callable]) -> Record:
-    """Runs a job that is this process's alone, unless it is finished."""
-    if before.status == "finished":
-        return before
+    """Runs a job that is this process's alone, and not finished."""
     # However this one ends, even without a chance to say so, it is not finished.
     write_record(job, Record("interrupted", before.seconds))
     mode = importlib.import_module(f"pix2rep_jax.modes.{job.mode}")
