@@ -94,7 +94,7 @@ PAPER = {
 @pytest.mark.parametrize(
     ("name", "plan", "variant", "overrides"),
     [
-        ("study", study, "small", {}),
+        ("study", study, "small", {"study.seeds": 2}),
         ("study_ablation", ablation, "small", {}),
         ("study_released", study, "small", {"data.crop": "mask_box"}),
         (
