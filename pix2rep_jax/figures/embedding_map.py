@@ -26,7 +26,7 @@ __all__ = [
 _CORNERS = np.array(  # of the colour map: (0, 0), (0, 1), (1, 0), (1, 1)
     [[0.00, 0.25, 0.55], [0.35, 0.75, 0.95], [0.80, 0.30, 0.00], [0.98, 0.92, 0.35]]
 )
-_BACKGROUND, _OTHERS = "#8A8A8A", "#2E2E2E"
+_BACKGROUND, _OTHERS = "#B4B4B4", "#4E4E4E"
 
 
 def draw_embedding_map(
