@@ -49,6 +49,8 @@ def test_a_pretraining_that_has_not_ended_is_told(workdir, cache, tmp_path):
     assert "pretrain stands at step 24 of 48: its own command" in result.stderr
     scores = json.loads((tmp_path / "probe" / "evaluation.json").read_text())
     assert scores["pretrained_steps"] == 24
+    origin = json.loads((tmp_path / "probe" / "origin.json").read_text())
+    assert scores["pretrained_digest"] == origin["digest"] != ""
     write_num_steps(tmp_path / "probe", 9)
     result = finish(start("evaluate", tmp_path, cache))
     assert result.returncode == 0, result.stderr
