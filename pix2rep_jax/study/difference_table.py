@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from ml_collections import ConfigDict
 
 from pix2rep_jax.study.differences import Difference, paired_difference
-from pix2rep_jax.study.results import Result, read_patients, read_test_patients
+from pix2rep_jax.study.results import Result, read_patients
 
 __all__ = ["difference_table"]
 
 
 def difference_table(
-    config: ConfigDict, results: Sequence[Result], *, column: str
+    config: ConfigDict, results: Sequence[Result], *, column: str, num_patients: int
 ) -> list[str]:
     """Renders each method's difference from the reference in Markdown.
 
@@ -19,13 +19,13 @@ def difference_table(
         config: The study's.
         results: Of all its cells.
         column: The score, as in per_volume.csv; a fraction.
+        num_patients: Test patients of all cells; a difference of fewer says so.
 
     Returns:
         Lines: a heading, what the differences are, and the table.
     """
     study = config.study
     scores = patient_scores(results, column=column)
-    patients = len(read_test_patients([each.cell for each in results]))
     lines = [
         "",
         f"## Paired differences from {study.rows[study.reference].title}",
@@ -48,7 +48,7 @@ def difference_table(
                 ),
                 runs=study.draws * study.seeds,
                 seeds=study.seeds,
-                patients=patients,
+                patients=num_patients,
             )
             for number in study.labeled
         ]

@@ -56,7 +56,8 @@ def make_document(
     columns = score_columns(config.data.classes, crop=config.data.crop)
     sizes = {"labeled": study["labeled"], "runs": study["draws"] * study["seeds"]}
     show_paper = config.data.name == "acdc"
-    lines = opening(config, results)
+    num_patients = len(read_test_patients([each.cell for each in results]))
+    lines = opening(config, results, num_patients=num_patients)
     if command:
         lines += ["", "Run, or gone on with, by:", "", f"    {command}"]
     for table, heading in HEADINGS.items():
@@ -82,11 +83,16 @@ def make_document(
     if config.data.crop != RELEASED:
         lines += distance_tables(results, rows, sizes)
     if len(rows) > 1 and config.study.reference in rows:
-        lines += difference_table(config, results, column=columns["mean_foreground"])
+        column = columns["mean_foreground"]
+        lines += difference_table(
+            config, results, column=column, num_patients=num_patients
+        )
     return "\n".join([*lines, *missing_lines(results, rows)]) + "\n"
 
 
-def opening(config: ConfigDict, results: Sequence[Result]) -> list[str]:
+def opening(
+    config: ConfigDict, results: Sequence[Result], *, num_patients: int
+) -> list[str]:
     """What was compared, on what, by which protocol, and how to read it."""
     finished = sum(each.status == "finished" for each in results)
     if config.data.crop == RELEASED:
@@ -116,8 +122,8 @@ def opening(config: ConfigDict, results: Sequence[Result]) -> list[str]:
         f"<u>underlined</u>, where all runs are there.{brackets} Every run is a line "
         "of study.csv.",
         "",
-        f"{scored_on(results)} Of each run the checkpoint with the best Dice on its "
-        f"own validation slices is scored. {about_seeds(config)}",
+        f"{scored_on(num_patients)} Of each run the checkpoint with the best Dice on "
+        f"its own validation slices is scored. {about_seeds(config)}",
     ]
 
 
@@ -142,12 +148,11 @@ def about_seeds(config: ConfigDict) -> str:
     )
 
 
-def scored_on(results: Sequence[Result]) -> str:
-    """Says on how many patients the finished cells were scored."""
-    number = len(read_test_patients([each.cell for each in results]))
-    if not number:
+def scored_on(num_patients: int) -> str:
+    """Says on how many patients the finished cells were scored, 0 if nobody knows."""
+    if not num_patients:
         return "Scored on all volumes of the test patients."
-    return f"Scored on all volumes of {number} test patients."
+    return f"Scored on all volumes of {num_patients} test patients."
 
 
 def other_networks(

@@ -13,7 +13,6 @@ __all__ = [
     "read_own_record",
     "read_record",
     "write_record",
-    "written_at",
 ]
 
 _FILE = "record.json"
@@ -28,12 +27,14 @@ class Record:
         seconds: It has taken, over all sittings (s).
         reason: Why it failed, in a sentence.
         notice: What a reader of its numbers has to know, in a sentence.
+        ended: When its last sitting ended (s since the epoch); 0 if nobody knows.
     """
 
     status: str = "pending"
     seconds: float = 0.0
     reason: str = ""
     notice: str = ""
+    ended: float = 0.0
 
 
 def read_record(job: Job) -> Record:
@@ -80,11 +81,6 @@ def read_own_record(job: Job) -> Record:
     record = read_record(job)
     away = record.status == "finished" and not (job.workdir / job.mode).is_dir()
     return Record() if away else record
-
-
-def written_at(job: Job) -> float:
-    """Says when a job's record, which is there, was written (s since the epoch)."""
-    return (job.workdir / _FILE).stat().st_mtime
 
 
 def write_record(job: Job, record: Record) -> None:

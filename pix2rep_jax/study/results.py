@@ -40,6 +40,8 @@ class Result(NamedTuple):
             with others (s).
         scores: By column of study.csv, such as "dice_LV"; a fraction, or mm. Those of
             Mean Teacher's other network begin with its name: "student_dice_LV".
+        backbone: Digest of the pretrained network it comes from; empty where there is
+            none, or no record of it.
     """
 
     cell: Cell
@@ -48,6 +50,7 @@ class Result(NamedTuple):
     seconds: float
     pretraining_seconds: float
     scores: dict[str, float]
+    backbone: str = ""
 
 
 def read_results(cells: Sequence[Cell]) -> list[Result]:
@@ -56,10 +59,11 @@ def read_results(cells: Sequence[Cell]) -> list[Result]:
     for cell in cells:
         record = read_record(cell.job)
         before = [read_record(job) for job in pretrainings(cell.pretraining)]
-        status, reason, scores = record.status, record.reason, {}
+        status, reason, scores, content = record.status, record.reason, {}, {}
         if status == "finished":
             try:
-                scores = read_scores(cell)
+                content = read_evaluation(cell.job)
+                scores = take_scores(content, crop=cell.job.config.data.crop)
             except (OSError, ValueError, KeyError) as error:
                 status, reason = "failed", f"its evaluation lacks a score: {error}"
         results.append(
@@ -70,18 +74,18 @@ def read_results(cells: Sequence[Cell]) -> list[Result]:
                 seconds=record.seconds,
                 pretraining_seconds=sum(each.seconds for each in before),
                 scores=scores,
+                backbone=content.get("pretrained_digest", ""),
             )
         )
     return results
 
 
-def read_scores(cell: Cell) -> dict[str, float]:
-    """Reads a cell's evaluation.json: native scores, and soft Dice where it counts."""
-    content = read_evaluation(cell.job)
-    blocks = _metrics(content, crop=cell.job.config.data.crop)
+def take_scores(content: Mapping[str, Any], *, crop: str) -> dict[str, float]:
+    """Takes from evaluation.json the native scores, and soft Dice where it counts."""
+    blocks = _metrics(content, crop=crop)
     for name in NETWORKS:  # the one that is not the result
         if name in content:
-            own = _metrics(content[name], crop=cell.job.config.data.crop)
+            own = _metrics(content[name], crop=crop)
             blocks |= {f"{name}_{metric}": block for metric, block in own.items()}
     missed = sum(x["in_one_only"] for x in content["distances_left_out"].values())
     blocks["distances"] = {"left_out": missed}
@@ -127,10 +131,9 @@ def count_backbones(results: Sequence[Result]) -> dict[str, int]:
     """
     found: dict[tuple[str, int], set[str]] = {}
     for each in results:
-        if each.status == "finished" and each.cell.pretraining:
-            digest = read_evaluation(each.cell.job).get("pretrained_digest")
+        if each.status == "finished" and each.backbone:
             place = each.cell.method, each.cell.seed
-            found.setdefault(place, set()).update([digest] if digest else [])
+            found.setdefault(place, set()).add(each.backbone)
     counts: dict[str, int] = {}
     for (method, _), digests in found.items():
         counts[method] = max(counts.get(method, 0), len(digests))

@@ -2,12 +2,10 @@
 
 import contextlib
 import importlib
-import math
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 import jax
 
@@ -21,7 +19,6 @@ from pix2rep_jax.study.records import (
     read_own_record,
     read_record,
     write_record,
-    written_at,
 )
 from pix2rep_jax.study.shared import SharedBackbone
 
@@ -55,7 +52,6 @@ def run_cells(cells: Sequence[Cell]) -> Iterator[Cell]:
     Raises:
         SystemExit: If a signal came, once the job under way has saved.
     """
-    tried: dict[Path, Record] = {}  # a pretraining that failed is not tried twice
     shared: dict[str, SharedBackbone] = {}
     left, told, started = in_running_order(cells), False, time.time()
     while left:
@@ -63,7 +59,7 @@ def run_cells(cells: Sequence[Cell]) -> Iterator[Cell]:
         for cell in left:
             if read_record(cell.job).status == "finished":
                 continue
-            if run_cell(cell, tried, shared, started=started) == ELSEWHERE:
+            if run_cell(cell, shared, started=started) == ELSEWHERE:
                 elsewhere.append(cell)
             else:
                 yield cell
@@ -80,17 +76,12 @@ def run_cells(cells: Sequence[Cell]) -> Iterator[Cell]:
 
 
 def run_cell(
-    cell: Cell,
-    tried: dict[Path, Record],
-    shared: dict[str, SharedBackbone],
-    *,
-    started: float = math.inf,
+    cell: Cell, shared: dict[str, SharedBackbone], *, started: float
 ) -> Record:
     """Runs a cell, and before it what it starts from.
 
     Args:
         cell: Not finished.
-        tried: As for `run_pretraining`.
         shared: What the cells of the present backbone have in common, by its key.
         started: As for `run_job`.
 
@@ -99,7 +90,7 @@ def run_cell(
     """
     if cell.pretraining is None:
         return run_job(cell.job, started=started)
-    outcome = run_pretraining(cell.pretraining, tried, started=started)
+    outcome = run_pretraining(cell.pretraining, started=started)
     if outcome == ELSEWHERE:
         return outcome
     if outcome.status == "failed":
@@ -125,14 +116,11 @@ def run_cell(
     return run_job(cell.job, started=started, measure=shared[key].measure)
 
 
-def run_pretraining(
-    job: Job, tried: dict[Path, Record], *, started: float = math.inf
-) -> Record:
+def run_pretraining(job: Job, *, started: float) -> Record:
     """Runs a pretraining, and before it the one that it goes on from, if any.
 
     Args:
         job: The pretraining.
-        tried: What became of those that were run before; it is added there.
         started: As for `run_job`.
 
     Returns:
@@ -140,18 +128,13 @@ def run_pretraining(
         else its own.
     """
     if job.start is not None:
-        first = run_pretraining(job.start, tried, started=started)
+        first = run_pretraining(job.start, started=started)
         if first.status != "finished":
             return first
-    if job.workdir in tried:
-        return tried[job.workdir]
-    outcome = run_job(job, started=started)
-    if outcome != ELSEWHERE:
-        tried[job.workdir] = outcome
-    return outcome
+    return run_job(job, started=started)
 
 
-def run_job(job: Job, *, started: float = math.inf, **options: Callable) -> Record:
+def run_job(job: Job, *, started: float, **options: Callable) -> Record:
     """Runs a job to its end, unless it is there, and keeps a record of it.
 
     What it prints goes to `output.txt` in its folder.
@@ -172,7 +155,7 @@ def run_job(job: Job, *, started: float = math.inf, **options: Callable) -> Reco
         if not free:
             return ELSEWHERE
         before = read_own_record(job)  # it may have ended while nobody looked
-        failed = before.status == "failed" and written_at(job) >= started
+        failed = before.status == "failed" and before.ended >= started
         if failed or before.status == "finished":
             return before
         return _run(job, before, options)
@@ -204,7 +187,7 @@ def _run(job: Job, before: Record, options: dict[str, Callable]) -> Record:
     finally:
         seconds = before.seconds + time.monotonic() - started
         reason = " ".join(reason.split())
-        record = Record(status, round(seconds, 1), reason, notice)
+        record = Record(status, round(seconds, 1), reason, notice, time.time())
         write_record(job, record)
         jax.clear_caches()  # its programs: no other job has the same closures
     return record
