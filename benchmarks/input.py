@@ -25,11 +25,14 @@ from pix2rep_jax.huge_pages import use_huge_pages  # noqa: E402
 from pix2rep_jax.training.sharding import make_mesh, place  # noqa: E402
 from pix2rep_jax.training.step import bind_data  # noqa: E402
 
+NUM_IMAGES = 64
+
 
 def make_forms(config):
     """Makes the three forms of a step, `state -> (state, metrics)`."""
     update, state = make_pretraining(config)
-    mesh, data, batch_size = make_mesh(), make_data(config), config.pretrain.batch_size
+    mesh, batch_size = make_mesh(), config.pretrain.batch_size
+    data = make_data(config, NUM_IMAGES)
     fixed = place({"image": data["image"][:batch_size]}, mesh)
     alone = jax.jit(update, donate_argnums=0, compiler_options=compiler_options())
     forms = {"update alone": lambda state: alone(state, fixed)}

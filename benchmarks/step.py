@@ -31,13 +31,12 @@ from operations import count_operations  # noqa: E402
 from pix2rep_jax.huge_pages import use_huge_pages  # noqa: E402
 from pix2rep_jax.methods.method import load_method  # noqa: E402
 from pix2rep_jax.networks import initialise  # noqa: E402
-from pix2rep_jax.training.sharding import make_mesh, place  # noqa: E402
-from pix2rep_jax.training.step import make_resident_step  # noqa: E402
+from pix2rep_jax.training.sharding import batched, make_mesh, place  # noqa: E402
+from pix2rep_jax.training.step import compile_step as jit_step  # noqa: E402
 from pix2rep_jax.training.update import make_update  # noqa: E402
 
 CASES = ("quick", "small", "middle", "paper")
 LOSSES = ("info_nce", "cross_correlation")
-NUM_IMAGES = 64
 
 
 def get_config(case: str, loss: str):
@@ -67,29 +66,25 @@ def make_pretraining(config):
     return update, place(state, make_mesh())
 
 
-def make_data(config):
+def make_data(config, num_images: int):
     """Draws images."""
-    shape = (NUM_IMAGES, config.data.size, config.data.size, 1)
+    shape = (num_images, config.data.size, config.data.size, 1)
     return {"image": np.random.default_rng(0).random(shape, np.float32)}
 
 
 def make_step(config):
-    """Makes a step; returns it with the state before it, and its data."""
+    """Makes a step; returns it with the state before it, and a batch."""
     update, state = make_pretraining(config)
-    data = place(make_data(config), make_mesh())
-    step = make_resident_step(
-        update,
-        mesh=make_mesh(),
-        num_samples=NUM_IMAGES,
-        batch_size=config.pretrain.batch_size,
-    )
-    return step, state, data
+    mesh = make_mesh()
+    data = make_data(config, config.pretrain.batch_size)
+    batch = jax.device_put(data, batched(mesh))
+    return jit_step(update, mesh=mesh), state, batch
 
 
 def compile_step(config):
-    """Compiles a step; returns it with the state before it, and its data."""
-    step, state, data = make_step(config)
-    return step.lower(state, data).compile(), state, data
+    """Compiles a step; returns it with the state before it, and a batch."""
+    step, state, batch = make_step(config)
+    return step.lower(state, batch).compile(), state, batch
 
 
 def peak_memory_mb() -> float:
@@ -111,12 +106,12 @@ def matmul_speed(dtype: str) -> float:
     return 2 * side**3 / min(times(lambda: product(x, x), 10))
 
 
-def make_advance(step: Callable, state, data) -> Callable:
+def make_advance(step: Callable, state, batch) -> Callable:
     """Makes a function that goes a step further each time, and returns its metrics."""
 
     def advance():
         nonlocal state
-        state, metrics = step(state, data)
+        state, metrics = step(state, batch)
         return metrics
 
     return advance
@@ -136,12 +131,12 @@ def measure(case: str, loss: str, *, num_steps: int, profile: str) -> dict:
     """Compiles and times one step."""
     config = get_config(case, loss)
     fastest = matmul_speed(config.model.dtype)
-    step, state, data = make_step(config)
-    operations = count_operations(step, state, data)
+    step, state, batch = make_step(config)
+    operations = count_operations(step, state, batch)
     start = time.perf_counter()
-    step = step.lower(state, data).compile()
+    step = step.lower(state, batch).compile()
     compile_seconds = time.perf_counter() - start
-    advance = make_advance(step, state, data)
+    advance = make_advance(step, state, batch)
     times(advance, 2)
     second = float(np.median(times(advance, num_steps)))
     if profile:

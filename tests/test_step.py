@@ -17,12 +17,12 @@ from pix2rep_jax.methods import pix2rep, segmentation
 from pix2rep_jax.methods.method import load_method
 from pix2rep_jax.training.batches import batch_indices
 from pix2rep_jax.training.optimizer import make_optimizer, make_schedule
-from pix2rep_jax.training.sharding import check_batch_size, make_mesh, place
+from pix2rep_jax.training.sharding import batched, check_batch_size, make_mesh, place
 from pix2rep_jax.training.state import create_state
 from pix2rep_jax.training.step import (
     bind_data,
+    compile_step,
     count_steps,
-    make_resident_step,
     make_train_step,
 )
 from pix2rep_jax.unet import ProjectionHead, SegmentationHead, UNet
@@ -381,8 +381,9 @@ def test_more_devices_do_not_talk_more_often(loss):
             params, batch_stats, tx, jax.random.key(0), trainable=tuple(rates)
         )
         train_step = make_train_step(loss_fn, tx, SCHEDULE, learning_rates=rates)
-        step = make_resident_step(train_step, mesh=mesh, num_samples=10, batch_size=4)
-        arguments = place(state, mesh), place(make_data(), mesh)
+        step = compile_step(train_step, mesh=mesh)
+        batch = jax.device_put(make_data(4), batched(mesh))
+        arguments = place(state, mesh), batch
         text = step.lower(*arguments).compile().as_text()
         found = re.findall(r" (all-reduce|all-gather|all-to-all)(?:-start)?\(", text)
         bodies = re.findall(r"body=%?([\w.-]+)", text)

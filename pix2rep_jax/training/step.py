@@ -19,6 +19,7 @@ from pix2rep_jax.training.state import TrainState
 
 __all__ = [
     "bind_data",
+    "compile_step",
     "count_steps",
     "make_host_step",
     "make_resident_step",
@@ -82,48 +83,70 @@ def make_train_step(
     return train_step
 
 
-def make_resident_step(
-    train_step: Callable, *, mesh: Mesh, num_samples: Any, batch_size: Any
-) -> Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]:
-    """Compiles a step that draws its own batch from data resident on the devices.
+def compile_step(train_step: Callable, *, mesh: Mesh) -> Callable:
+    """Compiles a step.
+
+    A program is one for all data sets: it knows nothing of a batch but its shape, so
+    that a study's runs, of other patients each, need not be compiled anew.
 
     Args:
         train_step: From `make_train_step`.
         mesh: The devices. One and many are the same program; means, BatchNorm's
             statistics and the loss's negatives are over the global batch.
-        num_samples: Samples of the data, or of each set in it.
-        batch_size: Samples of the global batch, likewise.
 
     Returns:
-        `step(state, data) -> (state, metrics)`; the state is donated.
+        `step(state, batch) -> (state, metrics)`; the state is donated, the batch is
+        split over the devices.
     """
     whole, split = replicated(mesh), batched(mesh)
-
-    def step(state: TrainState, data: Any):
-        order_key, _ = jax.random.split(state.key)
-        indices = draw_rows(
-            order_key, state.step, num_samples=num_samples, batch_size=batch_size
-        )
-        batch = jax.lax.with_sharding_constraint(take_batch(data, indices), split)
-        return train_step(state, batch)
-
     return jax.jit(
-        on_mesh(step, mesh),
+        on_mesh(train_step, mesh),
         donate_argnums=0,
-        in_shardings=(whole, whole),
+        in_shardings=(whole, split),
         out_shardings=whole,
         compiler_options=compiler_options(),
     )
 
 
-def make_host_step(
-    train_step: Callable, data: Any, *, mesh: Mesh, num_samples: Any, batch_size: Any
+def make_resident_step(
+    step: Callable, data: Any, *, mesh: Mesh, num_samples: Any, batch_size: Any
 ) -> Callable[[TrainState], tuple[TrainState, dict[str, jax.Array]]]:
-    """Compiles a step whose data stay on the host, one batch ahead of the device.
+    """Makes a step draw its own batch from data resident on the devices.
 
     Args:
-        train_step: From `make_train_step`.
+        step: From `compile_step`.
         data: Tree of numpy arrays with a common first axis, or a tree of such sets.
+        mesh: The devices.
+        num_samples: Samples of the data, or of each set in it.
+        batch_size: Samples of the global batch, likewise.
+
+    Returns:
+        `step(state) -> (state, metrics)`.
+    """
+    resident = place(data, mesh)
+
+    def draw(key: jax.Array, number: jax.Array, data: Any) -> Any:
+        order_key, _ = jax.random.split(key)
+        indices = draw_rows(
+            order_key, number, num_samples=num_samples, batch_size=batch_size
+        )
+        return take_batch(data, indices)
+
+    whole = replicated(mesh)
+    draw = jax.jit(
+        draw, in_shardings=(whole, whole, whole), out_shardings=batched(mesh)
+    )
+    return lambda state: step(state, draw(state.key, state.step, resident))
+
+
+def make_host_step(
+    step: Callable, data: Any, *, mesh: Mesh, num_samples: Any, batch_size: Any
+) -> Callable[[TrainState], tuple[TrainState, dict[str, jax.Array]]]:
+    """Makes a step take data that stay on the host, one batch ahead of the device.
+
+    Args:
+        step: From `compile_step`.
+        data: As of `make_resident_step`.
         mesh: The devices.
         num_samples: Samples of the data, or of each set in it.
         batch_size: Samples of the global batch, likewise.
@@ -131,14 +154,7 @@ def make_host_step(
     Returns:
         `step(state) -> (state, metrics)`, the same numbers as the resident step's.
     """
-    whole, split = replicated(mesh), batched(mesh)
-    compiled = jax.jit(
-        on_mesh(train_step, mesh),
-        donate_argnums=0,
-        in_shardings=(whole, split),
-        out_shardings=whole,
-        compiler_options=compiler_options(),
-    )
+    split = batched(mesh)
     draw = jax.jit(
         functools.partial(draw_rows, num_samples=num_samples, batch_size=batch_size)
     )
@@ -150,9 +166,9 @@ def make_host_step(
             lambda rows: array[indices[rows[0]]],
         )
 
-    def fetch(order_key: jax.Array, step: int) -> Any:
+    def fetch(order_key: jax.Array, number: int) -> Any:
         # Every process draws the same indices and reads the rows of its devices.
-        indices = jax.tree.map(np.asarray, draw(order_key, step))
+        indices = jax.tree.map(np.asarray, draw(order_key, number))
         return jax.tree.map(
             lambda rows, part: jax.tree.map(functools.partial(spread, rows), part),
             indices,
@@ -163,19 +179,20 @@ def make_host_step(
         # The first state says where the run stands; asking every one of them would
         # make the host wait for the device.
         order_key, _ = jax.random.split(state.key)
-        yield from (fetch(order_key, step) for step in itertools.count(int(state.step)))
+        first = int(state.step)
+        yield from (fetch(order_key, number) for number in itertools.count(first))
 
     waiting = []
 
-    def step(state: TrainState):
+    def advance(state: TrainState):
         if not waiting:
             stream = batches(state)
             waiting.extend([stream, next(stream)])
-        result = compiled(state, waiting[1])
+        result = step(state, waiting[1])
         waiting[1] = next(waiting[0])
         return result
 
-    return step
+    return advance
 
 
 def on_mesh(step: Callable, mesh: Mesh) -> Callable:
@@ -216,12 +233,15 @@ def bind_data(
     num_samples = jax.tree.map(
         lambda _, part: len(jax.tree.leaves(part)[0]), batch_size, data
     )
-    options = {"mesh": mesh, "num_samples": num_samples, "batch_size": batch_size}
-    if sum(array.nbytes for array in arrays) > budget_mb * 1e6:
-        return make_host_step(train_step, data, **options)
-    step = make_resident_step(train_step, **options)
-    resident = place(data, mesh)
-    return lambda state: step(state, resident)
+    fits = sum(array.nbytes for array in arrays) <= budget_mb * 1e6
+    bind = make_resident_step if fits else make_host_step
+    return bind(
+        compile_step(train_step, mesh=mesh),
+        data,
+        mesh=mesh,
+        num_samples=num_samples,
+        batch_size=batch_size,
+    )
 
 
 def count_steps(recipe: Any, *, num_samples: int) -> int:
