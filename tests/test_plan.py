@@ -94,7 +94,13 @@ PAPER = {
 @pytest.mark.parametrize(
     ("name", "plan", "variant", "overrides"),
     [
-        ("study", study, "small", {"study.seeds": 2}),
+        (
+            "study",
+            study,
+            "small",
+            {"study.methods": tuple(study.get_config().study.rows)},
+        ),
+        ("study_cpu", study, "small", {"study.seeds": 2}),
         ("study_ablation", ablation, "small", {}),
         ("study_released", study, "small", {"data.crop": "mask_box"}),
         (
