@@ -207,6 +207,7 @@ def get_config(variant: str = "quick") -> ConfigDict:
     probe.batch_size = 8  # MIDL 4
     probe.num_epochs = 100  # MIDL 4
     probe.num_steps = pick(quick=500, small=1500, paper=0)
+    probe.min_steps = 0  # where num_epochs decides
     probe.learning_rate = 1e-2  # MIDL 4
     probe.schedule = pick(quick="cosine", small="cosine", paper="constant")
     probe.warmup_steps = 0
@@ -220,6 +221,7 @@ def get_config(variant: str = "quick") -> ConfigDict:
     finetune.batch_size = 8  # labelled slices; MIDL 4
     finetune.num_epochs = 100  # MIDL 4
     finetune.num_steps = pick(quick=500, small=3600, paper=0)
+    finetune.min_steps = 0  # where num_epochs decides
     finetune.backbone_learning_rate = pick(quick=1e-3, small=1e-3, paper=5e-5)  # MIDL 4
     finetune.head_learning_rate = 1e-2  # MIDL 4
     # Of both, without a checkpoint; ours, the best of three for small.

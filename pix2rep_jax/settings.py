@@ -48,6 +48,7 @@ _ABOVE_ZERO = (
 _SHARES = ("ema_decay", "start_fraction", "ramp_up_fraction")
 _NOT_BELOW_ZERO = (
     "num_steps",
+    "min_steps",
     "num_epochs",
     "max_rotation",
     "max_shift",

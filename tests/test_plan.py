@@ -13,6 +13,7 @@ from pix2rep_jax.study import results as study_results
 from pix2rep_jax.study.paper_numbers import find_number
 from pix2rep_jax.study.plan import backbone_key, make_plan
 from pix2rep_jax.study.records import read_record
+from pix2rep_jax.training.step import count_steps
 
 
 def test_cells_share_a_pretraining_where_they_can():
@@ -86,8 +87,14 @@ def test_the_plans_that_are_shipped_name_the_papers_rows(variant):
 PAPER = {
     "model.last_hidden": 128,
     "pretrain.num_epochs": 50,
-    "probe.num_steps": 1000,
     "probe.feature_budget_mb": 60_000,
+}
+CONSTANT = {
+    "probe.num_steps": 1000,
+    "probe.schedule": "constant",
+    "finetune.num_steps": 1500,
+    "finetune.schedule": "constant",
+    "log.validate_every": 400,
 }
 
 
@@ -103,20 +110,8 @@ PAPER = {
         ("study_cpu", study, "small", {"study.seeds": 2}),
         ("study_ablation", ablation, "small", {}),
         ("study_released", study, "small", {"data.crop": "mask_box"}),
-        (
-            "study_paper",
-            study,
-            "paper",
-            PAPER
-            | {"finetune.schedule": "cosine", "probe.schedule": "cosine"}
-            | {"finetune.num_steps": 2000, "log.validate_every": 200},
-        ),
-        (
-            "study_paper_constant",
-            study,
-            "paper",
-            PAPER | {"finetune.num_steps": 1500, "log.validate_every": 400},
-        ),
+        ("study_paper", study, "paper", PAPER),
+        ("study_paper_constant", study, "paper", PAPER | CONSTANT),
     ],
 )
 def test_the_results_in_the_docs_are_cells_of_the_plan(name, plan, variant, overrides):
@@ -133,6 +128,30 @@ def test_the_results_in_the_docs_are_cells_of_the_plan(name, plan, variant, over
     assert all(each.status == "finished" for each in results)
     patients = study_results.read_patients(results[0], column="dice_mean_foreground")
     assert len(patients) == 20
+
+
+def test_a_least_number_of_steps_counts_where_epochs_decide():
+    """A setting without effect makes no other run of a finished one."""
+
+    def key(**recipe):
+        config = study.get_config("small")
+        config.finetune.update(recipe)
+        return make_plan(config, Path("/x"))[0].job.key
+
+    assert key(min_steps=7) == key()
+    assert key(num_steps=0, min_steps=0) != key()
+    keys = {key(num_steps=0, min_steps=steps) for steps in (0, 7, 8)}
+    assert len(keys) == 3
+
+
+def test_no_method_lacks_steps_at_the_papers_size():
+    """With few patients 100 epochs are too short for the network from scratch."""
+    for cell in make_plan(study.get_config("paper"), Path("/x")):
+        recipe = cell.job.config[cell.job.mode]
+        assert recipe.schedule == "cosine"
+        least = {"probe": 1000, "finetune": 2000}[cell.job.mode]
+        assert count_steps(recipe, num_samples=20) == least
+        assert count_steps(recipe, num_samples=400) == 5000
 
 
 def test_a_mistaken_plan_is_refused_in_a_sentence():

@@ -365,6 +365,10 @@ def test_number_of_steps(num_steps, num_epochs, num_samples, expected):
         {"num_steps": num_steps, "num_epochs": num_epochs, "batch_size": 8}
     )
     assert count_steps(recipe, num_samples=num_samples) == expected
+    recipe.min_steps = 100
+    assert count_steps(recipe, num_samples=num_samples) == (
+        num_steps or max(expected, 100)
+    )
 
 
 @pytest.mark.parametrize("loss", sorted(LOSSES))

@@ -211,13 +211,24 @@ def fingerprint(
         Hexadecimal digits.
     """
     ignored = {*neutral, *run_folder.NEUTRAL}
+    settings = dict(walk(config))
     content = {
         name: value
-        for name, value in walk(config)
-        if name.split(".")[0] in sections and name not in ignored
+        for name, value in settings.items()
+        if name.split(".")[0] in sections
+        and name not in ignored
+        and has_effect(name, settings)
     }
     text = json.dumps([content, origin], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+
+
+def has_effect(name: str, settings: Mapping[str, Any]) -> bool:
+    """Tells whether a setting changes anything beside the others, by dotted names."""
+    section, _, own = name.rpartition(".")
+    if own == "min_steps":
+        return settings[name] > 0 and not settings[f"{section}.num_steps"]
+    return True
 
 
 def merged(

@@ -248,14 +248,15 @@ def count_steps(recipe: Any, *, num_samples: int) -> int:
     """Returns the steps of a run: `num_steps`, or as many as `num_epochs` need.
 
     Args:
-        recipe: Has `num_steps`, `num_epochs` and `batch_size`.
+        recipe: Has `num_steps`, `num_epochs` and `batch_size`, and may have
+            `min_steps`, below which epochs are no fewer.
         num_samples: Samples of the data.
 
     Raises:
         InputError: If that is not one step.
     """
     epochs = -(-recipe.num_epochs * num_samples // recipe.batch_size)
-    num_steps = recipe.num_steps or epochs
+    num_steps = recipe.num_steps or max(epochs, recipe.get("min_steps", 0))
     if num_steps < 1:
         raise InputError(
             f"num_steps={recipe.num_steps} with num_epochs={recipe.num_epochs} is no "
