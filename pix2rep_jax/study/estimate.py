@@ -13,13 +13,18 @@ from typing import NamedTuple
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from pix2rep_jax import downstream
 from pix2rep_jax.data.dataset import load_dataset
 from pix2rep_jax.data.splits import make_split
 from pix2rep_jax.errors import InputError, explain_memory
 from pix2rep_jax.methods.method import load_method, make_recipe, method_name
 from pix2rep_jax.modes import pretrain
-from pix2rep_jax.study.plan import Cell, Job, distinct_jobs, fingerprint
+from pix2rep_jax.study.plan import (
+    Cell,
+    Job,
+    distinct_jobs,
+    fingerprint,
+    sections_of,
+)
 from pix2rep_jax.study.records import read_own_record, read_record
 from pix2rep_jax.training.metric_writer import read_metrics
 from pix2rep_jax.training.step import count_steps
@@ -177,13 +182,15 @@ def chain(cell: Cell, job: Job | None) -> list[Job]:
 def likeness(job: Job) -> str:
     """Names the speed of a job: any seed, whoever is labelled, wherever it starts."""
     if job.mode == "pretrain":
-        sections = (*pretrain.SECTIONS, job.config.pretrain.method)
         origin = likeness(job.start) if job.start else ""
     else:
-        sections = (*downstream.SECTIONS, job.mode)
         origin = str(job.config.init.checkpoint == "none")
-    neutral = (*pretrain.NEUTRAL, "seed", "init.checkpoint")
-    return fingerprint(job.config, sections=sections, neutral=neutral, origin=origin)
+    return fingerprint(
+        job.config,
+        sections=sections_of(job.mode, job.config),
+        neutral=(*pretrain.NEUTRAL, "seed", "init.checkpoint"),
+        origin=origin,
+    )
 
 
 def short_config(job: Job) -> ConfigDict:

@@ -25,6 +25,7 @@ __all__ = [
     "make_plan",
     "merged",
     "pretrainings",
+    "sections_of",
 ]
 
 MODES = ("probe", "finetune")
@@ -133,11 +134,9 @@ def make_pretraining(
     check_settings(settings)
     if start is not None:
         settings = _merged(settings, {"init": {"checkpoint": str(start.workdir)}})
-    # The section of a method's own name says what it does otherwise.
-    sections = (*pretrain.SECTIONS, settings["pretrain"]["method"])
     key = fingerprint(
         settings,
-        sections=sections,
+        sections=sections_of("pretrain", settings),
         neutral=pretrain.NEUTRAL,
         origin=start.key if start else "",
     )
@@ -157,7 +156,7 @@ def make_job(
     # Where the pretraining lies is no part of the key, but what it is.
     key = fingerprint(
         settings,
-        sections=(*downstream.SECTIONS, mode),
+        sections=sections_of(mode, settings),
         neutral=("init.checkpoint",),
         origin=origin,
     )
@@ -190,6 +189,14 @@ def backbone_key(cell: Cell) -> str:
         neutral=(*pretrain.NEUTRAL, "init.checkpoint"),
         origin=cell.pretraining.key if cell.pretraining else str(cell.job.workdir),
     )
+
+
+def sections_of(mode: str, config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Lists what of a configuration a run of a mode depends on."""
+    if mode == "pretrain":
+        # The section of a method's own name says what it does otherwise.
+        return (*pretrain.SECTIONS, config["pretrain"]["method"])
+    return (*downstream.SECTIONS, mode)
 
 
 def fingerprint(
