@@ -18,13 +18,8 @@ from pix2rep_jax.data.splits import make_split
 from pix2rep_jax.errors import InputError, explain_memory
 from pix2rep_jax.methods.method import load_method, make_recipe, method_name
 from pix2rep_jax.modes import pretrain
-from pix2rep_jax.study.plan import (
-    Cell,
-    Job,
-    distinct_jobs,
-    fingerprint,
-    sections_of,
-)
+from pix2rep_jax.study.fingerprint import fingerprint, sections_of
+from pix2rep_jax.study.plan import Cell, Job, distinct_jobs
 from pix2rep_jax.study.records import read_own_record, read_record
 from pix2rep_jax.training.metric_writer import read_metrics
 from pix2rep_jax.training.step import count_steps

@@ -1,37 +1,30 @@
 """Which runs a study needs: one pretraining for all cells that can share it."""
 
 import difflib
-import hashlib
 import itertools
-import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from pix2rep_jax import downstream
 from pix2rep_jax.errors import InputError, check_choice
 from pix2rep_jax.modes import pretrain
 from pix2rep_jax.settings import check_settings, walk
-from pix2rep_jax.training import run_folder
+from pix2rep_jax.study.fingerprint import fingerprint, sections_of
 
 __all__ = [
     "Cell",
     "Job",
     "backbone_key",
     "distinct_jobs",
-    "fingerprint",
     "make_plan",
     "merged",
     "pretrainings",
-    "sections_of",
 ]
 
 MODES = ("probe", "finetune")
 """What can follow a pretraining."""
-
-_DIGITS = 12  # of a fingerprint
 
 
 class Job(NamedTuple):
@@ -189,53 +182,6 @@ def backbone_key(cell: Cell) -> str:
         neutral=(*pretrain.NEUTRAL, "init.checkpoint"),
         origin=cell.pretraining.key if cell.pretraining else str(cell.job.workdir),
     )
-
-
-def sections_of(mode: str, config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Lists what of a configuration a run of a mode depends on."""
-    if mode == "pretrain":
-        # The section of a method's own name says what it does otherwise.
-        return (*pretrain.SECTIONS, config["pretrain"]["method"])
-    return (*downstream.SECTIONS, mode)
-
-
-def fingerprint(
-    config: Mapping[str, Any],
-    *,
-    sections: Sequence[str],
-    neutral: Collection[str] = (),
-    origin: str = "",
-) -> str:
-    """Hashes the settings that a run's numbers depend on.
-
-    Args:
-        config: A whole configuration.
-        sections: Its parts that matter.
-        neutral: Settings in them that do not, besides those of every run.
-        origin: Whatever else matters.
-
-    Returns:
-        Hexadecimal digits.
-    """
-    ignored = {*neutral, *run_folder.NEUTRAL}
-    settings = dict(walk(config))
-    content = {
-        name: value
-        for name, value in settings.items()
-        if name.split(".")[0] in sections
-        and name not in ignored
-        and has_effect(name, settings)
-    }
-    text = json.dumps([content, origin], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
-
-
-def has_effect(name: str, settings: Mapping[str, Any]) -> bool:
-    """Tells whether a setting changes anything beside the others, by dotted names."""
-    section, _, own = name.rpartition(".")
-    if own == "min_steps":
-        return settings[name] > 0 and not settings[f"{section}.num_steps"]
-    return True
 
 
 def merged(
