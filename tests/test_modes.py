@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 import signal
 
 import nibabel as nib
@@ -213,15 +214,17 @@ def test_predict_writes_masks_on_the_scans_own_grid(workdir, cache, tmp_path):
 def test_a_killed_run_ends_bit_for_bit_where_an_unbroken_one_does(
     workdir, cache, tmp_path
 ):
-    """kill -9 after the first checkpoint, the same command again: parameters,
-    statistics and the logged losses are those of the run that was left alone."""
+    """kill -9 after the first checkpoint, the scans moved, the same command again:
+    parameters, statistics and the logged losses are those of the run left alone."""
     # So many checkpoints that it cannot end before it is killed.
     process = start("pretrain", tmp_path, cache, log__checkpoint_every=1)
     checkpoints = tmp_path / "pretrain" / "checkpoints"
     wait_until(process, lambda: any(x.name.isdigit() for x in checkpoints.glob("*")))
     process.send_signal(signal.SIGKILL)
     assert finish(process).returncode == -signal.SIGKILL
-    said = succeed(start("pretrain", tmp_path, cache))
+    (phantom,) = cache.glob("phantom-*")
+    moved = shutil.copytree(phantom, tmp_path / "moved")
+    said = succeed(start("pretrain", tmp_path, cache, data__root=moved))
     assert 1 <= int(re.search(r"going on from step (\d+) of 24", said)[1]) < 24
     ours, theirs = (restore_params(x / "pretrain") for x in (tmp_path, workdir))
     for a, b in zip(ours, theirs, strict=True):

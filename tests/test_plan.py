@@ -13,6 +13,7 @@ from pix2rep_jax.study import results as study_results
 from pix2rep_jax.study.paper_numbers import find_number
 from pix2rep_jax.study.plan import backbone_key, make_plan
 from pix2rep_jax.study.records import read_record
+from pix2rep_jax.study.scans import check_scans, read_scans
 from pix2rep_jax.training.step import count_steps
 
 
@@ -115,11 +116,11 @@ CONSTANT = {
     ],
 )
 def test_the_results_in_the_docs_are_cells_of_the_plan(name, plan, variant, overrides):
-    """Whoever copies them into a workdir goes on from them: their keys are those of the
-    configuration as it is, with the data in ACDC and what docs/results.md overrides."""
+    """Whoever copies them into a workdir goes on from them, wherever the data lie:
+    their keys are those of the configuration with what docs/results.md overrides."""
     folder = Path(study.__file__).parent.parent / "docs" / name
     config = plan.get_config(variant)
-    config.update_from_flattened_dict({"data.root": "ACDC"} | overrides)
+    config.update_from_flattened_dict(overrides)
     cells = make_plan(config, folder)
     finished = [x for x in cells if read_record(x.job).status == "finished"]
     shipped = [path.name for path in (folder / "cells").iterdir()]
@@ -130,13 +131,24 @@ def test_the_results_in_the_docs_are_cells_of_the_plan(name, plan, variant, over
     assert len(patients) == 20
 
 
+@pytest.mark.parametrize("name", ["study", "study_cpu", "study_ablation"])
+def test_the_results_in_the_docs_are_of_acdc(name, acdc_root, cache):
+    """Whoever goes on from them has the same scans, or is told that they are others."""
+    folder = Path(study.__file__).parent.parent / "docs" / name
+    config = study.get_config("small")
+    config.data.update({"root": str(acdc_root), "cache_dir": str(cache)})
+    scans = check_scans(config, make_plan(config, Path("/x")), folder)
+    assert scans == read_scans(folder) and len(scans) == 1
+
+
 def test_a_least_number_of_steps_counts_where_epochs_decide():
     """A setting without effect makes no other run of a finished one."""
 
     def key(**recipe):
-        config = study.get_config("small")
+        config = plan_config("baseline", labeled=(1,), draws=1)
         config.finetune.update(recipe)
-        return make_plan(config, Path("/x"))[0].job.key
+        (cell,) = make_plan(config, Path("/x"))
+        return cell.job.key
 
     assert key(min_steps=7) == key()
     assert key(num_steps=0, min_steps=0) != key()
@@ -146,7 +158,9 @@ def test_a_least_number_of_steps_counts_where_epochs_decide():
 
 def test_no_method_lacks_steps_at_the_papers_size():
     """With few patients 100 epochs are too short for the network from scratch."""
-    for cell in make_plan(study.get_config("paper"), Path("/x")):
+    config = study.get_config("paper")
+    config.study.update(labeled=(1,), draws=1)
+    for cell in make_plan(config, Path("/x")):
         recipe = cell.job.config[cell.job.mode]
         assert recipe.schedule == "cosine"
         least = {"probe": 1000, "finetune": 2000}[cell.job.mode]

@@ -1,6 +1,7 @@
 """Who pretrains, who is labelled and who is tested: nobody is on two sides."""
 
 import collections
+import dataclasses
 import itertools
 import json
 import pathlib
@@ -529,6 +530,7 @@ def test_split_is_written_for_people_and_for_programs(tmp_path):
         "val_slices": split.val_slices.tolist(),
         "test_volumes": [80, 81],
         "source": "acdc",
+        "scans": split.scans,
     }
 
 
@@ -579,6 +581,30 @@ def test_a_run_goes_on_with_its_own_patients_alone(tmp_path):
     assert (tmp_path / "split.json").read_text() == before
 
 
+def test_a_run_goes_on_with_its_own_scans_alone(tmp_path):
+    """Wherever they lie, with masks that came since, but not with others' names."""
+    dataset = make_dataset(make_volumes(range(1, 41)))
+    data = make_data(holdout_per_group=2)
+    make_split(dataset, data).write(tmp_path)
+
+    def changed(**fields):
+        first, *rest = dataset.volumes
+        volumes = (dataclasses.replace(first, **fields), *rest)
+        return make_split(dataclasses.replace(dataset, volumes=volumes), data)
+
+    changed(image_path=pathlib.Path("/elsewhere/scan.nii.gz")).write(tmp_path)
+    changed(label_path=None).write(tmp_path)
+    for fields in ({"high": 2.0}, {"shape": (4, 4, 3)}, {"spacing_mm": (1, 1, 8)}):
+        refuse(
+            "other scans of the same patients: they have been changed since",
+            lambda fields=fields: changed(**fields).write(tmp_path),
+        )
+    record = json.loads((tmp_path / "split.json").read_text())
+    del record["scans"]  # as older runs have it
+    (tmp_path / "split.json").write_text(json.dumps(record))
+    changed(high=2.0).write(tmp_path)
+
+
 def test_test_patient_that_pretrained_is_said(tmp_path):
     """The run that starts from a pretraining holds out no fewer than it did."""
     dataset = make_dataset(make_volumes(range(1, 41)))
@@ -618,17 +644,20 @@ def test_twin_of_a_test_patient_that_pretrained_is_said(tmp_path):
 
 
 def test_folder_of_scans_is_known_by_its_place(tmp_path, monkeypatch):
-    """Two folders may have patients of one name; one folder has many spellings."""
+    """Two folders may have patients of one name; one folder has many spellings, and
+    may be moved."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "scans").mkdir()
     dataset = make_dataset(make_volumes(range(1, 21), groups=("",)))
     data = make_data(name="nifti", root="scans", holdout_per_group=2)
     make_split(dataset, data).write(tmp_path)
     wider = dict(name="nifti", holdout_per_group=3)
-    for root in ("scans", "scans/", "./scans", str(tmp_path / "scans")):
+    for root in ("scans", "scans/", "./scans", str(tmp_path / "scans"), "moved"):
         split = make_split(dataset, make_data(root=root, **wider))
         refuse("took part", lambda split=split: check_unseen(split, tmp_path))
-    check_unseen(make_split(dataset, make_data(root="others", **wider)), tmp_path)
+    volumes = tuple(dataclasses.replace(each, high=2.0) for each in dataset.volumes)
+    others = dataclasses.replace(dataset, volumes=volumes)
+    check_unseen(make_split(others, make_data(root="others", **wider)), tmp_path)
 
 
 @pytest.mark.parametrize("text", [None, "", "{", "[]", "{}", '{"source": "acdc"}'])

@@ -5,7 +5,9 @@ import csv
 import itertools
 import json
 import shutil
+from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from plans import CLASSES, finish_by_hand, plan, plan_config
@@ -25,6 +27,7 @@ from pix2rep_jax.study.lock import hold
 from pix2rep_jax.study.plan import make_plan
 from pix2rep_jax.study.records import Record, read_record, write_record
 from pix2rep_jax.study.runner import in_running_order
+from pix2rep_jax.study.scans import read_scans
 from pix2rep_jax.study.shared import SharedBackbone
 
 
@@ -469,6 +472,28 @@ def test_what_another_process_has_in_hand_is_left_to_it(
     assert capsys.readouterr().err.count("another process is at the last 3") == 1
     with hold(tmp_path) as mine, hold(tmp_path) as theirs:
         assert mine and not theirs
+
+
+def test_the_scans_of_a_study_may_be_moved_and_not_exchanged(calls, tmp_path):
+    """Finished cells count wherever the data lie, and for no other data."""
+    config = plan_config("baseline", labeled=(1,), draws=1)
+    study_mode.run(config, tmp_path)
+    assert len(calls) == 1
+    root = next(Path(config.data.cache_dir).expanduser().glob("phantom-*"))
+    config.data.root = str(shutil.copytree(root, tmp_path / "moved"))
+    config.study.draws = 2
+    study_mode.run(config, tmp_path)
+    assert [draw for *_, draw in calls] == [0, 1]
+    scan = next((tmp_path / "moved" / "training").glob("*/*_frame01.nii.gz"))
+    image = nib.load(scan)
+    nib.save(nib.Nifti1Image(2 * image.get_fdata(), image.affine), scan)
+    config.study.draws = 3
+    with pytest.raises(InputError, match=r"begun with other scans than .*moved"):
+        study_mode.run(config, tmp_path)
+    assert len(calls) == 2
+    config.data.exclude = ("patient001",)  # other settings, other scans
+    study_mode.run(config, tmp_path)
+    assert len(read_scans(tmp_path / "study")) == 2
 
 
 def test_scores_of_other_test_patients_are_never_in_one_table(calls, tmp_path):

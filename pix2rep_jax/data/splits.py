@@ -16,6 +16,7 @@ from pix2rep_jax.data.draws import (
     split_slices,
     with_twins,
 )
+from pix2rep_jax.data.volume import identify
 from pix2rep_jax.data.volume_file import VolumeFile
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.whole_file import write_whole
@@ -40,6 +41,7 @@ class Split:
         val_slices: Of labelled patients, to choose a checkpoint by.
         test_volumes: Indices into the data set's volumes; each has a mask.
         source: The data set's name.
+        scans: Of all volumes, from `identify`.
     """
 
     pretrain_patients: tuple[str, ...]
@@ -51,6 +53,7 @@ class Split:
     val_slices: np.ndarray
     test_volumes: tuple[int, ...]
     source: str = ""
+    scans: str = ""
 
     def to_json(self) -> str:
         """Returns the split as indented JSON; pretrain_slices follow from the rest."""
@@ -77,6 +80,12 @@ class Split:
                     f"there are {len(ours)}, which are not the same: its scans have "
                     "changed since; name another --workdir, or bring them back"
                 )
+        if before.get("scans", self.scans) != self.scans:
+            raise InputError(
+                f"the run in {folder} began with other scans of the same patients: "
+                "they have been changed since; name another --workdir, or bring them "
+                "back"
+            )
         write_whole(Path(folder) / _FILE, self.to_json())
 
 
@@ -142,6 +151,7 @@ def make_split(
         val_slices=val,
         test_volumes=tuple(np.flatnonzero(np.isin(owners, scored) & has_mask).tolist()),
         source=_source(data),
+        scans=identify(dataset.volumes),
     )
 
 
@@ -189,7 +199,8 @@ def check_unseen(split: Split, pretrain_folder: str | Path) -> None:
     """
     record = _read_record(pretrain_folder)
     try:
-        same_data = record["source"] == split.source
+        moved = record.get("scans") == split.scans
+        same_data = moved or record["source"] == split.source
         duplicates = KNOWN_DUPLICATES if split.source == "acdc" else ()
         unseen = with_twins(split.test_patients, duplicates)
         seen = set(record["pretrain_patients"]) & unseen

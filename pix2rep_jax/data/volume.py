@@ -1,6 +1,8 @@
 """One scan's slices on the network's grid, and the way back."""
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,10 +21,12 @@ from pix2rep_jax.data.preprocess import (
 from pix2rep_jax.data.volume_file import VolumeFile
 from pix2rep_jax.errors import InputError
 
-__all__ = ["UNLABELLED", "VolumeRecord", "prepare_file", "take_frame"]
+__all__ = ["UNLABELLED", "VolumeRecord", "identify", "prepare_file", "take_frame"]
 
 UNLABELLED = 255
 """The label of every pixel of a slice without a mask."""
+
+_DIGITS = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +60,28 @@ class VolumeRecord(VolumeFile):
         return Grid(
             (row, column), (row_step, column_step), self.shape[:2], (self.size,) * 2
         )
+
+
+def identify(volumes: Sequence[VolumeRecord]) -> str:
+    """Hashes what tells scans from others, wherever they lie.
+
+    Args:
+        volumes: What was prepared; their names, shapes, spacings and ranges of
+            intensities count. Masks do not, since they may come later.
+
+    Returns:
+        Hexadecimal digits.
+    """
+    fields = [
+        (
+            each.volume_id,
+            tuple(each.shape),
+            # As few digits as any machine agrees on.
+            [f"{x:.4g}" for x in (*each.spacing_mm, each.low, each.high)],
+        )
+        for each in volumes
+    ]
+    return hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:_DIGITS]
 
 
 def prepare_file(

@@ -10,8 +10,6 @@ import jax
 from ml_collections import ConfigDict
 
 from pix2rep_jax.command_line import next_command
-from pix2rep_jax.data.dataset import load_dataset
-from pix2rep_jax.data.splits import make_split
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.figures.dice_by_patients import draw_dice
 from pix2rep_jax.figures.drawing import save
@@ -23,11 +21,11 @@ from pix2rep_jax.study.records import read_record
 from pix2rep_jax.study.results import (
     Result,
     read_results,
-    read_test_patients,
     score_columns,
     study_csv,
 )
 from pix2rep_jax.study.runner import run_cells
+from pix2rep_jax.study.scans import check_scans, write_scans
 from pix2rep_jax.study.tables import values_of
 from pix2rep_jax.training.run_folder import check_place
 from pix2rep_jax.whole_file import write_whole
@@ -63,8 +61,7 @@ def run(config: ConfigDict, workdir: Path) -> int:
     cells = make_plan(config, folder)
     check_protocol(folder, config.data.crop)
     check_place(folder)
-    if not config.study.tables_only:
-        check_data(config, cells, folder)
+    scans = {} if config.study.tables_only else check_scans(config, cells, folder)
     if config.study.dry_run:
         print(
             f"{len(cells)} cells; a few steps of each kind of run are timed where none "
@@ -77,6 +74,7 @@ def run(config: ConfigDict, workdir: Path) -> int:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / "protocol", config.data.crop + "\n")
+        write_scans(folder, scans)
         results = write(config, cells, folder)
     except OSError as error:
         raise InputError(
@@ -120,32 +118,6 @@ def check_protocol(folder: Path, crop: str) -> None:
         raise InputError(
             f"the study in {folder} was made with data.crop={theirs}, and this one has "
             f"{crop}: name another --workdir"
-        )
-
-
-def check_data(config: ConfigDict, cells: Sequence[Cell], folder: Path) -> None:
-    """Checks that there are data for what is still to be run, and the right ones.
-
-    Raises:
-        InputError: If they cannot be read, if nothing can be scored, or if their test
-            patients are others than those of the finished cells: a testing/ folder may
-            have come or gone.
-    """
-    if all(read_record(cell.job).status == "finished" for cell in cells):
-        return
-    split = make_split(load_dataset(config.data), config.data, draw_labeled=False)
-    if not split.test_volumes:
-        raise InputError(
-            "no test patient has a mask, so a study has nothing to compare: raise "
-            "data.holdout_per_group, which holds out some that have one"
-        )
-    theirs = read_test_patients(cells)
-    if theirs and (other := set(theirs) ^ set(split.test_patients)):
-        raise InputError(
-            f"the finished cells in {folder} were scored on {len(theirs)} test "
-            f"patients, and data.root={config.data.root} has "
-            f"{len(split.test_patients)}, which are not the same ({min(other)} is one "
-            "of the two only): name another --workdir, or the data that they are of"
         )
 
 

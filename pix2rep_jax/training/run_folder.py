@@ -36,6 +36,7 @@ _TRAINED = "trained.json"
 _STEPS = "steps.json"
 
 NEUTRAL = (
+    "data.root",  # a run's split.json says which scans it began with
     "data.cache_dir",
     "data.device_budget_mb",
     "log.metrics_every",
