@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.batch_norm import recalibrate
 from pix2rep_jax.data.dataset import Dataset, load_dataset
-from pix2rep_jax.data.splits import Split, check_unseen, make_split
+from pix2rep_jax.data.splits import Split, check_unseen, make_split, neutral_root
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference import make_predict, make_predictors, predict_slices
 from pix2rep_jax.methods.segmentation import SegmentationNet
@@ -236,12 +236,14 @@ def train_and_score(
         The folder with checkpoints, metrics, and, where test patients have masks,
         evaluation.json and per_volume.csv.
     """
+    folder = Path(workdir) / mode
+    neutral = neutral_places(folder) if task.origin else ()
     folder = open_run(
         workdir,
         mode,
         config,
         sections=(*SECTIONS, mode),
-        neutral=neutral_places(workdir / mode) if task.origin else (),
+        neutral=(*neutral, *neutral_root(folder)),
     )
     task.split.write(folder)
     write_num_steps(folder, num_steps)

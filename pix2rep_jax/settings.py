@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.errors import InputError
 
-__all__ = ["SECTIONS", "check_settings", "split_words", "walk"]
+__all__ = ["SECTIONS", "check_settings", "has_effect", "split_words", "walk"]
 
 SECTIONS = (
     "data",
@@ -141,6 +141,19 @@ def walk(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
             yield from walk(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value
+
+
+def has_effect(name: str, settings: Mapping[str, Any]) -> bool:
+    """Tells whether a setting changes anything beside the others.
+
+    Args:
+        name: Dotted.
+        settings: All of them, by dotted names.
+    """
+    section, _, own = name.rpartition(".")
+    if own == "min_steps":
+        return settings[name] > 0 and not settings[f"{section}.num_steps"]
+    return True
 
 
 def complaint(name: str, value: Any) -> str:

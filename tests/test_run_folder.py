@@ -21,7 +21,7 @@ def make_config(**changes):
     config = ConfigDict(
         {
             "seed": 0,
-            "data": {"name": "phantom", "root": "c", "cache_dir": "a", "draw": 0},
+            "data": {"name": "phantom", "cache_dir": "a", "draw": 0},
             "pretrain": {"num_steps": 10, "channels": (8, 16)},
             "probe": {"num_steps": 5},
         }
@@ -48,13 +48,24 @@ def test_the_same_configuration_goes_on(tmp_path):
 
 
 def test_what_does_not_change_the_numbers_may_differ(tmp_path):
-    """Where things lie, other modes' sections and neutral fields may change."""
+    """Where things are cached, other modes' sections and neutral fields may change."""
     open_run(tmp_path, "pretrain", make_config(), sections=SECTIONS)
-    elsewhere = {"data.cache_dir": "b", "data.root": "d"}
-    other = make_config(**elsewhere, **{"probe.num_steps": 7, "data.draw": 2})
+    other = make_config(**{"data.cache_dir": "b", "probe.num_steps": 7, "data.draw": 2})
     open_run(tmp_path, "pretrain", other, sections=SECTIONS, neutral=("data.draw",))
     assert read_config(tmp_path / "pretrain")["data"]["cache_dir"] == "a"
     with pytest.raises(InputError, match=r"data\.draw: 0 -> 2"):
+        open_run(tmp_path, "pretrain", other, sections=SECTIONS)
+
+
+def test_a_setting_without_effect_may_come_and_go(tmp_path):
+    """Runs from before there was a least number of steps go on."""
+    open_run(tmp_path, "pretrain", make_config(), sections=SECTIONS)
+    for value in (0, 5):
+        other = make_config()
+        other.pretrain.min_steps = value
+        open_run(tmp_path, "pretrain", other, sections=SECTIONS)
+    other.pretrain.num_steps = 0
+    with pytest.raises(InputError, match=r"min_steps: None -> 5; .*num_steps: 10 -> 0"):
         open_run(tmp_path, "pretrain", other, sections=SECTIONS)
 
 

@@ -14,7 +14,13 @@ import pytest
 from pix2rep_jax.data import acdc
 from pix2rep_jax.data.dataset import Dataset
 from pix2rep_jax.data.draws import KNOWN_DUPLICATES, few_shot, split_slices
-from pix2rep_jax.data.splits import check_unseen, make_split, test_patients
+from pix2rep_jax.data.splits import (
+    check_unseen,
+    is_scored_alike,
+    make_split,
+    neutral_root,
+    test_patients,
+)
 from pix2rep_jax.data.volume import VolumeRecord
 from pix2rep_jax.data.volume_file import VolumeFile
 from pix2rep_jax.errors import InputError
@@ -581,28 +587,101 @@ def test_a_run_goes_on_with_its_own_patients_alone(tmp_path):
     assert (tmp_path / "split.json").read_text() == before
 
 
-def test_a_run_goes_on_with_its_own_scans_alone(tmp_path):
-    """Wherever they lie, with masks that came since, but not with others' names."""
-    dataset = make_dataset(make_volumes(range(1, 41)))
-    data = make_data(holdout_per_group=2)
-    make_split(dataset, data).write(tmp_path)
-
-    def changed(**fields):
-        first, *rest = dataset.volumes
-        volumes = (dataclasses.replace(first, **fields), *rest)
-        return make_split(dataclasses.replace(dataset, volumes=volumes), data)
-
-    changed(image_path=pathlib.Path("/elsewhere/scan.nii.gz")).write(tmp_path)
-    changed(label_path=None).write(tmp_path)
-    for fields in ({"high": 2.0}, {"shape": (4, 4, 3)}, {"spacing_mm": (1, 1, 8)}):
-        refuse(
-            "other scans of the same patients: they have been changed since",
-            lambda fields=fields: changed(**fields).write(tmp_path),
+def number_scans(dataset: Dataset, first: int = 0) -> Dataset:
+    """Gives every volume voxels of its own, and a mask where it has one."""
+    volumes = [
+        dataclasses.replace(
+            each,
+            image_digest=f"image{first + index}",
+            label_digest=f"label{first + index}" if each.label_path else "",
         )
-    record = json.loads((tmp_path / "split.json").read_text())
-    del record["scans"]  # as older runs have it
+        for index, each in enumerate(dataset.volumes)
+    ]
+    return dataclasses.replace(dataset, volumes=tuple(volumes))
+
+
+def test_a_run_goes_on_with_its_own_scans_alone(tmp_path):
+    """Wherever they lie and with masks that came since, but not with others' names."""
+    dataset = number_scans(make_dataset(make_volumes(range(1, 41))))
+    data = make_data(holdout_per_group=2)
+    first = dataset.volumes[0]
+    assert neutral_root(tmp_path) == ()
+    bare = dataclasses.replace(first, label_digest="")
+
+    def split_with(volume, draw_labeled=True, **changes):
+        volumes = (volume, *dataset.volumes[1:])
+        changed = dataclasses.replace(dataset, volumes=volumes)
+        settings = make_data(holdout_per_group=2, **changes)
+        return make_split(changed, settings, draw_labeled=draw_labeled)
+
+    split_with(bare).write(tmp_path)
+    assert neutral_root(tmp_path) == ("data.root",)
+    split_with(first).write(tmp_path)
+    moved = dataclasses.replace(first, image_path=pathlib.Path("/elsewhere/a.nii.gz"))
+    split_with(moved).write(tmp_path)
+    for fields, what in (
+        ({"image_digest": "other"}, "the scan patient001_ED"),
+        ({"label_digest": "other"}, "the mask of patient001_ED"),
+        ({"volume_id": "patient001_new"}, "the scan patient001_"),
+    ):
+        other = dataclasses.replace(first, **fields)
+        refuse(
+            rf"^{what}.* is another than the run in .*data\.root that it began with",
+            lambda other=other: split_with(other).write(tmp_path),
+        )
+    assert make_split(dataset, data).scans["patient001"] == {
+        "patient001_ED": "image0 label0",
+        "patient001_ES": "image1 label1",
+    }
+    # Masks play no part in pretraining, but where they say where to crop.
+    corrected = dataclasses.replace(first, label_digest="other")
+    for name in ("center", "mask_box"):
+        (tmp_path / name).mkdir()
+        split_with(first, draw_labeled=False, crop=name).write(tmp_path / name)
+    split_with(corrected, draw_labeled=False).write(tmp_path / "center")
+    other = split_with(corrected, draw_labeled=False, crop="mask_box")
+    refuse("^the mask of patient001_ED", lambda: other.write(tmp_path / "mask_box"))
+
+
+def test_scans_that_take_no_part_may_come(tmp_path):
+    """Such as a testing/ without masks."""
+    volumes = make_volumes(range(1, 41))
+    data = make_data(holdout_per_group=2)
+    make_split(number_scans(make_dataset(volumes)), data).write(tmp_path)
+    volumes += make_volumes((101, 102), subset="testing", masks=False)
+    split = make_split(number_scans(make_dataset(volumes)), data)
+    assert {"patient101", "patient102"} <= set(split.left_out)
+    split.write(tmp_path)
+
+
+@pytest.mark.parametrize("scans", [[], "a", {"patient001": "a"}, {"patient001": {}}])
+def test_a_damaged_record_of_scans_is_no_traceback(tmp_path, scans):
+    """It is no record, or one of other scans."""
+    dataset = number_scans(make_dataset(make_volumes(range(1, 41))))
+    split = make_split(dataset, make_data())
+    split.write(tmp_path)
+    record = json.loads((tmp_path / "split.json").read_text()) | {"scans": scans}
     (tmp_path / "split.json").write_text(json.dumps(record))
-    changed(high=2.0).write(tmp_path)
+    check_unseen(split, tmp_path)
+    if scans == {"patient001": {}}:
+        refuse("^the scan patient001_ED", lambda: split.write(tmp_path))
+    else:
+        split.write(tmp_path)
+
+
+def test_scores_are_those_of_the_same_scans(tmp_path):
+    """Of the same test patients, whose scans have not been exchanged."""
+    dataset = number_scans(make_dataset(make_volumes(range(1, 41))))
+    data = make_data(holdout_per_group=2)
+    split = make_split(dataset, data)
+    assert not is_scored_alike(split, tmp_path)
+    split.write(tmp_path)
+    assert is_scored_alike(split, tmp_path)
+    assert is_scored_alike(make_split(dataset, data, draw_labeled=False), tmp_path)
+    other = make_split(dataset, make_data(holdout_per_group=1))
+    assert not is_scored_alike(other, tmp_path)
+    exchanged = make_split(number_scans(dataset, first=100), data)
+    assert not is_scored_alike(exchanged, tmp_path)
 
 
 def test_test_patient_that_pretrained_is_said(tmp_path):
@@ -648,16 +727,20 @@ def test_folder_of_scans_is_known_by_its_place(tmp_path, monkeypatch):
     may be moved."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "scans").mkdir()
-    dataset = make_dataset(make_volumes(range(1, 21), groups=("",)))
+    dataset = number_scans(make_dataset(make_volumes(range(1, 21), groups=("",))))
     data = make_data(name="nifti", root="scans", holdout_per_group=2)
     make_split(dataset, data).write(tmp_path)
     wider = dict(name="nifti", holdout_per_group=3)
     for root in ("scans", "scans/", "./scans", str(tmp_path / "scans"), "moved"):
         split = make_split(dataset, make_data(root=root, **wider))
         refuse("took part", lambda split=split: check_unseen(split, tmp_path))
-    volumes = tuple(dataclasses.replace(each, high=2.0) for each in dataset.volumes)
-    others = dataclasses.replace(dataset, volumes=volumes)
+    others = number_scans(dataset, first=100)
     check_unseen(make_split(others, make_data(root="others", **wider)), tmp_path)
+    more = make_volumes(range(1, 22), groups=("",))
+    grown = number_scans(make_dataset(more))  # the first volumes are the same
+    wider["holdout_per_group"] = 4
+    split = make_split(grown, make_data(root="moved", **wider))
+    refuse("^patient018, .*took part", lambda: check_unseen(split, tmp_path))
 
 
 @pytest.mark.parametrize("text", [None, "", "{", "[]", "{}", '{"source": "acdc"}'])

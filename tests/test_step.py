@@ -17,10 +17,11 @@ from pix2rep_jax.methods import pix2rep, segmentation
 from pix2rep_jax.methods.method import load_method
 from pix2rep_jax.training.batches import batch_indices
 from pix2rep_jax.training.optimizer import make_optimizer, make_schedule
-from pix2rep_jax.training.sharding import batched, check_batch_size, make_mesh, place
+from pix2rep_jax.training.sharding import check_batch_size, make_mesh, place
 from pix2rep_jax.training.state import create_state
 from pix2rep_jax.training.step import (
     bind_data,
+    compile_draw,
     compile_step,
     count_steps,
     make_train_step,
@@ -374,7 +375,7 @@ def test_number_of_steps(num_steps, num_epochs, num_samples, expected):
 @pytest.mark.parametrize("loss", sorted(LOSSES))
 def test_more_devices_do_not_talk_more_often(loss):
     """The sums and gathers of a compiled step are as many on 4 devices as on 2, and
-    none stands in a loop."""
+    none stands in a loop; drawing its batch needs none."""
 
     def count(devices):
         net, loss_fn = LOSSES[loss]
@@ -385,8 +386,15 @@ def test_more_devices_do_not_talk_more_often(loss):
             params, batch_stats, tx, jax.random.key(0), trainable=tuple(rates)
         )
         train_step = make_train_step(loss_fn, tx, SCHEDULE, learning_rates=rates)
+        draw = compile_draw(mesh=mesh, num_samples=10, batch_size=4)
+        data = place(make_data(), mesh)
+        text = draw.lower(state.key, state.step, data).compile().as_text()
+        assert not re.search(r" (all|collective)-[a-z-]+\(", text)
+        batch = draw(*place((state.key, state.step), mesh), data)
+        assert batch["image"].sharding.shard_shape(batch["image"].shape)[0] == (
+            4 // devices
+        )
         step = compile_step(train_step, mesh=mesh)
-        batch = jax.device_put(make_data(4), batched(mesh))
         arguments = place(state, mesh), batch
         text = step.lower(*arguments).compile().as_text()
         found = re.findall(r" (all-reduce|all-gather|all-to-all)(?:-start)?\(", text)

@@ -10,6 +10,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 from plans import CLASSES, finish_by_hand, plan, plan_config
 from program import finish, start
 
@@ -24,7 +25,7 @@ from pix2rep_jax.study import runner
 from pix2rep_jax.study import shared as shared_module
 from pix2rep_jax.study.estimate import TIMED, guess_left
 from pix2rep_jax.study.lock import hold
-from pix2rep_jax.study.plan import make_plan
+from pix2rep_jax.study.plan import backbone_key, make_plan
 from pix2rep_jax.study.records import Record, read_record, write_record
 from pix2rep_jax.study.runner import in_running_order
 from pix2rep_jax.study.scans import read_scans
@@ -488,11 +489,45 @@ def test_the_scans_of_a_study_may_be_moved_and_not_exchanged(calls, tmp_path):
     image = nib.load(scan)
     nib.save(nib.Nifti1Image(2 * image.get_fdata(), image.affine), scan)
     config.study.draws = 3
-    with pytest.raises(InputError, match=r"begun with other scans than .*moved"):
+    with pytest.raises(InputError, match=rf"the scan {scan.parent.name}_E.*/moved is"):
         study_mode.run(config, tmp_path)
     assert len(calls) == 2
-    config.data.exclude = ("patient001",)  # other settings, other scans
+    config.data.exclude = ("patient001",)  # other settings are another set of cells
     study_mode.run(config, tmp_path)
+    assert len(read_scans(tmp_path / "study")) == 2
+
+
+def test_a_study_that_was_only_named_may_have_other_scans(calls, tmp_path):
+    """A start on the wrong folder that ran nothing binds nobody."""
+    config = plan_config("baseline", labeled=(1,), draws=1)
+    study_mode.run(config, tmp_path)
+    scans = json.loads((tmp_path / "study" / "scans.json").read_text())
+    ((key, (*_, patient)),) = ((key, own) for key, own in scans.items())
+    scans[key][patient] = dict.fromkeys(scans[key][patient], "other")
+    (tmp_path / "study" / "scans.json").write_text(json.dumps(scans))
+    config.study.draws = 2
+    with pytest.raises(InputError, match=f"the scan {patient}_"):
+        study_mode.run(config, tmp_path)
+    shutil.rmtree(tmp_path / "study" / "cells")
+    assert study_mode.run(config, tmp_path) == 0
+
+
+def test_a_row_may_have_data_of_its_own(calls, tmp_path):
+    """Neither its pretraining nor its cells are another's, and its scans are known."""
+    config = plan_config("proposed", labeled=(1,), draws=1)
+    root = next(Path(config.data.cache_dir).expanduser().glob("phantom-*"))
+    more = str(shutil.copytree(root, tmp_path / "more"))
+    for name, stage in (("wide", "pretraining"), ("late", "downstream")):
+        row = config.study.rows.proposed.copy_and_resolve_references()
+        row[stage] = ConfigDict({"data": {"root": more}})
+        config.study.rows[name] = row
+    config.study.methods = ("proposed", "wide", "late")
+    cells = make_plan(config, tmp_path / "study")
+    assert len({cell.pretraining.key for cell in cells}) == 2
+    assert len({cell.job.key for cell in cells}) == 3
+    assert len({backbone_key(cell) for cell in cells}) == 3
+    study_mode.run(config, tmp_path)
+    assert [mode for mode, *_ in calls].count("finetune") == 3
     assert len(read_scans(tmp_path / "study")) == 2
 
 

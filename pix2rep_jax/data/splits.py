@@ -16,12 +16,19 @@ from pix2rep_jax.data.draws import (
     split_slices,
     with_twins,
 )
-from pix2rep_jax.data.volume import identify
+from pix2rep_jax.data.identity import find_exchanged, list_scans, shared_patients
 from pix2rep_jax.data.volume_file import VolumeFile
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.whole_file import write_whole
 
-__all__ = ["Split", "check_unseen", "make_split", "test_patients"]
+__all__ = [
+    "Split",
+    "check_unseen",
+    "is_scored_alike",
+    "make_split",
+    "neutral_root",
+    "test_patients",
+]
 
 _FILE = "split.json"
 _TWIN = "its scan is a held-out patient's too"
@@ -41,7 +48,7 @@ class Split:
         val_slices: Of labelled patients, to choose a checkpoint by.
         test_volumes: Indices into the data set's volumes; each has a mask.
         source: The data set's name.
-        scans: Of all volumes, from `identify`.
+        scans: Of the patients that pretrain or are scored, from `list_scans`.
     """
 
     pretrain_patients: tuple[str, ...]
@@ -53,7 +60,7 @@ class Split:
     val_slices: np.ndarray
     test_volumes: tuple[int, ...]
     source: str = ""
-    scans: str = ""
+    scans: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> str:
         """Returns the split as indented JSON; pretrain_slices follow from the rest."""
@@ -80,11 +87,10 @@ class Split:
                     f"there are {len(ours)}, which are not the same: its scans have "
                     "changed since; name another --workdir, or bring them back"
                 )
-        if before.get("scans", self.scans) != self.scans:
+        if what := find_exchanged(before.get("scans"), self.scans):
             raise InputError(
-                f"the run in {folder} began with other scans of the same patients: "
-                "they have been changed since; name another --workdir, or bring them "
-                "back"
+                f"{what} is another than the run in {folder} began with: name another "
+                "--workdir, or the --config.data.root that it began with"
             )
         write_whole(Path(folder) / _FILE, self.to_json())
 
@@ -151,7 +157,11 @@ def make_split(
         val_slices=val,
         test_volumes=tuple(np.flatnonzero(np.isin(owners, scored) & has_mask).tolist()),
         source=_source(data),
-        scans=identify(dataset.volumes),
+        scans=list_scans(
+            dataset.volumes,
+            {*pretrain, *scored},
+            masks=draw_labeled or data.crop == "mask_box",
+        ),
     )
 
 
@@ -199,20 +209,42 @@ def check_unseen(split: Split, pretrain_folder: str | Path) -> None:
     """
     record = _read_record(pretrain_folder)
     try:
-        moved = record.get("scans") == split.scans
-        same_data = moved or record["source"] == split.source
+        same_data = record["source"] == split.source
         duplicates = KNOWN_DUPLICATES if split.source == "acdc" else ()
         unseen = with_twins(split.test_patients, duplicates)
         seen = set(record["pretrain_patients"]) & unseen
+        if not same_data:  # it may have been moved, and may have grown
+            seen &= shared_patients(record.get("scans"), split.scans)
     except (KeyError, TypeError):
         return
-    if seen and same_data:
+    if seen:
         raise InputError(
             f"{min(seen)}, which is a test patient or has the same scan as one, took "
             f"part in the pretraining in {pretrain_folder}, so scores would flatter: "
             "use the same data.holdout_per_group, data.validation_patients and "
             "testing/ in both"
         )
+
+
+def is_scored_alike(split: Split, folder: str | Path) -> bool:
+    """Tells whether a run has a record that its test scans were these."""
+    record = _read_record(folder)
+    return (
+        bool(record.get("scans"))
+        and record.get("test_patients") == list(split.test_patients)
+        and not find_exchanged(record["scans"], split.scans)
+    )
+
+
+def neutral_root(folder: str | Path) -> tuple[str, ...]:
+    """Names the setting of a run that `Split.write` checks better than a comparison.
+
+    Where its scans lie is nothing to a run with a record of what they hold.
+
+    Args:
+        folder: Of a run, whether it exists or not.
+    """
+    return ("data.root",) if _read_record(folder).get("scans") else ()
 
 
 def _read_record(folder: str | Path) -> dict[str, Any]:

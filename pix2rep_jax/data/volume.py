@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,12 +20,12 @@ from pix2rep_jax.data.preprocess import (
 from pix2rep_jax.data.volume_file import VolumeFile
 from pix2rep_jax.errors import InputError
 
-__all__ = ["UNLABELLED", "VolumeRecord", "identify", "prepare_file", "take_frame"]
+__all__ = ["UNLABELLED", "VolumeRecord", "prepare_file", "take_frame"]
 
 UNLABELLED = 255
 """The label of every pixel of a slice without a mask."""
 
-_DIGITS = 16
+_DIGEST_BYTES = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +41,8 @@ class VolumeRecord(VolumeFile):
             each slice's grid, NaN for a slice that was dropped.
         size: Side of the network's grid, px.
         uses_ground_truth: Whether the expert's mask decided where to crop.
+        image_digest: Of the scan's voxels and spacing.
+        label_digest: Of its mask; empty without one.
     """
 
     spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -53,6 +54,8 @@ class VolumeRecord(VolumeFile):
     )
     size: int = 0
     uses_ground_truth: bool = False
+    image_digest: str = ""
+    label_digest: str = ""
 
     def grid(self, index: int) -> Grid:
         """Returns the grid on which the slice of this index was sampled."""
@@ -60,28 +63,6 @@ class VolumeRecord(VolumeFile):
         return Grid(
             (row, column), (row_step, column_step), self.shape[:2], (self.size,) * 2
         )
-
-
-def identify(volumes: Sequence[VolumeRecord]) -> str:
-    """Hashes what tells scans from others, wherever they lie.
-
-    Args:
-        volumes: What was prepared; their names, shapes, spacings and ranges of
-            intensities count. Masks do not, since they may come later.
-
-    Returns:
-        Hexadecimal digits.
-    """
-    fields = [
-        (
-            each.volume_id,
-            tuple(each.shape),
-            # As few digits as any machine agrees on.
-            [f"{x:.4g}" for x in (*each.spacing_mm, each.low, each.high)],
-        )
-        for each in volumes
-    ]
-    return hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:_DIGITS]
 
 
 def prepare_file(
@@ -159,6 +140,8 @@ def _prepare_volume(
         grids=rows,
         size=size,
         uses_ground_truth=uses_ground_truth,
+        image_digest=_digest(array, scan.spacing_mm),
+        label_digest="" if label is None else _digest(label),
     )
     side = (-1, size, size)
     return (
@@ -167,6 +150,15 @@ def _prepare_volume(
         np.reshape(labels, side).astype(np.uint8, copy=False),
         kept,
     )
+
+
+def _digest(array: np.ndarray, spacing_mm: Sequence[float] = ()) -> str:
+    """Hexadecimal digits for an array's values and a scan's spacing."""
+    # As few digits as a header's float32 is sure of.
+    about = [array.shape, [f"{size:.4g}" for size in spacing_mm]]
+    result = hashlib.blake2b(repr(about).encode(), digest_size=_DIGEST_BYTES)
+    result.update(np.ascontiguousarray(array))
+    return result.hexdigest()
 
 
 def take_frame(volume: VolumeFile, scan: nifti.NiftiVolume) -> np.ndarray:

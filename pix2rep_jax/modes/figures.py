@@ -11,7 +11,12 @@ from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
 from pix2rep_jax.data.dataset import Dataset, load_dataset
-from pix2rep_jax.data.splits import Split, check_unseen, make_split
+from pix2rep_jax.data.splits import (
+    Split,
+    check_unseen,
+    is_scored_alike,
+    make_split,
+)
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.figures import selection
 from pix2rep_jax.figures.compared import Compared, compare_slices
@@ -93,7 +98,7 @@ def list_pictures(config: ConfigDict, workdir: Path) -> dict[str, Callable[[], F
         "views": lambda: picture_views(config, dataset, split),
         "similarity": lambda: picture_similarity(config, compared()),
         "embeddings": lambda: picture_embeddings(config, compared()),
-        "predictions": lambda: picture_predictions(config, dataset, workdir),
+        "predictions": lambda: picture_predictions(config, dataset, split, workdir),
     }
 
 
@@ -258,7 +263,9 @@ def picture_embeddings(config: ConfigDict, compared: Compared) -> Figure:
     )
 
 
-def picture_predictions(config: ConfigDict, dataset: Dataset, workdir: Path) -> Figure:
+def picture_predictions(
+    config: ConfigDict, dataset: Dataset, split: Split, workdir: Path
+) -> Figure:
     """Draws the best, the median and the worst test volume of the preferred segmenter.
 
     Raises:
@@ -267,7 +274,7 @@ def picture_predictions(config: ConfigDict, dataset: Dataset, workdir: Path) -> 
     """
     run = find_runs(workdir, elsewhere=config.init.checkpoint)[0]
     check_same_data(config.data, read_config(run)["data"], run)
-    table = find_scores(config, workdir, run)
+    table = find_scores(config, split, workdir, run)
     classes, predict = tuple(config.data.classes), load_predict(run)
     index_of = {v.volume_id: i for i, v in enumerate(dataset.volumes)}
     panels = []
@@ -285,7 +292,7 @@ def picture_predictions(config: ConfigDict, dataset: Dataset, workdir: Path) -> 
     return draw_predictions(panels, classes=classes, mode=run.name, note=note)
 
 
-def find_scores(config: ConfigDict, workdir: Path, run: Path) -> Path:
+def find_scores(config: ConfigDict, split: Split, workdir: Path, run: Path) -> Path:
     """Finds the table with a segmenter's scores on the configuration's data.
 
     Raises:
@@ -293,7 +300,8 @@ def find_scores(config: ConfigDict, workdir: Path, run: Path) -> Path:
     """
     trained_on = read_config(run)["data"]
     tables = [workdir / "evaluate" / run.name / "per_volume.csv"]
-    if all(config.data[name] == trained_on[name] for name in ("name", "root")):
+    same_place = all(config.data[x] == trained_on[x] for x in ("name", "root"))
+    if same_place or is_scored_alike(split, run):
         tables.insert(0, run / "per_volume.csv")
     for table in tables:
         if table.is_file():

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.command_line import next_command, overrides_without_effect
 from pix2rep_jax.data.dataset import Dataset, load_dataset
-from pix2rep_jax.data.splits import Split, check_unseen, make_split
+from pix2rep_jax.data.splits import Split, check_unseen, make_split, neutral_root
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.methods.method import (
     Method,
@@ -99,7 +99,12 @@ def run(config: ConfigDict, workdir: Path) -> None:
         "pretrain",
         config,
         sections=(*SECTIONS, name, *(() if start is None else ("init",))),
-        neutral=(*NEUTRAL, *neutral_places(workdir / "pretrain"), "init.recalibrate"),
+        neutral=(
+            *NEUTRAL,
+            *neutral_places(workdir / "pretrain"),
+            *neutral_root(workdir / "pretrain"),
+            "init.recalibrate",
+        ),
     )
     split.write(folder)
     write_num_steps(folder, num_steps)

@@ -7,7 +7,7 @@ from typing import Any
 
 from pix2rep_jax import downstream
 from pix2rep_jax.modes import pretrain
-from pix2rep_jax.settings import walk
+from pix2rep_jax.settings import has_effect, walk
 from pix2rep_jax.training import run_folder
 
 __all__ = ["fingerprint", "sections_of"]
@@ -52,11 +52,3 @@ def fingerprint(
     }
     text = json.dumps([content, origin], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
-
-
-def has_effect(name: str, settings: Mapping[str, Any]) -> bool:
-    """Tells whether a setting changes anything beside the others, by dotted names."""
-    section, _, own = name.rpartition(".")
-    if own == "min_steps":
-        return settings[name] > 0 and not settings[f"{section}.num_steps"]
-    return True

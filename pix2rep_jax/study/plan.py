@@ -20,6 +20,7 @@ __all__ = [
     "distinct_jobs",
     "make_plan",
     "merged",
+    "neutral_root",
     "pretrainings",
 ]
 
@@ -106,22 +107,25 @@ def make_plan(config: ConfigDict, folder: Path) -> list[Cell]:
                 "own: set --config.seed for all rows"
             )
         pretraining = None
+        home = base["data"]["root"]
         if not target["init"]["checkpoint"]:
-            pretraining = make_pretraining(origin, folder)
+            pretraining = make_pretraining(origin, folder, home=home)
             if row["then"]:
                 second = merged(origin, row["then"], where=f"{where}.then")
-                pretraining = make_pretraining(second, folder, start=pretraining)
+                pretraining = make_pretraining(
+                    second, folder, home=home, start=pretraining
+                )
         for num_labeled in study["labeled"]:
             for draw in range(study["draws"]):
                 drawn = {"data": {"num_labeled": num_labeled, "draw": draw}}
                 settings = _merged(target, drawn)
-                job = make_job(row["mode"], settings, pretraining, folder)
+                job = make_job(row["mode"], settings, pretraining, folder, home=home)
                 cells.append(Cell(method, num_labeled, draw, seed, pretraining, job))
     return cells
 
 
 def make_pretraining(
-    settings: Mapping[str, Any], folder: Path, *, start: Job | None = None
+    settings: Mapping[str, Any], folder: Path, *, home: str, start: Job | None = None
 ) -> Job:
     """Describes a pretraining run; labels play no part in its key."""
     check_settings(settings)
@@ -130,7 +134,7 @@ def make_pretraining(
     key = fingerprint(
         settings,
         sections=sections_of("pretrain", settings),
-        neutral=pretrain.NEUTRAL,
+        neutral=(*pretrain.NEUTRAL, *neutral_root(settings, home)),
         origin=start.key if start else "",
     )
     workdir = folder / "pretraining" / key
@@ -138,7 +142,12 @@ def make_pretraining(
 
 
 def make_job(
-    mode: str, settings: Mapping[str, Any], pretraining: Job | None, folder: Path
+    mode: str,
+    settings: Mapping[str, Any],
+    pretraining: Job | None,
+    folder: Path,
+    *,
+    home: str,
 ) -> Job:
     """Describes a probing or fine-tuning run."""
     check_settings(settings)
@@ -150,12 +159,20 @@ def make_job(
     key = fingerprint(
         settings,
         sections=sections_of(mode, settings),
-        neutral=("init.checkpoint",),
+        neutral=("init.checkpoint", *neutral_root(settings, home)),
         origin=origin,
     )
     data = settings["data"]
     name = f"{mode}-{data['num_labeled']}-{data['draw']}-{key}"
     return Job(mode, ConfigDict(settings), key, folder / "cells" / name)
+
+
+def neutral_root(settings: Mapping[str, Any], home: str) -> tuple[str, ...]:
+    """Keeps the place of a study's data out of a key, but not that of a row's own.
+
+    The study's may be moved, and scans.json says what they hold.
+    """
+    return ("data.root",) if settings["data"]["root"] == home else ()
 
 
 def distinct_jobs(cells: Iterable[Cell]) -> list[tuple[Cell, Job]]:

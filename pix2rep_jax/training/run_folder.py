@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 import pix2rep_jax
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.settings import walk
+from pix2rep_jax.settings import has_effect, walk
 from pix2rep_jax.whole_file import write_whole
 
 __all__ = [
@@ -36,7 +36,6 @@ _TRAINED = "trained.json"
 _STEPS = "steps.json"
 
 NEUTRAL = (
-    "data.root",  # a run's split.json says which scans it began with
     "data.cache_dir",
     "data.device_budget_mb",
     "log.metrics_every",
@@ -208,11 +207,17 @@ def _changes(
     theirs: Mapping, ours: Mapping, sections: Sequence[str], neutral: set[str]
 ) -> Iterator[str]:
     """Yields "name: old -> new" for each setting that differs and matters."""
-    old, new = dict(walk(theirs)), dict(walk(ours))
+    old, new = _effective(theirs), _effective(ours)
     for name in sorted({*old, *new}):
         matters = name.split(".")[0] in sections and name not in neutral
         if matters and old.get(name) != new.get(name):
             yield f"{name}: {old.get(name)} -> {new.get(name)}"
+
+
+def _effective(config: Mapping) -> dict[str, Any]:
+    """The settings that change anything, by dotted names."""
+    settings = dict(walk(config))
+    return {name: x for name, x in settings.items() if has_effect(name, settings)}
 
 
 def _environment() -> dict[str, str]:

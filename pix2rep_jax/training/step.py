@@ -1,4 +1,4 @@
-"""The training step: one compiled program from a state to the next."""
+"""The training step: a compiled program from a state and a batch to the next state."""
 
 import functools
 import itertools
@@ -19,6 +19,7 @@ from pix2rep_jax.training.state import TrainState
 
 __all__ = [
     "bind_data",
+    "compile_draw",
     "compile_step",
     "count_steps",
     "make_host_step",
@@ -108,6 +109,33 @@ def compile_step(train_step: Callable, *, mesh: Mesh) -> Callable:
     )
 
 
+def compile_draw(
+    *, mesh: Mesh, num_samples: Any, batch_size: Any
+) -> Callable[[jax.Array, jax.Array, Any], Any]:
+    """Compiles the draw of a step's batch from data resident on the devices.
+
+    Args:
+        mesh: The devices, each of which has all the data and takes its part of a batch.
+        num_samples: Samples of the data, or of each set in it.
+        batch_size: Samples of the global batch, likewise.
+
+    Returns:
+        `draw(key, step, data) -> batch`, with the key and the step of a state.
+    """
+
+    def draw(key: jax.Array, step: jax.Array, data: Any) -> Any:
+        order_key, _ = jax.random.split(key)
+        indices = draw_rows(
+            order_key, step, num_samples=num_samples, batch_size=batch_size
+        )
+        return take_batch(data, indices)
+
+    whole = replicated(mesh)
+    return jax.jit(
+        draw, in_shardings=(whole, whole, whole), out_shardings=batched(mesh)
+    )
+
+
 def make_resident_step(
     step: Callable, data: Any, *, mesh: Mesh, num_samples: Any, batch_size: Any
 ) -> Callable[[TrainState], tuple[TrainState, dict[str, jax.Array]]]:
@@ -124,18 +152,7 @@ def make_resident_step(
         `step(state) -> (state, metrics)`.
     """
     resident = place(data, mesh)
-
-    def draw(key: jax.Array, number: jax.Array, data: Any) -> Any:
-        order_key, _ = jax.random.split(key)
-        indices = draw_rows(
-            order_key, number, num_samples=num_samples, batch_size=batch_size
-        )
-        return take_batch(data, indices)
-
-    whole = replicated(mesh)
-    draw = jax.jit(
-        draw, in_shardings=(whole, whole, whole), out_shardings=batched(mesh)
-    )
+    draw = compile_draw(mesh=mesh, num_samples=num_samples, batch_size=batch_size)
     return lambda state: step(state, draw(state.key, state.step, resident))
 
 
