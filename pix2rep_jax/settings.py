@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.errors import InputError
 
-__all__ = ["SECTIONS", "check_settings", "has_effect", "split_words", "walk"]
+__all__ = ["SECTIONS", "check_settings", "effective", "split_words", "walk"]
 
 SECTIONS = (
     "data",
@@ -143,17 +143,24 @@ def walk(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
             yield prefix + name, value
 
 
-def has_effect(name: str, settings: Mapping[str, Any]) -> bool:
-    """Tells whether a setting changes anything beside the others.
+def effective(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Lists the settings that change anything beside the others.
 
     Args:
-        name: Dotted.
-        settings: All of them, by dotted names.
+        config: A whole configuration, or a part.
+
+    Returns:
+        Values by dotted names.
     """
-    section, _, own = name.rpartition(".")
-    if own == "min_steps":
-        return settings[name] > 0 and not settings[f"{section}.num_steps"]
-    return True
+    settings = dict(walk(config))
+
+    def counts(name: str) -> bool:
+        section, _, own = name.rpartition(".")
+        if own == "min_steps":
+            return settings[name] > 0 and not settings[f"{section}.num_steps"]
+        return True
+
+    return {name: value for name, value in settings.items() if counts(name)}
 
 
 def complaint(name: str, value: Any) -> str:

@@ -1,12 +1,14 @@
 """Files that nobody ever reads half of."""
 
 import contextlib
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 from pix2rep_jax.errors import InputError
 
-__all__ = ["write_whole"]
+__all__ = ["read_object", "write_whole"]
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -33,3 +35,12 @@ def write_whole(path: Path, text: str) -> None:
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Reads a JSON object; an empty one where the file is missing or damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -18,7 +18,7 @@ from pix2rep_jax.errors import InputError
 
 __all__ = ["find_path", "load", "save"]
 
-VERSION = 4  # raise it when the same scans and settings give other slices, or none
+VERSION = 4  # raise it when the same scans and settings give other slices or records
 _PATHS = ("image_path", "label_path")
 _ARRAYS = ("images", "labels", "volume_index", "slice_index")
 

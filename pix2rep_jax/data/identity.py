@@ -31,7 +31,7 @@ def list_scans(
     return scans
 
 
-def find_exchanged(theirs: Any, ours: Mapping[str, Mapping[str, Any]]) -> str:
+def find_exchanged(theirs: Any, ours: Mapping[str, Mapping[str, str]]) -> str:
     """Finds a scan of a patient that is not what it was.
 
     Args:
@@ -57,7 +57,7 @@ def find_exchanged(theirs: Any, ours: Mapping[str, Mapping[str, Any]]) -> str:
     return ""
 
 
-def shared_patients(theirs: Any, ours: Mapping[str, Mapping[str, Any]]) -> set[str]:
+def shared_patients(theirs: Any, ours: Mapping[str, Mapping[str, str]]) -> set[str]:
     """Lists the patients of one name of whom a scan is the same.
 
     Args:

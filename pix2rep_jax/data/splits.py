@@ -19,7 +19,7 @@ from pix2rep_jax.data.draws import (
 from pix2rep_jax.data.identity import find_exchanged, list_scans, shared_patients
 from pix2rep_jax.data.volume_file import VolumeFile
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.whole_file import write_whole
+from pix2rep_jax.whole_file import read_object, write_whole
 
 __all__ = [
     "Split",
@@ -60,7 +60,7 @@ class Split:
     val_slices: np.ndarray
     test_volumes: tuple[int, ...]
     source: str = ""
-    scans: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    scans: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> str:
         """Returns the split as indented JSON; pretrain_slices follow from the rest."""
@@ -249,11 +249,7 @@ def neutral_root(folder: str | Path) -> tuple[str, ...]:
 
 def _read_record(folder: str | Path) -> dict[str, Any]:
     """What `Split.write` left in a folder; nothing where that is damaged or missing."""
-    try:
-        record = json.loads((Path(folder) / _FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
+    return read_object(Path(folder) / _FILE)
 
 
 def _held_out(

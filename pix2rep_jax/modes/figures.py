@@ -11,12 +11,7 @@ from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
 from pix2rep_jax.data.dataset import Dataset, load_dataset
-from pix2rep_jax.data.splits import (
-    Split,
-    check_unseen,
-    is_scored_alike,
-    make_split,
-)
+from pix2rep_jax.data.splits import Split, check_unseen, is_scored_alike, make_split
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.figures import selection
 from pix2rep_jax.figures.compared import Compared, compare_slices

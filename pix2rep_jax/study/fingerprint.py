@@ -7,7 +7,7 @@ from typing import Any
 
 from pix2rep_jax import downstream
 from pix2rep_jax.modes import pretrain
-from pix2rep_jax.settings import has_effect, walk
+from pix2rep_jax.settings import effective
 from pix2rep_jax.training import run_folder
 
 __all__ = ["fingerprint", "sections_of"]
@@ -28,6 +28,7 @@ def fingerprint(
     *,
     sections: Sequence[str],
     neutral: Collection[str] = (),
+    home: str | None = None,
     origin: str = "",
 ) -> str:
     """Hashes the settings that a run's numbers depend on.
@@ -36,19 +37,21 @@ def fingerprint(
         config: A whole configuration.
         sections: Its parts that matter.
         neutral: Settings in them that do not, besides those of every run.
+        home: Of a study's data: a `data.root` that is this does not count, since they
+            may be moved (scans.json says what they hold); a row's own does.
         origin: Whatever else matters.
 
     Returns:
         Hexadecimal digits.
     """
     ignored = {*neutral, *run_folder.NEUTRAL}
-    settings = dict(walk(config))
+    settings = effective(config)
+    if settings.get("data.root") == home:
+        ignored.add("data.root")
     content = {
         name: value
         for name, value in settings.items()
-        if name.split(".")[0] in sections
-        and name not in ignored
-        and has_effect(name, settings)
+        if name.split(".")[0] in sections and name not in ignored
     }
     text = json.dumps([content, origin], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]

@@ -20,7 +20,6 @@ __all__ = [
     "distinct_jobs",
     "make_plan",
     "merged",
-    "neutral_root",
     "pretrainings",
 ]
 
@@ -87,7 +86,7 @@ def make_plan(config: ConfigDict, folder: Path) -> list[Cell]:
             "init.checkpoint is set for a whole study, whose rows pretrain themselves: "
             "set it in the downstream part of the row that it belongs to"
         )
-    cells = []
+    cells, home = [], base["data"]["root"]
     seeds = range(base["seed"], base["seed"] + study["seeds"])
     for seed, method in itertools.product(seeds, study["methods"]):
         where, row = f"study.rows.{method}", study["rows"][method]
@@ -107,7 +106,6 @@ def make_plan(config: ConfigDict, folder: Path) -> list[Cell]:
                 "own: set --config.seed for all rows"
             )
         pretraining = None
-        home = base["data"]["root"]
         if not target["init"]["checkpoint"]:
             pretraining = make_pretraining(origin, folder, home=home)
             if row["then"]:
@@ -134,7 +132,8 @@ def make_pretraining(
     key = fingerprint(
         settings,
         sections=sections_of("pretrain", settings),
-        neutral=(*pretrain.NEUTRAL, *neutral_root(settings, home)),
+        neutral=pretrain.NEUTRAL,
+        home=home,
         origin=start.key if start else "",
     )
     workdir = folder / "pretraining" / key
@@ -159,20 +158,13 @@ def make_job(
     key = fingerprint(
         settings,
         sections=sections_of(mode, settings),
-        neutral=("init.checkpoint", *neutral_root(settings, home)),
+        neutral=("init.checkpoint",),
+        home=home,
         origin=origin,
     )
     data = settings["data"]
     name = f"{mode}-{data['num_labeled']}-{data['draw']}-{key}"
     return Job(mode, ConfigDict(settings), key, folder / "cells" / name)
-
-
-def neutral_root(settings: Mapping[str, Any], home: str) -> tuple[str, ...]:
-    """Keeps the place of a study's data out of a key, but not that of a row's own.
-
-    The study's may be moved, and scans.json says what they hold.
-    """
-    return ("data.root",) if settings["data"]["root"] == home else ()
 
 
 def distinct_jobs(cells: Iterable[Cell]) -> list[tuple[Cell, Job]]:

@@ -9,14 +9,14 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.data.dataset import load_dataset
 from pix2rep_jax.data.identity import find_exchanged, list_scans
-from pix2rep_jax.data.splits import make_split
+from pix2rep_jax.data.splits import Split, make_split
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.modes import pretrain
 from pix2rep_jax.study.fingerprint import fingerprint
-from pix2rep_jax.study.plan import Cell, distinct_jobs, neutral_root
+from pix2rep_jax.study.plan import Cell, distinct_jobs
 from pix2rep_jax.study.records import read_record
 from pix2rep_jax.study.results import read_test_patients
-from pix2rep_jax.whole_file import write_whole
+from pix2rep_jax.whole_file import read_object, write_whole
 
 __all__ = ["check_scans", "read_scans", "write_scans"]
 
@@ -25,11 +25,7 @@ _FILE = "scans.json"
 
 def read_scans(folder: Path) -> dict[str, Any]:
     """Reads which scans a study had, by a fingerprint of the settings of its data."""
-    try:
-        content = json.loads((folder / _FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+    return read_object(folder / _FILE)
 
 
 def check_scans(
@@ -52,7 +48,39 @@ def check_scans(
     """
     if all(read_record(cell.job).status == "finished" for cell in cells):
         return {}
-    split = make_split(load_dataset(config.data), config.data, draw_labeled=False)
+    known, found = read_scans(folder), {}
+    begun = any(read_record(job).status != "pending" for _, job in distinct_jobs(cells))
+    for key, data in distinct_data(config, cells).items():
+        dataset = load_dataset(data)
+        split = make_split(dataset, data, draw_labeled=False)
+        if data is config.data:
+            check_tested(split, config, cells, folder)
+        patients = {*split.pretrain_patients, *split.test_patients}
+        found[key] = list_scans(dataset.volumes, patients, masks=True)
+        if begun and (what := find_exchanged(known.get(key), found[key])):
+            raise InputError(
+                f"{what} in data.root={data.root} is another than when the study in "
+                f"{folder} was begun: name another --workdir, or the data that it was "
+                "begun with"
+            )
+    return known | found
+
+
+def distinct_data(config: ConfigDict, cells: Sequence[Cell]) -> dict[str, ConfigDict]:
+    """Lists a study's data and its rows' own, each prepared in one way, by keys."""
+    found: dict[str, ConfigDict] = {}
+    for each in (config, *(job.config for _, job in distinct_jobs(cells))):
+        key = fingerprint(
+            each, sections=("data",), neutral=pretrain.NEUTRAL, home=config.data.root
+        )
+        found.setdefault(key, each.data)
+    return found
+
+
+def check_tested(
+    split: Split, config: ConfigDict, cells: Sequence[Cell], folder: Path
+) -> None:
+    """Raises InputError without test patients, or with others than were scored."""
     if not split.test_volumes:
         raise InputError(
             "no test patient has a mask, so a study has nothing to compare: raise "
@@ -66,33 +94,6 @@ def check_scans(
             f"{len(split.test_patients)}, which are not the same ({min(other)} is one "
             "of the two only): name another --workdir, or the data that they are of"
         )
-    known, found = read_scans(folder), {}
-    states = {read_record(job).status for _, job in distinct_jobs(cells)}
-    begun = known if states != {"pending"} else {}
-    for data in distinct_data(cells):
-        dataset = load_dataset(data)
-        split = make_split(dataset, data, draw_labeled=False)
-        patients = {*split.pretrain_patients, *split.test_patients}
-        own = {"data": data}
-        neutral = (*pretrain.NEUTRAL, *neutral_root(own, config.data.root))
-        key = fingerprint(own, sections=("data",), neutral=neutral)
-        found[key] = list_scans(dataset.volumes, patients, masks=True)
-        if what := find_exchanged(begun.get(key), found[key]):
-            raise InputError(
-                f"{what} in data.root={data.root} is another than when the study in "
-                f"{folder} was begun: name another --workdir, or the data that it was "
-                "begun with"
-            )
-    return known | found
-
-
-def distinct_data(cells: Sequence[Cell]) -> list[ConfigDict]:
-    """Lists the data sets of a study, each prepared in one way."""
-    found = {}
-    for _, job in distinct_jobs(cells):
-        key = fingerprint(job.config, sections=("data",), neutral=pretrain.NEUTRAL)
-        found.setdefault(key, job.config.data)
-    return list(found.values())
 
 
 def write_scans(folder: Path, scans: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 import pix2rep_jax
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.settings import has_effect, walk
+from pix2rep_jax.settings import effective
 from pix2rep_jax.whole_file import write_whole
 
 __all__ = [
@@ -207,17 +207,11 @@ def _changes(
     theirs: Mapping, ours: Mapping, sections: Sequence[str], neutral: set[str]
 ) -> Iterator[str]:
     """Yields "name: old -> new" for each setting that differs and matters."""
-    old, new = _effective(theirs), _effective(ours)
+    old, new = effective(theirs), effective(ours)
     for name in sorted({*old, *new}):
         matters = name.split(".")[0] in sections and name not in neutral
         if matters and old.get(name) != new.get(name):
             yield f"{name}: {old.get(name)} -> {new.get(name)}"
-
-
-def _effective(config: Mapping) -> dict[str, Any]:
-    """The settings that change anything, by dotted names."""
-    settings = dict(walk(config))
-    return {name: x for name, x in settings.items() if has_effect(name, settings)}
 
 
 def _environment() -> dict[str, str]:
