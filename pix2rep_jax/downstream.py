@@ -14,6 +14,7 @@ from pix2rep_jax.batch_norm import recalibrate
 from pix2rep_jax.data.dataset import Dataset, load_dataset
 from pix2rep_jax.data.splits import Split, check_unseen, make_split, neutral_root
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.hosts import check_alike
 from pix2rep_jax.inference import make_predict, make_predictors, predict_slices
 from pix2rep_jax.methods.segmentation import SegmentationNet
 from pix2rep_jax.metrics import dice_per_class
@@ -107,6 +108,8 @@ def prepare(
     split = make_split(dataset, config.data)
     if not scratch:
         check_unseen(split, run)
+    origin = pretrained and pretrained.origin
+    check_alike(config, split.scans, network=origin.digest if origin else "")
     if note := unseen_classes(config.data.classes, dataset.labels[split.train_slices]):
         print(note, file=sys.stderr)
     key, init_key = jax.random.split(jax.random.key(config.seed))
@@ -123,7 +126,6 @@ def prepare(
                 },
                 dataset.images[split.pretrain_slices],
             )
-    origin = pretrained and pretrained.origin
     ready = (dataset, split, net, params, batch_stats, source, origin, key)
     return Task(*ready, mesh=make_mesh())
 

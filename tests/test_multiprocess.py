@@ -1,9 +1,11 @@
 """Two processes on one machine compute what one does."""
 
 import json
+import shutil
 import signal
 import socket
 
+import nibabel
 import numpy as np
 import pytest
 from program import finish, lines, start, succeed, wait_until
@@ -75,3 +77,61 @@ def test_a_signal_to_one_process_stops_all_alike(cache, tmp_path):
         assert "Traceback" not in result.stderr
     steps = [p.name for p in (tmp_path / "pretrain" / "checkpoints").iterdir()]
     assert any(name.isdigit() for name in steps)
+
+
+def with_another_scan(cache, folder):
+    """A copy of the phantom that was given to the other process, but for one voxel."""
+    (root,) = (path for path in cache.glob("phantom-*") if path.is_dir())
+    shutil.copytree(root, folder)
+    path = next(folder.glob("training/patient001/patient001_frame01.nii*"))
+    scan = nibabel.load(path)
+    voxels = np.asanyarray(scan.dataobj).copy()
+    voxels[0, 0, 0] += 1
+    nibabel.save(nibabel.Nifti1Image(voxels, scan.affine, scan.header), path)
+    return folder
+
+
+@pytest.mark.parametrize("what", ["configuration", "scans", "network to start from"])
+def test_processes_that_were_given_different_things_say_so(
+    workdir, cache, tmp_path, what
+):
+    """Each names the process and the thing, and nothing is trained."""
+    mode, ours, theirs = "pretrain", {}, {"pretrain__temperature": 0.3}
+    if what == "scans":
+        theirs = {"data__root": with_another_scan(cache, tmp_path / "copy")}
+    if what == "network to start from":
+        succeed(start("pretrain", tmp_path / "b", cache, pretrain__num_steps=2))
+        mode, ours = "finetune", {"init__checkpoint": workdir}
+        theirs = {"init__checkpoint": tmp_path / "b"}
+    address = f"--coordinator=127.0.0.1:{free_port()}"
+    two = (mode, tmp_path / "run", cache, address, "--num_processes=2")
+    processes = [
+        start(*two, "--process_id=0", **ours),
+        start(*two, "--process_id=1", **(ours | theirs)),
+    ]
+    for process in processes:
+        result = finish(process)
+        assert result.returncode == 1
+        said = " ".join(result.stderr.split())
+        assert f"process 1 was given another {what} than process 0" in said
+        assert "Traceback" not in result.stderr
+    assert not (tmp_path / "run" / mode).exists()
+
+
+def test_a_process_that_is_left_alone_says_so(cache, tmp_path):
+    """The other one had no scans."""
+    address = f"--coordinator=127.0.0.1:{free_port()}"
+    two = ("pretrain", tmp_path, cache, address, "--num_processes=2")
+    missing = {"data__name": "acdc", "data__root": tmp_path / "missing"}
+    processes = [
+        start(*two, "--process_id=0"),
+        start(*two, "--process_id=1", **missing),
+    ]
+    said = []
+    for process in processes:
+        result = finish(process)
+        assert result.returncode == 1
+        assert "Traceback" not in result.stderr
+        said.append(" ".join(result.stderr.split()))
+    assert "did not all come to the first step" in said[0]
+    assert str(tmp_path / "missing") in said[1]

@@ -13,6 +13,7 @@ from pix2rep_jax.command_line import next_command, overrides_without_effect
 from pix2rep_jax.data.dataset import Dataset, load_dataset
 from pix2rep_jax.data.splits import Split, check_unseen, make_split, neutral_root
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.hosts import check_alike
 from pix2rep_jax.methods.method import (
     Method,
     load_method,
@@ -87,6 +88,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
         if note := unfinished(start):
             print(note, file=sys.stderr)
     backbone = None if start is None else read_backbone(config, start)
+    check_alike(config, split.scans, network=backbone.origin.digest if backbone else "")
     data = method.arrange(list_slices(dataset, split))
     num_samples = len(data["image"])
     num_steps = count_steps(recipe, num_samples=num_samples)
