@@ -108,8 +108,7 @@ def prepare(
     split = make_split(dataset, config.data)
     if not scratch:
         check_unseen(split, run)
-    origin = pretrained and pretrained.origin
-    check_alike(config, split.scans, network=origin.digest if origin else "")
+    check_alike(config, split.scans, network=pretrained and pretrained.origin.digest)
     if note := unseen_classes(config.data.classes, dataset.labels[split.train_slices]):
         print(note, file=sys.stderr)
     key, init_key = jax.random.split(jax.random.key(config.seed))
@@ -126,6 +125,7 @@ def prepare(
                 },
                 dataset.images[split.pretrain_slices],
             )
+    origin = pretrained and pretrained.origin
     ready = (dataset, split, net, params, batch_stats, source, origin, key)
     return Task(*ready, mesh=make_mesh())
 

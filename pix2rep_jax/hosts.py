@@ -53,7 +53,7 @@ def join_hosts(
 
 
 def check_alike(
-    config: Mapping[str, Any], scans: Mapping[str, Any], *, network: str = ""
+    config: Mapping[str, Any], scans: Mapping[str, Any], *, network: str | None
 ) -> None:
     """Checks that all processes, each of which does a part, were given the same.
 
@@ -63,7 +63,7 @@ def check_alike(
     Args:
         config: The whole configuration.
         scans: What tells them apart, as `Split.scans`.
-        network: What tells the one to start from apart; empty for a random one.
+        network: What tells the one to start from apart; None for a random one.
 
     Raises:
         InputError: In every process, if one was given something else than the first,
@@ -77,7 +77,7 @@ def check_alike(
         "scans": scans,
         "network to start from": network,
     }
-    texts = [json.dumps(each, sort_keys=True, default=str) for each in given.values()]
+    texts = [json.dumps(each, sort_keys=True) for each in given.values()]
     digests = [hashlib.sha256(text.encode()).digest() for text in texts]
     own = np.stack([np.frombuffer(digest, np.uint8) for digest in digests])
     try:

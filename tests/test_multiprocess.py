@@ -17,13 +17,19 @@ def free_port():
         return listener.getsockname()[1]
 
 
+def start_two(mode, folder, cache, *, theirs=None, **ours):
+    """Two processes of one run; the second has settings of its own in `theirs`."""
+    two = (mode, folder, cache, f"--coordinator=127.0.0.1:{free_port()}")
+    return [
+        start(*two, "--num_processes=2", f"--process_id={index}", **(ours | own))
+        for index, own in enumerate(({}, theirs or {}))
+    ]
+
+
 def test_two_processes_are_one_run(workdir, cache, tmp_path):
     """The losses of one process over the same global batches, written once, and
     checkpoints that one process reads."""
-    address = f"--coordinator=127.0.0.1:{free_port()}"
-    two = ("pretrain", tmp_path, cache, address, "--num_processes=2")
-    processes = [start(*two, f"--process_id={index}") for index in (0, 1)]
-    for process in processes:
+    for process in start_two("pretrain", tmp_path, cache):
         assert "2 CPU device(s)" in succeed(process)
     ours, theirs = lines(tmp_path / "pretrain"), lines(workdir / "pretrain")
     assert [x["step"] for x in ours] == [x["step"] for x in theirs]
@@ -40,11 +46,7 @@ def test_two_processes_are_one_run(workdir, cache, tmp_path):
 @pytest.mark.parametrize("mode", ["probe", "finetune"])
 def test_two_processes_segment_like_one(workdir, cache, tmp_path, mode):
     """The losses of one process, and one evaluation of all test volumes."""
-    address = f"--coordinator=127.0.0.1:{free_port()}"
-    two = (mode, tmp_path, cache, address, "--num_processes=2")
-    pretrained = {"init__checkpoint": workdir}
-    processes = [start(*two, f"--process_id={index}", **pretrained) for index in (0, 1)]
-    for process in processes:
+    for process in start_two(mode, tmp_path, cache, init__checkpoint=workdir):
         succeed(process)
     ours, theirs = lines(tmp_path / mode), lines(workdir / mode)
     assert [x["step"] for x in ours] == [x["step"] for x in theirs]
@@ -63,10 +65,7 @@ def test_two_processes_segment_like_one(workdir, cache, tmp_path, mode):
 
 def test_a_signal_to_one_process_stops_all_alike(cache, tmp_path):
     """Whoever it reaches: each says so, leaves by its number, and all is saved once."""
-    address = f"--coordinator=127.0.0.1:{free_port()}"
-    two = ("pretrain", tmp_path, cache, address, "--num_processes=2")
-    options = {"pretrain__num_steps": 100_000}
-    processes = [start(*two, f"--process_id={index}", **options) for index in (0, 1)]
+    processes = start_two("pretrain", tmp_path, cache, pretrain__num_steps=100_000)
     metrics = tmp_path / "pretrain" / "metrics.jsonl"
     wait_until(processes[0], lambda: metrics.exists() and metrics.stat().st_size)
     processes[1].send_signal(signal.SIGTERM)
@@ -103,13 +102,7 @@ def test_processes_that_were_given_different_things_say_so(
         succeed(start("pretrain", tmp_path / "b", cache, pretrain__num_steps=2))
         mode, ours = "finetune", {"init__checkpoint": workdir}
         theirs = {"init__checkpoint": tmp_path / "b"}
-    address = f"--coordinator=127.0.0.1:{free_port()}"
-    two = (mode, tmp_path / "run", cache, address, "--num_processes=2")
-    processes = [
-        start(*two, "--process_id=0", **ours),
-        start(*two, "--process_id=1", **(ours | theirs)),
-    ]
-    for process in processes:
+    for process in start_two(mode, tmp_path / "run", cache, theirs=theirs, **ours):
         result = finish(process)
         assert result.returncode == 1
         said = " ".join(result.stderr.split())
@@ -120,15 +113,9 @@ def test_processes_that_were_given_different_things_say_so(
 
 def test_a_process_that_is_left_alone_says_so(cache, tmp_path):
     """The other one had no scans."""
-    address = f"--coordinator=127.0.0.1:{free_port()}"
-    two = ("pretrain", tmp_path, cache, address, "--num_processes=2")
     missing = {"data__name": "acdc", "data__root": tmp_path / "missing"}
-    processes = [
-        start(*two, "--process_id=0"),
-        start(*two, "--process_id=1", **missing),
-    ]
     said = []
-    for process in processes:
+    for process in start_two("pretrain", tmp_path, cache, theirs=missing):
         result = finish(process)
         assert result.returncode == 1
         assert "Traceback" not in result.stderr

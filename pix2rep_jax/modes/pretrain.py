@@ -88,7 +88,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
         if note := unfinished(start):
             print(note, file=sys.stderr)
     backbone = None if start is None else read_backbone(config, start)
-    check_alike(config, split.scans, network=backbone.origin.digest if backbone else "")
+    check_alike(config, split.scans, network=backbone and backbone.origin.digest)
     data = method.arrange(list_slices(dataset, split))
     num_samples = len(data["image"])
     num_steps = count_steps(recipe, num_samples=num_samples)

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from pix2rep_jax.study.plan import Job
-from pix2rep_jax.whole_file import write_whole
+from pix2rep_jax.whole_file import read_object, write_whole
 
 __all__ = [
     "Record",
@@ -44,9 +44,8 @@ def read_record(job: Job) -> Record:
     its record says, so that the next start mends it.
     """
     try:
-        text = (job.workdir / _FILE).read_text(encoding="utf-8")
-        record = Record(**json.loads(text))
-    except (OSError, ValueError, TypeError):
+        record = Record(**read_object(job.workdir / _FILE))
+    except TypeError:  # a field that is none of these
         return Record()
     if record.status == "finished" and job.mode != "pretrain":
         try:

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 import pix2rep_jax
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.settings import effective
-from pix2rep_jax.whole_file import write_whole
+from pix2rep_jax.whole_file import read_object, write_whole
 
 __all__ = [
     "check_place",
@@ -169,9 +169,8 @@ def write_num_steps(run: str | Path, num_steps: int) -> None:
 def read_num_steps(run: str | Path) -> int | None:
     """Reads what `write_num_steps` recorded; None where there is no such record."""
     try:
-        content = (Path(run) / _STEPS).read_text(encoding="utf-8")
-        return int(json.loads(content)["num_steps"])
-    except (OSError, ValueError, TypeError, KeyError):
+        return int(read_object(Path(run) / _STEPS)["num_steps"])
+    except (ValueError, TypeError, KeyError):
         return None
 
 
