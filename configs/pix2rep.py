@@ -103,6 +103,7 @@ def get_config(variant: str = "quick") -> ConfigDict:
     intensity.max_noise = pick(quick=0.1, small=0.1, paper=0.5)  # of the range
     intensity.noise_probability = pick(quick=0.5, small=0.5, paper=0.3)
     intensity.max_gamma = pick(quick=0.3, small=0.3, paper=0.05)  # |log γ|
+    # It clips to [-1, 1] first (ours), which changes more than a γ as weak as paper's.
     intensity.gamma_probability = pick(quick=0.5, small=0.5, paper=0.9)
     intensity.max_contrast = pick(quick=0.3, small=0.3, paper=0.2)  # paper: ours
     intensity.contrast_probability = 0.5  # ours
@@ -184,7 +185,7 @@ def get_config(variant: str = "quick") -> ConfigDict:
     chaitanya.spatial.flip_probability = 0.0
     chaitanya.spatial.extent = (100 / 192, 100 / 192)  # a crop of 100 of 192 px
     reach = (data.size - 1) / 2
-    chaitanya.spatial.max_shift = (reach, reach)  # px; anywhere inside
+    chaitanya.spatial.max_shift = (reach, reach)  # px; anywhere inside data.size
     chaitanya.spatial.shift_inside = True
     chaitanya.intensity = ConfigDict()
     chaitanya.intensity.max_contrast = 0.3

@@ -73,7 +73,18 @@ def blur(image: jax.Array, std_px: jax.Array, *, radius: int) -> jax.Array:
 
 
 def adjust_gamma(image: jax.Array, gamma: jax.Array) -> jax.Array:
-    """Raises intensities to the power `gamma`; the sign is kept."""
+    """Raises intensities to the power `gamma`, and clips them to [-1, 1] before.
+
+    The sign is kept. Gamma is a display's, whose range ends at 1; noise and bias field
+    may have led beyond it.
+
+    Args:
+        image: `[height, width, 1]`.
+        gamma: The exponent, above zero.
+
+    Returns:
+        `[height, width, 1]`, in [-1, 1].
+    """
     # The slope at zero is infinite for gamma < 1: clip, so that no NaN can arise.
     magnitude = pix.adjust_gamma(jnp.maximum(jnp.abs(image), 1e-6), gamma)
     return jnp.sign(image) * magnitude
@@ -127,7 +138,8 @@ def random_intensity(
         reversal_probability: How often the image becomes 1 - x.
 
     Returns:
-        `[height, width, 1]`, not clipped.
+        `[height, width, 1]`; may leave [0, 1], by noise and bias field within [-1, 1]
+        only where gamma is drawn.
 
     Reference:
         Seince et al., "Dense Self-Supervised Learning for Medical Image

@@ -3,12 +3,26 @@
 import contextlib
 import json
 import os
+import uuid
 from pathlib import Path
 from typing import Any
 
 from pix2rep_jax.errors import InputError
 
-__all__ = ["read_object", "write_whole"]
+__all__ = ["partial_path", "read_object", "write_whole"]
+
+
+def partial_path(path: Path, suffix: str = "") -> Path:
+    """Names a hidden file beside `path` to be written first and moved there when whole.
+
+    Nobody else writes it: process numbers, which several hosts may have alike, play no
+    part in it.
+
+    Args:
+        path: Where the whole file is going to be.
+        suffix: What the name has to end in, for writers that look at it.
+    """
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{suffix}")
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -23,7 +37,7 @@ def write_whole(path: Path, text: str) -> None:
     Raises:
         InputError: If it cannot be written; what was there is as it was.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial = partial_path(path)
     try:
         partial.write_text(text, encoding="utf-8")
         os.replace(partial, path)

@@ -12,6 +12,7 @@ from pix2rep_jax.study import estimate
 from pix2rep_jax.study.estimate import FINISHED, NOTHING, TIMED, guess_left
 from pix2rep_jax.study.plan import distinct_jobs, make_plan
 from pix2rep_jax.study.records import Record, write_record
+from pix2rep_jax.training.metric_writer import read_metrics
 from pix2rep_jax.training.step import count_steps
 
 
@@ -151,3 +152,26 @@ def test_a_kind_of_run_that_fails_is_timed_once_and_ends_nothing(
     assert totals[:4] == [2 + 500 * 0.5] * 4 and totals[4:] == [0.0] * 4
     said = capsys.readouterr().out
     assert said.count("pretrain of proposed failed") == 1 and "enough memory" in said
+
+
+def test_a_timed_step_holds_no_validation(tmp_path):
+    """A run validates now and then only; what is timed is trained, and scored once."""
+    (cell,) = plan("baseline", folder=tmp_path / "study", labeled=(1,), draws=1)
+    config = cell.job.config
+    config.data.update(
+        {
+            "cache_dir": str(tmp_path),
+            "phantom_training": 2,
+            "phantom_testing": 1,
+            "size": 16,
+            "crop_px": 16,
+            "spacing_mm": 10.0,
+        }
+    )
+    config.model.update({"channels": (4, 8), "scratch_num_features": 4})
+    overhead, seconds_a_step = estimate.time_run(
+        "finetune", estimate.short_config(cell.job), tmp_path / "timed"
+    )
+    assert overhead > 0 and seconds_a_step > 0
+    logged = read_metrics(tmp_path / "timed" / "finetune" / "metrics.jsonl")
+    assert logged["loss"][0] == [1, 2, 3, 4] and logged["val_dice"][0] == [4]

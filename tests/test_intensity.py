@@ -51,6 +51,22 @@ def test_gamma_keeps_the_sign_and_has_a_gradient_at_zero():
     assert np.isfinite(slope)
 
 
+def test_gamma_clips_what_lies_beyond_the_display(image):
+    """Noise beyond ±1 is cut where gamma is drawn, be it 1, and stays elsewhere."""
+    beyond = jnp.array([-2.0, -1.0, 0.5, 1.5]).reshape(4, 1, 1)
+    actual = intensity.adjust_gamma(beyond, jnp.float32(1.0)).ravel()
+    np.testing.assert_allclose(actual, [-1.0, -1.0, 0.5, 1.0], atol=1e-6)
+    options = {"max_noise": 2.0, "noise_probability": 1.0}
+    free, cut = (
+        intensity.random_intensity(
+            jax.random.key(0), image, **options, gamma_probability=probability
+        )
+        for probability in (0.0, 1.0)
+    )
+    assert jnp.abs(free).max() > 1
+    np.testing.assert_allclose(cut, jnp.clip(free, -1, 1), atol=1e-5)
+
+
 def test_reversal_alone_is_one_minus_x(image):
     """With certainty of reversal and nothing else t(x) = 1 - x."""
     actual = intensity.random_intensity(

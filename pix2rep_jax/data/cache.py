@@ -15,6 +15,7 @@ import numpy as np
 
 from pix2rep_jax.data.volume_file import VolumeFile
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.whole_file import partial_path
 
 __all__ = ["find_path", "load", "save"]
 
@@ -64,7 +65,7 @@ def save(path: Path, dataset: Any) -> None:
         {name: value for name, value in vars(record).items() if name != "grids"}
         for record in dataset.volumes
     ]
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.npz")
+    temporary = partial_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:

@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.whole_file import partial_path
 
 __all__ = ["NiftiVolume", "read_label", "read_volume", "write_mask"]
 
@@ -176,7 +177,7 @@ def write_mask(
     header.extensions.clear()
     image = nib.Nifti1Image(labels, like.affine, header)
     suffix = ".nii.gz" if path.name.endswith(".gz") else ".nii"
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{suffix}")
+    temporary = partial_path(path, suffix)
     try:
         nib.save(image, temporary)
         os.replace(temporary, path)

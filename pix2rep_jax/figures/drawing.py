@@ -17,6 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from pix2rep_jax.whole_file import partial_path
+
 __all__ = [
     "CLASS_COLORS",
     "DPI",
@@ -243,7 +245,7 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     written = []
     for suffix, metadata in ((".png", None), (".pdf", {"CreationDate": None})):
         path = stem.with_name(stem.name + suffix)
-        partial = stem.with_name(f".{stem.name}.{os.getpid()}{suffix}")
+        partial = partial_path(path, suffix)
         figure.savefig(partial, dpi=DPI, metadata=metadata)
         os.replace(partial, path)
         written.append(path)

@@ -189,13 +189,15 @@ def likeness(job: Job) -> str:
 
 
 def short_config(job: Job) -> ConfigDict:
-    """A job's configuration for a few steps, each of them logged."""
+    """A job's configuration for a few steps, each of them logged, scored at the end."""
     config = ConfigDict(job.config.to_dict())
     config[job.mode].num_steps = _STEPS
     own = config.get(method_name(config), {})
     if job.mode == "pretrain" and "num_steps" in own:
         own.num_steps = _STEPS  # it comes before pretrain's
     config.log.metrics_every = 1
+    # A validation and its checkpoint after each step would count as part of the next.
+    config.log.validate_every = 0
     return config
 
 
