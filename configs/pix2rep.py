@@ -247,7 +247,8 @@ def get_config(variant: str = "quick") -> ConfigDict:
     mean_teacher.noise_clip = 0.2  # of the range; SSL4MIS
 
     config.init = init = ConfigDict()
-    init.checkpoint = ""  # "": this workdir's | a run's folder | "none": random
+    # "": this workdir's pretraining, which itself is random | a run's | "none": random
+    init.checkpoint = ""
     # BatchNorm's statistics anew on plain training images, before a label is used; ours
     init.recalibrate = pick(quick=True, small=True, paper=False)
 

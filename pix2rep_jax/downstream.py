@@ -249,7 +249,7 @@ def train_and_score(
     )
     task.split.write(folder)
     write_num_steps(folder, num_steps)
-    origin = task.origin and keep_origin(folder, task.origin)
+    origin = keep_origin(folder, task.origin)
     print(
         f"{mode} from {task.source} on {len(task.split.train_slices)} slices of "
         f"{len(task.split.labeled_patients)} patient(s), {num_steps} steps"

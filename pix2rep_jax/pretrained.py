@@ -19,7 +19,7 @@ from pix2rep_jax.training.stored import (
     newest_step,
     restore_params,
 )
-from pix2rep_jax.whole_file import write_whole
+from pix2rep_jax.whole_file import read_object, write_whole
 
 __all__ = [
     "Backbone",
@@ -88,22 +88,30 @@ def read_backbone(config: ConfigDict, run: Path) -> Backbone:
     return Backbone(params, batch_stats, origin)
 
 
-def keep_origin(folder: Path, origin: Origin) -> Origin | None:
+def keep_origin(folder: Path, origin: Origin | None) -> Origin | None:
     """Records where a run starts from, or checks that it goes on from the same.
 
     Args:
         folder: Of the run.
-        origin: What it would start from now.
+        origin: What it would start from now; None for random weights.
 
     Returns:
-        What it did start from; None where nobody knows, as the run is older than such
-        records.
+        What it did start from; None for random weights, and where nobody knows, as the
+        run is older than such records.
 
     Raises:
         InputError: If it has come as far as a checkpoint from another backbone: a
             pretraining may have gone on since, or have been run anew.
     """
     path = folder / _FILE
+    if origin is None:
+        if theirs := read_object(path):
+            raise InputError(
+                f"the run in {folder} started from the network of {theirs.get('run')}: "
+                "name it by --config.init.checkpoint to go on, or another --workdir to "
+                "start from random weights"
+            )
+        return None
     if not has_checkpoint(folder):
         if jax.process_index() == 0:
             write_whole(path, json.dumps(origin._asdict(), indent=2) + "\n")

@@ -268,9 +268,9 @@ def test_each_stage_says_what_it_trains():
     first = load_method(config_of(stage="global"))
     second = load_method(config_of(stage="local", num_blocks=2))
     encoder = {f"backbone.encode_{i}" for i in range(4)}
-    assert {*first.trained} == {*encoder, "projection"} and not first.starts_from_run
+    assert {*first.trained} == {*encoder, "projection"} and not first.needs_run
     blocks = {f"backbone.{kind}_{i}" for kind in ("up", "decode") for i in (1, 2)}
-    assert {*second.trained} == {*blocks, "projection"} and second.starts_from_run
+    assert {*second.trained} == {*blocks, "projection"} and second.needs_run
 
 
 @pytest.mark.parametrize("checkpoint", ["", "none"])

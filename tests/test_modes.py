@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 
+import jax
 import nibabel as nib
 import numpy as np
 import pytest
@@ -164,6 +165,31 @@ def test_many_runs_share_one_pretraining_and_need_none(workdir, cache, tmp_path)
     empty = start("probe", tmp_path / "d", cache)
     assert "init.checkpoint is 'none'" in refused(probe)
     assert "there is no pretrain run" in refused(empty)
+
+
+def test_a_pretraining_goes_on_from_another_one(workdir, cache, tmp_path):
+    """In a folder of its own, with what the other has trained of the backbone to the
+    bit and a new projection head; what follows starts from the second. Resumed without
+    the first's name it is refused; a run's own name is that of no other."""
+    options = {"pretrain__num_steps": 2, "pretrain__learning_rate": 0.0}
+    named = options | {"init__checkpoint": workdir}
+    said = succeed(start("pretrain", tmp_path, cache, **named))
+    assert f"from {workdir / 'pretrain'}" in said
+    assert said.rstrip().endswith(f"--config.init.checkpoint={tmp_path}")
+    (first, _), (second, _) = map(
+        restore_params, (workdir / "pretrain", tmp_path / "pretrain")
+    )
+    same = jax.tree.map(np.array_equal, first, second)
+    assert jax.tree.all(same["backbone"]) and not jax.tree.all(same["projection"])
+    origin = json.loads((tmp_path / "pretrain" / "origin.json").read_text())
+    assert origin["run"] == str(workdir / "pretrain") and origin["step"] == 24
+    sentence = refused(start("pretrain", tmp_path, cache, **options))
+    assert f"started from the network of {workdir / 'pretrain'}" in sentence
+    again = start("pretrain", workdir, cache, init__checkpoint=workdir)
+    assert "finished already at step 24" in succeed(again)
+    nowhere = named | {"init__checkpoint": tmp_path / "nowhere"}
+    sentence = refused(start("pretrain", tmp_path / "x", cache, **nowhere))
+    assert "there is no pretrain run" in sentence and not (tmp_path / "x").exists()
 
 
 def test_predict_writes_masks_on_the_scans_own_grid(workdir, cache, tmp_path):

@@ -156,6 +156,22 @@ def test_a_least_number_of_steps_counts_where_epochs_decide():
     assert len(keys) == 3
 
 
+def test_a_row_may_pretrain_from_a_run_outside_the_study():
+    """Its key says from which; random weights have the key that they always had."""
+
+    def pretraining(checkpoint):
+        config = plan_config("proposed", labeled=(1,), draws=1)
+        overrides = {"init": {"checkpoint": checkpoint}}
+        config.study.rows.proposed.pretraining = ConfigDict(overrides)
+        (cell,) = make_plan(config, Path("/x"))
+        assert cell.job.config.init.checkpoint == str(cell.pretraining.workdir)
+        return cell.pretraining
+
+    assert pretraining("none").key == pretraining("").key
+    assert pretraining("runs/a").config.init.checkpoint == "runs/a"
+    assert len({pretraining(x).key for x in ("", "runs/a", "runs/b")}) == 3
+
+
 def test_no_method_lacks_steps_at_the_papers_size():
     """With few patients 100 epochs are too short for the network from scratch."""
     config = study.get_config("paper")

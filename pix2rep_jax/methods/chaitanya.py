@@ -151,7 +151,7 @@ def _make_local(config: ConfigDict, recipe: ConfigDict) -> Method:
         arrange=functools.partial(
             partition_volumes, num_partitions=recipe.num_partitions
         ),
-        starts_from_run=True,
+        needs_run=True,
         collapsed_loss=math.log1p(2 * recipe.num_negatives),
     )
 

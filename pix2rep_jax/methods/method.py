@@ -44,8 +44,9 @@ class Method(NamedTuple):
             `[slices, height, width, 1]`, "volume" `[slices]` and "slice" `[slices]`
             (index in its scan). A batch takes samples in a random order.
         begin: `(params, batch_stats) -> batch_stats` before the first step.
-        starts_from_run: Whether the backbone comes from the pretraining run that
-            `init.checkpoint` names.
+        needs_run: Whether there is nothing to learn without the backbone of an earlier
+            pretraining run. Any method starts from the one that `init.checkpoint`
+            names.
         collapsed_loss: The loss of a network that maps all images to one embedding,
             where that is no minimum.
     """
@@ -55,7 +56,7 @@ class Method(NamedTuple):
     trained: tuple[str, ...]
     arrange: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]] = only_images
     begin: Callable[[Any, Any], Any] = keep_statistics
-    starts_from_run: bool = False
+    needs_run: bool = False
     collapsed_loss: float | None = None
 
 

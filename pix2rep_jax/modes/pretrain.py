@@ -25,6 +25,7 @@ from pix2rep_jax.pretrained import (
     Backbone,
     keep_origin,
     neutral_places,
+    other_data,
     read_backbone,
 )
 from pix2rep_jax.training.checkpoints import Checkpoints
@@ -80,13 +81,14 @@ def run(config: ConfigDict, workdir: Path) -> None:
     method, recipe = load_method(config), make_recipe(config)
     section = name if "batch_size" in own else "pretrain"
     check_batch_size(recipe.batch_size, mesh, name=f"{section}.batch_size")
-    start = find_start(config, method)
+    start = find_start(config, method, workdir)
     dataset = load_dataset(config.data)
     split = make_split(dataset, config.data, draw_labeled=False)
     if start is not None:
         check_unseen(split, start)
-        if note := unfinished(start):
-            print(note, file=sys.stderr)
+        for note in (other_data(config, start), unfinished(start)):
+            if note:
+                print(note, file=sys.stderr)
     backbone = None if start is None else read_backbone(config, start)
     check_alike(config, split.scans, network=backbone and backbone.origin.digest)
     data = method.arrange(list_slices(dataset, split))
@@ -111,8 +113,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     split.write(folder)
     write_num_steps(folder, num_steps)
     write_trained(folder, list_trained(method, start))
-    if backbone is not None:
-        keep_origin(folder, backbone.origin)
+    keep_origin(folder, backbone and backbone.origin)
     print(
         f"pretraining by {name} on {len(split.pretrain_slices)} slices of "
         f"{len(split.pretrain_patients)} patients, {num_steps} steps of "
@@ -141,21 +142,42 @@ def run(config: ConfigDict, workdir: Path) -> None:
             print(f"warning: {notice}", file=sys.stderr)
     # A probe of a decoder that is random says nothing.
     following = "probe" if "backbone" in method.trained else "finetune"
-    named = "" if start is None else f" --config.init.checkpoint={workdir}"
+    # What this run started from is no longer what the next one starts from.
+    named = f" --config.init.checkpoint={workdir}" if config.init.checkpoint else ""
     print("next: " + next_command(sys.argv, mode=following) + named)
 
 
-def find_start(config: ConfigDict, method: Method) -> Path | None:
-    """Finds the run whose backbone a method starts from; None where it needs none."""
-    if not method.starts_from_run:
-        return None
-    if config.init.checkpoint in ("", "none"):
+def find_start(config: ConfigDict, method: Method, workdir: Path) -> Path | None:
+    """Finds the run whose backbone this one starts from.
+
+    Args:
+        config: The whole configuration; `init.checkpoint` is read.
+        method: Made from it.
+        workdir: The run's folder; who names it names nothing else than this run.
+
+    Returns:
+        The folder of the pretraining run; None for random weights.
+
+    Raises:
+        InputError: If there is no such run, or none is named where the method needs
+            one.
+    """
+    named = config.init.checkpoint
+    if named not in ("", "none") and not is_same_place(named, workdir):
+        return find_run(named, "pretrain")
+    if method.needs_run:
         raise InputError(
             f"pretrain.method={method_name(config)} goes on from another pretraining "
             "run here: name its workdir by --config.init.checkpoint, and a new one by "
             "--workdir"
         )
-    return find_run(config.init.checkpoint, "pretrain")
+    return None
+
+
+def is_same_place(named: str, workdir: Path) -> bool:
+    """Whether a workdir, or the pretraining's folder in it, is this one."""
+    place, own = (Path(x).expanduser().resolve() for x in (named, workdir))
+    return place in (own, own / "pretrain")
 
 
 def list_slices(dataset: Dataset, split: Split) -> dict[str, np.ndarray]:

@@ -129,12 +129,14 @@ def make_pretraining(
     check_settings(settings)
     if start is not None:
         settings = _merged(settings, {"init": {"checkpoint": str(start.workdir)}})
+    named = settings["init"]["checkpoint"]
+    outside = "" if named == "none" else named
     key = fingerprint(
         settings,
         sections=sections_of("pretrain", settings),
         neutral=pretrain.NEUTRAL,
         home=home,
-        origin=start.key if start else "",
+        origin=start.key if start else outside,
     )
     workdir = folder / "pretraining" / key
     return Job("pretrain", ConfigDict(settings), key, workdir, start)
