@@ -28,7 +28,9 @@ _WORKDIR = flags.DEFINE_string(
     "workdir", None, "The run's folder; runs/<config>[-<variant>] when not given."
 )
 _INPUT = flags.DEFINE_string("input", None, "predict: a NIfTI file or a folder.")
-_OUTPUT = flags.DEFINE_string("output", None, "predict: the folder for the masks.")
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "predict: the folder for the masks, or one scan's mask."
+)
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "predict: replace masks.")
 _COORDINATOR = flags.DEFINE_string(
     "coordinator",

@@ -12,7 +12,9 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.batch_norm import recalibrate
 from pix2rep_jax.data.dataset import Dataset, load_dataset
+from pix2rep_jax.data.folder import shared_patients_note
 from pix2rep_jax.data.splits import Split, check_unseen, make_split, neutral_root
+from pix2rep_jax.data.volume import VolumeRecord
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.hosts import check_alike
 from pix2rep_jax.inference import make_predict, make_predictors, predict_slices
@@ -48,6 +50,7 @@ SECTIONS = ("seed", "data", "model", "augment", "segmentation", "init", "log")
 """What of the configuration both modes depend on, besides their own section."""
 
 _PREDICT_BATCH = 16
+_LITTLE = 0.05  # of a mask, which may lie outside the field of view unsaid
 
 
 class Task(NamedTuple):
@@ -105,12 +108,19 @@ def prepare(
             if note:
                 print(note, file=sys.stderr)
     dataset = load_dataset(config.data)
+    if config.data.name == "nifti" and (note := shared_patients_note(dataset.volumes)):
+        print(note, file=sys.stderr)
     split = make_split(dataset, config.data)
     if not scratch:
         check_unseen(split, run)
     check_alike(config, split.scans, network=pretrained and pretrained.origin.digest)
-    if note := unseen_classes(config.data.classes, dataset.labels[split.train_slices]):
-        print(note, file=sys.stderr)
+    used = {*split.labeled_patients, *split.test_patients}
+    for note in (
+        unseen_classes(config.data.classes, dataset.labels[split.train_slices]),
+        cut_masks([each for each in dataset.volumes if each.patient in used]),
+    ):
+        if note:
+            print(note, file=sys.stderr)
     key, init_key = jax.random.split(jax.random.key(config.seed))
     params, batch_stats = initialise(net, init_key, size=config.data.size)
     if pretrained is not None:
@@ -155,7 +165,30 @@ def unseen_classes(classes: Sequence[str], labels: np.ndarray) -> str:
         return ""
     return (
         f"note: no training slice shows {', '.join(unseen)}, so the network cannot "
-        "learn it; more labelled patients (data.num_labeled) may show it"
+        "learn it; more labelled patients (data.num_labeled) may show it, or, if the "
+        "masks have other labels, data.classes names theirs by value, background first"
+    )
+
+
+def cut_masks(volumes: Sequence[VolumeRecord]) -> str:
+    """Says whose masks reach beyond the field of view, where nothing is segmented.
+
+    Args:
+        volumes: All of the patients whose masks train or score.
+
+    Returns:
+        A sentence; empty where none of them loses more than a little.
+    """
+    masked = [volume for volume in volumes if volume.label_path is not None]
+    cut = [volume for volume in masked if volume.label_share < 1 - _LITTLE]
+    if not cut:
+        return ""
+    most = min(cut, key=lambda volume: volume.label_share)
+    return (
+        f"note: more than {_LITTLE:.0%} of the mask of {len(cut)} of {len(masked)} "
+        f"labelled and test scans lies outside the field of view "
+        f"({1 - most.label_share:.0%} in {most.volume_id}), where nothing is "
+        "segmented: raise data.crop_px and data.size together to see more"
     )
 
 

@@ -578,6 +578,22 @@ def test_plain_folder_is_loaded(tmp_path):
         load_dataset(data)
 
 
+def test_how_much_of_a_mask_is_seen_is_kept_with_it(tmp_path):
+    """Whole in the middle of the image, half at the rim of the field of view; read back
+    from the cache alike."""
+    middle, aside = np.zeros((2, 40, 40, 2), np.uint8)
+    middle[18:22, 18:22] = 1
+    aside[18:22, 26:30] = 2  # the field of view ends behind column 27
+    for name, mask in (("A", middle), ("B", aside)):
+        save(tmp_path / "images" / f"{name}.nii", make_image(0, mask.shape))
+        save(tmp_path / "labels" / f"{name}.nii", mask)
+    save(tmp_path / "images" / "C.nii", make_image(0, middle.shape))
+    data = make_data(tmp_path, name="nifti")
+    for _ in range(2):
+        shares = [each.label_share for each in load_dataset(data).volumes]
+        assert shares == [1, 0.5, 1]
+
+
 def test_scan_that_is_not_finite_is_said(root):
     """One NaN in a scan would be NaN in every slice of it."""
     image = make_image(2, SHAPES["patient002_frame07"]).astype(np.float32)

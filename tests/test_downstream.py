@@ -2,13 +2,15 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
 from program import finish, refused, start, succeed
 
-from pix2rep_jax.downstream import unseen_classes
+from pix2rep_jax.data.volume import VolumeRecord
+from pix2rep_jax.downstream import cut_masks, unseen_classes
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.modes.probe import feature_budget
 from pix2rep_jax.pretrained import Origin, keep_origin, other_data
@@ -28,6 +30,20 @@ def test_classes_that_no_slice_shows_are_told():
     labels[2, 3] = (0, 1, 2, 3)
     assert unseen_classes(CLASSES, labels) == ""
     assert unseen_classes(("BG", "heart"), labels) == ""
+
+
+def test_masks_beyond_the_field_of_view_are_said():
+    """How many of those with a mask, and which loses most; a rim is no matter."""
+
+    def record(name, share, mask="mask.nii"):
+        names = (name, name, "training", "", "", Path("scan.nii"), mask and Path(mask))
+        return VolumeRecord(*names, label_share=share)
+
+    whole = [record("a", 1.0), record("b", 0.96), record("c", 1.0, mask=None)]
+    assert cut_masks(whole) == ""
+    note = cut_masks([*whole, record("d", 0.9), record("e", 0.25)])
+    assert "more than 5% of the mask of 2 of 4 labelled" in note
+    assert "75% in e" in note and "data.crop_px and data.size together" in note
 
 
 def test_a_run_says_what_it_finds_and_goes_on(workdir, cache, tmp_path):

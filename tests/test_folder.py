@@ -2,7 +2,7 @@
 
 import pytest
 
-from pix2rep_jax.data.folder import list_volumes
+from pix2rep_jax.data.folder import list_volumes, shared_patients_note
 from pix2rep_jax.errors import InputError
 
 
@@ -75,6 +75,16 @@ def test_expression_says_whose_a_scan_is(root, pattern, patients):
     """It reads the name without its suffix, from anywhere in it."""
     volumes = list_volumes(root, patient_regex=pattern)
     assert [each.patient for each in volumes] == patients
+
+
+def test_scans_that_count_as_one_patients_are_said(root):
+    """Names such as liver_001 have a part before the _ that is nobody's; who has two
+    scans a patient is told the same, and who has one is told nothing."""
+    note = shared_patients_note(list_volumes(root))
+    assert "3 scans count as 2 patient(s)" in note
+    assert "P1_early and P1_late for scans of 'P1'" in note
+    assert shared_patients_note(list_volumes(root, patient_regex=".+")) == ""
+    assert "--config.data.patient_regex='.+'" in note
 
 
 @pytest.mark.parametrize("pattern", [r"visit", r"P1|(x)", r"(x)?P", r"\.nii", r"y*"])

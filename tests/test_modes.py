@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from program import finish, lines, refused, start, succeed, wait_until
 
+from pix2rep_jax.errors import InputError
+from pix2rep_jax.modes.predict import mask_path
 from pix2rep_jax.training.stored import restore_params
 
 
@@ -235,6 +237,26 @@ def test_predict_writes_masks_on_the_scans_own_grid(workdir, cache, tmp_path):
     succeed(start("predict", workdir, cache, *paths, "--overwrite"))
     for path, (content, written) in zip(masks, before, strict=True):
         assert path.read_bytes() == content and path.stat().st_mtime_ns > written
+    one = tmp_path / "mine" / "heart.nii"
+    own = (f"--input={folder / scans[0].name}", f"--output={one}")
+    assert "1 of 1 masks" in succeed(start("predict", workdir, cache, *own))
+    np.testing.assert_array_equal(*(nib.load(x).dataobj for x in (one, masks[0])))
+    assert list(one.parent.iterdir()) == [one]
+
+
+def test_a_masks_own_name_is_for_one_scan_and_another_file(tmp_path):
+    """Never the scan's, which would be lost; a folder's scans go into a folder, and one
+    that only looks like a file is a folder."""
+    scan = tmp_path / "scan.nii.gz"
+    scan.touch()
+    assert mask_path(scan, input=scan, output=tmp_path / "m.nii") == tmp_path / "m.nii"
+    with pytest.raises(InputError, match="is the scan itself: name another file"):
+        mask_path(scan, input=scan, output=tmp_path / "." / "scan.nii.gz")
+    with pytest.raises(InputError, match=r"name of one mask, and --input .* a folder"):
+        mask_path(scan, input=tmp_path, output=tmp_path / "m.nii.gz")
+    (tmp_path / "odd.nii").mkdir()
+    inside = mask_path(scan, input=scan, output=tmp_path / "odd.nii")
+    assert inside == tmp_path / "odd.nii" / "scan_seg.nii.gz"
 
 
 def test_a_killed_run_ends_bit_for_bit_where_an_unbroken_one_does(

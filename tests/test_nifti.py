@@ -320,7 +320,7 @@ def test_mask_of_another_shape_is_refused(tmp_path, shape):
     refuse(path, read_mask, str(shape), str(SHAPE))
 
 
-@pytest.mark.parametrize("value", [0.5, 4, -1, 255, np.nan, 2.0000002])
+@pytest.mark.parametrize("value", [0.5, 4, -1, 255, np.nan, np.inf, 2.02])
 def test_mask_with_foreign_label_is_refused(tmp_path, value):
     """A label that is no class, or between two, is named with the setting."""
     array = make_label().astype(np.float32)
@@ -336,6 +336,20 @@ def test_mask_of_any_type_is_read(tmp_path, dtype):
     read = read_mask(path)
     assert read.dtype == np.uint8
     np.testing.assert_array_equal(read, make_label())
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.uint8])
+def test_mask_saved_with_a_slope_is_read(tmp_path, dtype):
+    """nibabel stores real numbers under a scan's header of integers times a slope, and
+    what comes back is a little beside the labels."""
+    scan = save(tmp_path / "scan.nii", make_image().astype(dtype))
+    label, path = make_label(), tmp_path / "mask.nii"
+    nib.save(nib.Nifti1Image(label.astype(float), None, nib.load(scan).header), path)
+    label[label > 0] += 1  # the greatest one is 4: a byte's steps do not meet 1 to 3
+    nib.save(nib.Nifti1Image(label.astype(float), None, nib.load(scan).header), path)
+    assert not np.isin(np.unique(nib.load(path).dataobj), range(5)).all()
+    read = read_label(path, shape=label.shape, num_classes=5)
+    np.testing.assert_array_equal(read, label)
 
 
 @pytest.mark.acdc

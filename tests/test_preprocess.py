@@ -19,6 +19,7 @@ from pix2rep_jax.data.preprocess import (
     resample_label,
     restore_labels,
     restore_probabilities,
+    share_inside,
 )
 from pix2rep_jax.errors import InputError
 
@@ -75,6 +76,15 @@ def make_label(shape=(90, 80)) -> np.ndarray:
     label[radius < 18] = 2
     label[radius < 11.5] = 3
     return label
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_share_of_a_mask_that_is_seen(grid):
+    """Labelled pixels on a pixel of the network, of all labelled ones of all slices."""
+    label = np.random.default_rng(3).integers(0, 3, (2, *grid.shape))
+    expected = (label.astype(bool) & seen(grid)).sum() / label.astype(bool).sum()
+    assert share_inside(label, grid) == pytest.approx(expected)
+    assert share_inside(np.zeros_like(label), grid) == 1
 
 
 def dice(one: np.ndarray, other: np.ndarray) -> float:

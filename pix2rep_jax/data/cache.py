@@ -19,7 +19,7 @@ from pix2rep_jax.whole_file import partial_path
 
 __all__ = ["find_path", "load", "save"]
 
-VERSION = 4  # raise it when the same scans and settings give other slices or records
+VERSION = 5  # raise it when the same scans and settings give other slices or records
 _PATHS = ("image_path", "label_path")
 _ARRAYS = ("images", "labels", "volume_index", "slice_index")
 

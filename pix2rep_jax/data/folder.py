@@ -1,12 +1,13 @@
 """A plain folder of NIfTI scans, with or without masks, as a list of volumes."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from pix2rep_jax.data.volume_file import VolumeFile
 from pix2rep_jax.errors import InputError
 
-__all__ = ["list_volumes"]
+__all__ = ["list_volumes", "shared_patients_note"]
 
 LAYOUT = "images/NAME.nii.gz, and labels/NAME.nii.gz for the scans that have a mask"
 
@@ -66,6 +67,28 @@ def list_volumes(
             )
         )
     return volumes
+
+
+def shared_patients_note(volumes: Sequence[VolumeFile]) -> str:
+    """Says which scans count as one patient's, since names of any kind have some part.
+
+    Args:
+        volumes: From `list_volumes`.
+
+    Returns:
+        A sentence; empty where each scan is a patient of its own.
+    """
+    names: dict[str, list[str]] = {}
+    for volume in volumes:
+        names.setdefault(volume.patient, []).append(volume.volume_id)
+    if len(names) == len(volumes):
+        return ""
+    patient, scans = max(names.items(), key=lambda item: len(item[1]))
+    return (
+        f"note: {len(volumes)} scans count as {len(names)} patient(s), as "
+        f"data.patient_regex takes {scans[0]} and {scans[1]} for scans of {patient!r}: "
+        "--config.data.patient_regex='.+' makes each scan a patient of its own"
+    )
 
 
 def _nifti_files(folder: Path) -> dict[str, Path]:

@@ -31,6 +31,9 @@ _UNREADABLE = (
 _OTHER_UNITS = {1: "meters", 3: "microns"}
 """Codes of the units of length that NIfTI knows besides mm."""
 
+_ROUNDING = 0.01
+"""How far from a whole number a label may be that was stored by a header's slope."""
+
 
 @dataclasses.dataclass(frozen=True)
 class NiftiVolume:
@@ -132,6 +135,10 @@ def read_label(
                 "since their affines differ: resample it onto the scan's grid, or, if "
                 "its voxels are the scan's, give it the scan's affine"
             )
+    if array.dtype.kind == "f":
+        whole = np.rint(array)
+        close = np.isclose(array, whole, rtol=0, atol=_ROUNDING)
+        array = np.where(close, whole, array)
     values = np.unique(array)
     foreign = values[~np.isin(values, np.arange(num_classes))]
     if foreign.size:

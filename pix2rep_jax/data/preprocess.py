@@ -17,6 +17,7 @@ __all__ = [
     "resample_label",
     "restore_labels",
     "restore_probabilities",
+    "share_inside",
 ]
 
 
@@ -171,6 +172,23 @@ def resample_label(label: np.ndarray, grid: Grid) -> np.ndarray:
     return np.where(inside[0][:, None] & inside[1], taken, label.dtype.type(0))
 
 
+def share_inside(label: np.ndarray, grid: Grid) -> float:
+    """Measures how much of a mask lies where the network sees it.
+
+    Args:
+        label: `[..., rows, columns]` integers, background 0.
+        grid: Where the slices are sampled.
+
+    Returns:
+        The share of the labelled pixels that lie in one of the network's, 0 to 1; 1
+        where none is labelled.
+    """
+    rows, columns = (np.flatnonzero(_is_seen(grid, axis)) for axis in (0, 1))
+    total = np.count_nonzero(label)
+    inside = np.count_nonzero(label[..., rows[:, None], columns])
+    return float(inside / total) if total else 1.0
+
+
 def restore_probabilities(probabilities: np.ndarray, grid: Grid) -> np.ndarray:
     """Brings class probabilities back to the slice's own pixels, linearly.
 
@@ -224,15 +242,25 @@ def _sampling_taps(grid: Grid, axis: int) -> tuple[np.ndarray, np.ndarray]:
 def _restoring_taps(grid: Grid, axis: int) -> tuple[np.ndarray, np.ndarray]:
     """Which of the network's pixels make up each of the slice's, and their weights."""
     size = grid.size[axis]
-    centres = (np.arange(grid.shape[axis]) - grid.origin[axis]) / grid.step[axis]
-    index, weights = _taps(centres, max(1.0, 1 / grid.step[axis]))
+    index, weights = _taps(_places(grid, axis), max(1.0, 1 / grid.step[axis]))
     # Here the total leaves out what is absent, so the outermost pixels reach half a
     # pixel further; beyond that nothing was seen.
     weights = np.where((index >= 0) & (index < size), weights, 0)
-    seen = (centres >= -0.5) & (centres <= size - 0.5)
+    seen = _is_seen(grid, axis)
     total = np.where(seen, weights.sum(1), 1)
     weights = np.where(seen[:, None], weights / total[:, None], 0)
     return np.clip(index, 0, size - 1), weights
+
+
+def _places(grid: Grid, axis: int) -> np.ndarray:
+    """Where the slice's pixels lie along an axis of the network's grid."""
+    return (np.arange(grid.shape[axis]) - grid.origin[axis]) / grid.step[axis]
+
+
+def _is_seen(grid: Grid, axis: int) -> np.ndarray:
+    """Which of the slice's pixels have their centres in one of the network's."""
+    places = _places(grid, axis)
+    return (places >= -0.5) & (places <= grid.size[axis] - 0.5)
 
 
 def _taps(centres: np.ndarray, support: float) -> tuple[np.ndarray, np.ndarray]:

@@ -222,7 +222,8 @@ def check_unseen(split: Split, pretrain_folder: str | Path) -> None:
             f"{min(seen)}, which is a test patient or has the same scan as one, took "
             f"part in the pretraining in {pretrain_folder}, so scores would flatter: "
             "use the same data.holdout_per_group, data.validation_patients and "
-            "testing/ in both"
+            "testing/ in both; if its mask was added since, pretrain anew, or train on "
+            "all and score none by data.holdout_per_group=0"
         )
 
 

@@ -16,6 +16,7 @@ from pix2rep_jax.data.preprocess import (
     percentile_range,
     resample_image,
     resample_label,
+    share_inside,
 )
 from pix2rep_jax.data.volume_file import VolumeFile
 from pix2rep_jax.errors import InputError
@@ -43,6 +44,7 @@ class VolumeRecord(VolumeFile):
         uses_ground_truth: Whether the expert's mask decided where to crop.
         image_digest: Of the scan's voxels and spacing.
         label_digest: Of its mask; empty without one.
+        label_share: How much of the mask lies within the field of view, 0 to 1.
     """
 
     spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -56,6 +58,7 @@ class VolumeRecord(VolumeFile):
     uses_ground_truth: bool = False
     image_digest: str = ""
     label_digest: str = ""
+    label_share: float = 1.0
 
     def grid(self, index: int) -> Grid:
         """Returns the grid on which the slice of this index was sampled."""
@@ -92,7 +95,7 @@ def _prepare_volume(
     """One volume of a file, as `prepare_file` returns it."""
     array = take_frame(volume, scan)
     shape, size = array.shape, settings["size"]
-    label = None
+    label, label_share = None, 1.0
     if volume.label_path is not None:
         label = nifti.read_label(
             volume.label_path,
@@ -124,11 +127,11 @@ def _prepare_volume(
         )
         grids = [grid] * len(kept)
         images = resample_image(image, grid)
-        labels = (
-            np.full(images.shape, UNLABELLED, np.uint8)
-            if label is None
-            else resample_label(label, grid)
-        )
+        if label is None:
+            labels = np.full(images.shape, UNLABELLED, np.uint8)
+        else:
+            labels = resample_label(label, grid)
+            label_share = share_inside(label, grid)
     rows = np.full((shape[2], 4), np.nan)
     rows[kept] = np.reshape([grid.origin + grid.step for grid in grids], (-1, 4))
     record = VolumeRecord(
@@ -142,6 +145,7 @@ def _prepare_volume(
         uses_ground_truth=uses_ground_truth,
         image_digest=_digest(array, scan.spacing_mm),
         label_digest="" if label is None else _digest(label),
+        label_share=label_share,
     )
     side = (-1, size, size)
     return (

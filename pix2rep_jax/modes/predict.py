@@ -38,7 +38,8 @@ def run(
         workdir: The run's folder; fine-tuning is preferred to probing.
         input: A NIfTI file, or a folder that is searched with all its subfolders.
         output: Folder of the masks, made where it is missing: `NAME_seg.nii.gz`,
-            in the subfolders that the input has.
+            in the subfolders that the input has. Of a single file the mask itself, if
+            the name ends in `.nii` or `.nii.gz`.
         overwrite: Whether a mask that exists is replaced.
 
     Returns:
@@ -57,11 +58,12 @@ def run(
     targets = [mask_path(scan, input=input, output=output) for scan in scans]
     check_targets(scans, targets)
     segmenter = Segmenter.load(find_runs(workdir, elsewhere=config.init.checkpoint)[0])
+    folder = output.parent if targets == [output] else output
     try:
-        output.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
-            f"the folder {output} cannot be made ({error.strerror}): give another "
+            f"the folder {folder} cannot be made ({error.strerror}): give another "
             "one by --output"
         ) from error
     pairs = list(zip(scans, targets, strict=True))
@@ -128,7 +130,21 @@ def find_scans(input: Path) -> list[Path]:
 
 
 def mask_path(scan: Path, *, input: Path, output: Path) -> Path:
-    """Returns where a scan's mask is written."""
+    """Returns where a scan's mask is written.
+
+    Raises:
+        InputError: If the output is one file's name, and the input a folder or that
+            very file.
+    """
+    if output.name.endswith(SUFFIXES) and not output.is_dir():
+        if input.is_dir():
+            raise InputError(
+                f"--output {output} is the name of one mask, and --input {input} a "
+                "folder: give a folder for the masks"
+            )
+        if output.resolve() == input.resolve():
+            raise InputError(f"--output {output} is the scan itself: name another file")
+        return output
     folder = scan.parent.relative_to(input) if input.is_dir() else Path()
     return output / folder / f"{_stem(scan)}_seg.nii.gz"
 

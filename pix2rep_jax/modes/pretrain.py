@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.command_line import next_command, overrides_without_effect
 from pix2rep_jax.data.dataset import Dataset, load_dataset
+from pix2rep_jax.data.folder import shared_patients_note
 from pix2rep_jax.data.splits import Split, check_unseen, make_split, neutral_root
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.hosts import check_alike
@@ -83,6 +84,8 @@ def run(config: ConfigDict, workdir: Path) -> None:
     check_batch_size(recipe.batch_size, mesh, name=f"{section}.batch_size")
     start = find_start(config, method, workdir)
     dataset = load_dataset(config.data)
+    if config.data.name == "nifti" and (note := shared_patients_note(dataset.volumes)):
+        print(note, file=sys.stderr)
     split = make_split(dataset, config.data, draw_labeled=False)
     if start is not None:
         check_unseen(split, start)
