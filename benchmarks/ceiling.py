@@ -3,8 +3,8 @@
 python benchmarks/ceiling.py --root ACDC [--name nifti] [--variant small]
 python benchmarks/ceiling.py --root ACDC --crop_px 80 --size 80
 
-No network can do better on that grid but by chance: what lies outside the field of view
-is lost, and edges are as coarse as its pixels.
+About as good as a network can become on that grid: what lies outside the field of view
+is lost, and edges are as coarse as its pixels, but for what probabilities say of them.
 """
 
 import argparse
