@@ -1,5 +1,6 @@
 """Which runs a study needs, and by which keys they are known."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,9 @@ def test_the_results_in_the_docs_are_cells_of_the_plan(name, plan, variant, over
     assert shipped and {x.job.workdir.name for x in finished} == {*shipped}
     results = study_results.read_results(finished)
     assert all(each.status == "finished" for each in results)
+    for scores in (folder / "cells").glob("*/*/evaluation.json"):
+        # Where it lay on some machine is nobody's business.
+        assert not json.loads(scores.read_text())["initialised_from"].startswith("/")
     patients = study_results.read_patients(results[0], column="dice_mean_foreground")
     assert len(patients) == 20
 
