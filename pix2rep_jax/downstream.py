@@ -31,6 +31,7 @@ from pix2rep_jax.pretrained import (
 )
 from pix2rep_jax.report import write_evaluation
 from pix2rep_jax.training.checkpoints import Checkpoints
+from pix2rep_jax.training.lock import hold_run
 from pix2rep_jax.training.loop import train
 from pix2rep_jax.training.metric_writer import MetricWriter
 from pix2rep_jax.training.parts import put_parts
@@ -291,6 +292,7 @@ def train_and_score(
     # A short run too has checkpoints to choose from.
     validate_every = min(config.log.validate_every, max(1, num_steps // 10))
     with (
+        hold_run(folder),
         Checkpoints(folder / "checkpoints", best_metric="val_dice") as checkpoints,
         MetricWriter(folder) as writer,
     ):

@@ -100,8 +100,9 @@ def keep_origin(folder: Path, origin: Origin | None) -> Origin | None:
         run is older than such records.
 
     Raises:
-        InputError: If it has come as far as a checkpoint from another backbone: a
-            pretraining may have gone on since, or have been run anew.
+        InputError: If it has come as far as a checkpoint from another backbone (a
+            pretraining may have gone on since, or have been run anew), or if the record
+            of it is damaged.
     """
     path = folder / _FILE
     if origin is None:
@@ -118,8 +119,14 @@ def keep_origin(folder: Path, origin: Origin | None) -> Origin | None:
         return origin
     try:
         theirs = Origin(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+    except FileNotFoundError:
         return None
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{path} cannot be read ({error}), so it is unknown which network the run "
+            f"in {folder} started from: bring it back from a copy, or delete it to go "
+            "on without that check"
+        ) from error
     if theirs.digest != origin.digest:
         raise InputError(
             f"the run in {folder} started from the network of {theirs.run} at step "

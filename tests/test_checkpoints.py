@@ -135,6 +135,50 @@ def test_a_broken_checkpoint_falls_back_to_the_one_before(tmp_path, capsys):
         restore_params(tmp_path / "nothing")
 
 
+def damage(folder):
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[:3])
+
+
+def test_a_broken_best_checkpoint_gives_way_to_the_next_best(tmp_path, capsys):
+    """The oldest of those kept, so that a copy cut short may lack it; with all of them
+    broken it is said."""
+    with Checkpoints(tmp_path, best_metric="val_dice") as checkpoints:
+        for step, score in ((1, 0.9), (2, 0.6), (3, 0.2)):
+            state = make_state(step, value=step)
+            checkpoints.save(state, metrics={"val_dice": score})
+    damage(tmp_path / "1" / "state")
+    with Checkpoints(tmp_path, best_metric="val_dice") as checkpoints:
+        assert int(checkpoints.restore_latest(make_state()).step) == 3
+        best = checkpoints.restore_best(make_state())
+    assert_equal(best, make_state(2, value=2))
+    assert "1 cannot be read; it is now broken-1" in capsys.readouterr().err
+    assert steps(tmp_path) == [2, 3]
+    for step in (2, 3):
+        damage(tmp_path / str(step) / "state")
+    with Checkpoints(tmp_path, best_metric="val_dice") as checkpoints:
+        with pytest.raises(InputError, match="none of the checkpoints in"):
+            checkpoints.restore_best(make_state())
+        with pytest.raises(InputError, match="there is no checkpoint in"):
+            checkpoints.restore_best(make_state())
+
+
+def test_a_broken_score_is_said_by_whoever_only_reads(tmp_path):
+    """The run's own command sets it aside, as it may write in its folder."""
+    folder = tmp_path / "checkpoints"
+    with Checkpoints(folder, best_metric="val_dice") as checkpoints:
+        for step in (1, 2):
+            checkpoints.save(make_state(step), metrics={"val_dice": 1 / step})
+    (folder / "1" / "metrics" / "metrics").write_text("")
+    for read in (result_step, restore_params):
+        with pytest.raises(InputError, match=r"1/metrics cannot be read.* own command"):
+            read(tmp_path)
+    with Checkpoints(folder, best_metric="val_dice"):
+        pass
+    assert result_step(tmp_path) == 2
+
+
 @pytest.mark.parametrize(
     "error",
     [

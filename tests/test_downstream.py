@@ -121,6 +121,10 @@ def test_what_a_run_started_from_is_kept_from_its_first_checkpoint_on(tmp_path):
     assert keep_origin(tmp_path, second._replace(run="moved", step=7)) == second
     with pytest.raises(InputError, match=r"at step 6 has other .*--workdir.* delete"):
         keep_origin(tmp_path, first)
+    (tmp_path / "origin.json").write_text("{")
+    for each in (first, second):
+        with pytest.raises(InputError, match=r"origin\.json cannot be read.* delete"):
+            keep_origin(tmp_path, each)
     (tmp_path / "origin.json").unlink()
     assert keep_origin(tmp_path, first) is None
     assert not (tmp_path / "origin.json").exists()

@@ -228,6 +228,22 @@ def test_a_signal_in_the_last_step_stops_too(tmp_path):
     assert int(run(tmp_path).step) == 20
 
 
+def test_a_signal_while_the_last_state_is_scored_stops_too(tmp_path):
+    """All is saved by then; what would follow is left to the next start."""
+
+    def evaluate(state):
+        if int(state.step) == 20:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return {"val_dice": 0.5}
+
+    options = {"best_metric": "val_dice", "eval_every": 0, "evaluate": evaluate}
+    with pytest.raises(SystemExit, match="143"):
+        run(tmp_path, **options)
+    assert lines(tmp_path)[-1] == {"step": 20, "val_dice": 0.5}
+    assert saved(tmp_path)[-1] == 20
+    assert int(run(tmp_path, **options).step) == 20
+
+
 def test_minutes_save_too(tmp_path):
     """A slow run is saved by the clock."""
     run(tmp_path, num_steps=4, checkpoint_every=100, checkpoint_minutes=0.0)

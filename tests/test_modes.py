@@ -14,6 +14,7 @@ from program import finish, lines, refused, start, succeed, wait_until
 
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.modes.predict import mask_path
+from pix2rep_jax.training.lock import hold_run
 from pix2rep_jax.training.stored import restore_params
 
 
@@ -136,6 +137,16 @@ def test_a_finished_run_is_not_run_again(workdir, cache):
     said = succeed(start("pretrain", workdir, cache))
     assert "finished already at step 24 of 24" in said
     assert checkpoint.stat().st_mtime_ns == before
+
+
+def test_a_run_that_another_process_trains_is_left_to_it(workdir, cache, tmp_path):
+    """Two would write over each other's metrics and checkpoints."""
+    run = tmp_path / "run"
+    shutil.copytree(workdir / "pretrain", run / "pretrain")
+    with hold_run(run / "pretrain"):
+        sentence = refused(start("pretrain", run, cache))
+    assert "another process is training the run in" in sentence
+    assert "finished already" in succeed(start("pretrain", run, cache))
 
 
 def test_another_configuration_in_the_same_folder_is_refused(workdir, cache):

@@ -100,10 +100,11 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path):
         open_run(tmp_path / "file", "pretrain", make_config(), sections=SECTIONS)
 
 
-def test_a_damaged_config_is_said(tmp_path):
-    """Half a config.json names the file."""
+@pytest.mark.parametrize("content", ['{"seed"', "{}", "[1, 2]", "null"])
+def test_a_damaged_config_is_said(tmp_path, content):
+    """Half a config.json, or one without a setting, names the file."""
     folder = open_run(tmp_path, "pretrain", make_config(), sections=SECTIONS)
-    (folder / "config.json").write_text('{"seed"')
+    (folder / "config.json").write_text(content)
     with pytest.raises(InputError, match=r"config\.json cannot be read"):
         open_run(tmp_path, "pretrain", make_config(), sections=SECTIONS)
 

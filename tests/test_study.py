@@ -24,12 +24,12 @@ from pix2rep_jax.scores import VolumeScore
 from pix2rep_jax.study import runner
 from pix2rep_jax.study import shared as shared_module
 from pix2rep_jax.study.estimate import TIMED, guess_left
-from pix2rep_jax.study.lock import hold
 from pix2rep_jax.study.plan import backbone_key, make_plan
 from pix2rep_jax.study.records import Record, read_record, write_record
 from pix2rep_jax.study.runner import in_running_order
 from pix2rep_jax.study.scans import read_scans
 from pix2rep_jax.study.shared import SharedBackbone
+from pix2rep_jax.training.lock import hold
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ from pix2rep_jax.pretrained import (
     read_backbone,
 )
 from pix2rep_jax.training.checkpoints import Checkpoints
+from pix2rep_jax.training.lock import hold_run
 from pix2rep_jax.training.loop import train
 from pix2rep_jax.training.metric_writer import MetricWriter, read_metrics
 from pix2rep_jax.training.parts import put_parts
@@ -124,6 +125,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
         + ("" if start is None else f", from {start}")
     )
     with (
+        hold_run(folder),
         Checkpoints(folder / "checkpoints") as checkpoints,
         MetricWriter(folder) as writer,
     ):

@@ -3,7 +3,7 @@
 import errno
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jax
@@ -94,9 +94,37 @@ class Checkpoints:
             InputError: If the newest one is of another network or cannot be read for
                 another reason than its files, or if all are damaged.
         """
+        return self._restore_first(like, self._manager.latest_step)
+
+    def restore_best(self, like: TrainState) -> TrainState:
+        """Restores the state with the best metric, or the newest if none has one.
+
+        Where the files of the best one are damaged it is the best of the others, with
+        a notice.
+
+        Args:
+            like: As for `restore_latest`.
+
+        Raises:
+            InputError: As `restore_latest` does, and if there is no checkpoint.
+        """
+
+        def best() -> int | None:
+            step = self._manager.best_step()
+            return self._manager.latest_step() if step is None else step
+
+        state = self._restore_first(like, best)
+        if state is None:
+            raise InputError(f"there is no checkpoint in {self._folder}")
+        return state
+
+    def _restore_first(
+        self, like: TrainState, choose: Callable[[], int | None]
+    ) -> TrainState | None:
+        """Restores the first whole one of those that are chosen, one after another."""
         self._guarded(self._manager.wait_until_finished)
-        steps = sorted(self._manager.all_steps(), reverse=True)
-        for step in steps:
+        damaged = False
+        while (step := choose()) is not None:
             path = self._folder / str(step)
             try:
                 if _shapes(describe_arrays(path / STATE)["params"]) == _shapes(
@@ -114,26 +142,19 @@ class Checkpoints:
                     ) from error
                 _set_aside(path, "cannot be read")
                 self._manager.reload()
+                damaged = True
                 continue
             raise InputError(
                 f"the checkpoint in {path} is of a network of another shape: name "
                 "another --workdir"
             )
-        if steps:
+        if damaged:
             raise InputError(
                 f"none of the checkpoints in {self._folder} could be read: bring them "
                 "back from a copy, or start the same command again, which then begins "
                 "at the first step"
             )
         return None
-
-    def restore_best(self, like: TrainState) -> TrainState:
-        """Restores the state with the best metric, or the newest if none has one."""
-        self._guarded(self._manager.wait_until_finished)
-        step = self._manager.best_step()
-        return self._restore(
-            self._manager.latest_step() if step is None else step, like
-        )
 
     def _restore(self, step: int, like: TrainState) -> TrainState:
         target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)

@@ -108,13 +108,22 @@ def train(
                 checkpoints.save(state, metrics=scores)
                 saved_at = time.monotonic()
             if number:
-                print(
-                    f"{description}: stopped by {signal.Signals(number).name} and "
-                    f"saved at step {step}; the same command goes on from there",
-                    file=sys.stderr,
-                )
-                raise SystemExit(128 + number)  # what a shell expects
+                _leave(number, step, description)
+        # One that came while the last state was scored and saved.
+        (number,) = _agree(0, int(interrupt.signal or 0))
+        if number:
+            _leave(number, num_steps, description)
     return state
+
+
+def _leave(number: int, step: int, description: str):
+    """Ends the program as a signal would have, with a word on what is saved."""
+    print(
+        f"{description}: stopped by {signal.Signals(number).name} and saved at step "
+        f"{step}; the same command goes on from there",
+        file=sys.stderr,
+    )
+    raise SystemExit(128 + number)  # what a shell expects
 
 
 def _is_due(step: int, every: int) -> bool:

@@ -152,7 +152,10 @@ def read_config(run: str | Path) -> dict[str, Any]:
     """
     path = Path(run) / _CONFIG
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8"))
+        if not (config and isinstance(config, dict)):
+            raise ValueError("it holds no settings")
+        return config
     except (OSError, ValueError) as error:
         raise InputError(
             f"{path} cannot be read ({error}): without its configuration the run in "

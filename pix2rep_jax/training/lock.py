@@ -4,12 +4,16 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import jax
+
+from pix2rep_jax.errors import InputError
+
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None
 
-__all__ = ["hold"]
+__all__ = ["hold", "hold_run"]
 
 
 @contextlib.contextmanager
@@ -36,3 +40,25 @@ def hold(folder: Path) -> Iterator[bool]:
             except OSError:  # such as a network's file system
                 pass
         yield True
+
+
+@contextlib.contextmanager
+def hold_run(folder: Path) -> Iterator[None]:
+    """Keeps other commands from the run that this one trains, hosts of one run apart.
+
+    Args:
+        folder: Of the run.
+
+    Raises:
+        InputError: If another one trains it: the two would write over each other.
+    """
+    if jax.process_index() != 0:
+        yield
+        return
+    with hold(folder) as free:
+        if not free:
+            raise InputError(
+                f"another process is training the run in {folder}: wait for it or stop "
+                "it, or name another --workdir"
+            )
+        yield
