@@ -114,10 +114,11 @@ def run(config: ConfigDict, workdir: Path) -> None:
             "init.recalibrate",
         ),
     )
+    # Before anything is written that says what the run is: it may refuse.
+    keep_origin(folder, backbone and backbone.origin)
     split.write(folder)
     write_num_steps(folder, num_steps)
     write_trained(folder, list_trained(method, start))
-    keep_origin(folder, backbone and backbone.origin)
     print(
         f"pretraining by {name} on {len(split.pretrain_slices)} slices of "
         f"{len(split.pretrain_patients)} patients, {num_steps} steps of "
