@@ -6,18 +6,33 @@ from pathlib import Path
 import pytest
 
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.whole_file import partial_path, read_object, write_whole
+from pix2rep_jax.whole_file import read_object, replacing, write_whole
 
 
-def test_hosts_with_the_same_process_number_write_apart(monkeypatch):
+def test_hosts_with_the_same_process_number_write_apart(tmp_path, monkeypatch):
     """In the file's folder, hidden, and with the end of the name that was asked for."""
     monkeypatch.setattr(os, "getpid", lambda: 7)
-    path = Path("/runs/finetune/split.json")
-    first, second = (partial_path(path, ".png") for _ in range(2))
-    assert first != second
-    for each in (first, second):
-        assert each.parent == path.parent and each.suffix == ".png"
-        assert each.name.startswith(".split.json.")
+    path = tmp_path / "split.png"
+    with (
+        replacing(path, suffix=".png") as first,
+        replacing(path, suffix=".png") as second,
+    ):
+        assert first != second
+        for each in (first, second):
+            assert each.parent == path.parent and each.suffix == ".png"
+            assert each.name.startswith(".split.png.")
+            each.write_text(each.name)
+    assert path.read_text() == first.name and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_writer_that_is_stopped_leaves_what_was_there(tmp_path):
+    """Ctrl-C in the middle, as in a picture of many scans, is no error to catch."""
+    path = tmp_path / "curves.pdf"
+    path.write_text("whole")
+    with pytest.raises(KeyboardInterrupt), replacing(path) as partial:
+        partial.write_text("ha")
+        raise KeyboardInterrupt
+    assert path.read_text() == "whole" and list(tmp_path.iterdir()) == [path]
 
 
 def test_what_fails_leaves_what_was_there_and_nothing_beside_it(tmp_path, monkeypatch):

@@ -1,6 +1,5 @@
 """One file of prepared slices for each set of scans and settings."""
 
-import contextlib
 import hashlib
 import json
 import os
@@ -15,7 +14,7 @@ import numpy as np
 
 from pix2rep_jax.data.volume_file import VolumeFile
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.whole_file import partial_path
+from pix2rep_jax.whole_file import replacing
 
 __all__ = ["find_path", "load", "save"]
 
@@ -65,10 +64,9 @@ def save(path: Path, dataset: Any) -> None:
         {name: value for name, value in vars(record).items() if name != "grids"}
         for record in dataset.volumes
     ]
-    temporary = partial_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
+        with replacing(path) as partial, open(partial, "wb") as file:
             np.savez(
                 file,
                 records=np.array(json.dumps(records, default=str)),
@@ -77,7 +75,6 @@ def save(path: Path, dataset: Any) -> None:
             )
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
     except OSError as error:
         print(
             f"the prepared scans could not be kept in {path.parent} "
@@ -85,9 +82,6 @@ def save(path: Path, dataset: Any) -> None:
             "some space or set --config.data.cache_dir",
             file=sys.stderr,
         )
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def load(path: Path, dataset_type: type, record_type: type) -> Any | None:

@@ -1,9 +1,7 @@
 """Reading scans and masks from NIfTI files, and writing masks that overlay them."""
 
-import contextlib
 import dataclasses
 import itertools
-import os
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +10,7 @@ import nibabel as nib
 import numpy as np
 
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.whole_file import partial_path
+from pix2rep_jax.whole_file import replacing
 
 __all__ = ["NiftiVolume", "read_label", "read_volume", "write_mask"]
 
@@ -184,18 +182,14 @@ def write_mask(
     header.extensions.clear()
     image = nib.Nifti1Image(labels, like.affine, header)
     suffix = ".nii.gz" if path.name.endswith(".gz") else ".nii"
-    temporary = partial_path(path, suffix)
     try:
-        nib.save(image, temporary)
-        os.replace(temporary, path)
+        with replacing(path, suffix=suffix) as partial:
+            nib.save(image, partial)
     except OSError as error:
         raise InputError(
             f"{path} cannot be written ({error.strerror or error}): free some space, "
             "or name another folder"
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _apart(

@@ -7,7 +7,6 @@ NIfTI slice, with the chest wall of a short-axis scan up and its right ventricle
 Figures are made without pyplot, so no state of matplotlib's is touched.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from pix2rep_jax.whole_file import partial_path
+from pix2rep_jax.whole_file import replacing
 
 __all__ = [
     "CLASS_COLORS",
@@ -245,8 +244,7 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     written = []
     for suffix, metadata in ((".png", None), (".pdf", {"CreationDate": None})):
         path = stem.with_name(stem.name + suffix)
-        partial = partial_path(path, suffix)
-        figure.savefig(partial, dpi=DPI, metadata=metadata)
-        os.replace(partial, path)
+        with replacing(path, suffix=suffix) as partial:
+            figure.savefig(partial, dpi=DPI, metadata=metadata)
         written.append(path)
     return written
