@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import numpy as np
@@ -116,7 +116,7 @@ def train(
     return state
 
 
-def _leave(number: int, step: int, description: str):
+def _leave(number: int, step: int, description: str) -> NoReturn:
     """Ends the program as a signal would have, with a word on what is saved."""
     print(
         f"{description}: stopped by {signal.Signals(number).name} and saved at step "

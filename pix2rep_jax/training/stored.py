@@ -98,16 +98,18 @@ def result_step(run: str | Path, *, best_metric: str = "val_dice") -> int:
         InputError: If there is no checkpoint, or a score that cannot be read.
     """
     newest = newest_step(run)
-    for step in whole_steps(_folder(run)):
-        if not has_readable_score(path := _folder(run) / str(step)):
+    folder = _folder(run)
+    steps = whole_steps(folder)
+    for step in steps:
+        if not has_readable_score(path := folder / str(step)):
             raise InputError(
                 f"the score in {path / 'metrics'} cannot be read, so it is unknown "
                 f"which checkpoint is the best: start the run in {run} again with its "
                 "own command, which sets this one aside, or delete that folder"
             )
-    with open_manager(_folder(run), best_metric, read_only=True) as manager:
-        step = manager.best_step()
-    return step if step in whole_steps(_folder(run)) else newest
+    with open_manager(folder, best_metric, read_only=True) as manager:
+        best = manager.best_step()
+    return best if best in steps else newest
 
 
 def has_checkpoint(run: str | Path) -> bool:
