@@ -16,9 +16,9 @@ try:
 except ModuleNotFoundError as error:
     sys.exit(f"error: {explain_missing(error)}")
 
-from pix2rep_jax.command_line import config_argument, default_workdir, explain
-from pix2rep_jax.huge_pages import use_huge_pages
-from pix2rep_jax.settings import check_settings, split_words
+from pix2rep_jax.runtime.command_line import config_argument, default_workdir, explain
+from pix2rep_jax.runtime.config_checks import check_settings, split_words
+from pix2rep_jax.runtime.huge_pages import use_huge_pages
 
 MODES = ("pretrain", "probe", "finetune", "evaluate", "predict", "figures", "study")
 
@@ -45,8 +45,8 @@ config_is_read = False
 
 def main(argv: list[str]) -> int:
     """Runs one mode and returns the exit status."""
-    from pix2rep_jax.compiler import cache_programs  # late: jax takes a second
-    from pix2rep_jax.hosts import join_hosts
+    from pix2rep_jax.runtime.compiler import cache_programs  # late: jax takes a second
+    from pix2rep_jax.runtime.multihost import join_hosts
 
     global config_is_read
     if len(argv) > 1:

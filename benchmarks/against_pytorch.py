@@ -1,7 +1,7 @@
 """Compares the pretraining step with a PyTorch form of it: time, ratio and spread.
 
 pip install -r requirements-bench.txt
-python benchmarks/against_pytorch.py [--case small] [--loss info_nce] [--rounds 8]
+python -m benchmarks.against_pytorch [--case small] [--loss info_nce] [--rounds 8]
 
 Both get the same images, φ and points, and the same parameters; before anything is
 timed, both must compute the same loss. What is timed is one whole update: the warp of
@@ -11,8 +11,6 @@ have their memory in huge pages; with GLIBC_TUNABLES=glibc.malloc.hugetlb=0 neit
 """
 
 import argparse
-import pathlib
-import sys
 import time
 from collections.abc import Callable
 
@@ -22,24 +20,20 @@ import numpy as np
 import optax
 import torch
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
-
-import pytorch_step  # noqa: E402
-from step import get_config  # noqa: E402
-
-from pix2rep_jax.compiler import compiler_options  # noqa: E402
-from pix2rep_jax.geometry import (  # noqa: E402
+from benchmarks import pytorch_step
+from benchmarks.step import get_config
+from pix2rep_jax.methods.pretraining import pix2rep
+from pix2rep_jax.models.build import initialise
+from pix2rep_jax.runtime.compiler import compiler_options
+from pix2rep_jax.runtime.huge_pages import use_huge_pages
+from pix2rep_jax.views.affine import (
     centred_positions,
     inside,
     sample_pull_matrix,
     to_array_positions,
-    warp,
 )
-from pix2rep_jax.huge_pages import use_huge_pages  # noqa: E402
-from pix2rep_jax.methods import pix2rep  # noqa: E402
-from pix2rep_jax.networks import initialise  # noqa: E402
-from pix2rep_jax.views import Views  # noqa: E402
+from pix2rep_jax.views.sampling import Views
+from pix2rep_jax.views.warp import warp
 
 CASES = ("small", "middle")
 LOSSES = ("info_nce", "cross_correlation")

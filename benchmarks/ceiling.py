@@ -1,7 +1,7 @@
 """Scores the experts' masks after their way to the network's grid and back.
 
-python benchmarks/ceiling.py --root ACDC [--name nifti] [--variant small]
-python benchmarks/ceiling.py --root ACDC --crop_px 80 --size 80
+python -m benchmarks.ceiling --root ACDC [--name nifti] [--variant small]
+python -m benchmarks.ceiling --root ACDC --crop_px 80 --size 80
 
 About as good as a network can become on that grid: what lies outside the field of view
 is lost, and edges are as coarse as its pixels, but for what probabilities say of them.
@@ -9,20 +9,14 @@ is lost, and edges are as coarse as its pixels, but for what probabilities say o
 
 import argparse
 import dataclasses
-import pathlib
-import sys
 
 import numpy as np
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "configs")]
-
-import pix2rep as configs  # noqa: E402
-
-from pix2rep_jax.data.dataset import load_dataset  # noqa: E402
-from pix2rep_jax.data.splits import make_split  # noqa: E402
-from pix2rep_jax.downstream import cut_masks  # noqa: E402
-from pix2rep_jax.modes.evaluate import evaluate_volumes  # noqa: E402
+from configs import pix2rep as configs
+from pix2rep_jax.data.checks import cut_masks
+from pix2rep_jax.data.dataset import load_dataset
+from pix2rep_jax.data.splits import make_split
+from pix2rep_jax.evaluation.score_volumes import evaluate_volumes
 
 GRID = {"spacing_mm": float, "crop_px": int, "size": int}
 

@@ -1,6 +1,6 @@
 """Measures what a step waits for its data: nothing, if all three rows are alike.
 
-python benchmarks/input.py [--case small] [--rounds 10]
+python -m benchmarks.input [--case small] [--rounds 10]
 
 The update on one batch that is already there; the step that draws its batch from data
 on the device; and the step whose data stay on the host, as sets above
@@ -8,22 +8,16 @@ data.device_budget_mb do. They take turns, a few steps each.
 """
 
 import argparse
-import pathlib
-import sys
 import time
 
 import jax
 import numpy as np
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
-
-from step import CASES, get_config, make_data, make_pretraining  # noqa: E402
-
-from pix2rep_jax.compiler import compiler_options  # noqa: E402
-from pix2rep_jax.huge_pages import use_huge_pages  # noqa: E402
-from pix2rep_jax.training.sharding import make_mesh, place  # noqa: E402
-from pix2rep_jax.training.step import bind_data  # noqa: E402
+from benchmarks.step import CASES, get_config, make_data, make_pretraining
+from pix2rep_jax.runtime.compiler import compiler_options
+from pix2rep_jax.runtime.huge_pages import use_huge_pages
+from pix2rep_jax.training.feed import bind_data
+from pix2rep_jax.training.sharding import make_mesh, place
 
 NUM_IMAGES = 64
 

@@ -1,6 +1,6 @@
 """Plots time and memory of the InfoNCE loss against the number of pairs.
 
-python benchmarks/pairs.py [--most 32768] [--budget_gb 8] [--output docs/pictures]
+python -m benchmarks.pairs [--most 32768] [--budget_gb 8] [--output docs/pictures]
 
 Value and gradient, for the whole 2N x 2N matrix and for ours, which never stores it.
 Memory is what XLA plans beside arguments and results; a form is left out from where it
@@ -10,7 +10,6 @@ would plan more than the budget, or take longer than five minutes.
 import argparse
 import functools
 import pathlib
-import sys
 import time
 from collections.abc import Callable
 
@@ -18,12 +17,9 @@ import jax
 import matplotlib
 import numpy as np
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT)]
-
-from pix2rep_jax import losses  # noqa: E402
-from pix2rep_jax.compiler import compiler_options  # noqa: E402
-from pix2rep_jax.huge_pages import use_huge_pages  # noqa: E402
+from pix2rep_jax import losses
+from pix2rep_jax.runtime.compiler import compiler_options
+from pix2rep_jax.runtime.huge_pages import use_huge_pages
 
 WIDTH = 64
 FORMS = {"whole matrix": losses.info_nce_dense, "ours": losses.info_nce}

@@ -1,6 +1,6 @@
 """Shows what a pretraining step sends between devices, its batch growing with them.
 
-python benchmarks/scaling.py [--case small] [--loss info_nce] [--devices 1,2,4,8]
+python -m benchmarks.scaling [--case small] [--loss info_nce] [--devices 1,2,4,8]
 
 Each row compiles the very step of --mode pretrain in a process of its own, on so many
 fake CPU devices with 4 images each, and reads from the compiled program how many sums
@@ -12,7 +12,6 @@ it shows what the sharing costs, not what further cores would bring.
 import argparse
 import json
 import os
-import pathlib
 import re
 import subprocess
 import sys
@@ -20,10 +19,7 @@ import sys
 import jax
 import numpy as np
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
-
-from step import compile_step, get_config, make_advance, times  # noqa: E402
+from benchmarks.step import compile_step, get_config, make_advance, times
 
 IMAGES = 4  # a device
 BYTES = {"pred": 1, "bf16": 2, "f32": 4, "s32": 4, "u32": 4, "s64": 8}

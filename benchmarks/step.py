@@ -1,7 +1,7 @@
 """Measures the pretraining step: speed, memory, and its share of what the device can.
 
-python benchmarks/step.py [--case small] [--loss info_nce] [--steps 20]
-python benchmarks/step.py --case paper --profile /tmp/profile   # on a GPU or TPU
+python -m benchmarks.step [--case small] [--loss info_nce] [--steps 20]
+python -m benchmarks.step --case paper --profile /tmp/profile   # on a GPU or TPU
 
 Each row runs in a process of its own, on random images, by the very code of
 --mode pretrain. The share is of the speed of a matrix product in the network's dtype,
@@ -11,7 +11,6 @@ rows of one run with each other, not with another machine's.
 
 import argparse
 import json
-import pathlib
 import resource
 import subprocess
 import sys
@@ -22,18 +21,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "configs"), str(ROOT / "benchmarks")]
-
-import pix2rep as configs  # noqa: E402
-from operations import count_operations  # noqa: E402
-
-from pix2rep_jax.huge_pages import use_huge_pages  # noqa: E402
-from pix2rep_jax.methods.method import load_method  # noqa: E402
-from pix2rep_jax.networks import initialise  # noqa: E402
-from pix2rep_jax.training.sharding import batched, make_mesh, place  # noqa: E402
-from pix2rep_jax.training.step import compile_step as jit_step  # noqa: E402
-from pix2rep_jax.training.update import make_update  # noqa: E402
+from benchmarks.operations import count_operations
+from configs import pix2rep as configs
+from pix2rep_jax.methods.pretraining import load_method
+from pix2rep_jax.models.build import initialise
+from pix2rep_jax.runtime.huge_pages import use_huge_pages
+from pix2rep_jax.training.sharding import batched, make_mesh, place
+from pix2rep_jax.training.step import compile_step as jit_step
+from pix2rep_jax.training.step import make_update
 
 CASES = ("quick", "small", "middle", "paper")
 LOSSES = ("info_nce", "cross_correlation")

@@ -8,10 +8,10 @@ import re
 import shlex
 
 import pytest
-from program import ROOT
 
 from main import MODES
-from pix2rep_jax.settings import walk
+from pix2rep_jax.runtime.config_checks import walk
+from tests.support.program import ROOT
 
 NOTEBOOK = ROOT / "notebooks" / "colab.ipynb"
 

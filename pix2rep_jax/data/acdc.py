@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nibabel as nib
 
-from pix2rep_jax.data.volume_file import VolumeFile
+from pix2rep_jax.data.volume import VolumeFile
 from pix2rep_jax.errors import InputError
 
 __all__ = ["list_volumes"]

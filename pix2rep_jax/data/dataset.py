@@ -12,9 +12,9 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from pix2rep_jax.data import acdc, cache, folder, phantom
-from pix2rep_jax.data.volume import UNLABELLED, VolumeRecord, prepare_file
-from pix2rep_jax.data.volume_file import VolumeFile
+from pix2rep_jax.data import acdc, nifti_folder, slice_cache
+from pix2rep_jax.data.phantom import write
+from pix2rep_jax.data.volume import UNLABELLED, VolumeFile, VolumeRecord, prepare_file
 from pix2rep_jax.errors import InputError
 
 __all__ = [
@@ -81,11 +81,11 @@ def load_dataset(data: ConfigDict, *, progress: bool = True) -> Dataset:
         "percentiles": tuple(data.percentiles),
         "num_classes": len(data.classes),
     }
-    path = cache.find_path(Path(data.cache_dir).expanduser(), settings, volumes)
-    dataset = cache.load(path, Dataset, VolumeRecord)
+    path = slice_cache.find_path(Path(data.cache_dir).expanduser(), settings, volumes)
+    dataset = slice_cache.load(path, Dataset, VolumeRecord)
     if dataset is None:
         dataset = _prepare(volumes, settings, progress=progress)
-        cache.save(path, dataset)
+        slice_cache.save(path, dataset)
     # The same files may have been named relative to another folder when cached.
     records = tuple(
         dataclasses.replace(record, **vars(volume))
@@ -104,7 +104,7 @@ def list_volumes(data: ConfigDict) -> list[VolumeFile]:
     if data.name == "phantom":
         counts = (data.phantom_training, data.phantom_testing)
         name = f"phantom-seed{data.phantom_seed}-{counts[0]}-{counts[1]}"
-        root = phantom.write(
+        root = write.write(
             Path(root or Path(data.cache_dir) / name).expanduser(),
             seed=data.phantom_seed,
             num_training=counts[0],
@@ -121,7 +121,7 @@ def list_volumes(data: ConfigDict) -> list[VolumeFile]:
             "--config.data.root=FOLDER"
         )
     if data.name == "nifti":
-        return folder.list_volumes(root, patient_regex=data.patient_regex)
+        return nifti_folder.list_volumes(root, patient_regex=data.patient_regex)
     return acdc.list_volumes(root, all_frames=data.all_frames, exclude=data.exclude)
 
 

@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.whole_file import replacing
+from pix2rep_jax.runtime.atomic_file import replacing
 
 __all__ = ["NiftiVolume", "read_label", "read_volume", "write_mask"]
 

@@ -10,16 +10,16 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from pix2rep_jax.data.dataset import Dataset
-from pix2rep_jax.data.draws import (
+from pix2rep_jax.data.few_shot import (
     KNOWN_DUPLICATES,
     few_shot,
     split_slices,
     with_twins,
 )
-from pix2rep_jax.data.identity import find_exchanged, list_scans, shared_patients
-from pix2rep_jax.data.volume_file import VolumeFile
+from pix2rep_jax.data.scan_digests import find_exchanged, list_scans, shared_patients
+from pix2rep_jax.data.volume import VolumeFile
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.whole_file import read_object, write_whole
+from pix2rep_jax.runtime.atomic_file import read_object, write_whole
 
 __all__ = [
     "Split",

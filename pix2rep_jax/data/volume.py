@@ -3,12 +3,13 @@
 import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pix2rep_jax.data import nifti
-from pix2rep_jax.data.preprocess import (
+from pix2rep_jax.data.resample import (
     Grid,
     centre_grid,
     mask_box_grid,
@@ -18,15 +19,39 @@ from pix2rep_jax.data.preprocess import (
     resample_label,
     share_inside,
 )
-from pix2rep_jax.data.volume_file import VolumeFile
 from pix2rep_jax.errors import InputError
 
-__all__ = ["UNLABELLED", "VolumeRecord", "prepare_file", "take_frame"]
+__all__ = ["UNLABELLED", "VolumeFile", "VolumeRecord", "prepare_file", "take_frame"]
 
 UNLABELLED = 255
 """The label of every pixel of a slice without a mask."""
 
 _DIGEST_BYTES = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class VolumeFile:
+    """One volume to read.
+
+    Attributes:
+        volume_id: Unique name, such as "patient001_ED".
+        patient: Splits are made over these, such as "patient001".
+        subset: "training" or "testing", as the data set's publisher divided it.
+        phase: "ED", "ES" or "frame07" in ACDC; "" where unknown.
+        group: Pathology, over which few-shot draws are balanced; "" where unknown.
+        image_path: NIfTI file of the scan.
+        label_path: NIfTI file of the expert's mask; None where there is none.
+        frame: Which frame of a 4-D file, from 0; None for a 3-D file.
+    """
+
+    volume_id: str
+    patient: str
+    subset: str
+    phase: str
+    group: str
+    image_path: Path
+    label_path: Path | None
+    frame: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 
 from pix2rep_jax.figures.drawing import PALETTE
-from pix2rep_jax.training.metric_writer import Series
+from pix2rep_jax.runs.metric_log import Series
 
 __all__ = ["draw_curves"]
 

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from pix2rep_jax.whole_file import replacing
+from pix2rep_jax.runtime.atomic_file import replacing
 
 __all__ = [
     "CLASS_COLORS",

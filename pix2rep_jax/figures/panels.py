@@ -5,14 +5,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pix2rep_jax.data import nifti, preprocess
+from pix2rep_jax.data import nifti, resample
 from pix2rep_jax.data.dataset import Dataset
-from pix2rep_jax.data.preprocess import Grid
+from pix2rep_jax.data.resample import Grid
 from pix2rep_jax.data.volume import VolumeRecord, take_frame
+from pix2rep_jax.evaluation.dice import dice_per_class
+from pix2rep_jax.evaluation.volume_score import display_order
 from pix2rep_jax.figures.selection import middle_slice
-from pix2rep_jax.inference import predict_volume
-from pix2rep_jax.metrics import dice_per_class
-from pix2rep_jax.scores import display_order
+from pix2rep_jax.inference.predict import predict_volume
 
 __all__ = ["Panel", "field_of_view", "name_of", "predicted_panel", "scan_panels"]
 
@@ -122,7 +122,7 @@ def read_scan(
         InputError: If a file cannot be read.
     """
     array = take_frame(record, nifti.read_volume(record.image_path))
-    image = preprocess.normalise(array, record.low, record.high)
+    image = resample.normalise(array, record.low, record.high)
     if record.label_path is None:
         return image, None
     return image, nifti.read_label(

@@ -1,27 +1,22 @@
 """--mode evaluate: Dice and distances of the test patients, as every run reports."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ml_collections import ConfigDict
 
-from pix2rep_jax.data import nifti
-from pix2rep_jax.data.dataset import PREPARATION, Dataset, load_dataset
+from pix2rep_jax.data.dataset import PREPARATION, load_dataset
 from pix2rep_jax.data.splits import check_unseen, make_split
-from pix2rep_jax.distances import surface_distances
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.inference import predict_volume
-from pix2rep_jax.metrics import dice_per_class, soft_dice_per_class
-from pix2rep_jax.report import write_evaluation
-from pix2rep_jax.scores import VolumeScore
-from pix2rep_jax.segmenter import find_runs, load_predictors
-from pix2rep_jax.training.run_folder import check_place, make_folder, read_config
-from pix2rep_jax.training.stored import result_step, unfinished
+from pix2rep_jax.evaluation.report import write_evaluation
+from pix2rep_jax.evaluation.score_volumes import evaluate_networks
+from pix2rep_jax.inference.segmenter import find_runs, load_predictors
+from pix2rep_jax.runs.checkpoint_reader import result_step, unfinished
+from pix2rep_jax.runs.manifest import check_place, make_folder, read_config
 
-__all__ = ["check_same_data", "evaluate_networks", "evaluate_volumes", "run"]
+__all__ = ["check_same_data", "run"]
 
 ELSEWHERE = ("root", "cache_dir", "device_budget_mb")
 """Of `data`: what says where things lie rather than what they are."""
@@ -87,90 +82,6 @@ def run(config: ConfigDict, workdir: Path) -> None:
             )
         print(f"{folder.name}: {table}\n")
     print(f"the results are in {output}")
-
-
-def evaluate_networks(
-    predictors: Mapping[str, Callable[[np.ndarray], np.ndarray]],
-    dataset: Dataset,
-    volume_indices: Sequence[int],
-    *,
-    classes: Sequence[str],
-) -> dict[str, list[VolumeScore]]:
-    """Scores each of a run's networks as `evaluate_volumes` does, under its name."""
-    return {
-        name: evaluate_volumes(predict, dataset, volume_indices, classes=classes)
-        for name, predict in predictors.items()
-    }
-
-
-def evaluate_volumes(
-    predict: Callable[[np.ndarray], np.ndarray],
-    dataset: Dataset,
-    volume_indices: Sequence[int],
-    *,
-    classes: Sequence[str],
-) -> list[VolumeScore]:
-    """Scores volumes on the scan's own grid and on the network's.
-
-    At native resolution the prediction is brought back to the scan's grid and compared
-    with the expert's mask as it is in its file, so everything counts: what lies
-    outside the network's field of view, and slices without a structure. Distances are
-    measured there, in mm; soft Dice, the released code's score, on the network's grid.
-
-    Args:
-        predict: Maps slices `[slices, height, width]` to probabilities
-            `[slices, height, width, num_classes]`.
-        dataset: Holds the volumes.
-        volume_indices: Which of `dataset.volumes` to score; those without a mask, or
-            without a slice, are left out.
-        classes: Names of the classes, background first.
-
-    Returns:
-        Two scores a volume, native and network.
-
-    Raises:
-        InputError: If none of the volumes has a mask.
-    """
-    scores, num_classes = [], len(classes)
-    for index in volume_indices:
-        record = dataset.volumes[index]
-        if record.label_path is None:
-            continue
-        if not (dataset.volume_index == index).any():  # data.crop=mask_box
-            print(f"{record.volume_id} is not scored: its mask is empty")
-            continue
-        ids = (record.volume_id, record.patient, record.phase, record.group)
-        probabilities, native = predict_volume(predict, dataset, index)
-        expert = nifti.read_label(
-            record.label_path, shape=record.shape, num_classes=num_classes
-        )
-        distances = surface_distances(
-            native, expert, num_classes=num_classes, spacing_mm=record.spacing_mm
-        )
-        label = dataset.labels[dataset.volume_index == index]
-        scores += [
-            VolumeScore(
-                *ids,
-                resolution="native",
-                dice=dice_per_class(native, expert, num_classes=num_classes),
-                hd95_mm=distances.hd95_mm,
-                assd_mm=distances.assd_mm,
-            ),
-            VolumeScore(
-                *ids,
-                resolution="network",
-                dice=dice_per_class(
-                    probabilities.argmax(-1), label, num_classes=num_classes
-                ),
-                soft_dice=soft_dice_per_class(probabilities, label),
-            ),
-        ]
-    if not scores:
-        raise InputError(
-            "no test patient has an expert's mask to compare with: hold some that have "
-            "one out by data.holdout_per_group, or add their masks"
-        )
-    return scores
 
 
 def check_same_data(

@@ -13,23 +13,23 @@ from ml_collections import ConfigDict
 from pix2rep_jax.data.dataset import Dataset, load_dataset
 from pix2rep_jax.data.splits import Split, check_unseen, is_scored_alike, make_split
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.evaluation.report import GROUND_TRUTH_NOTE
 from pix2rep_jax.figures import selection
-from pix2rep_jax.figures.compared import Compared, compare_slices
 from pix2rep_jax.figures.curves import draw_curves
 from pix2rep_jax.figures.drawing import save
+from pix2rep_jax.figures.embedded_slices import Compared, compare_slices
 from pix2rep_jax.figures.embedding_map import draw_embedding_map
 from pix2rep_jax.figures.panels import predicted_panel, scan_panels
 from pix2rep_jax.figures.patients import draw_patients
 from pix2rep_jax.figures.predictions import choose_volumes, draw_predictions
 from pix2rep_jax.figures.similarity import draw_similarity, query_pixels
 from pix2rep_jax.figures.views import choose_points, draw_views
+from pix2rep_jax.inference.segmenter import find_runs, load_predict
 from pix2rep_jax.modes.evaluate import check_same_data
 from pix2rep_jax.modes.pretrain import NEUTRAL
-from pix2rep_jax.report import GROUND_TRUTH_NOTE
-from pix2rep_jax.segmenter import find_runs, load_predict
-from pix2rep_jax.training.metric_writer import read_metrics
-from pix2rep_jax.training.run_folder import find_run, make_folder, read_config
-from pix2rep_jax.views import make_views, sample_points
+from pix2rep_jax.runs.manifest import find_run, make_folder, read_config
+from pix2rep_jax.runs.metric_log import read_metrics
+from pix2rep_jax.views.sampling import make_views, sample_points
 
 __all__ = ["run"]
 

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from pix2rep_jax.batch_norm import recalibrate
-from pix2rep_jax.command_line import next_command
-from pix2rep_jax.downstream import Task, prepare, train_and_score
 from pix2rep_jax.errors import check_choice
-from pix2rep_jax.methods import mean_teacher, segmentation
+from pix2rep_jax.methods.downstream import mean_teacher, supervised
+from pix2rep_jax.models.batch_norm import recalibrate
+from pix2rep_jax.modes.run_training import Task, prepare, train_and_score
+from pix2rep_jax.runtime.command_line import next_command
+from pix2rep_jax.training.feed import bind_data, count_steps
 from pix2rep_jax.training.sharding import check_batch_size
-from pix2rep_jax.training.step import bind_data, count_steps
-from pix2rep_jax.training.update import make_update
+from pix2rep_jax.training.step import make_update
 
 __all__ = ["run"]
 
@@ -52,7 +52,9 @@ def run(config: ConfigDict, workdir: Path, *, measure: Callable = recalibrate) -
     }
     if config.init.checkpoint == "none":
         rates = dict.fromkeys(rates, recipe.scratch_learning_rate)
-    prepare_method = semi_supervised if recipe.method == "mean_teacher" else supervised
+    prepare_method = (
+        semi_supervised if recipe.method == "mean_teacher" else only_labeled
+    )
     loss_fn, batch_stats, data, batch_size = prepare_method(config, task, num_steps)
     state, update = make_update(
         loss_fn,
@@ -112,10 +114,10 @@ def loss_options(config: ConfigDict) -> dict[str, Any]:
     }
 
 
-def supervised(config: ConfigDict, task: Task, num_steps: int):
+def only_labeled(config: ConfigDict, task: Task, num_steps: int):
     """Makes the loss; the statistics and data it is for, and the size of a batch."""
     del num_steps
-    loss_fn = segmentation.make_loss(task.net, **loss_options(config))
+    loss_fn = supervised.make_loss(task.net, **loss_options(config))
     return loss_fn, task.batch_stats, labeled_data(task), config.finetune.batch_size
 
 

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from pix2rep_jax.data import nifti
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.segmenter import Segmenter, find_runs
+from pix2rep_jax.inference.segmenter import Segmenter, find_runs
 
 __all__ = ["find_scans", "run"]
 

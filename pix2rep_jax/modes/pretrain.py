@@ -9,32 +9,18 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from pix2rep_jax.command_line import next_command, overrides_without_effect
+from pix2rep_jax.data.checks import shared_patients_note
 from pix2rep_jax.data.dataset import Dataset, load_dataset
-from pix2rep_jax.data.folder import shared_patients_note
 from pix2rep_jax.data.splits import Split, check_unseen, make_split, neutral_root
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.hosts import check_alike
-from pix2rep_jax.methods.method import (
-    Method,
-    load_method,
-    make_recipe,
-    method_name,
-)
-from pix2rep_jax.networks import initialise
-from pix2rep_jax.pretrained import (
-    Backbone,
-    keep_origin,
-    neutral_places,
-    other_data,
-    read_backbone,
-)
-from pix2rep_jax.training.checkpoints import Checkpoints
-from pix2rep_jax.training.lock import hold_run
-from pix2rep_jax.training.loop import train
-from pix2rep_jax.training.metric_writer import MetricWriter, read_metrics
-from pix2rep_jax.training.parts import put_parts
-from pix2rep_jax.training.run_folder import (
+from pix2rep_jax.methods.method import Method
+from pix2rep_jax.methods.pretraining import load_method, make_recipe, method_name
+from pix2rep_jax.models.build import initialise
+from pix2rep_jax.models.param_parts import put_parts
+from pix2rep_jax.runs.checkpoint_reader import unfinished
+from pix2rep_jax.runs.checkpoint_writer import Checkpoints
+from pix2rep_jax.runs.lock import hold_run
+from pix2rep_jax.runs.manifest import (
     check_place,
     find_run,
     open_run,
@@ -42,11 +28,21 @@ from pix2rep_jax.training.run_folder import (
     write_num_steps,
     write_trained,
 )
+from pix2rep_jax.runs.metric_log import MetricWriter, read_metrics
+from pix2rep_jax.runs.pretrained_backbone import (
+    Backbone,
+    keep_origin,
+    neutral_places,
+    other_data,
+    read_backbone,
+)
+from pix2rep_jax.runtime.command_line import next_command, overrides_without_effect
+from pix2rep_jax.runtime.multihost import check_alike
+from pix2rep_jax.training.feed import bind_data, count_steps
+from pix2rep_jax.training.loop import train
 from pix2rep_jax.training.sharding import check_batch_size, make_mesh, place
 from pix2rep_jax.training.state import TrainState
-from pix2rep_jax.training.step import bind_data, count_steps
-from pix2rep_jax.training.stored import unfinished
-from pix2rep_jax.training.update import make_update
+from pix2rep_jax.training.step import make_update
 
 __all__ = ["SECTIONS", "make_training", "run"]
 

@@ -9,16 +9,16 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from pix2rep_jax.batch_norm import recalibrate
-from pix2rep_jax.command_line import next_command
-from pix2rep_jax.compiler import compiler_options
-from pix2rep_jax.downstream import Task, prepare, train_and_score
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.inference import predict_slices
-from pix2rep_jax.methods import segmentation
+from pix2rep_jax.inference.predict import predict_slices
+from pix2rep_jax.methods.downstream import supervised
+from pix2rep_jax.models.batch_norm import recalibrate
+from pix2rep_jax.modes.run_training import Task, prepare, train_and_score
+from pix2rep_jax.runtime.command_line import next_command
+from pix2rep_jax.runtime.compiler import compiler_options
+from pix2rep_jax.training.feed import bind_data, count_steps
 from pix2rep_jax.training.sharding import check_batch_size
-from pix2rep_jax.training.step import bind_data, count_steps
-from pix2rep_jax.training.update import make_update
+from pix2rep_jax.training.step import make_update
 
 __all__ = ["compute_features", "run"]
 
@@ -52,7 +52,7 @@ def run(
     task = prepare(config, workdir, measure=measure)
     check_batch_size(recipe.batch_size, task.mesh, name="probe.batch_size")
     num_steps = count_steps(recipe, num_samples=len(task.split.train_slices))
-    loss_fn = segmentation.make_probe_loss(task.net, **config.segmentation.to_dict())
+    loss_fn = supervised.make_probe_loss(task.net, **config.segmentation.to_dict())
     data = frozen_data(
         task,
         budget_mb=feature_budget(config, platform=jax.default_backend()),

@@ -16,13 +16,13 @@ from tqdm import tqdm
 from pix2rep_jax.data.dataset import load_dataset
 from pix2rep_jax.data.splits import make_split
 from pix2rep_jax.errors import InputError, explain_memory
-from pix2rep_jax.methods.method import load_method, make_recipe, method_name
+from pix2rep_jax.methods.pretraining import load_method, make_recipe, method_name
 from pix2rep_jax.modes import pretrain
+from pix2rep_jax.runs.metric_log import read_metrics
 from pix2rep_jax.study.fingerprint import fingerprint, sections_of
+from pix2rep_jax.study.job_record import read_own_record, read_record
 from pix2rep_jax.study.plan import Cell, Job, distinct_jobs
-from pix2rep_jax.study.records import read_own_record, read_record
-from pix2rep_jax.training.metric_writer import read_metrics
-from pix2rep_jax.training.step import count_steps
+from pix2rep_jax.training.feed import count_steps
 
 __all__ = ["Guess", "guess_left", "time_jobs"]
 

@@ -5,10 +5,9 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from pix2rep_jax import downstream
-from pix2rep_jax.modes import pretrain
-from pix2rep_jax.settings import effective
-from pix2rep_jax.training import run_folder
+from pix2rep_jax.modes import pretrain, run_training
+from pix2rep_jax.runs import manifest
+from pix2rep_jax.runtime.config_checks import effective
 
 __all__ = ["fingerprint", "sections_of"]
 
@@ -20,7 +19,7 @@ def sections_of(mode: str, config: Mapping[str, Any]) -> tuple[str, ...]:
     if mode == "pretrain":
         # The section of a method's own name says what it does otherwise.
         return (*pretrain.SECTIONS, config["pretrain"]["method"])
-    return (*downstream.SECTIONS, mode)
+    return (*run_training.SECTIONS, mode)
 
 
 def fingerprint(
@@ -44,7 +43,7 @@ def fingerprint(
     Returns:
         Hexadecimal digits.
     """
-    ignored = {*neutral, *run_folder.NEUTRAL}
+    ignored = {*neutral, *manifest.NEUTRAL}
     settings = effective(config)
     if settings.get("data.root") == home:
         ignored.add("data.root")

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.errors import InputError, check_choice
 from pix2rep_jax.modes import pretrain
-from pix2rep_jax.settings import check_settings, walk
+from pix2rep_jax.runtime.config_checks import check_settings, walk
 from pix2rep_jax.study.fingerprint import fingerprint, sections_of
 
 __all__ = [

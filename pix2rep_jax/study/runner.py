@@ -10,17 +10,17 @@ from collections.abc import Callable, Iterator, Sequence
 import jax
 
 from pix2rep_jax.errors import InputError, explain_memory
-from pix2rep_jax.methods.method import load_method
+from pix2rep_jax.methods.pretraining import load_method
 from pix2rep_jax.modes.pretrain import describe_collapse
-from pix2rep_jax.study.plan import Cell, Job, backbone_key
-from pix2rep_jax.study.records import (
+from pix2rep_jax.runs.lock import hold
+from pix2rep_jax.study.job_record import (
     Record,
     read_own_record,
     read_record,
     write_record,
 )
+from pix2rep_jax.study.plan import Cell, Job, backbone_key
 from pix2rep_jax.study.shared import SharedBackbone
-from pix2rep_jax.training.lock import hold
 
 __all__ = ["in_running_order", "run_cells", "run_job"]
 

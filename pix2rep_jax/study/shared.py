@@ -6,9 +6,9 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from pix2rep_jax.batch_norm import recalibrate
-from pix2rep_jax.downstream import Task
+from pix2rep_jax.models.batch_norm import recalibrate
 from pix2rep_jax.modes.probe import compute_features
+from pix2rep_jax.modes.run_training import Task
 
 __all__ = ["SharedBackbone"]
 

@@ -1,1 +1,4 @@
-"""The training state, its step, its loop and what a run leaves on disk."""
+"""The training state, its step, its feed and its loop. JAX only.
+
+No path and no JSON: what a run leaves on disk is in `runs`.
+"""

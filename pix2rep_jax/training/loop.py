@@ -12,9 +12,9 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.training.checkpoints import Checkpoints
+from pix2rep_jax.runs.checkpoint_writer import Checkpoints
+from pix2rep_jax.runs.metric_log import MetricWriter
 from pix2rep_jax.training.interrupt import Interrupt
-from pix2rep_jax.training.metric_writer import MetricWriter
 from pix2rep_jax.training.progress import Progress
 from pix2rep_jax.training.state import TrainState
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from pix2rep_jax.training.parts import take_parts
+from pix2rep_jax.models.param_parts import take_parts
 
 __all__ = ["TrainState", "create_state"]
 

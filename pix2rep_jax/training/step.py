@@ -1,31 +1,21 @@
 """The training step: a compiled program from a state and a batch to the next state."""
 
 import functools
-import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import numpy as np
 import optax
 from jax.sharding import Mesh
+from ml_collections import ConfigDict
 
-from pix2rep_jax.compiler import compiler_options
-from pix2rep_jax.errors import InputError
-from pix2rep_jax.training.batches import draw_rows, take_batch
-from pix2rep_jax.training.parts import put_parts, take_parts
-from pix2rep_jax.training.sharding import batched, place, replicated
-from pix2rep_jax.training.state import TrainState
+from pix2rep_jax.models.param_parts import put_parts, take_parts
+from pix2rep_jax.runtime.compiler import compiler_options
+from pix2rep_jax.training.optimizer import make_optimizer, make_schedule
+from pix2rep_jax.training.sharding import batched, replicated
+from pix2rep_jax.training.state import TrainState, create_state
 
-__all__ = [
-    "bind_data",
-    "compile_draw",
-    "compile_step",
-    "count_steps",
-    "make_host_step",
-    "make_resident_step",
-    "make_train_step",
-]
+__all__ = ["compile_step", "make_train_step", "make_update"]
 
 
 def make_train_step(
@@ -109,109 +99,6 @@ def compile_step(train_step: Callable, *, mesh: Mesh) -> Callable:
     )
 
 
-def compile_draw(
-    *, mesh: Mesh, num_samples: Any, batch_size: Any
-) -> Callable[[jax.Array, jax.Array, Any], Any]:
-    """Compiles the draw of a step's batch from data resident on the devices.
-
-    Args:
-        mesh: The devices, each of which has all the data and takes its part of a batch.
-        num_samples: Samples of the data, or of each set in it.
-        batch_size: Samples of the global batch, likewise.
-
-    Returns:
-        `draw(key, step, data) -> batch`, with the key and the step of a state.
-    """
-
-    def draw(key: jax.Array, step: jax.Array, data: Any) -> Any:
-        order_key, _ = jax.random.split(key)
-        indices = draw_rows(
-            order_key, step, num_samples=num_samples, batch_size=batch_size
-        )
-        return take_batch(data, indices)
-
-    whole = replicated(mesh)
-    return jax.jit(
-        draw, in_shardings=(whole, whole, whole), out_shardings=batched(mesh)
-    )
-
-
-def make_resident_step(
-    step: Callable, data: Any, *, mesh: Mesh, num_samples: Any, batch_size: Any
-) -> Callable[[TrainState], tuple[TrainState, dict[str, jax.Array]]]:
-    """Makes a step draw its own batch from data resident on the devices.
-
-    Args:
-        step: From `compile_step`.
-        data: Tree of numpy arrays with a common first axis, or a tree of such sets.
-        mesh: The devices.
-        num_samples: Samples of the data, or of each set in it.
-        batch_size: Samples of the global batch, likewise.
-
-    Returns:
-        `step(state) -> (state, metrics)`.
-    """
-    resident = place(data, mesh)
-    draw = compile_draw(mesh=mesh, num_samples=num_samples, batch_size=batch_size)
-    return lambda state: step(state, draw(state.key, state.step, resident))
-
-
-def make_host_step(
-    step: Callable, data: Any, *, mesh: Mesh, num_samples: Any, batch_size: Any
-) -> Callable[[TrainState], tuple[TrainState, dict[str, jax.Array]]]:
-    """Makes a step take data that stay on the host, one batch ahead of the device.
-
-    Args:
-        step: From `compile_step`.
-        data: As of `make_resident_step`.
-        mesh: The devices.
-        num_samples: Samples of the data, or of each set in it.
-        batch_size: Samples of the global batch, likewise.
-
-    Returns:
-        `step(state) -> (state, metrics)`, the same numbers as the resident step's.
-    """
-    split = batched(mesh)
-    draw = jax.jit(
-        functools.partial(draw_rows, num_samples=num_samples, batch_size=batch_size)
-    )
-
-    def spread(indices: np.ndarray, array: np.ndarray) -> jax.Array:
-        return jax.make_array_from_callback(
-            (len(indices), *array.shape[1:]),
-            split,
-            lambda rows: array[indices[rows[0]]],
-        )
-
-    def fetch(order_key: jax.Array, number: int) -> Any:
-        # Every process draws the same indices and reads the rows of its devices.
-        indices = jax.tree.map(np.asarray, draw(order_key, number))
-        return jax.tree.map(
-            lambda rows, part: jax.tree.map(functools.partial(spread, rows), part),
-            indices,
-            data,
-        )
-
-    def batches(state: TrainState):
-        # The first state says where the run stands; asking every one of them would
-        # make the host wait for the device.
-        order_key, _ = jax.random.split(state.key)
-        first = int(state.step)
-        yield from (fetch(order_key, number) for number in itertools.count(first))
-
-    waiting = []
-
-    def advance(state: TrainState):
-        if not waiting:
-            stream = batches(state)
-            waiting.extend([stream, next(stream)])
-        result = step(state, waiting[1])
-        waiting[1] = next(waiting[0])
-        return result
-
-    return advance
-
-
 def on_mesh(step: Callable, mesh: Mesh) -> Callable:
     """Lets what a step calls see the devices while it is traced."""
 
@@ -223,60 +110,33 @@ def on_mesh(step: Callable, mesh: Mesh) -> Callable:
     return traced
 
 
-def bind_data(
-    train_step: Callable,
-    data: Any,
+def make_update(
+    loss_fn: Callable,
+    params: Any,
+    batch_stats: Any,
     *,
-    mesh: Mesh,
-    batch_size: Any,
-    budget_mb: float,
-) -> Callable[[TrainState], tuple[TrainState, dict[str, jax.Array]]]:
-    """Compiles a step bound to its data, on the devices where they fit.
+    recipe: ConfigDict,
+    rates: Mapping[str, float],
+    key: jax.Array,
+    num_steps: int,
+) -> tuple[TrainState, Callable]:
+    """Makes the state before the first step, and its update by a batch.
 
     Args:
-        train_step: From `make_train_step`.
-        data: Tree of numpy arrays with a common first axis, or a mapping of such
-            sets, each of which is drawn in an order of its own.
-        mesh: The devices.
-        batch_size: Samples of the global batch; where `data` is a mapping of sets,
-            those of each under the same name.
-        budget_mb: Up to this size the data are copied to every device, so that a
-            step moves nothing; larger data stay on the host (MB).
+        loss_fn: As `make_train_step` takes it.
+        params: Initial parameters.
+        batch_stats: Initial BatchNorm statistics.
+        recipe: Has `schedule`, `warmup_steps` and `weight_decay`.
+        rates: Learning rate of each part of the parameters that moves.
+        key: The run's random key.
+        num_steps: Steps of the run, which the schedule spans.
 
     Returns:
-        `step(state) -> (state, metrics)`; the state is donated.
+        The state, and `update(state, batch) -> (state, metrics)`, not yet compiled.
     """
-    arrays = jax.tree.leaves(data)
-    num_samples = jax.tree.map(
-        lambda _, part: len(jax.tree.leaves(part)[0]), batch_size, data
+    schedule = make_schedule(
+        recipe.schedule, num_steps=num_steps, warmup_steps=recipe.warmup_steps
     )
-    fits = sum(array.nbytes for array in arrays) <= budget_mb * 1e6
-    bind = make_resident_step if fits else make_host_step
-    return bind(
-        compile_step(train_step, mesh=mesh),
-        data,
-        mesh=mesh,
-        num_samples=num_samples,
-        batch_size=batch_size,
-    )
-
-
-def count_steps(recipe: Any, *, num_samples: int) -> int:
-    """Returns the steps of a run: `num_steps`, or as many as `num_epochs` need.
-
-    Args:
-        recipe: Has `num_steps`, `num_epochs` and `batch_size`, and may have
-            `min_steps`, below which epochs are no fewer.
-        num_samples: Samples of the data.
-
-    Raises:
-        InputError: If that is not one step.
-    """
-    epochs = -(-recipe.num_epochs * num_samples // recipe.batch_size)
-    num_steps = recipe.num_steps or max(epochs, recipe.get("min_steps", 0))
-    if num_steps < 1:
-        raise InputError(
-            f"num_steps={recipe.num_steps} with num_epochs={recipe.num_epochs} is no "
-            "training at all: make num_steps 1 or more, or 0 and num_epochs 1 or more"
-        )
-    return num_steps
+    tx = make_optimizer(rates, schedule, weight_decay=recipe.weight_decay)
+    state = create_state(params, batch_stats, tx, key, trainable=tuple(rates))
+    return state, make_train_step(loss_fn, tx, schedule, learning_rates=rates)

@@ -1,0 +1,307 @@
+"""The phantom's ventricles: contours in polar coordinates about the left one's axis.
+
+Everything is a function of the angle from the right ventricle's direction and of the
+distance below the valve plane, so a slice is a few lookups. Lengths in mm, volumes in
+ml, angles in rad.
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from pix2rep_jax.data.phantom.thorax import Tissues
+
+__all__ = ["Contours", "Heart", "contours", "draw_heart", "paint_heart"]
+
+NUM_ANGLES = 360
+
+
+# Of each group: mean and standard deviation of the left ventricle's volume at end
+# diastole, its ejection fraction, wall; and the right one's volume and fraction.
+# Their order of magnitude is that of ACDC's patients.
+_GROUPS = {
+    "DCM": ((275, 45), (0.20, 0.07), (7.8, 0.9), (175, 55), (0.30, 0.10)),
+    "HCM": ((128, 28), (0.67, 0.06), (11.3, 1.6), (122, 28), (0.60, 0.06)),
+    "MINF": ((170, 36), (0.33, 0.07), (8.6, 0.9), (122, 30), (0.53, 0.08)),
+    "NOR": ((130, 25), (0.60, 0.05), (7.7, 0.9), (150, 32), (0.54, 0.06)),
+    "RV": ((108, 28), (0.55, 0.07), (6.7, 0.8), (198, 42), (0.32, 0.08)),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Heart:
+    """One patient's ventricles; see `contours` for what the numbers do."""
+
+    volume: float
+    ejection_fraction: float
+    wall: float
+    length: float
+    right_volume: float
+    right_ejection_fraction: float
+    septal_thickening: float
+    septal_flattening: float
+    scar_depth: float
+    scar_angle: float
+    scar_level: float
+    right_span: float
+    right_shape: np.ndarray
+    twist: float
+    descent: float
+    harmonics: np.ndarray
+    papillary_angles: np.ndarray
+    papillary_size: float
+    atrium: float
+    fat: float
+    fat_phases: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Contours:
+    """Radii `[slices, NUM_ANGLES]` from the left ventricle's axis, in mm.
+
+    `level` is 0 at the valve plane and 1 at the cavity's apex; above the valve plane
+    (negative) and where a structure has ended its radius is 0, or the next inner one.
+    """
+
+    level: np.ndarray
+    endocardium: np.ndarray
+    epicardium: np.ndarray
+    right: np.ndarray
+
+
+def draw_heart(generator: np.random.Generator, group: str) -> Heart:
+    """Draws the ventricles of one patient of an ACDC group."""
+
+    def normal(mean, std):
+        return mean + std * np.clip(generator.standard_normal(), -2, 2)
+
+    volume, fraction, wall, right, right_fraction = (
+        normal(*pair) for pair in _GROUPS[group]
+    )
+    hypertrophic, infarcted = group == "HCM", group == "MINF"
+    return Heart(
+        volume=volume,
+        ejection_fraction=max(fraction, 0.06),
+        wall=wall,
+        length=normal(86, 6) * (volume / 135) ** 0.2,
+        right_volume=right,
+        right_ejection_fraction=max(right_fraction, 0.08),
+        septal_thickening=generator.uniform(0.2, 0.8) if hypertrophic else 0.0,
+        septal_flattening=(
+            generator.uniform(0.08, 0.22) if group == "RV" else normal(0.02, 0.02)
+        ),
+        scar_depth=generator.uniform(0.3, 0.55) if infarcted else 0.0,
+        scar_angle=generator.uniform(-np.pi, np.pi),
+        scar_level=generator.uniform(0.35, 0.8),
+        right_span=normal(1.22, 0.1),
+        right_shape=generator.uniform((1.6, 0.65, 0.0, 0.2), (2.6, 1.1, 0.5, 0.9)),
+        twist=normal(0.0, 0.15),
+        descent=normal(4.0, 2.0) * min(1.0, fraction / 0.5),
+        harmonics=0.035 * generator.standard_normal((2, 5)),
+        papillary_angles=np.array([normal(1.95, 0.25), normal(-2.05, 0.25)]),
+        papillary_size=generator.uniform(5, 9),
+        atrium=normal(24, 3),
+        fat=generator.uniform(1, 11),
+        fat_phases=generator.uniform(0, 2 * np.pi, 3),
+    )
+
+
+def _bump(angle: np.ndarray, centre: float, width: float) -> np.ndarray:
+    """A smooth hill of height 1 on the circle."""
+    return np.exp((np.cos(angle - centre) - 1) / width**2)
+
+
+def _radius(volume: float, length: float) -> float:
+    """The cavity's radius at the valve plane, of the profile in `contours`."""
+    return np.sqrt(1000 * volume / (np.pi * length * 0.69))
+
+
+def contours(heart: Heart, depth: np.ndarray, *, systole: bool) -> Contours:
+    """Evaluates the ventricles on slices.
+
+    At end systole the cavity has lost its ejection fraction, the valve plane has
+    descended and the wall has thickened by what its mass demands; a scar does not move.
+
+    Args:
+        heart: One patient's ventricles.
+        depth: `[slices]`, below the valve plane at end diastole, mm.
+        systole: End systole instead of end diastole.
+
+    Returns:
+        The contours of every slice.
+    """
+    angle = np.linspace(-np.pi, np.pi, NUM_ANGLES, endpoint=False)[None, :]
+    rest_radius = _radius(heart.volume, heart.length)
+    base, length, radius, wall = 0.0, heart.length, rest_radius, heart.wall
+    right_volume = heart.right_volume
+    if systole:
+        base = heart.descent
+        length = length - base
+        radius = _radius(heart.volume * (1 - heart.ejection_fraction), length)
+        area = 1.08 * wall * (2 * rest_radius + wall) * heart.length / length
+        wall = np.sqrt(radius**2 + area) - radius
+        right_volume *= 1 - heart.right_ejection_fraction
+    shape = 1 - heart.septal_flattening * _bump(angle, 0.0, 0.7)
+    for k, (cosine, sine) in enumerate(heart.harmonics.T, start=2):
+        shape = shape + (cosine * np.cos(k * angle) + sine * np.sin(k * angle)) / k
+
+    def left(level):
+        """The left ventricle's radii, inner and outer."""
+        inside = np.clip(level, 0, 1)
+        profile = (1 - inside**2.6) ** 0.6
+        scar = _bump(angle, heart.scar_angle, 0.8) * (heart.scar_depth > 0)
+        scar = scar * np.exp(-(((inside - heart.scar_level) / 0.35) ** 2))
+        moved = radius + 0.9 * scar * max(rest_radius - radius, 0)
+        thickness = wall * (1.05 - 0.4 * inside**2)
+        thickness = thickness * (1 + heart.septal_thickening * _bump(angle, 0.2, 0.8))
+        thinned = (1 - heart.scar_depth) * np.minimum(thickness, heart.wall)
+        thickness = thickness + scar * (thinned - thickness)
+        # Below the cavity's apex a cap of muscle closes the ventricle.
+        beyond = np.maximum((level - 1) * length / wall, 0)
+        cap = np.sqrt(np.maximum(1 - beyond**2, 0))
+        inner = moved * profile * shape
+        return inner, (inner + thickness) * cap
+
+    def crescent(level):
+        """The right ventricle's thickness, up to its scale."""
+        inside = np.clip(level, 0, 1)
+        span = heart.right_span * (1.08 - 0.55 * inside**1.5)
+        turned = np.mod(angle - heart.twist * inside + np.pi, 2 * np.pi) - np.pi
+        broad, pointed, margin, outflow = heart.right_shape
+        lens = np.maximum(1 - (np.abs(turned) / span) ** broad, 0) ** pointed
+        margin = margin * _bump(turned, -0.55, 0.35)
+        outflow = outflow * _bump(turned, 0.75, 0.5) * np.maximum(1 - inside / 0.4, 0)
+        along = np.maximum(1 - (inside / 0.9) ** 3, 0) ** 0.6
+        return along * lens * (1 + margin + outflow)
+
+    # The scale that gives the right ventricle its volume solves a quadratic equation.
+    levels = (np.arange(24)[:, None] + 0.5) / 24
+    weight = crescent(levels)
+    square = np.pi * length * np.mean(weight**2)
+    linear = np.pi * length * np.mean(2 * weight * left(levels)[1])
+    root = np.sqrt(linear**2 + 4 * square * 1000 * right_volume)
+    scale = (root - linear) / (2 * square)
+
+    level = ((depth - base) / length)[:, None]
+    endocardium, epicardium = left(level)
+    present = (level >= 0) & (epicardium > 0)
+    right = epicardium + scale * crescent(level)
+    return Contours(
+        level=level[:, 0],
+        endocardium=np.where(present, endocardium, 0.0),
+        epicardium=np.where(present, epicardium, 0.0),
+        right=np.where(present, right, 0.0),
+    )
+
+
+def paint_heart(
+    image: np.ndarray,
+    x: np.ndarray,
+    y: np.ndarray,
+    heart: Heart,
+    shape: Contours,
+    tissues: Tissues,
+    texture: np.ndarray,
+    *,
+    thickness_mm: float,
+) -> np.ndarray:
+    """Paints the ventricles, and above them atria and great vessels, in place.
+
+    Args:
+        image: `[slices, rows, columns]`, the heart's surroundings.
+        x: Of the same shape: mm from the left ventricle's axis to the right one.
+        y: The same, a quarter turn on: towards the front.
+        heart: One patient's ventricles.
+        shape: Their contours on these slices.
+        tissues: The patient's contrast.
+        texture: Of the image's shape, random, of unit variance.
+        thickness_mm: Of a slice: where walls slope, their edges blur over it.
+
+    Returns:
+        uint8 labels of the image's shape: 1 right ventricle, 2 muscle, 3 left one.
+    """
+    radius = np.hypot(x, y)
+    bins = ((np.arctan2(y, x) + np.pi) * (NUM_ANGLES / (2 * np.pi))).astype(np.int32)
+    bins = bins.reshape(len(x), -1) % NUM_ANGLES
+
+    def around(table):
+        """Reads a contour's radius at every pixel's angle."""
+        table = table.astype(np.float32)
+        return np.take_along_axis(table, bins, axis=1).reshape(x.shape)
+
+    def cover(distance, value, edge_mm=2.4, *, slices=...):
+        """Blends `value` over the inside of a signed distance in mm."""
+        alpha = np.clip(0.5 - distance / edge_mm, 0, 1)
+        image[slices] += alpha * (value - image[slices])
+
+    def pool(angle, reach, size, signal):
+        """A round vessel with a thin wall; no size, no vessel."""
+        along, across = reach * math.cos(angle), reach * math.sin(angle)
+        for i in np.flatnonzero(np.asarray(size) > 2):
+            away = np.hypot(x[i] - along, y[i] - across) - size[i]
+            cover(away - 2, tissues.muscle, slices=i)
+            cover(away, signal * (1 + 0.05 * texture[i]), slices=i)
+
+    level = shape.level
+    endocardium, epicardium = around(shape.endocardium), around(shape.epicardium)
+    right = around(shape.right)
+    outer = np.where(right > epicardium + 1, right + 2.5, epicardium)
+    slope = np.gradient(shape.endocardium.mean(axis=1)) if len(level) > 1 else 0
+    blur = 2.4 + np.clip(0.35 * np.abs(slope), 0, 0.5 * thickness_mm)
+    blur = (blur * np.ones(len(level)))[:, None, None].astype(np.float32)
+
+    # Fat of the pericardium, thickest beside the right ventricle and at the apex.
+    angle = np.linspace(-np.pi, np.pi, NUM_ANGLES, endpoint=False)[None, :]
+    pad = _bump(angle, 0.9, 0.6) + 0.8 * _bump(angle, -1.2, 0.5)
+    for k, phase in enumerate(heart.fat_phases, start=1):
+        pad = pad + 0.3 * np.cos(k * angle + phase)
+    pad = heart.fat * np.maximum(pad, 0) * np.minimum(shape.right / 25, 1)
+    pad = around(pad)
+    base = np.clip(-level, 0, 0.4)[:, None, None] > 0
+    outer = np.where(base, 38, outer)
+    cover(np.where(outer > 0, radius - outer - pad - 1.2, 1e3), 0.3 * tissues.muscle)
+    cover(
+        np.where(outer > 0, radius - outer - pad, 1e3),
+        tissues.fat * (0.8 + 0.1 * texture),
+    )
+    cover(np.where(outer > 0, radius - outer - 0.8, 1e3), 0.8 * tissues.muscle)
+
+    # Atria and great vessels, which end below the valve plane.
+    above = np.clip((0.1 - level) / 0.15, 0, 1)
+    atrium = (level < 0) * heart.atrium
+    pool(-2.6, 8.0, 1.1 * atrium, tissues.blood)
+    pool(-0.75, 46.0, above * heart.atrium, tissues.right_blood)
+    pool(0.45, 46.0, 0.75 * atrium, tissues.right_blood)
+    pool(0.85, 42.0, 0.6 * atrium, tissues.right_blood)
+    pool(0.3, 16.0, 0.6 * atrium, tissues.blood)
+
+    crescent = np.where(right > epicardium + 1, radius - right, 1e3)
+    cover(crescent - 2.5, 0.9 * tissues.muscle)
+    # Trabeculae: few at the base, a sponge at the apex.
+    sponge = np.clip(texture - 0.7 + 1.4 * level[:, None, None], 0, 1)
+    sponge = sponge.astype(np.float32)
+    strands = sponge * np.exp(np.minimum(crescent, 0) / 9)
+    cover(crescent, tissues.right_blood * (1 - 0.75 * strands) * (1 + 0.04 * texture))
+    muscle = tissues.muscle * (1 + 0.08 * texture)
+    cover(np.where(epicardium > 0, radius - epicardium, 1e3), muscle, 0.5 + 0.7 * blur)
+
+    cavity = np.where(endocardium > 0, radius - endocardium, 1e3)
+    strands = sponge * np.exp(np.minimum(cavity, 0) / 6)
+    cover(cavity, tissues.blood * (1 - 0.75 * strands) * (1 + 0.07 * texture), blur)
+    tall = np.exp(-(((level - 0.55) / 0.22) ** 4)).astype(np.float32)[:, None, None]
+    for direction in heart.papillary_angles:
+        along, across = math.cos(direction), math.sin(direction)
+        size = heart.papillary_size * tall
+        reach = endocardium - 0.9 * size
+        away = np.hypot(
+            1.0 * (x * along + y * across - reach), 1.25 * (y * along - x * across)
+        )
+        away = away - size * (1 + 0.25 * texture)
+        cover(np.where(cavity < 0, away, 1e3), 1.1 * muscle)
+
+    labels = np.zeros(image.shape, np.uint8)
+    labels[(radius < right) & (right > epicardium + 1)] = 1
+    labels[radius < epicardium] = 2
+    labels[radius < endocardium] = 3
+    return labels

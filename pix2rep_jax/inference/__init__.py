@@ -1,0 +1,1 @@
+"""From a trained network and a scan to a mask. No training."""

@@ -1,0 +1,246 @@
+"""A finished run as a function from scans to masks, for notebooks and `predict`."""
+
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from pix2rep_jax.data import nifti, resample
+from pix2rep_jax.errors import InputError
+from pix2rep_jax.inference.predict import make_predictors, restore_volume
+from pix2rep_jax.methods.downstream.mean_teacher import trained_networks
+from pix2rep_jax.models.build import make_segmentation_net
+from pix2rep_jax.runs.checkpoint_reader import restore_params, unfinished
+from pix2rep_jax.runs.manifest import read_config
+
+__all__ = ["Segmenter", "find_runs", "load_predict", "load_predictors"]
+
+MODES = ("finetune", "probe")
+"""The modes that train a segmenter; the first that ran is the one to use."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Segmenter:
+    """Segments volumes that it prepares as its run's training data were prepared.
+
+    Attributes:
+        classes: Names of the labels 0, 1, …
+        predict_network: Maps slices `[slices, height, width]` on the network's grid to
+            probabilities `[slices, height, width, num_classes]`.
+        percentiles: Of a volume's intensities, mapped to 0 and 1.
+        fov_mm: Side of the square that the network sees, mm.
+        size: Side of the network's grid, px.
+    """
+
+    classes: tuple[str, ...]
+    predict_network: Callable[[np.ndarray], np.ndarray]
+    percentiles: tuple[float, float]
+    fov_mm: float
+    size: int
+
+    @classmethod
+    def load(cls, workdir: str | Path) -> "Segmenter":
+        """Loads the network of a run, and says so where it has not come to its end.
+
+        Args:
+            workdir: A run's folder, where fine-tuning is preferred to probing, or one
+                of its subfolders `finetune` and `probe`.
+
+        Raises:
+            InputError: If there is no such network, or if it was trained on crops that
+                need the expert's mask, which a new scan has not.
+        """
+        run = find_runs(workdir)[0]
+        if note := unfinished(run):
+            print(note, file=sys.stderr)
+        data = read_config(run)["data"]
+        if data["crop"] != "center":
+            raise InputError(
+                f"the network in {run} was trained with data.crop={data['crop']}, on "
+                "crops around the expert's masks, so it cannot segment a scan that has "
+                "none: train one with --config.data.crop=center in another workdir"
+            )
+        return cls(
+            classes=tuple(data["classes"]),
+            predict_network=load_predict(run),
+            percentiles=tuple(data["percentiles"]),
+            fov_mm=data["spacing_mm"] * data["crop_px"],
+            size=data["size"],
+        )
+
+    def predict(
+        self,
+        scan: str | Path | np.ndarray,
+        *,
+        spacing_mm: tuple[float, ...] | None = None,
+    ) -> np.ndarray:
+        """Segments a scan.
+
+        Args:
+            scan: A NIfTI file, or an array `[rows, columns, slices]` of real numbers,
+                with a further axis for frames, each segmented by itself, or without
+                one for slices.
+            spacing_mm: Size of an array's pixels, rows and columns first, mm. A file
+                says so itself.
+
+        Returns:
+            uint8 labels of the scan's own shape.
+
+        Raises:
+            InputError: If the scan cannot be read, or an array lacks its spacing.
+        """
+        array, spacing_mm = _read(scan, spacing_mm)
+        labels = np.zeros(array.shape, np.uint8)
+        for index, frame in _frames(array):
+            images, grid = self._prepare(frame, spacing_mm)
+            labels[index] = restore_volume(
+                self.predict_network(images),
+                [grid] * len(images),
+                range(len(images)),
+                shape=frame.shape,
+            ).reshape(labels[index].shape)
+        return labels
+
+    def predict_probabilities(
+        self,
+        scan: str | Path | np.ndarray,
+        *,
+        spacing_mm: tuple[float, ...] | None = None,
+    ) -> np.ndarray:
+        """Computes the probability of each class; arguments as `predict`'s.
+
+        Returns:
+            float32 `[*scan.shape, num_classes]`. They sum to 1; beyond the network's
+            field of view background has probability 1.
+
+        Raises:
+            InputError: If the scan cannot be read, or an array lacks its spacing.
+        """
+        array, spacing_mm = _read(scan, spacing_mm)
+        result = np.zeros((*array.shape, len(self.classes)), np.float32)
+        for index, frame in _frames(array):
+            images, grid = self._prepare(frame, spacing_mm)
+            restored = resample.restore_probabilities(
+                self.predict_network(images), grid
+            )
+            result[index] = np.moveaxis(restored, 0, 2).reshape(result[index].shape)
+        return result
+
+    def _prepare(self, volume: np.ndarray, spacing_mm: tuple[float, ...]):
+        """A volume's slices on the network's grid, and that grid."""
+        low, high = resample.percentile_range(volume, self.percentiles)
+        grid = resample.centre_grid(
+            volume.shape[:2], spacing_mm[:2], fov_mm=self.fov_mm, size=self.size
+        )
+        image = np.moveaxis(resample.normalise(volume, low, high), 2, 0)
+        return resample.resample_image(image, grid), grid
+
+
+def find_runs(workdir: str | Path, *, elsewhere: str = "") -> list[Path]:
+    """Finds the segmentation runs of a workdir, fine-tuning before probing.
+
+    Args:
+        workdir: A run's folder, or its subfolder `finetune` or `probe`.
+        elsewhere: Another place to look where there is none, as `init.checkpoint`
+            names it; "" and "none" are no place.
+
+    Returns:
+        The folders, at least one.
+
+    Raises:
+        InputError: If there is none.
+    """
+    workdir = Path(workdir).expanduser()
+    folders = [workdir] if workdir.name in MODES else []
+    folders += [workdir / mode for mode in MODES]
+    runs = [folder for folder in folders if (folder / "config.json").is_file()]
+    if runs:
+        return runs
+    if elsewhere not in ("", "none"):
+        return find_runs(elsewhere)
+    raise InputError(
+        f"there is no trained segmenter in {workdir}: run --mode finetune or --mode "
+        "probe there first, or give the folder of a run that has one"
+    )
+
+
+def load_predict(run: Path) -> Callable[[np.ndarray], np.ndarray]:
+    """Loads the network that is a segmentation run's result, at its best step.
+
+    Args:
+        run: The folder of a finetune or probe run.
+
+    Returns:
+        Maps slices `[slices, height, width]` to probabilities
+        `[slices, height, width, num_classes]`.
+    """
+    return next(iter(load_predictors(run).values()))
+
+
+def load_predictors(
+    run: Path, *, batch_size: int = 8
+) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """Loads all networks of a segmentation run, at the step where its result is best.
+
+    Args:
+        run: The folder of a finetune or probe run.
+        batch_size: Slices predicted at once.
+
+    Returns:
+        Functions as of `load_predict` by the names of `mean_teacher.trained_networks`,
+        the result first.
+    """
+    config = ConfigDict(read_config(run))
+    net = make_segmentation_net(config, scratch=config.init.checkpoint == "none")
+    networks = trained_networks(config, *restore_params(run))
+    return make_predictors(net, networks, batch_size=batch_size)
+
+
+def _read(scan, spacing_mm) -> tuple[np.ndarray, tuple[float, ...]]:
+    """The array of a file or an array, and its spacing."""
+    if isinstance(scan, str | os.PathLike):
+        volume = nifti.read_volume(scan)
+        return volume.array, volume.spacing_mm
+    try:
+        scan = np.asarray(scan)
+        is_real = scan.dtype.kind in "biuf" or scan.dtype.name == "bfloat16"
+    except ValueError:  # lists of different lengths
+        is_real = False
+    if not is_real:
+        raise InputError(
+            f"{type(scan).__name__} is no scan here: give an array of real numbers, or "
+            "the path of a NIfTI file"
+        )
+    if scan.ndim not in (2, 3, 4) or not scan.size:
+        raise InputError(
+            f"an array of shape {scan.shape} is no scan: give [rows, columns, slices], "
+            "with or without a further axis for frames"
+        )
+    spacing = np.atleast_1d(np.asarray(spacing_mm))[:2]
+    is_length = spacing.dtype.kind in "iuf" and len(spacing) == 2
+    if not (is_length and np.isfinite(spacing).all() and (spacing > 0).all()):
+        raise InputError(
+            "an array does not say how large its pixels are: give spacing_mm=(row, "
+            f"column) in mm, both above 0 (it is {spacing_mm})"
+        )
+    with np.errstate(over="ignore"):
+        scan = scan.astype(np.float32)
+    if not np.isfinite(scan).all():
+        raise InputError(
+            "the array holds values that are not finite (in float32): replace them "
+            "before predicting"
+        )
+    return scan, tuple(spacing.tolist())
+
+
+def _frames(array: np.ndarray) -> Iterator[tuple[Any, np.ndarray]]:
+    """Index and `[rows, columns, slices]` of each frame of a 2-D to 4-D array."""
+    if array.ndim == 4:
+        yield from ((np.s_[:, :, :, i], array[..., i]) for i in range(array.shape[3]))
+    else:
+        yield np.s_[...], array.reshape(*array.shape[:2], -1)

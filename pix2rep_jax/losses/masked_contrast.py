@@ -1,0 +1,37 @@
+"""A contrastive loss over any pairs, and which pairs Chaitanya et al. 2020 choose."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pix2rep_jax.losses.rows import dot, normalise
+
+__all__ = ["contrast"]
+
+
+def contrast(
+    z: jax.Array, *, positive: np.ndarray, negative: np.ndarray, temperature: float
+) -> jax.Array:
+    """Draws each positive pair together, against the negatives of its first row.
+
+    Args:
+        z: `[rows, d]` embeddings, compared by their cosine.
+        positive: `[rows, rows]` bool, pairs that are alike.
+        negative: `[rows, rows]` bool, pairs that are not; one in each row at least.
+            What is neither takes no part.
+        temperature: τ.
+
+    Returns:
+        The mean over all positive pairs (i, k) of
+        -log(e_ik / (e_ik + sum over the negatives j of i of e_ij)) with
+        e_ik = exp(cosine / τ), a scalar.
+
+    Reference:
+        Chaitanya et al., "Contrastive Learning of Global and Local Features for
+        Medical Image Segmentation with Limited Annotations", NeurIPS 2020, Eq. 1-3.
+    """
+    z = normalise(z.astype(jnp.float32))
+    similarity = dot(z, z.T) / temperature
+    negatives = jax.nn.logsumexp(similarity, axis=1, keepdims=True, where=negative)
+    terms = jnp.logaddexp(similarity, negatives) - similarity
+    return jnp.where(positive, terms, 0).sum() / positive.sum()

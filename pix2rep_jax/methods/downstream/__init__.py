@@ -1,0 +1,1 @@
+"""Probing, fine-tuning and Mean Teacher: the losses of a segmenter."""

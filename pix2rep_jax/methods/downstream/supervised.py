@@ -1,0 +1,70 @@
+"""Supervised segmentation on top of the backbone: fine-tuning and probing."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from pix2rep_jax import losses
+from pix2rep_jax.errors import check_choice
+from pix2rep_jax.models.segmentation_net import SegmentationNet
+from pix2rep_jax.views.sampling import augment
+
+__all__ = ["BATCH_NORM", "make_loss"]
+
+BATCH_NORM = ("train", "frozen")
+"""Ways of normalising in fine-tuning."""
+
+
+def make_loss(
+    net: SegmentationNet,
+    *,
+    cross_entropy_weight: float,
+    dice_weight: float,
+    include_background: bool,
+    spatial: Mapping[str, Any],
+    intensity: Mapping[str, Any],
+    batch_norm: str,
+):
+    """Makes the supervised loss of a batch, augmented by the pretraining's warp.
+
+    Args:
+        net: Backbone and head.
+        cross_entropy_weight: Weight of the cross-entropy.
+        dice_weight: Weight of the soft Dice loss.
+        include_background: Whether background counts in the soft Dice loss.
+        spatial: Options of `affine.sample_sources`.
+        intensity: Options of `intensity.random_intensity`.
+        batch_norm: "train" normalises by each batch and keeps running averages;
+            "frozen" normalises by the statistics the run started from.
+
+    Returns:
+        `loss_fn(params, batch_stats, batch, key) -> (loss, (batch_stats, metrics))`
+        for batches with "image" `[batch, height, width, 1]` and "label"
+        `[batch, height, width]`.
+
+    Raises:
+        InputError: If `batch_norm` is neither of the two.
+    """
+    check_choice("finetune.batch_norm", batch_norm, BATCH_NORM)
+
+    def loss_fn(params, batch_stats, batch, key: jax.Array):
+        image, label = augment(
+            key, batch["image"], batch["label"], spatial=spatial, intensity=intensity
+        )
+        logits, updated = net.apply(
+            {"params": params, "batch_stats": batch_stats},
+            image,
+            train=batch_norm == "train",
+            mutable=["batch_stats"],
+        )
+        value = losses.segmentation_loss(
+            logits,
+            label,
+            cross_entropy_weight=cross_entropy_weight,
+            dice_weight=dice_weight,
+            include_background=include_background,
+        )
+        return value, (updated["batch_stats"], {})
+
+    return loss_fn

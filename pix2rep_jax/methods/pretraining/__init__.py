@@ -1,0 +1,52 @@
+"""One file a pretraining method, found by the name that `pretrain.method` gives."""
+
+import importlib
+import pkgutil
+
+from ml_collections import ConfigDict
+
+from pix2rep_jax.errors import InputError
+from pix2rep_jax.methods.method import Method
+
+__all__ = ["load_method", "make_recipe", "method_name"]
+
+
+def load_method(config: ConfigDict) -> Method:
+    """Makes the method that `pretrain.method` names.
+
+    Args:
+        config: The whole configuration.
+
+    Raises:
+        InputError: If no file has that name, or the configuration cannot be used.
+    """
+    name = method_name(config)
+    if name not in _files() or not hasattr(_import(name), "make_method"):
+        known = [each for each in _files() if hasattr(_import(each), "make_method")]
+        raise InputError(
+            f"pretrain.method is {name!r}, and there is no such method: it must be "
+            + " or ".join(map(repr, known))
+        )
+    return _import(name).make_method(config, make_recipe(config))
+
+
+def make_recipe(config: ConfigDict) -> ConfigDict:
+    """Returns `pretrain`, with what the section of the method's name says otherwise."""
+    recipe = config.pretrain.copy_and_resolve_references()
+    with recipe.unlocked():
+        for name, value in config.get(method_name(config), {}).items():
+            recipe[name] = value
+    return recipe
+
+
+def method_name(config: ConfigDict) -> str:
+    """Returns the method's name; runs from before there was a choice are Pix2Rep's."""
+    return config.pretrain.get("method", "pix2rep")
+
+
+def _files() -> list[str]:
+    return sorted(each.name for each in pkgutil.iter_modules(__path__))
+
+
+def _import(name: str):
+    return importlib.import_module(f"{__name__}.{name}")

@@ -1,0 +1,259 @@
+"""Chaitanya et al. 2020: contrast slices by their place in the scan, then regions.
+
+Two runs. The first (`chaitanya.stage` "global") trains the encoder; the second
+("local") starts from it by `init.checkpoint` and trains the first decoding blocks.
+"""
+
+import functools
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from pix2rep_jax import losses
+from pix2rep_jax.errors import InputError, check_choice
+from pix2rep_jax.losses.masked_contrast import contrast
+from pix2rep_jax.losses.rows import dot
+from pix2rep_jax.methods.method import Method
+from pix2rep_jax.methods.pretraining import chaitanya_pairs
+from pix2rep_jax.methods.pretraining.chaitanya_slices import (
+    draw_slices,
+    partition_volumes,
+)
+from pix2rep_jax.models.build import make_backbone
+from pix2rep_jax.models.heads import MLP, ProjectionHead
+from pix2rep_jax.models.image_embedder import ImageEmbedder, embed_views, encoder_parts
+from pix2rep_jax.models.param_parts import put_parts, take_parts
+from pix2rep_jax.models.unet import UNet
+from pix2rep_jax.views.intensity import random_intensity
+from pix2rep_jax.views.sampling import make_view_pairs
+
+__all__ = ["LocalNet", "make_global_loss", "make_local_loss", "make_method"]
+
+GLOBAL_LOSSES = ("GR", "GD-", "GD")
+
+LOCAL_LOSSES = ("LR", "LD")
+
+
+class LocalNet(nn.Module):
+    """The backbone up to some decoding block, and a head on its map.
+
+    Attributes:
+        backbone: f.
+        projection: Two 1 x 1 convolutions.
+        num_blocks: Decoding blocks that run.
+    """
+
+    backbone: UNet
+    projection: ProjectionHead
+    num_blocks: int
+
+    def __call__(self, image: jax.Array, *, train: bool) -> jax.Array:
+        """Maps `[batch, height, width, 1]` to a map of embeddings, f run as a whole."""
+        self.backbone(image, train=train)
+        return self.embed(image, train=train)
+
+    def embed(self, image: jax.Array, *, train: bool) -> jax.Array:
+        """Maps `[batch, height, width, 1]` to a map of embeddings, coarser as f's."""
+        features = self.backbone(image, train=train, decoded=self.num_blocks)
+        return self.projection(features)
+
+
+def make_method(config: ConfigDict, recipe: ConfigDict) -> Method:
+    """Makes the stage that `chaitanya.stage` names.
+
+    Args:
+        config: The whole configuration; `data.size` and `model` are read.
+        recipe: Its `pretrain`, with what `chaitanya` says otherwise.
+
+    Raises:
+        InputError: If a setting is none of those that there are.
+    """
+    for name, known in (
+        ("stage", ("global", "local")),
+        ("global_loss", GLOBAL_LOSSES),
+        ("local_loss", LOCAL_LOSSES),
+    ):
+        check_choice(f"chaitanya.{name}", recipe[name], known)
+    if recipe.num_partitions < 2:
+        raise InputError(
+            f"chaitanya.num_partitions is {recipe.num_partitions}: slices of other "
+            "partitions are what is contrasted, so make it 2 or more"
+        )
+    make = _make_global if recipe.stage == "global" else _make_local
+    return make(config, recipe)
+
+
+def _make_global(config: ConfigDict, recipe: ConfigDict) -> Method:
+    """The first stage: encoder and image-level head."""
+    head = MLP(hidden=tuple(recipe.hidden), features=recipe.features)
+    net = ImageEmbedder(make_backbone(config), head, pool=False)
+    loss_fn = make_global_loss(
+        net,
+        loss=recipe.global_loss,
+        temperature=recipe.temperature,
+        spatial=recipe.spatial.to_dict(),
+        intensity=recipe.intensity.to_dict(),
+    )
+    _, negative = chaitanya_pairs.global_pairs(
+        recipe.batch_size, recipe.num_partitions, loss=recipe.global_loss
+    )
+    return Method(
+        net=net,
+        loss_fn=loss_fn,
+        trained=(*encoder_parts(config), "projection"),
+        arrange=functools.partial(
+            partition_volumes, num_partitions=recipe.num_partitions
+        ),
+        collapsed_loss=math.log1p(negative[0].sum()),
+    )
+
+
+def _make_local(config: ConfigDict, recipe: ConfigDict) -> Method:
+    """The second stage: the first decoding blocks and a head on their map."""
+    halvings = len(config.model.channels) - 1
+    size = config.data.size // 2 ** max(0, halvings - recipe.num_blocks)
+    if not 1 <= recipe.num_blocks <= halvings or size < chaitanya_pairs.MIN_MAP:
+        raise InputError(
+            f"chaitanya.num_blocks is {recipe.num_blocks}, of {halvings} decoding "
+            f"blocks, whose map is {size} px wide: take 1 to {halvings} blocks, and so "
+            f"many that the map is {chaitanya_pairs.MIN_MAP} px or wider"
+        )
+    if not 1 <= recipe.num_negatives < chaitanya_pairs.NUM_REGIONS:
+        raise InputError(
+            f"chaitanya.num_negatives is {recipe.num_negatives}: take 1 to "
+            f"{chaitanya_pairs.NUM_REGIONS - 1} of an image's other regions"
+        )
+    backbone = make_backbone(config)
+    head = ProjectionHead(
+        hidden=(recipe.local_features,),
+        features=recipe.local_features,
+        dtype=backbone.dtype,
+    )
+    net = LocalNet(backbone, head, num_blocks=recipe.num_blocks)
+    loss_fn = make_local_loss(
+        net,
+        loss=recipe.local_loss,
+        temperature=recipe.temperature,
+        num_negatives=recipe.num_negatives,
+        frozen=encoder_parts(config),
+        intensity=recipe.intensity.to_dict(),
+    )
+    levels = range(halvings - 1, halvings - 1 - recipe.num_blocks, -1)
+    blocks = [f"backbone.{kind}_{i}" for i in levels for kind in ("up", "decode")]
+    return Method(
+        net=net,
+        loss_fn=loss_fn,
+        trained=(*blocks, "projection"),
+        arrange=functools.partial(
+            partition_volumes, num_partitions=recipe.num_partitions
+        ),
+        needs_run=True,
+        collapsed_loss=math.log1p(2 * recipe.num_negatives),
+    )
+
+
+def make_global_loss(
+    net: ImageEmbedder,
+    *,
+    loss: str,
+    temperature: float,
+    spatial: Mapping[str, Any],
+    intensity: Mapping[str, Any],
+):
+    """Makes the loss that contrasts the slices of a batch of volumes.
+
+    Args:
+        net: Encoder and head.
+        loss: "GR", "GD-" or "GD", as `chaitanya_pairs.global_pairs` says.
+        temperature: τ.
+        spatial: Options of `affine.sample_sources`, for both views.
+        intensity: Options of `intensity.random_intensity`, likewise.
+
+    Returns:
+        `loss_fn(params, batch_stats, batch, key) -> (loss, (batch_stats, metrics))`
+        for batches of what `partition_volumes` makes.
+
+    Reference:
+        Chaitanya et al., "Contrastive Learning of Global and Local Features for
+        Medical Image Segmentation with Limited Annotations", NeurIPS 2020, section 3.1.
+    """
+
+    def loss_fn(params, batch_stats, batch, key: jax.Array):
+        slice_key, view_key = jax.random.split(key)
+        images = draw_slices(slice_key, batch)
+        views = make_view_pairs(view_key, images, spatial=spatial, intensity=intensity)
+        z, updated = embed_views(net, params, batch_stats, views)
+        pairs = chaitanya_pairs.global_pairs(*batch["first"].shape, loss=loss)
+        value, metrics = _compare(z, pairs, temperature)
+        return value, (updated, metrics)
+
+    return loss_fn
+
+
+def make_local_loss(
+    net: LocalNet,
+    *,
+    loss: str,
+    temperature: float,
+    num_negatives: int,
+    frozen: tuple[str, ...],
+    intensity: Mapping[str, Any],
+):
+    """Makes the loss that contrasts regions of the decoder's maps.
+
+    Args:
+        net: The backbone up to some decoding block, and a head.
+        loss: "LR" or "LD", as `chaitanya_pairs.local_pairs` says.
+        temperature: τ.
+        num_negatives: Near regions of the same image that a region is contrasted with,
+            in both views.
+        frozen: Parts of the network whose BatchNorm keeps its averages.
+        intensity: Options of `intensity.random_intensity`. The views are not moved, so
+            their regions agree.
+
+    Returns:
+        `loss_fn(params, batch_stats, batch, key) -> (loss, (batch_stats, metrics))`
+        for batches of what `partition_volumes` makes.
+
+    Reference:
+        Chaitanya et al., "Contrastive Learning of Global and Local Features for
+        Medical Image Segmentation with Limited Annotations", NeurIPS 2020, section 3.2.
+    """
+
+    def loss_fn(params, batch_stats, batch, key: jax.Array):
+        slice_key, view_key = jax.random.split(key)
+        images = draw_slices(slice_key, batch)
+        views = jax.vmap(functools.partial(random_intensity, **intensity))(
+            jax.random.split(view_key, 2 * images.shape[0]),
+            jnp.concatenate([images, images]),
+        )
+        maps, updated = embed_views(net, params, batch_stats, views)
+        corners = chaitanya_pairs.region_corners(maps.shape[1])
+        near = chaitanya_pairs.near_regions(corners, num_negatives)
+        pairs = chaitanya_pairs.local_pairs(*batch["first"].shape, near, loss=loss)
+        value, metrics = _compare(
+            chaitanya_pairs.take_regions(maps, corners), pairs, temperature
+        )
+        updated = put_parts(updated, take_parts(batch_stats, frozen))
+        return value, (updated, metrics)
+
+    return loss_fn
+
+
+def _compare(z: jax.Array, pairs: tuple[np.ndarray, np.ndarray], temperature: float):
+    """The loss of the embeddings, and what to watch."""
+    positive, negative = pairs
+    value = contrast(z, positive=positive, negative=negative, temperature=temperature)
+    unit = losses.normalise(z.astype(jnp.float32))
+    cosine = dot(unit, unit.T)
+    metrics = {
+        "alignment": jnp.where(positive, cosine, 0).sum() / positive.sum(),
+        "embedding_std": losses.embedding_std(z),
+    }
+    return value, metrics

@@ -1,0 +1,228 @@
+"""Pix2Rep pretraining: equivariant under φ, invariant under t and t'."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from pix2rep_jax import losses
+from pix2rep_jax.errors import InputError, check_choice
+from pix2rep_jax.methods.method import Method
+from pix2rep_jax.models.build import make_backbone
+from pix2rep_jax.models.heads import ProjectionHead
+from pix2rep_jax.models.unet import UNet
+from pix2rep_jax.views.sampling import Views, make_views, sample_points
+from pix2rep_jax.views.warp import gather_neighbours, warp_at
+
+__all__ = [
+    "Pix2RepNet",
+    "choose_points",
+    "make_comparison",
+    "make_loss",
+    "make_method",
+    "make_net",
+]
+
+
+class Pix2RepNet(nn.Module):
+    """The backbone f and the projection head g.
+
+    Attributes:
+        backbone: f.
+        projection: g.
+    """
+
+    backbone: UNet
+    projection: ProjectionHead
+
+    def __call__(self, image: jax.Array, *, train: bool) -> jax.Array:
+        """Maps `[batch, height, width, 1]` to embeddings of all its pixels."""
+        return self.projection(self.backbone(image, train=train))
+
+    def features(self, image: jax.Array, *, train: bool) -> jax.Array:
+        """Maps `[batch, height, width, 1]` to features: f alone."""
+        return self.backbone(image, train=train)
+
+    def project(self, features: jax.Array) -> jax.Array:
+        """Maps `[..., num_features]` to embeddings `[..., d]`: g alone."""
+        return self.projection(features)
+
+
+def make_method(config: ConfigDict, recipe: ConfigDict) -> Method:
+    """Makes Pix2Rep: it trains the whole backbone, and g.
+
+    Args:
+        config: The whole configuration; `data.size`, `model`, `projection`, `spatial`
+            and `intensity` are read.
+        recipe: Its `pretrain`.
+
+    Raises:
+        InputError: If an image has fewer pixels than points are asked for, or the
+            loss or the network cannot be made.
+    """
+    num_pixels = config.data.size**2
+    if recipe.num_points != "all" and not (
+        isinstance(recipe.num_points, int) and 1 <= recipe.num_points <= num_pixels
+    ):
+        raise InputError(
+            f"pretrain.num_points is {recipe.num_points!r}, and an image has "
+            f"{num_pixels} pixels: take a whole number of them from 1 up, or 'all'"
+        )
+    net = make_net(config)
+    loss_fn = make_loss(
+        net,
+        loss=recipe.loss,
+        temperature=recipe.temperature,
+        off_diagonal_weight=recipe.off_diagonal_weight,
+        num_points=recipe.num_points,
+        spatial=config.spatial.to_dict(),
+        intensity=config.intensity.to_dict(),
+    )
+    return Method(net=net, loss_fn=loss_fn, trained=("backbone", "projection"))
+
+
+def make_net(config: ConfigDict) -> Pix2RepNet:
+    """Builds f and g; `data.size`, `model` and `projection` are read."""
+    backbone = make_backbone(config)
+    projection = ProjectionHead(
+        hidden=tuple(config.projection.hidden),
+        features=config.projection.features,
+        dtype=backbone.dtype,
+    )
+    return Pix2RepNet(backbone=backbone, projection=projection)
+
+
+def make_loss(
+    net: Pix2RepNet,
+    *,
+    loss: str,
+    temperature: float,
+    off_diagonal_weight: float,
+    num_points: int | str,
+    spatial: Mapping[str, Any],
+    intensity: Mapping[str, Any],
+):
+    """Makes the pretraining loss of a batch.
+
+    Args:
+        net: f and g.
+        loss: "info_nce" (Pix2Rep) or "cross_correlation" (Pix2Rep-v2).
+        temperature: τ of the InfoNCE loss.
+        off_diagonal_weight: λ of the cross-correlation loss.
+        num_points: Points an image at which the views are compared, M of the
+            paper; "all" takes every pixel.
+        spatial: Options of `affine.sample_sources`: φ.
+        intensity: Options of `intensity.random_intensity`: t and t'.
+
+    Returns:
+        `loss_fn(params, batch_stats, batch, key) -> (loss, (batch_stats, metrics))`
+        for batches with an "image" `[batch, height, width, 1]`.
+
+    Raises:
+        InputError: If `loss` is neither of the two.
+
+    Reference:
+        Seince et al., "Dense Self-Supervised Learning for Medical Image
+        Segmentation", MIDL 2024, section 3 and Eq. 1-2.
+    """
+    compare = make_comparison(
+        net,
+        loss=loss,
+        temperature=temperature,
+        off_diagonal_weight=off_diagonal_weight,
+    )
+
+    def loss_fn(params, batch_stats, batch, key: jax.Array):
+        view_key, point_key = jax.random.split(key)
+        views = make_views(
+            view_key, batch["image"], spatial=spatial, intensity=intensity
+        )
+        points, valid = choose_points(point_key, views.valid, num_points)
+        return compare(params, batch_stats, views, points, valid)
+
+    return loss_fn
+
+
+def make_comparison(
+    net: Pix2RepNet, *, loss: str, temperature: float, off_diagonal_weight: float
+):
+    """Makes the loss of a batch whose views and points have been drawn.
+
+    Args:
+        net: f and g.
+        loss: "info_nce" or "cross_correlation".
+        temperature: τ of the InfoNCE loss.
+        off_diagonal_weight: λ of the cross-correlation loss.
+
+    Returns:
+        `compare(params, batch_stats, views, points, valid) -> (loss, (batch_stats,
+        metrics))`, with `points` and `valid` as `choose_points` returns them.
+
+    Raises:
+        InputError: If `loss` is neither of the two.
+    """
+    check_choice("pretrain.loss", loss, ("info_nce", "cross_correlation"))
+
+    def compare(params, batch_stats, views: Views, points, valid):
+        features, updated = net.apply(
+            {"params": params, "batch_stats": batch_stats},
+            jnp.concatenate([views.view_a, views.view_b]),
+            train=True,
+            method="features",
+            mutable=["batch_stats"],
+        )
+        features_a, features_b = jnp.split(features, 2)
+        u, v = embed_pairs(net, params, features_a, features_b, views.sources, points)
+        u, v = (x.reshape(-1, x.shape[-1]).astype(jnp.float32) for x in (u, v))
+        valid = valid.reshape(-1)
+        if loss == "info_nce":
+            value = losses.info_nce(u, v, temperature=temperature, valid=valid)
+        else:
+            value = losses.cross_correlation(
+                u, v, off_diagonal_weight=off_diagonal_weight, valid=valid
+            )
+        metrics = {
+            "alignment": losses.alignment(u, v, valid=valid),
+            "embedding_std": losses.embedding_std(v, valid=valid),
+            "valid_fraction": views.valid.mean(),
+        }
+        return value, (updated["batch_stats"], metrics)
+
+    return compare
+
+
+def choose_points(key: jax.Array, valid: jax.Array, num_points: int | str):
+    """Samples M valid pixels an image, or takes all pixels with their validity.
+
+    Returns:
+        `[batch, M]` flat indices, None for all pixels; and `[batch, M]` bool.
+    """
+    if num_points != "all":
+        return sample_points(key, valid, num_points=num_points)
+    return None, valid.reshape(valid.shape[0], -1)
+
+
+def embed_pairs(net: Pix2RepNet, params, features_a, features_b, sources, points):
+    """Embeds a batch's points in both views: φ·(g∘f)(v) and (g∘f)(φ·v').
+
+    g acts on each pixel alone, so φ·g(f(v)) at a few points needs g only at the four
+    pixels around each source: equal to warping the whole map, which is what is done
+    where all pixels are wanted (`points` is None).
+    """
+    project = lambda x: net.apply({"params": params}, x, method="project")  # noqa: E731
+    if points is None:
+        u = jax.vmap(warp_at)(project(features_a).astype(jnp.float32), sources)
+        v = project(features_b)
+        return tuple(x.reshape(x.shape[0], -1, x.shape[-1]) for x in (u, v))
+
+    def read(features_a, features_b, sources, points):
+        pixels, weights = gather_neighbours(features_a, sources.reshape(-1, 2)[points])
+        return pixels, weights, features_b.reshape(-1, features_b.shape[-1])[points]
+
+    pixels, weights, others = jax.vmap(read)(features_a, features_b, sources, points)
+    embedded = project(pixels).astype(jnp.float32)
+    u = jnp.einsum("bmkd,bmk->bmd", embedded, weights, precision="highest")
+    return u, project(others)

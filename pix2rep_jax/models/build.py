@@ -1,0 +1,78 @@
+"""From a configuration to the networks it describes, and their first parameters."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from pix2rep_jax.errors import InputError, check_choice
+from pix2rep_jax.models.heads import SegmentationHead
+from pix2rep_jax.models.segmentation_net import SegmentationNet
+from pix2rep_jax.models.unet import UNet
+from pix2rep_jax.runtime.compiler import once_options
+
+__all__ = ["initialise", "make_backbone", "make_segmentation_net"]
+
+
+def make_backbone(config: ConfigDict, *, scratch: bool = False) -> UNet:
+    """Builds f.
+
+    Args:
+        config: The run's configuration; `model` and `data.size` are read.
+        scratch: Whether it is the fully supervised baseline, whose number of last
+            feature maps is another in the paper.
+
+    Raises:
+        InputError: If there is one level only, the images cannot be halved as often
+            as the depth asks, or the dtype is unknown.
+    """
+    model = config.model
+    if len(model.channels) < 2:
+        raise InputError(
+            f"model.channels is {tuple(model.channels)}: a U-Net has two levels at "
+            "least, such as --config.model.channels=16,32"
+        )
+    multiple = 2 ** (len(model.channels) - 1)
+    if config.data.size % multiple:
+        raise InputError(
+            f"data.size is {config.data.size} px, which {len(model.channels)} levels "
+            f"(model.channels) cannot halve evenly: make it a multiple of {multiple}"
+        )
+    check_choice("model.dtype", model.dtype, ("float32", "bfloat16"))
+    return UNet(
+        channels=tuple(model.channels),
+        num_features=model.scratch_num_features if scratch else model.num_features,
+        last_hidden=model.last_hidden or None,
+        dtype=jnp.dtype(model.dtype),
+    )
+
+
+def make_segmentation_net(
+    config: ConfigDict, *, scratch: bool = False
+) -> SegmentationNet:
+    """Builds f with a segmentation head for the classes of `data.classes`."""
+    return SegmentationNet(
+        backbone=make_backbone(config, scratch=scratch),
+        head=SegmentationHead(num_classes=len(config.data.classes)),
+    )
+
+
+def initialise(net: nn.Module, key: jax.Array, *, size: int) -> tuple[Any, Any]:
+    """Draws the parameters of a network for square images of one channel.
+
+    Args:
+        net: One of the above, or a pretraining method's.
+        key: Random key.
+        size: Side of the images (px).
+
+    Returns:
+        Parameters and BatchNorm statistics, float32.
+    """
+    draw = jax.jit(
+        lambda key: net.init(key, jnp.zeros((1, size, size, 1)), train=False),
+        compiler_options=once_options(),
+    )
+    variables = draw(key)
+    return variables["params"], variables["batch_stats"]

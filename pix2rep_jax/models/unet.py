@@ -1,0 +1,90 @@
+"""The U-Net that is pretrained, and the two heads that are put on it."""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from pix2rep_jax.models.layers import DoubleConv, UpConv, max_pool
+
+__all__ = ["UNet"]
+
+
+class UNet(nn.Module):
+    """Maps an image to a feature vector a pixel: f of the paper.
+
+    An encoding block at every resolution, max pooling between them, transposed
+    convolutions and skip connections on the way back.
+
+    Attributes:
+        channels: Feature maps a resolution, finest first, of two at least. The
+            image's sides must be divisible by `2 ** (len(channels) - 1)`.
+        num_features: Feature maps of the last layer, n_ft of the paper.
+        last_hidden: Feature maps between the last block's two convolutions;
+            `num_features` when None, as in the released code.
+        dtype: Of the computation; parameters stay float32.
+
+    Reference:
+        Seince et al., "Dense Self-Supervised Learning for Medical Image
+        Segmentation", MIDL 2024, section 4, "Backbone and implementation details";
+        O. Ronneberger, P. Fischer, T. Brox, "U-Net: Convolutional Networks for
+        Biomedical Image Segmentation", MICCAI 2015.
+    """
+
+    channels: Sequence[int]
+    num_features: int
+    last_hidden: int | None = None
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, image: jax.Array, *, train: bool, decoded: int | None = None
+    ) -> jax.Array:
+        """Computes the features of a batch of images.
+
+        Args:
+            image: `[batch, height, width, channels]`.
+            train: Whether BatchNorm uses (and updates) the batch's statistics.
+            decoded: Decoding blocks to run, coarsest first; all of them when None,
+                and with 0 the encoder alone.
+
+        Returns:
+            `[batch, height, width, num_features]`, dtype as `dtype`; after fewer
+            blocks the last one's map, of its own resolution and width.
+
+        Raises:
+            ValueError: If there is one level only, or a side cannot be halved as
+                often as the depth asks.
+        """
+        halvings = len(self.channels) - 1
+        if halvings < 1:
+            raise ValueError("a U-Net has two levels at least (model.channels)")
+        if any(side % 2**halvings for side in image.shape[1:3]):
+            raise ValueError(
+                f"an image of {image.shape[1]} x {image.shape[2]} px cannot be halved "
+                f"{halvings} times: make both sides multiples of {2**halvings}, or "
+                "give the network fewer levels (model.channels)"
+            )
+        x = image.astype(self.dtype)
+        skips = []
+        for level, features in enumerate(self.channels):
+            x = max_pool(x) if level else x
+            x = DoubleConv(features, features, self.dtype, name=f"encode_{level}")(
+                x, train=train
+            )
+            skips.append(x)
+        skips.pop()
+        decoded = halvings if decoded is None else decoded
+        for level in reversed(range(halvings - decoded, halvings)):
+            features = self.channels[level]
+            up = UpConv(features, self.dtype, name=f"up_{level}")(x)
+            x = jnp.concatenate([skips.pop(), up], axis=-1)
+            hidden = features
+            if level == 0:
+                features = self.num_features
+                hidden = self.last_hidden or features
+            x = DoubleConv(hidden, features, self.dtype, name=f"decode_{level}")(
+                x, train=train
+            )
+        return x

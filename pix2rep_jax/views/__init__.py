@@ -1,0 +1,1 @@
+"""Random views of a batch: geometry, intensity and the points compared. JAX only."""

@@ -1,0 +1,164 @@
+"""The two views of an image, and the points at which they are compared."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from pix2rep_jax.views.affine import inside, sample_sources
+from pix2rep_jax.views.intensity import random_intensity
+from pix2rep_jax.views.warp import warp_at
+
+__all__ = ["Views", "augment", "make_view_pairs", "make_views", "sample_points"]
+
+
+class Views(NamedTuple):
+    """Two views of a batch of images, and how they correspond.
+
+    Attributes:
+        view_a: `[batch, height, width, 1]`, t(x).
+        view_b: `[batch, height, width, 1]`, φ·t'(x).
+        sources: `[batch, height, width, 2]` array positions in `view_a` of the
+            pixels of `view_b`: φ⁻¹ of every pixel.
+        valid: `[batch, height, width]` bool: the source lies inside the image.
+    """
+
+    view_a: jax.Array
+    view_b: jax.Array
+    sources: jax.Array
+    valid: jax.Array
+
+
+def make_views(
+    key: jax.Array,
+    image: jax.Array,
+    *,
+    spatial: Mapping[str, Any],
+    intensity: Mapping[str, Any],
+) -> Views:
+    """Draws the two views of every image of a batch.
+
+    Args:
+        key: One random key.
+        image: `[batch, height, width, 1]`, x of the paper.
+        spatial: Options of `affine.sample_sources`.
+        intensity: Options of `intensity.random_intensity`, for both t and t'.
+
+    Returns:
+        The views; one φ, one t and one t' an image, all independent.
+
+    Reference:
+        Seince et al., "Dense Self-Supervised Learning for Medical Image
+        Segmentation", MIDL 2024, section 3 (1) and (2).
+    """
+    height, width = image.shape[1:3]
+
+    def one(key: jax.Array, image: jax.Array) -> Views:
+        key_a, key_b, key_phi = jax.random.split(key, 3)
+        sources = sample_sources(key_phi, height=height, width=width, **spatial)
+        return Views(
+            view_a=random_intensity(key_a, image, **intensity),
+            view_b=warp_at(random_intensity(key_b, image, **intensity), sources),
+            sources=sources,
+            valid=inside(sources, height=height, width=width),
+        )
+
+    return jax.vmap(one)(jax.random.split(key, image.shape[0]), image)
+
+
+def make_view_pairs(
+    key: jax.Array,
+    image: jax.Array,
+    *,
+    spatial: Mapping[str, Any],
+    intensity: Mapping[str, Any],
+) -> jax.Array:
+    """Draws two views of every image for methods that compare whole images.
+
+    Args:
+        key: One random key.
+        image: `[batch, height, width, 1]`.
+        spatial: Options of `affine.sample_sources`.
+        intensity: Options of `intensity.random_intensity`.
+
+    Returns:
+        `[2 batch, height, width, 1]`: a view of each image, then another of each, every
+        one moved and changed on its own.
+    """
+    height, width = image.shape[1:3]
+
+    def one(key: jax.Array, image: jax.Array) -> jax.Array:
+        key_phi, key_t = jax.random.split(key)
+        sources = sample_sources(key_phi, height=height, width=width, **spatial)
+        return warp_at(random_intensity(key_t, image, **intensity), sources)
+
+    keys = jax.random.split(key, 2 * image.shape[0])
+    return jax.vmap(one)(keys, jnp.concatenate([image, image]))
+
+
+def sample_points(
+    key: jax.Array, valid: jax.Array, *, num_points: int
+) -> tuple[jax.Array, jax.Array]:
+    """Draws distinct pixels among the valid ones of each image, all equally likely.
+
+    Distinct, because a pixel drawn twice would be its own negative.
+
+    Args:
+        key: One random key.
+        valid: `[batch, height, width]` bool.
+        num_points: Points an image, M of the paper.
+
+    Returns:
+        `[batch, num_points]` int32 flat pixel indices, and `[batch, num_points]`
+        bool, False where an image has fewer valid pixels than points.
+
+    Raises:
+        ValueError: If an image has fewer pixels than points are asked for.
+    """
+    batch, height, width = valid.shape
+    if num_points > height * width:
+        raise ValueError(
+            f"num_points is {num_points}, but an image of {height} x {width} px has "
+            f"only {height * width} pixels: lower it, or say 'all'"
+        )
+    lottery = jax.random.uniform(key, (batch, height * width))
+    lottery = jnp.where(valid.reshape(batch, -1), lottery, -1.0)
+    drawn, points = jax.lax.top_k(lottery, num_points)
+    return points, drawn >= 0
+
+
+def augment(
+    key: jax.Array,
+    image: jax.Array,
+    label: jax.Array,
+    *,
+    spatial: Mapping[str, Any],
+    intensity: Mapping[str, Any],
+) -> tuple[jax.Array, jax.Array]:
+    """Moves images with their labels, and changes the images' intensities.
+
+    Args:
+        key: One random key.
+        image: `[batch, height, width, 1]`.
+        label: `[batch, height, width]` integer classes; moved to the nearest pixel,
+            and background (0) where the source lies outside.
+        spatial: Options of `affine.sample_sources`.
+        intensity: Options of `intensity.random_intensity`.
+
+    Returns:
+        The changed images and labels, shapes and dtypes as given.
+    """
+    height, width = label.shape[1:]
+
+    def one(key: jax.Array, image: jax.Array, label: jax.Array):
+        key_phi, key_t = jax.random.split(key)
+        sources = sample_sources(key_phi, height=height, width=width, **spatial)
+        nearest = jnp.round(sources).astype(jnp.int32)
+        row = jnp.clip(nearest[..., 0], 0, height - 1)
+        column = jnp.clip(nearest[..., 1], 0, width - 1)
+        half = inside(sources + 0.5, height=height + 1, width=width + 1)
+        moved = jnp.where(half, label[row, column], 0).astype(label.dtype)
+        return warp_at(random_intensity(key_t, image, **intensity), sources), moved
+
+    return jax.vmap(one)(jax.random.split(key, image.shape[0]), image, label)

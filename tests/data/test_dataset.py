@@ -1,0 +1,666 @@
+"""Scans prepared once: the right slices in the right order, cached and checked."""
+
+import errno
+import os
+import pathlib
+import runpy
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from pix2rep_jax.data import nifti, slice_cache
+from pix2rep_jax.data.dataset import load_dataset
+from pix2rep_jax.data.resample import (
+    centre_grid,
+    mask_box_grid,
+    normalise,
+    resample_image,
+    resample_label,
+)
+from pix2rep_jax.data.volume import UNLABELLED
+from pix2rep_jax.errors import InputError
+from pix2rep_jax.evaluation.score_volumes import evaluate_volumes
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CONFIG = runpy.run_path(str(ROOT / "configs" / "pix2rep.py"))["get_config"]("quick")
+ARRAYS = ("images", "labels", "volume_index", "slice_index")
+SHAPES = {
+    "patient001_frame01": (20, 24, 3),
+    "patient001_frame05": (20, 24, 3),
+    "patient002_frame07": (12, 30, 2),  # fewer rows than the field of view
+    "patient002_frame03": (17, 15, 4),
+}
+
+
+def save(path, array, spacing_mm=(1.5, 1.5, 8)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(array, np.diag([*spacing_mm, 1])), path)
+
+
+def make_image(seed, shape):
+    return np.random.default_rng(seed).integers(50, 900, shape).astype(np.int16)
+
+
+def make_mask(seed, shape):
+    """Labels about the middle of all slices but the last one."""
+    labels = np.random.default_rng(seed).integers(0, 4, shape).astype(np.uint8)
+    inside = np.zeros(shape, bool)
+    inside[shape[0] // 3 : -shape[0] // 3, shape[1] // 3 : -shape[1] // 3, :-1] = True
+    return np.where(inside, labels, 0).astype(np.uint8)
+
+
+@pytest.fixture
+def root(tmp_path) -> pathlib.Path:
+    """Two patients in ACDC's layout, of four sizes."""
+    training = tmp_path / "ACDC" / "training"
+    for seed, (stem, shape) in enumerate(SHAPES.items()):
+        path = training / stem[:10] / f"{stem}.nii.gz"
+        save(path, make_image(seed, shape))
+        save(path.with_name(f"{stem}_gt.nii.gz"), make_mask(seed, shape))
+    for number, phases, group in ((1, (1, 5), "DCM"), (2, (7, 3), "RV")):
+        path = training / f"patient{number:03d}" / "Info.cfg"
+        path.write_text(f"ED: {phases[0]}\nES: {phases[1]}\nGroup: {group}\n")
+    return tmp_path / "ACDC"
+
+
+def scan_path(root, stem="patient002_frame07"):
+    return root / "training" / stem[:10] / f"{stem}.nii.gz"
+
+
+def make_data(root, /, **changes):
+    """Pixels as large as the scans', so that slices are cropped or padded, no more."""
+    data = CONFIG.data.copy_and_resolve_references()
+    data.update(
+        name="acdc",
+        root=str(root),
+        cache_dir=str(root.parent / "cache"),
+        spacing_mm=1.5,
+        crop_px=16,
+        size=16,
+    )
+    data.update(changes)
+    return data
+
+
+def crop(plane: np.ndarray, size: int = 16) -> np.ndarray:
+    """The middle of a plane whose sides are even, black where it ends."""
+    padded = np.pad(plane, size)
+    first = [(length - size) // 2 for length in padded.shape]
+    return padded[first[0] : first[0] + size, first[1] : first[1] + size]
+
+
+def check_equal(one, other) -> None:
+    """Bit for bit, with all that is known of the volumes."""
+    for name in ARRAYS:
+        first, second = getattr(one, name), getattr(other, name)
+        assert first.dtype == second.dtype
+        np.testing.assert_array_equal(first, second)
+    assert one.volumes == other.volumes and one.excluded == other.excluded
+    for first, second in zip(one.volumes, other.volumes, strict=True):
+        assert list(map(type, vars(first).values())) == list(
+            map(type, vars(second).values())
+        )
+        np.testing.assert_array_equal(first.grids, second.grids)
+
+
+def caches(data) -> list[pathlib.Path]:
+    folder = pathlib.Path(data.cache_dir)
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def refuse(data, match) -> None:
+    """The one sentence with which data are refused; nothing is cached."""
+    with pytest.raises(InputError, match=match) as caught:
+        load_dataset(data)
+    message = str(caught.value)
+    assert "\n" not in message and len(message) < 400
+    assert not caches(data)
+
+
+@pytest.fixture
+def no_reading(monkeypatch):
+    """Makes reading a scan or a mask a failure."""
+
+    def forbid():
+        for name in ("read_volume", "read_label"):
+            monkeypatch.setattr(nifti, name, lambda *a, **k: pytest.fail("was read"))
+
+    return forbid
+
+
+def test_slices_are_the_scans_own(root):
+    """Images stretched between the volume's percentiles, masks beside them, both
+    cropped about the middle; volume by volume as Info.cfg orders them."""
+    data = make_data(root)
+    dataset = load_dataset(data)
+    names = ["patient001_ED", "patient001_ES", "patient002_ED", "patient002_ES"]
+    assert [each.volume_id for each in dataset.volumes] == names
+    assert dataset.images.dtype == np.float32 and dataset.labels.dtype == np.uint8
+    assert dataset.images.shape == dataset.labels.shape == (12, 16, 16)
+    assert dataset.volume_index.tolist() == [0] * 3 + [1] * 3 + [2] * 2 + [3] * 4
+    assert dataset.slice_index.tolist() == [0, 1, 2, 0, 1, 2, 0, 1, 0, 1, 2, 3]
+    for seed, stem in enumerate(list(SHAPES)[:3]):  # of even sides
+        image, mask = make_image(seed, SHAPES[stem]), make_mask(seed, SHAPES[stem])
+        low, high = np.percentile(image, (1, 99))
+        stretched = np.clip((image - low) / (high - low), 0, 1)
+        for k, row in enumerate(np.flatnonzero(dataset.volume_index == seed)):
+            np.testing.assert_allclose(
+                dataset.images[row], crop(stretched[..., k]), atol=1e-6
+            )
+            np.testing.assert_array_equal(dataset.labels[row], crop(mask[..., k]))
+
+
+def test_records_say_how_slices_were_made(root):
+    """Spacing, shape, intensities and grid of each volume, enough to go back."""
+    mask_path = scan_path(root, "patient002_frame07_gt")
+    spacing_mm, shape = (1.25, 2.0, 5.0), (12, 30, 2)
+    save(scan_path(root), make_image(2, shape), spacing_mm)
+    save(mask_path, make_mask(2, shape), spacing_mm)
+    data = make_data(root, size=24)
+    dataset = load_dataset(data)
+    record = dataset.volumes[2]
+    assert (record.patient, record.phase, record.group) == ("patient002", "ED", "RV")
+    assert record.image_path == scan_path(root) and record.size == 24
+    assert record.label_path == mask_path
+    assert record.spacing_mm == spacing_mm and record.shape == shape
+    assert not record.uses_ground_truth and record.frame is None
+    image, mask = make_image(2, record.shape), make_mask(2, record.shape)
+    np.testing.assert_allclose(
+        (record.low, record.high), np.percentile(image, (1, 99)), rtol=1e-6
+    )
+    grid = centre_grid((12, 30), (1.25, 2.0), fov_mm=24.0, size=24)
+    for k, row in enumerate(np.flatnonzero(dataset.volume_index == 2)):
+        assert record.grid(k) == grid
+        np.testing.assert_array_equal(
+            dataset.images[row],
+            resample_image(normalise(image[..., k], record.low, record.high), grid),
+        )
+        np.testing.assert_array_equal(
+            dataset.labels[row], resample_label(mask[..., k], grid)
+        )
+
+
+def test_mask_that_lies_elsewhere_is_refused(root):
+    """A mask of the scan's shape with another affine is of other voxels."""
+    path = scan_path(root, "patient002_frame07_gt")
+    save(path, make_mask(2, (12, 30, 2)), spacing_mm=(1.5, -1.5, 8))
+    with pytest.raises(InputError, match=f"{path.name} lies up to 87 mm away"):
+        load_dataset(make_data(root))
+
+
+def test_scan_without_a_mask_is_marked(root):
+    """All of its labels are 255, which no class is."""
+    scan_path(root, "patient002_frame07_gt").unlink()
+    dataset = load_dataset(make_data(root))
+    unlabelled = (dataset.labels == UNLABELLED).all((1, 2))
+    np.testing.assert_array_equal(unlabelled, dataset.volume_index == 2)
+    assert dataset.labels[~unlabelled].max() == 3
+    assert dataset.volumes[2].label_path is None
+
+
+def test_order_is_the_lists_whoever_is_read_first(root):
+    """Many scans are read at once, and stay in order."""
+    for number in range(3, 30):
+        folder = root / "training" / f"patient{number:03d}"
+        shape = (8, 8, 1 + 40 * (number % 7 == 3))
+        for frame in (1, 2):
+            name = f"{folder.name}_frame{frame:02d}.nii"
+            image = np.full(shape, 10 * number + frame, np.int16)
+            image[-1] += 1000
+            save(folder / name, image)
+        (folder / "Info.cfg").write_text("ED: 1\nES: 2\n")
+    dataset = load_dataset(make_data(root))
+    names = [each.volume_id for each in dataset.volumes]
+    assert names == sorted(names) and len(names) == 58
+    for index, each in enumerate(dataset.volumes[4:], 4):
+        assert each.low == int(each.patient[-3:]) * 10 + 1 + (each.phase == "ES")
+        assert (dataset.volume_index == index).sum() == each.shape[2]
+    assert (np.diff(dataset.volume_index) >= 0).all()
+
+
+def test_scan_without_a_picture_is_refused_by_its_name(root, monkeypatch):
+    """A frame too; and what an earlier version kept of it is not taken for good."""
+    path = scan_path(root, "patient001_4d")
+    cine = make_image(9, (20, 24, 3, 6))
+    cine[..., 3] = 0
+    save(path, cine)
+    for name in ("patient001_frame01", "patient001_frame05"):
+        assert scan_path(root, name).exists()
+    with pytest.raises(InputError, match=r"patient001_4d.*, frame 4, is 0 almost"):
+        load_dataset(make_data(root, all_frames=True))
+    path = scan_path(root, "patient002_frame07")
+    save(path, np.full((12, 30, 2), 5, np.int16))
+    with pytest.raises(InputError, match=rf"the scan {path} is 5 almost everywhere"):
+        load_dataset(make_data(root))
+
+
+def test_frames_of_a_cine_are_stretched_one_by_one(root, monkeypatch):
+    """Each frame is a volume of its own; the file is read once for all of them."""
+    cine = make_image(9, (20, 24, 3, 6)) * np.arange(1, 7, dtype=np.int16)
+    save(scan_path(root, "patient001_4d"), cine)
+    read = []
+    original = nifti.read_volume
+    monkeypatch.setattr(
+        nifti, "read_volume", lambda path: read.append(path.name) or original(path)
+    )
+    dataset = load_dataset(make_data(root, all_frames=True))
+    assert len(read) == len(set(read)) == 5
+    frames = [each.frame for each in dataset.volumes]
+    assert frames == [None, None, 1, 2, 3, 5, None, None]
+    for index in (2, 3, 4, 5):
+        frame = cine[..., frames[index]]
+        low, high = np.percentile(frame, (1, 99))
+        rows = dataset.volume_index == index
+        np.testing.assert_allclose(
+            dataset.images[rows][1],
+            crop(np.clip((frame[..., 1] - low) / (high - low), 0, 1)),
+            atol=1e-6,
+        )
+        assert (dataset.labels[rows] == UNLABELLED).all()
+
+
+def test_mask_box_drops_slices_and_says_so(root):
+    """Slices without a structure are gone, each of the others has the box of its own
+    mask, and every record tells that the ground truth was used."""
+    dataset = load_dataset(make_data(root, crop="mask_box"))
+    assert dataset.volume_index.tolist() == [0, 0, 1, 1, 2, 3, 3, 3]
+    assert dataset.slice_index.tolist() == [0, 1, 0, 1, 0, 0, 1, 2]
+    assert all(each.uses_ground_truth for each in dataset.volumes)
+    for row, (index, k) in enumerate(
+        zip(dataset.volume_index, dataset.slice_index, strict=True)
+    ):
+        stem, record = list(SHAPES)[index], dataset.volumes[index]
+        mask = make_mask(index, SHAPES[stem])[..., k]
+        image = make_image(index, SHAPES[stem])[..., k]
+        grid = mask_box_grid(mask, size=16)
+        assert record.grid(k) == grid
+        np.testing.assert_array_equal(dataset.labels[row], resample_label(mask, grid))
+        np.testing.assert_array_equal(
+            dataset.images[row],
+            resample_image(normalise(image, record.low, record.high), grid),
+        )
+    for record in dataset.volumes:
+        dropped = np.isnan(record.grids).all(1)
+        assert dropped.tolist() == [False] * (record.shape[2] - 1) + [True]
+
+
+def test_mask_box_bears_an_empty_mask(root, no_reading):
+    """A volume without structures has no slice, keeps its place, and is cached so."""
+    save(scan_path(root, "patient001_frame05_gt"), np.zeros((20, 24, 3), np.uint8))
+    data = make_data(root, crop="mask_box")
+    dataset = load_dataset(data)
+    assert dataset.volume_index.tolist() == [0, 0, 2, 3, 3, 3]
+    assert np.isnan(dataset.volumes[1].grids).all()
+    no_reading()
+    check_equal(load_dataset(data), dataset)
+
+
+def test_a_volume_that_mask_box_leaves_nothing_of_is_not_scored(root, capsys):
+    """Said, and no reason for a run to end after its training."""
+    save(scan_path(root, "patient001_frame05_gt"), np.zeros((20, 24, 3), np.uint8))
+    dataset = load_dataset(make_data(root, crop="mask_box"))
+    predict = lambda images: np.full((*images.shape, 4), 0.25, np.float32)  # noqa: E731
+    scores = evaluate_volumes(predict, dataset, range(4), classes=tuple("BRML"))
+    scored = {score.volume_id for score in scores}
+    assert scored == {x.volume_id for x in dataset.volumes} - {"patient001_ES"}
+    assert "patient001_ES is not scored: its mask is empty" in capsys.readouterr().out
+
+
+def test_mask_box_without_masks_is_said(root):
+    """One scan without a mask, and masks that are all empty."""
+    for stem, shape in SHAPES.items():
+        save(scan_path(root, f"{stem}_gt"), np.zeros(shape, np.uint8))
+    data = make_data(root, crop="mask_box")
+    refuse(data, "every mask is empty")
+    scan_path(root, "patient002_frame07_gt").unlink()
+    refuse(data, r"needs a mask.*patient002_frame07\.nii\.gz has none.*'center'")
+
+
+@pytest.mark.parametrize("crop", ["center", "mask_box"])
+def test_second_load_is_the_cache_bit_for_bit(root, no_reading, capsys, crop):
+    """No scan is opened again, and nothing differs: arrays, types, records, grids."""
+    data = make_data(root, crop=crop, exclude=("patient001",))
+    first = load_dataset(data)
+    assert [each.patient for each in first.excluded] == ["patient001"] * 2
+    (path,) = caches(data)
+    before = path.read_bytes()
+    no_reading()
+    check_equal(load_dataset(data), first)
+    assert caches(data) == [path] and path.read_bytes() == before
+    assert capsys.readouterr() == ("", "")
+
+
+def test_cache_knows_no_spelling_of_a_folder(root, no_reading, monkeypatch):
+    """From another folder the same scans are read from the cache, and their paths are
+    the ones that lead there from here."""
+    monkeypatch.chdir(root)
+    first = load_dataset(make_data(root, root="."))
+    assert first.volumes[0].label_path.is_file()
+    monkeypatch.chdir(root.parent)
+    no_reading()
+    for spelling in ("ACDC", str(root)):
+        dataset = load_dataset(make_data(root, root=spelling))
+        assert all(each.label_path.is_file() for each in dataset.volumes)
+        assert dataset.volumes[0].image_path == pathlib.Path(
+            spelling, "training/patient001/patient001_frame01.nii.gz"
+        )
+        np.testing.assert_array_equal(dataset.images, first.images)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"crop": "mask_box"},
+        {"spacing_mm": 1.6},
+        {"crop_px": 17},
+        {"size": 18},
+        {"percentiles": (2.0, 99.0)},
+        {"percentiles": (1.0, 98.0)},
+        {"classes": ("BG", "RV", "MYO", "LV", "scar")},
+        {"exclude": ("patient002",)},
+        {"all_frames": True},
+    ],
+)
+def test_every_setting_of_the_slices_has_a_cache(root, changes):
+    """Another setting is prepared anew, and going back finds the first again."""
+    save(scan_path(root, "patient001_4d"), make_image(9, (20, 24, 3, 6)))
+    first = load_dataset(make_data(root))
+    load_dataset(make_data(root, **changes))
+    assert len(caches(make_data(root))) == 2
+    check_equal(load_dataset(make_data(root)), first)
+    assert len(caches(make_data(root))) == 2
+
+
+def test_other_settings_share_the_cache(root, no_reading):
+    """Which patients are labelled, and what classes are called, changes no slice."""
+    first = load_dataset(make_data(root))
+    no_reading()
+    for changes in (
+        {"num_labeled": 1, "draw": 3, "val_fraction": 0.5, "holdout_per_group": 1},
+        {"classes": ("BG", "a", "b", "c")},
+        {"device_budget_mb": 1, "validation_patients": 2, "phantom_seed": 5},
+    ):
+        check_equal(load_dataset(make_data(root, **changes)), first)
+
+
+@pytest.mark.parametrize("stem", ["patient002_frame07", "patient002_frame07_gt"])
+@pytest.mark.parametrize("change", ["content", "date", "gone"])
+def test_changed_file_is_prepared_anew(root, stem, change):
+    """A scan or a mask of another size or date than when it was cached is read."""
+    path, data = scan_path(root, stem), make_data(root)
+    first = load_dataset(data)
+    if change == "date":
+        status = path.stat()
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    elif change == "gone" and stem.endswith("_gt"):
+        path.unlink()
+    elif change == "gone":
+        refuse_path = path.with_name("elsewhere.nii.gz")
+        path.rename(refuse_path)
+        with pytest.raises(InputError, match="no scan"):
+            load_dataset(data)
+        return
+    else:
+        make = make_mask if stem.endswith("_gt") else make_image
+        save(path, make(77, SHAPES[stem.removesuffix("_gt")]))
+    second = load_dataset(data)
+    assert len(caches(data)) == 2
+    changed = (second.images != first.images) | (second.labels != first.labels)
+    assert changed.any() == (change != "date")
+    assert not changed[first.volume_index != 2].any()
+
+
+def test_another_version_is_prepared_anew(root, monkeypatch):
+    """Caches of an older program that prepared otherwise are not believed."""
+    data = make_data(root)
+    load_dataset(data)
+    monkeypatch.setattr(slice_cache, "VERSION", slice_cache.VERSION + 1)
+    load_dataset(data)
+    assert len(caches(data)) == 2
+
+
+def damages(whole: bytes) -> dict[str, bytes]:
+    """Files that a full disk, a bad one or another program leave behind."""
+    flags = bytearray(whole)
+    flags[whole.rindex(b"PK\x01\x02") + 8] ^= 1  # "encrypted", in the directory
+    method = bytearray(whole)
+    method[whole.rindex(b"PK\x01\x02") + 10] ^= 0x80  # an unknown compression
+    middle = bytearray(whole)
+    middle[len(whole) // 2] ^= 0xFF
+    return {
+        "empty": b"",
+        "half": whole[: len(whole) // 2],
+        "end": whole[:-30],
+        "zeros": whole[:1000] + bytes(len(whole) - 1000),
+        "text": b"no archive" * 100,
+        "flags": bytes(flags),
+        "method": bytes(method),
+        "middle": bytes(middle),
+    }
+
+
+def test_damaged_cache_is_prepared_again_and_said(root, capsys):
+    """Whatever is wrong with it: the slices are right, and the next load is silent."""
+    data = make_data(root)
+    first = load_dataset(data)
+    (path,) = caches(data)
+    whole = path.read_bytes()
+    for name, content in damages(whole).items():
+        path.write_bytes(content)
+        check_equal(load_dataset(data), first)
+        said = capsys.readouterr().err
+        assert f"the cache {path} is damaged" in said, name
+        assert said.count("\n") == 1 and "prepared again" in said, name
+        assert caches(data) == [path]
+        check_equal(load_dataset(data), first)
+        assert not capsys.readouterr().err, name
+
+
+def test_cache_of_another_content_is_prepared_again(root, capsys):
+    """An archive without what is expected is as good as none."""
+    data = make_data(root)
+    first = load_dataset(data)
+    (path,) = caches(data)
+    with np.load(path) as file:
+        arrays = dict(file)
+    for change in ({"records": np.array("[]")}, {"records": np.array("{")}, {}):
+        kept = arrays if change else {k: arrays[k] for k in arrays if k != "grids"}
+        np.savez(path, **(kept | change))
+        check_equal(load_dataset(data), first)
+        assert "is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("call", ["open", "is_file"])
+def test_cache_that_may_not_be_read_is_said(root, monkeypatch, capsys, call):
+    """A folder of somebody else's slows the start down and stops nothing."""
+    data = make_data(root)
+    first = load_dataset(data)
+    (path,) = caches(data)
+
+    def refuse_cache(original):
+        def wrapped(target, *args, **options):
+            if target == path:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            return original(target, *args, **options)
+
+        return wrapped
+
+    if call == "open":
+        monkeypatch.setattr("builtins.open", refuse_cache(open))
+    else:
+        monkeypatch.setattr(pathlib.Path, call, refuse_cache(pathlib.Path.is_file))
+    check_equal(load_dataset(data), first)
+    assert "Permission denied" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stage", ["folder", "savez", "fsync", "replace"])
+def test_cache_that_cannot_be_written_is_only_said(root, monkeypatch, capsys, stage):
+    """The run has its slices; on the disk there is no part of a file."""
+    data = make_data(root)
+    first = load_dataset(make_data(root, cache_dir=str(root.parent / "good")))
+    if stage == "folder":
+        data.cache_dir = str(scan_path(root) / "cache")
+    else:
+
+        def fail(*args, **options):
+            if stage == "savez":
+                args[0].write(b"half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(np if stage == "savez" else os, stage, fail)
+    check_equal(load_dataset(data), first)
+    said = capsys.readouterr().err
+    assert f"could not be kept in {data.cache_dir} (" in said
+    assert "data.cache_dir" in said and said.count("\n") == 1
+    assert not caches(data)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_interrupted_write_leaves_no_file(root, monkeypatch, error):
+    """Ctrl-C while the cache is written is a stop, without a trace."""
+
+    def interrupt(file, **arrays):
+        file.write(b"half")
+        raise error
+
+    monkeypatch.setattr(np, "savez", interrupt)
+    with pytest.raises(error):
+        load_dataset(make_data(root))
+    assert not caches(make_data(root))
+
+
+def test_whole_cache_survives_a_failed_write(root, monkeypatch, capsys):
+    """What replaces a file replaces it whole or not at all."""
+    data = make_data(root)
+    dataset = load_dataset(data)
+    (path,) = caches(data)
+    before = path.read_bytes()
+
+    def fail(*args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "replace", fail)
+    slice_cache.save(path, dataset)
+    assert "No space left" in capsys.readouterr().err
+    assert caches(data) == [path] and path.read_bytes() == before
+
+
+def test_phantom_is_written_where_the_cache_is(tmp_path, no_reading):
+    """Without a root it lies under the cache's folder, named by its settings."""
+    changes = dict(name="phantom", root="", phantom_training=1, phantom_testing=1)
+    data = make_data(tmp_path / "phantom", **changes, spacing_mm=2.5, crop_px=64)
+    dataset = load_dataset(data)
+    folder = pathlib.Path(data.cache_dir) / "phantom-seed0-1-1"
+    assert [each.subset for each in dataset.volumes] == ["training"] * 2 + [
+        "testing"
+    ] * 2
+    assert all(folder in each.image_path.parents for each in dataset.volumes)
+    assert set(np.unique(dataset.labels)) == {0, 1, 2, 3}
+    no_reading()
+    check_equal(load_dataset(data), dataset)
+
+
+def test_plain_folder_is_loaded(tmp_path):
+    """Scans of any name, with masks where there are some, and 4-D ones of one frame."""
+    image, mask = make_image(0, (20, 24, 3)), make_mask(0, (20, 24, 3))
+    save(tmp_path / "scans" / "images" / "A_1.nii", image)
+    save(tmp_path / "scans" / "images" / "B_1.nii.gz", image[..., None])
+    save(tmp_path / "scans" / "labels" / "B_1.nii.gz", mask)
+    data = make_data(tmp_path / "scans", name="nifti")
+    dataset = load_dataset(data)
+    assert [each.patient for each in dataset.volumes] == ["A", "B"]
+    np.testing.assert_array_equal(dataset.images[:3], dataset.images[3:])
+    assert (dataset.labels[:3] == UNLABELLED).all()
+    np.testing.assert_array_equal(dataset.labels[4], crop(mask[..., 1]))
+    save(tmp_path / "scans" / "images" / "C_1.nii", make_image(1, (20, 24, 3, 2)))
+    with pytest.raises(InputError, match=r"C_1\.nii holds 2 frames: split it"):
+        load_dataset(data)
+
+
+def test_how_much_of_a_mask_is_seen_is_kept_with_it(tmp_path):
+    """Whole in the middle of the image, half at the rim of the field of view; read back
+    from the cache alike."""
+    middle, aside = np.zeros((2, 40, 40, 2), np.uint8)
+    middle[18:22, 18:22] = 1
+    aside[18:22, 26:30] = 2  # the field of view ends behind column 27
+    for name, mask in (("A", middle), ("B", aside)):
+        save(tmp_path / "images" / f"{name}.nii", make_image(0, mask.shape))
+        save(tmp_path / "labels" / f"{name}.nii", mask)
+    save(tmp_path / "images" / "C.nii", make_image(0, middle.shape))
+    data = make_data(tmp_path, name="nifti")
+    for _ in range(2):
+        shares = [each.label_share for each in load_dataset(data).volumes]
+        assert shares == [1, 0.5, 1]
+
+
+def test_scan_that_is_not_finite_is_said(root):
+    """One NaN in a scan would be NaN in every slice of it."""
+    image = make_image(2, SHAPES["patient002_frame07"]).astype(np.float32)
+    image[3, 4, 1] = np.nan
+    save(scan_path(root), image)
+    refuse(make_data(root), r"patient002_frame07\.nii\.gz holds 1 values .* not finite")
+
+
+def test_scan_that_is_cut_off_is_said(root):
+    """Half a download; the sentence comes from the file among many."""
+    path = scan_path(root)
+    path.write_bytes(path.read_bytes()[:500])
+    refuse(make_data(root), r"patient002_frame07\.nii\.gz cannot be read as NIfTI")
+
+
+def test_mask_of_another_shape_is_said(root):
+    """Slices would be paired with others' masks."""
+    save(scan_path(root, "patient002_frame07_gt"), make_mask(0, (30, 12, 2)))
+    refuse(
+        make_data(root),
+        r"mask .*frame07_gt\.nii\.gz has shape \(30, 12, 2\), its scan \(12, 30, 2\)",
+    )
+
+
+def test_label_that_is_no_class_is_said(root):
+    """The mask, the label and the setting that names the classes."""
+    data = make_data(root, classes=("BG", "RV", "MYO"))
+    refuse(data, r"_gt\.nii\.gz holds the label 3, and data\.classes names.* 0 to 2")
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"name": "ACDC"}, r"data\.name='ACDC' is no layout.*'acdc' or 'nifti'"),
+        ({"root": ""}, r"data\.name='acdc' needs the folder.*--config\.data\.root"),
+        ({"name": "nifti", "root": ""}, r"data\.name='nifti' needs the folder"),
+        ({"root": "nowhere"}, r"no folder nowhere.training: data\.root must hold"),
+        ({"name": "nifti"}, r"no scan in .*images: data\.root must hold"),
+        ({"crop": "centre"}, r"data\.crop='centre' is no crop.*'center' or 'mask_box'"),
+        ({"percentiles": (99.0, 1.0)}, r"data\.percentiles=\(99\.0, 1\.0\) must be"),
+        ({"percentiles": (1.0, 101.0)}, r"data\.percentiles=.*between 0 and 100"),
+        ({"percentiles": (-1.0, 99.0)}, r"data\.percentiles=.*between 0 and 100"),
+        ({"percentiles": (5.0, 5.0)}, r"data\.percentiles=.*the lower one first"),
+        ({"percentiles": (1.0,)}, r"data\.percentiles=.*must be two numbers"),
+        ({"percentiles": (1.0, 50.0, 99.0)}, r"data\.percentiles=.*two numbers"),
+        ({"size": 0}, r"data\.size must be above 0; they are 1\.5, 16 and 0"),
+        ({"spacing_mm": -1.5}, r"data\.spacing_mm.* above 0; they are -1\.5"),
+        ({"crop_px": 0}, r"data\.crop_px .*above 0; they are 1\.5, 0"),
+        ({"classes": ("BG",)}, r"data\.classes=\('BG',\) must name 2 to 255 classes"),
+        ({"classes": ("BG", "A", "A", "B")}, r"data\.classes=.* has 'A' twice"),
+        ({"classes": ("BG", "mean", "A", "B")}, r"has 'mean' twice, or as the name of"),
+        ({"exclude": ("patient003",)}, r"exclude names patient003.*no such patient in"),
+        ({"exclude": ("patient001", "patient002")}, "leaves no patient"),
+    ],
+)
+def test_senseless_settings_are_said(root, changes, match):
+    """The setting, what it says and what it may say."""
+    refuse(make_data(root, **changes), match)
+
+
+def test_excluded_patient_is_never_read(root):
+    """Leaving a patient out mends what is wrong with it, as messages promise."""
+    path = scan_path(root)
+    path.write_bytes(b"damaged")
+    data = make_data(root, exclude=("patient002",))
+    dataset = load_dataset(data)
+    assert [each.patient for each in dataset.volumes] == ["patient001"] * 2
+    path.unlink()
+    data.cache_dir = str(root.parent / "other")
+    check_equal(load_dataset(data), dataset)

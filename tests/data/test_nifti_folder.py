@@ -1,0 +1,133 @@
+"""A plain folder of NIfTI scans: which files, whose they are, what is refused."""
+
+import pytest
+
+from pix2rep_jax.data.checks import shared_patients_note
+from pix2rep_jax.data.nifti_folder import list_volumes
+from pix2rep_jax.errors import InputError
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Two scans of one patient and one of another; one has a mask."""
+    for name in (
+        "images/P2_visit1.nii.gz",
+        "images/P1_late.nii",
+        "images/P1_early.nii.gz",
+        "labels/P1_late.nii.gz",
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"never read here")
+    return tmp_path
+
+
+def refuse(root, match, **options):
+    """The one sentence with which a folder is refused."""
+    with pytest.raises(InputError, match=match) as caught:
+        list_volumes(root, **options)
+    message = str(caught.value)
+    assert "\n" not in message and len(message) < 400
+
+
+def test_scans_are_listed_with_their_masks(root):
+    """In the order of their names; a mask may be compressed where its scan is not."""
+    volumes = list_volumes(str(root))
+    images, labels = root / "images", root / "labels"
+    assert [
+        (each.volume_id, each.patient, each.image_path, each.label_path)
+        for each in volumes
+    ] == [
+        ("P1_early", "P1", images / "P1_early.nii.gz", None),
+        ("P1_late", "P1", images / "P1_late.nii", labels / "P1_late.nii.gz"),
+        ("P2_visit1", "P2", images / "P2_visit1.nii.gz", None),
+    ]
+    for each in volumes:
+        assert (each.subset, each.phase, each.group) == ("training", "", "")
+        assert each.frame is None
+
+
+def test_masks_are_optional(root):
+    """A folder of scans alone pretrains."""
+    (root / "labels" / "P1_late.nii.gz").unlink()
+    (root / "labels").rmdir()
+    assert [each.label_path for each in list_volumes(root)] == [None] * 3
+
+
+def test_other_files_are_passed_over(root):
+    """Hidden files, such as macOS leaves, and foreign ones are no scans."""
+    for name in ("._P1_early.nii.gz", "notes.txt", "P3.nii.json", "P4.nifti", "P5.gz"):
+        (root / "images" / name).write_text("")
+        (root / "labels" / name).write_text("")
+    assert len(list_volumes(root)) == 3
+
+
+@pytest.mark.parametrize(
+    ("pattern", "patients"),
+    [
+        (r"^[^_]+", ["P1", "P1", "P2"]),  # all that matches
+        (r"_(.+)", ["early", "late", "visit1"]),  # its first group
+        (r"P(\d)_(\w+)", ["1", "1", "2"]),  # the first of two
+        (r"^.*$", ["P1_early", "P1_late", "P2_visit1"]),  # each its own
+        (r"\d$|P(?:1)", ["P1", "P1", "1"]),  # a group that is not captured
+    ],
+)
+def test_expression_says_whose_a_scan_is(root, pattern, patients):
+    """It reads the name without its suffix, from anywhere in it."""
+    volumes = list_volumes(root, patient_regex=pattern)
+    assert [each.patient for each in volumes] == patients
+
+
+def test_scans_that_count_as_one_patients_are_said(root):
+    """Names such as liver_001 have a part before the _ that is nobody's; who has two
+    scans a patient is told the same, and who has one is told nothing."""
+    note = shared_patients_note(list_volumes(root))
+    assert "3 scans count as 2 patient(s)" in note
+    assert "P1_early and P1_late for scans of 'P1'" in note
+    assert shared_patients_note(list_volumes(root, patient_regex=".+")) == ""
+    assert "--config.data.patient_regex='.+'" in note
+
+
+@pytest.mark.parametrize("pattern", [r"visit", r"P1|(x)", r"(x)?P", r"\.nii", r"y*"])
+def test_expression_that_finds_nobody_is_said(root, pattern):
+    """No match, an empty one and a group without part in it; the scan is named."""
+    refuse(
+        root,
+        r"data\.patient_regex=.* finds no patient in the name of .*P1_early\.nii\.gz",
+        patient_regex=pattern,
+    )
+
+
+def test_expression_that_is_none_is_said(root):
+    """What is wrong with it comes from Python."""
+    refuse(
+        root,
+        r"data\.patient_regex='\(P' is no regular expression \(missing \)",
+        patient_regex="(P",
+    )
+
+
+def test_folder_without_scans_is_shown_the_layout(root):
+    """A missing folder, one without images/ and an empty one."""
+    for empty in (root / "nowhere", root / "images", root / "labels"):
+        refuse(empty, rf"no scan in {empty}/images: data\.root must hold images/NAME")
+
+
+def test_mask_without_a_scan_is_said(root):
+    """A slip of the pen in a name would cost the mask in silence."""
+    (root / "labels" / "P2_visit.nii.gz").write_bytes(b"")
+    refuse(root, r"mask .*labels/P2_visit\.nii\.gz has no scan of its name in .*images")
+
+
+@pytest.mark.parametrize("folder", ["images", "labels"])
+def test_two_files_of_one_name_are_said(root, folder):
+    """Compressed and not, either could be meant."""
+    for suffix in (".nii", ".nii.gz"):
+        (root / folder / f"P1_late{suffix}").write_bytes(b"")
+    refuse(root, rf"{folder}/P1_late\.nii and .*P1_late\.nii\.gz have one name")
+
+
+def test_home_is_expanded(root, monkeypatch):
+    """A root that begins with ~ is the user's folder."""
+    monkeypatch.setenv("HOME", str(root.parent))
+    assert len(list_volumes(f"~/{root.name}")) == 3

@@ -1,0 +1,69 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pix2rep_jax.inference.predict import make_predict, predict_slices
+from pix2rep_jax.models.heads import SegmentationHead
+from pix2rep_jax.models.segmentation_net import SegmentationNet
+from pix2rep_jax.models.unet import UNet
+
+
+@pytest.fixture(scope="module")
+def net_and_variables():
+    """A tiny network whose BatchNorm averages are not those of any batch."""
+    net = SegmentationNet(UNet((4, 8), 4), SegmentationHead(3))
+    init = jax.jit(functools.partial(net.init, train=False))
+    variables = init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
+    variables["batch_stats"] = jax.tree.map(
+        lambda x: x + 0.1 * jnp.arange(x.size, dtype=x.dtype), variables["batch_stats"]
+    )
+    return net, variables
+
+
+def images(num_slices):
+    return np.random.default_rng(0).random((num_slices, 8, 8)).astype(np.float32)
+
+
+@pytest.mark.parametrize("num_slices", [1, 3, 4, 5, 9])
+def test_batches_change_nothing(net_and_variables, num_slices):
+    """Whatever the number of slices, each gets what it gets when it is alone."""
+    net, variables = net_and_variables
+    slices = images(num_slices)
+    batched = predict_slices(make_predict(net), variables, slices, batch_size=4)
+    assert batched.shape == (num_slices, 8, 8, 3)
+    assert batched.dtype == np.float32
+    alone = jax.jit(lambda image: net.apply(variables, image, train=False))
+    for probabilities, image in zip(batched, slices, strict=True):
+        logits = np.asarray(alone(image[None, ..., None])[0], np.float64)
+        exponentials = np.exp(logits)
+        expected = exponentials / exponentials.sum(-1, keepdims=True)
+        np.testing.assert_allclose(probabilities, expected, atol=1e-6)
+
+
+def test_one_program_serves_all_sizes_and_weights(net_and_variables):
+    """A remainder batch or other weights do not trace the network again."""
+    net, variables = net_and_variables
+    traces = []
+
+    class Counted:
+        def apply(self, *args, **kwargs):
+            traces.append(1)
+            return net.apply(*args, **kwargs)
+
+    predict = make_predict(Counted())
+    first = predict_slices(predict, variables, images(5), batch_size=4)
+    predict_slices(predict, variables, images(2), batch_size=4)
+    other = jax.tree.map(lambda x: 2 * x, variables)
+    second = predict_slices(predict, other, images(5), batch_size=4)
+    assert len(traces) == 1
+    assert not np.allclose(first, second)
+
+
+def test_no_slice_is_an_error(net_and_variables):
+    """An empty array cannot be predicted."""
+    net, variables = net_and_variables
+    with pytest.raises(ValueError, match="no slice"):
+        predict_slices(make_predict(net), variables, images(0), batch_size=4)

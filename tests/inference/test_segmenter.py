@@ -1,0 +1,337 @@
+import json
+
+import jax
+import jax.numpy as jnp
+import nibabel as nib
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from pix2rep_jax.errors import InputError
+from pix2rep_jax.inference.segmenter import Segmenter, find_runs
+from pix2rep_jax.models.build import make_segmentation_net
+from pix2rep_jax.runs.checkpoint_writer import Checkpoints
+from pix2rep_jax.training.optimizer import make_optimizer, make_schedule
+from pix2rep_jax.training.state import create_state
+
+CLASSES = ("BG", "RV", "MYO", "LV")
+
+
+def bright_is_lv(images):
+    """A network that is certain: pixels above half of the range are the LV."""
+    bright = images > 0.5
+    return np.stack([~bright, 0 * bright, 0 * bright, bright], -1).astype(np.float32)
+
+
+def as_likely_as_bright(images):
+    """A network whose edges lie between its pixels, not on them."""
+    zero = 0 * images
+    return np.stack([1 - images, zero, zero, images], -1).astype(np.float32)
+
+
+def segmenter(*, fov_mm=40.0, size=32, predict_network=bright_is_lv):
+    return Segmenter(
+        classes=CLASSES,
+        predict_network=predict_network,
+        percentiles=(1.0, 99.0),
+        fov_mm=fov_mm,
+        size=size,
+    )
+
+
+def scan(shape=(40, 50, 3)):
+    """A bright block off the centre, another one in each slice; spacing 1.25 mm."""
+    image = np.full(shape, 100.0, np.float32)
+    for i in range(shape[2]):
+        image[10 + i : 22, 20 : 34 - i, i] = 900.0
+    return image
+
+
+def write_nifti(path, array, spacing=(1.25, 1.25, 8.0)):
+    affine = np.diag([-spacing[0], -spacing[1], spacing[2], 1.0])
+    affine[:3, 3] = 31.0, -7.0, 5.0
+    nib.save(nib.Nifti1Image(array, affine), path)
+    return path
+
+
+def test_mask_lies_where_the_structure_lies():
+    """The whole way there and back shifts nothing: only the block's edge may differ."""
+    image = scan()
+    mask = segmenter().predict(image, spacing_mm=(1.25, 1.25, 8.0))
+    expected = np.where(image > 500, 3, 0)
+    assert mask.dtype == np.uint8
+    assert mask.shape == image.shape
+    np.testing.assert_array_equal(mask, expected)
+
+
+@pytest.mark.parametrize("size", [24, 48, 64])
+def test_mask_has_no_bias_at_other_sizes(size):
+    """At finer and coarser network grids the block's centre stays where it is."""
+    image = scan()
+    uses = segmenter(size=size, predict_network=as_likely_as_bright)
+    mask = uses.predict(image, spacing_mm=(1.25, 1.25))
+    for i in range(3):
+        found = np.argwhere(mask[..., i] == 3).mean(0)
+        np.testing.assert_allclose(
+            found, np.argwhere(image[..., i] > 500).mean(0), atol=0.3
+        )
+
+
+def test_anisotropic_pixels_keep_their_place():
+    """Rows and columns of different size are not confused."""
+    image = scan()
+    mask = segmenter(fov_mm=75.0, size=60).predict(image, spacing_mm=(1.5, 1.0))
+    found = np.argwhere(mask == 3).mean(0)
+    np.testing.assert_allclose(found, np.argwhere(image > 500).mean(0), atol=0.3)
+
+
+def test_beyond_the_field_of_view_is_background():
+    """What the network cannot see is background with certainty, never guessed."""
+    everything = lambda images: np.stack(  # noqa: E731
+        [np.zeros_like(images)] * 3 + [np.ones_like(images)], -1
+    )
+    mask = segmenter(fov_mm=20.0, size=16, predict_network=everything).predict(
+        scan(), spacing_mm=(1.25, 1.25)
+    )
+    # 20 mm are 16 pixels: rows 12 to 27, columns 17 to 32.
+    expected = np.zeros((40, 50, 3), np.uint8)
+    expected[12:28, 17:33] = 3
+    np.testing.assert_array_equal(mask, expected)
+
+
+def test_probabilities_sum_to_one_and_give_the_mask():
+    """They are those whose largest is the mask, on the scan's own grid."""
+
+    def graded(images):
+        weights = np.stack([images, 1 - images, images**2, 0.3 + 0 * images], -1)
+        return weights / weights.sum(-1, keepdims=True)
+
+    uses = segmenter(predict_network=graded)
+    image = np.random.default_rng(0).random((40, 50, 3)).astype(np.float32)
+    probabilities = uses.predict_probabilities(image, spacing_mm=(1.25, 1.25))
+    assert probabilities.shape == (40, 50, 3, 4)
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(-1), 1, atol=1e-5)
+    np.testing.assert_array_equal(
+        probabilities.argmax(-1), uses.predict(image, spacing_mm=(1.25, 1.25))
+    )
+
+
+def test_frames_are_segmented_one_by_one():
+    """A 4-D scan gives what its frames give alone, each normalised by itself."""
+    frames = [scan(), 0.2 * scan()[::-1], 30 + scan()[:, ::-1]]
+    uses = segmenter()
+    together = uses.predict(np.stack(frames, -1), spacing_mm=(1.25, 1.25))
+    assert together.shape == (40, 50, 3, 3)
+    for i, frame in enumerate(frames):
+        alone = uses.predict(np.ascontiguousarray(frame), spacing_mm=(1.25, 1.25))
+        assert (alone == 3).any()
+        np.testing.assert_array_equal(together[..., i], alone)
+
+
+def test_one_slice_gives_one_slice():
+    """A 2-D array is the volume that holds it."""
+    image = scan()[..., :1]
+    uses = segmenter()
+    np.testing.assert_array_equal(
+        uses.predict(image[..., 0], spacing_mm=(1.25, 1.25)),
+        uses.predict(image, spacing_mm=(1.25, 1.25))[..., 0],
+    )
+
+
+def test_a_file_is_its_array_and_spacing(tmp_path):
+    """Reading the spacing from the header or being told it is the same."""
+    path = write_nifti(tmp_path / "scan.nii.gz", scan())
+    np.testing.assert_array_equal(
+        segmenter().predict(path), segmenter().predict(scan(), spacing_mm=(1.25, 1.25))
+    )
+    np.testing.assert_array_equal(
+        segmenter().predict(str(path)), segmenter().predict(path)
+    )
+
+
+def test_lists_and_whole_numbers_are_arrays_too():
+    """Whatever numpy makes an array of."""
+    expected = segmenter().predict(scan(), spacing_mm=(1.25, 1.25))
+    halves = jnp.asarray(scan(), jnp.bfloat16)
+    for same in (scan().tolist(), scan().astype(np.uint16), halves):
+        mask = segmenter().predict(same, spacing_mm=np.array([1.25, 1.25, 8.0]))
+        np.testing.assert_array_equal(mask, expected)
+
+
+def test_a_cine_file_is_its_frames(tmp_path):
+    """A 4-D file gives a mask of its own shape, as its array does."""
+    cine = np.stack([scan(), scan()[::-1]], -1)
+    path = tmp_path / "cine.nii.gz"
+    nib.save(nib.Nifti1Image(cine, np.diag([1.25, 1.25, 8.0, 1.0])), path)
+    mask = segmenter().predict(path)
+    assert mask.shape == cine.shape
+    np.testing.assert_array_equal(mask == 3, cine > 500)
+    probabilities = segmenter().predict_probabilities(path)
+    assert probabilities.shape == (*cine.shape, 4)
+    np.testing.assert_array_equal(probabilities.argmax(-1), mask)
+
+
+def test_files_that_are_no_scans_are_refused(tmp_path):
+    """A missing file, a NaN and a 2-D image are one sentence with the file's name."""
+    uses = segmenter()
+    with pytest.raises(InputError, match="there is no file"):
+        uses.predict(tmp_path / "missing.nii.gz")
+    broken = scan()
+    broken[0, 0, 0] = np.nan
+    with pytest.raises(InputError, match=r"nan\.nii\.gz holds 1 values .* not finite"):
+        uses.predict(write_nifti(tmp_path / "nan.nii.gz", broken))
+    flat = nib.Nifti1Image(scan()[..., 0], np.eye(4))
+    nib.save(flat, tmp_path / "flat.nii.gz")
+    with pytest.raises(InputError, match=r"shape \(40, 50\).*3 or 4 axes"):
+        uses.predict(tmp_path / "flat.nii.gz")
+
+
+def test_arrays_that_are_no_scans_are_refused():
+    """Each mistake is one sentence that says how to mend it."""
+    uses = segmenter()
+    with pytest.raises(InputError, match="give spacing_mm"):
+        uses.predict(scan())
+    wrong = ((0.0, 1.0), 1.25, (1.25,), ("1", "1"), (1.0, np.nan), (np.inf, 1.0))
+    for spacing_mm in wrong:
+        with pytest.raises(InputError, match="both above 0"):
+            uses.predict(scan(), spacing_mm=spacing_mm)
+    for other in (None, scan() + 1j, np.full((4, 4), "x"), [[1, 2], [3]]):
+        with pytest.raises(InputError, match="real numbers, or the path"):
+            uses.predict(other, spacing_mm=(1.0, 1.0))
+    with pytest.raises(InputError, match=r"shape \(4,\) is no scan"):
+        uses.predict(np.zeros(4), spacing_mm=(1.0, 1.0))
+    with pytest.raises(InputError, match=r"shape \(4, 0, 2\) is no scan"):
+        uses.predict(np.zeros((4, 0, 2)), spacing_mm=(1.0, 1.0))
+    for value in (np.nan, -np.inf, 1e39):
+        with pytest.raises(InputError, match="not finite"):
+            uses.predict(np.full((4, 4, 2), value), spacing_mm=(1.0, 1.0))
+
+
+CONFIG = {
+    "data": {
+        "classes": list(CLASSES),
+        "crop": "center",
+        "percentiles": [1.0, 99.0],
+        "spacing_mm": 2.5,
+        "crop_px": 16,
+        "size": 16,
+    },
+    "model": {
+        "channels": [4, 8],
+        "num_features": 4,
+        "scratch_num_features": 6,
+        "last_hidden": 0,
+        "dtype": "float32",
+    },
+    "init": {"checkpoint": ""},
+}
+
+
+def save_checkpoint(folder, variables):
+    """Saves variables as a training run does."""
+    rates = {"backbone": 1e-3, "head": 1e-2}
+    tx = make_optimizer(rates, make_schedule("constant", num_steps=1, warmup_steps=0))
+    state = create_state(
+        variables["params"],
+        variables["batch_stats"],
+        tx,
+        jax.random.key(0),
+        trainable=tuple(rates),
+    )
+    with Checkpoints(folder / "checkpoints", best_metric="val_dice") as checkpoints:
+        checkpoints.save(state, metrics={"val_dice": 0.5})
+
+
+def write_run(folder, *, crop="center", checkpoint=""):
+    """Writes the run of a tiny random network: its settings and its checkpoint."""
+    config = CONFIG | {
+        "data": CONFIG["data"] | {"crop": crop},
+        "init": {"checkpoint": checkpoint},
+    }
+    net = make_segmentation_net(ConfigDict(config), scratch=checkpoint == "none")
+    shapes = jax.eval_shape(
+        lambda key: net.init(key, jnp.zeros((1, 16, 16, 1)), train=False),
+        jax.random.key(0),
+    )
+    draw = np.random.default_rng(0)
+    variables = jax.tree.map_with_path(
+        lambda path, leaf: (
+            (
+                draw.normal(0, 0.5, leaf.shape)
+                if path[-1].key == "kernel"
+                else draw.uniform(0.05, 1, leaf.shape)  # variances must be positive
+            ).astype(np.float32)
+        ),
+        shapes,
+    )
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(config))
+    save_checkpoint(folder, variables)
+    return net, variables
+
+
+@pytest.mark.parametrize("checkpoint", ["", "none"])
+def test_a_loaded_run_predicts_what_its_network_predicts(tmp_path, checkpoint):
+    """Loading changes nothing: the mask is the network's, brought to the scan's grid.
+
+    The scan's grid is the network's here, so nothing has to be resampled. Without
+    pretraining the network has the supervised baseline's width.
+    """
+    net, variables = write_run(tmp_path / "finetune", checkpoint=checkpoint)
+    image = np.random.default_rng(0).random((16, 16, 5)).astype(np.float32)
+    loaded = Segmenter.load(tmp_path)
+    low, high = np.percentile(image, (1, 99))
+    slices = np.clip((image - low) / (high - low), 0, 1).transpose(2, 0, 1)
+    logits = net.apply(variables, slices[..., None].astype(np.float32), train=False)
+    expected = np.asarray(jax.nn.softmax(logits)).transpose(1, 2, 0, 3)
+    np.testing.assert_allclose(
+        loaded.predict_probabilities(image, spacing_mm=(2.5, 2.5)), expected, atol=1e-4
+    )
+    assert loaded.classes == CLASSES
+    assert len(np.unique(loaded.predict(image, spacing_mm=(2.5, 2.5)))) > 1
+
+
+def test_fine_tuning_is_preferred_to_probing(tmp_path):
+    """A run's folder means its best segmenter; a mode's folder means that mode's."""
+    for mode in ("probe", "finetune"):
+        with pytest.raises(InputError, match="no trained segmenter"):
+            find_runs(tmp_path / mode)
+    (tmp_path / "pretrain").mkdir()
+    (tmp_path / "pretrain" / "config.json").write_text("{}")
+    with pytest.raises(InputError, match="run --mode finetune or --mode probe"):
+        Segmenter.load(tmp_path)
+    for mode in ("probe", "finetune"):
+        (tmp_path / mode).mkdir()
+        (tmp_path / mode / "config.json").write_text("{}")
+        assert find_runs(tmp_path)[0] == tmp_path / mode
+        assert find_runs(str(tmp_path / mode)) == [tmp_path / mode]
+    assert find_runs(tmp_path / "probe") == [tmp_path / "probe"]
+    assert find_runs(tmp_path) == [tmp_path / "finetune", tmp_path / "probe"]
+    empty = tmp_path / "empty"
+    assert find_runs(empty, elsewhere=str(tmp_path)) == find_runs(tmp_path)
+    with pytest.raises(InputError, match="no trained segmenter"):
+        find_runs(empty, elsewhere="none")
+
+
+def test_a_network_that_needs_masks_is_refused(tmp_path):
+    """The released protocol's crop needs the expert's mask, so it cannot predict."""
+    write_run(tmp_path / "finetune", crop="mask_box")
+    with pytest.raises(InputError, match=r"data\.crop=mask_box.*data\.crop=center"):
+        Segmenter.load(tmp_path)
+
+
+def test_a_damaged_config_is_an_error_that_names_it(tmp_path):
+    """Half a config.json is no traceback."""
+    (tmp_path / "probe").mkdir()
+    (tmp_path / "probe" / "config.json").write_text('{"data": ')
+    with pytest.raises(InputError, match=r"config\.json cannot be read"):
+        Segmenter.load(tmp_path)
+
+
+def test_a_run_without_a_checkpoint_is_an_error_that_says_so(tmp_path):
+    """A run that was stopped before its first checkpoint cannot predict yet."""
+    (tmp_path / "finetune").mkdir()
+    (tmp_path / "finetune" / "config.json").write_text(json.dumps(CONFIG))
+    with pytest.raises(InputError, match="there is no checkpoint"):
+        Segmenter.load(tmp_path)

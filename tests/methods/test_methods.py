@@ -1,0 +1,190 @@
+"""Any pretraining method: found by its name, run by main.py, resumed, started from."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from configs.pix2rep import get_config
+from pix2rep_jax.errors import InputError
+from pix2rep_jax.figures.embedded_slices import embed
+from pix2rep_jax.methods.method import Method
+from pix2rep_jax.methods.pretraining import load_method, make_recipe
+from pix2rep_jax.models.build import initialise, make_segmentation_net
+from pix2rep_jax.models.param_parts import put_parts, take_parts
+from pix2rep_jax.modes import pretrain
+from pix2rep_jax.modes.pretrain import describe_collapse, make_training
+from pix2rep_jax.modes.run_training import prepare
+from pix2rep_jax.runs.checkpoint_reader import restore_params
+from pix2rep_jax.runs.checkpoint_writer import Checkpoints
+from pix2rep_jax.runs.manifest import read_config, read_trained
+from pix2rep_jax.runs.pretrained_backbone import read_backbone
+from pix2rep_jax.training.sharding import make_mesh
+from tests.support.program import TINY, start, succeed
+
+ENCODER_ONLY = ("simclr", "byol", "barlow_twins")
+ENCODER = ("backbone.encode_0", "backbone.encode_1")
+
+
+def tiny(**changes):
+    """The configuration of `program.command`, without a process."""
+    config = get_config("quick")
+    settings = TINY | {name.replace("__", "."): x for name, x in changes.items()}
+    for name, value in settings.items():
+        if isinstance(value, str) and "," in value:
+            value = tuple(json.loads(x) for x in value.split(",") if x)
+        config.update_from_flattened_dict({name: value})
+    return config
+
+
+# --- by name -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["segmentation", "moco", "", "method", "../byol"])
+def test_an_unknown_method_is_refused_by_name(name):
+    """Also where it is the name of a file that makes none; what there is, is listed."""
+    with pytest.raises(InputError) as refusal:
+        load_method(tiny(pretrain__method=name))
+    assert f"pretrain.method is {name!r}" in str(refusal.value)
+    for known in ("pix2rep", *ENCODER_ONLY, "chaitanya"):
+        assert f"{known!r}" in str(refusal.value)
+    assert "'segmentation'" not in str(refusal.value).partition("must be")[2]
+
+
+def test_an_unknown_method_leaves_the_workdir_free(tmp_path):
+    """It is refused before the data are read or a folder is made."""
+    with pytest.raises(InputError, match=r"pretrain.method is 'moco'"):
+        pretrain.run(tiny(pretrain__method="moco"), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_methods_section_says_what_it_does_otherwise():
+    """The rest is `pretrain`'s, and so is a configuration from before the choice."""
+    config = tiny(pretrain__method="simclr", pretrain__learning_rate=0.5)
+    recipe = make_recipe(config)
+    assert recipe.learning_rate == 0.5 and recipe.schedule == config.pretrain.schedule
+    assert recipe.temperature == 0.1 and config.pretrain.temperature == 0.2
+    config.pretrain.method = "pix2rep"
+    assert make_recipe(config).to_dict() == config.pretrain.to_dict()
+    del config.pretrain.method
+    assert load_method(config).trained == ("backbone", "projection")
+
+
+def test_parts_by_dotted_name():
+    """Taking and putting back is the identity; putting others changes nothing else."""
+    tree = {"a": {"b": {"x": 1, "y": 2}, "c": 3}, "d": 4}
+    parts = take_parts(tree, ("a.b", "d"))
+    assert parts == {"a.b": {"x": 1, "y": 2}, "d": 4}
+    assert put_parts(tree, parts) == tree
+    changed = put_parts(tree, {"a.b": {"x": 9, "y": 2}, "d": 5})
+    assert changed == {"a": {"b": {"x": 9, "y": 2}, "c": 3}, "d": 5}
+    assert tree == {"a": {"b": {"x": 1, "y": 2}, "c": 3}, "d": 4}
+
+
+@pytest.mark.parametrize(
+    ("losses", "collapsed"),
+    [([4.0] * 5, True), ([1.0] + [3.98] * 5, True), ([4.0] * 4 + [3.9], False)],
+)
+def test_a_loss_that_stands_is_a_collapse(tmp_path, losses, collapsed):
+    """The last five within a hundredth of it; a method without such a loss has none."""
+    path = tmp_path / "metrics.jsonl"
+    path.write_text("".join(json.dumps({"step": 1, "loss": x}) + "\n" for x in losses))
+    config = ConfigDict({"pretrain": {"method": "simclr"}})
+    method = Method(net=None, loss_fn=None, trained=(), collapsed_loss=4.0)
+    sentence = describe_collapse(config, method, tmp_path)
+    assert sentence.startswith("simclr has collapsed") is collapsed
+    assert bool(sentence) is collapsed
+    other = method._replace(collapsed_loss=None)
+    assert describe_collapse(config, other, tmp_path) == ""
+
+
+# --- a run -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory, cache):
+    """A workdir of each encoder-only method, after pretrain."""
+    folders = {name: tmp_path_factory.mktemp(name) for name in ENCODER_ONLY}
+    for name, folder in folders.items():
+        succeed(start("pretrain", folder, cache, pretrain__method=name))
+    return folders
+
+
+@pytest.mark.parametrize("name", ENCODER_ONLY)
+def test_a_method_pretrains_and_is_fine_tuned(pretrained, cache, name):
+    """Through main.py; the run says what it trained, fine-tuning what is random."""
+    folder = pretrained[name]
+    trained = read_trained(folder / "pretrain")
+    assert {*ENCODER} <= {*trained} and not any("decode" in part for part in trained)
+    said = succeed(start("finetune", folder, cache, pretrain__method=name))
+    assert "(encode_0, encode_1; the rest of the backbone is random)" in said
+    result = json.loads((folder / "finetune" / "evaluation.json").read_text())
+    assert result["num_volumes"] == 4
+
+
+@pytest.mark.parametrize("name", ENCODER_ONLY)
+def test_what_a_method_did_not_train_starts_at_random(pretrained, cache, name):
+    """The encoder is the run's to the bit, the decoder as without any run, and not the
+    one that the run drew and left alone."""
+    config = ConfigDict(read_config(pretrained[name] / "pretrain"))
+    config.init.recalibrate, config.seed = False, 1
+    task = prepare(config, pretrained[name])
+    stored, statistics = restore_params(pretrained[name] / "pretrain")
+    _, init_key = jax.random.split(jax.random.key(config.seed))
+    drawn, start_statistics = initialise(
+        make_segmentation_net(config), init_key, size=config.data.size
+    )
+    for block, part in task.params["backbone"].items():
+        source = stored if block.startswith("encode") else drawn
+        jax.tree.map(np.testing.assert_array_equal, part, source["backbone"][block])
+    for block, part in task.batch_stats["backbone"].items():
+        source = statistics if block.startswith("encode") else start_statistics
+        jax.tree.map(np.testing.assert_array_equal, part, source["backbone"][block])
+    kernel = lambda tree: tree["backbone"]["decode_0"]["Conv3x3_0"]["kernel"]  # noqa: E731
+    assert not np.array_equal(kernel(drawn), kernel(stored))
+
+
+def test_a_backbone_trained_as_a_whole_is_taken_as_a_whole(workdir):
+    """Pix2Rep's run says so, and so does one without a record."""
+    config = ConfigDict(read_config(workdir / "pretrain"))
+    assert read_trained(workdir / "pretrain") == ("backbone", "projection")
+    params, batch_stats, _ = read_backbone(config, workdir / "pretrain")
+    stored = restore_params(workdir / "pretrain")
+    assert set(params) == set(batch_stats) == {"backbone"}
+    for ours, theirs in zip((params, batch_stats), stored, strict=True):
+        jax.tree.map(
+            np.testing.assert_array_equal, ours["backbone"], theirs["backbone"]
+        )
+
+
+@pytest.mark.parametrize("name", ENCODER_ONLY)
+def test_a_methods_run_goes_on_to_the_bit(tmp_path, name):
+    """Restored after two of four steps, from a checkpoint, it ends as if left alone:
+    also what a method keeps beside BatchNorm's statistics."""
+    config = tiny(pretrain__method=name)
+    draw = np.random.default_rng(0)
+    data = {"image": draw.random((9, 32, 32, 1), np.float32)}
+    options = {"mesh": make_mesh(), "num_steps": 4}
+    state, step = make_training(config, load_method(config), data, **options)
+    for _ in range(2):
+        state, _ = step(state)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(state)
+    for _ in range(2):
+        state, _ = step(state)
+    fresh, _ = make_training(config, load_method(config), data, **options)
+    with Checkpoints(tmp_path) as checkpoints:
+        resumed = checkpoints.restore_latest(fresh)
+    for _ in range(2):
+        resumed, _ = step(resumed)
+    for field in ("params", "batch_stats", "opt_state"):
+        ours, theirs = getattr(resumed, field), getattr(state, field)
+        jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+
+
+def test_pixels_cannot_be_drawn_of_a_method_without_them(pretrained):
+    """In one sentence, which the other pictures are made after."""
+    with pytest.raises(InputError, match="pretrained by byol, which embeds no pixels"):
+        embed(pretrained["byol"] / "pretrain", np.zeros((1, 32, 32)))

@@ -1,0 +1,187 @@
+"""Pix2Rep's loss of a batch: equivariance, validity and the efficient form."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pix2rep_jax import losses
+from pix2rep_jax.methods.pretraining.pix2rep import (
+    Pix2RepNet,
+    choose_points,
+    embed_pairs,
+    make_loss,
+)
+from pix2rep_jax.models.heads import ProjectionHead
+from pix2rep_jax.models.unet import UNet
+from pix2rep_jax.views.sampling import make_views, sample_points
+from pix2rep_jax.views.warp import warp_at
+from tests.support.motions import STILL
+
+SPATIAL = {
+    "max_rotation": 3.0,
+    "extent": (0.6, 1.2),
+    "flip_probability": 0.5,
+    "max_shift": (3.0, 3.0),
+}
+ELASTIC = {
+    "elastic_probability": 1.0,
+    "elastic_grids": (4, 6),
+    "elastic_reach": (0.08, 0.02),
+}
+
+
+class Pointwise(nn.Module):
+    """A backbone that sees one pixel alone, so it is exactly equivariant."""
+
+    num_features: int = 6
+
+    @nn.compact
+    def __call__(self, image, *, train: bool):
+        # BatchNorm would tie the views together; a variable keeps the interface.
+        self.variable("batch_stats", "unused", jnp.zeros, ())
+        return nn.Dense(self.num_features)(image)
+
+
+def tiny_net() -> Pix2RepNet:
+    return Pix2RepNet(UNet((4, 8), 6), ProjectionHead((8,), 5))
+
+
+def options(**changes):
+    return {
+        "loss": "info_nce",
+        "temperature": 0.2,
+        "off_diagonal_weight": 0.005,
+        "num_points": 20,
+        "spatial": SPATIAL,
+        "intensity": {"reversal_probability": 0.5},
+    } | changes
+
+
+def init(net, key, images):
+    return jax.jit(net.init, static_argnames="train")(key, images, train=False)
+
+
+@pytest.fixture
+def images(key):
+    return jax.random.uniform(key, (3, 16, 16, 1))
+
+
+@pytest.mark.parametrize("elastic", [{}, ELASTIC])
+def test_an_equivariant_network_has_agreeing_positives(key, elastic):
+    """With a linear pointwise f and g, φ·(g∘f)(v) equals (g∘f)(φ·v') at every valid
+    pixel, and the alignment is 1."""
+    net = Pix2RepNet(Pointwise(), ProjectionHead((), 5))
+    images = jax.random.uniform(key, (4, 12, 12, 1))
+    variables = net.init(key, images, train=False)
+    spatial = SPATIAL | elastic
+    views = make_views(key, images, spatial=spatial, intensity={})
+    features_a = net.apply(variables, views.view_a, train=True, method="features")
+    features_b = net.apply(variables, views.view_b, train=True, method="features")
+    points, valid = choose_points(key, views.valid, "all")
+    u, v = embed_pairs(
+        net, variables["params"], features_a, features_b, views.sources, points
+    )
+    np.testing.assert_allclose(u[valid], v[valid], atol=1e-4)
+    loss_fn = make_loss(net, **options(spatial=spatial, intensity={}))
+    _, (_, metrics) = jax.jit(loss_fn)(
+        variables["params"], variables["batch_stats"], {"image": images}, key
+    )
+    assert metrics["alignment"] > 0.9999
+
+
+@pytest.mark.parametrize("elastic", [{}, ELASTIC])
+def test_projecting_neighbours_equals_warping_the_whole_map(key, images, elastic):
+    """At the sampled points the efficient form is warp(g(f(v))), in value and in the
+    gradient for parameters and features."""
+    net = tiny_net()
+    params = init(net, key, images)["params"]
+    views = make_views(key, images, spatial=SPATIAL | elastic, intensity={})
+    points, _ = sample_points(key, views.valid, num_points=9)
+    features = jax.random.normal(key, (2, 3, 16, 16, 6))
+
+    def efficient(params, features):
+        return embed_pairs(net, params, *features, views.sources, points)
+
+    def plain(params, features):
+        maps = net.apply({"params": params}, features, method="project")
+        warped = jax.vmap(warp_at)(maps[0], views.sources)
+        at = lambda x: jax.vmap(lambda y, p: y.reshape(-1, 5)[p])(x, points)  # noqa: E731
+        return at(warped), at(maps[1])
+
+    def total(form):
+        return lambda *x: sum(jnp.sum(jnp.sin(z)) for z in form(*x))
+
+    for ours, theirs in zip(
+        efficient(params, features), plain(params, features), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    ours = jax.jit(jax.grad(total(efficient), (0, 1)))(params, features)
+    theirs = jax.jit(jax.grad(total(plain), (0, 1)))(params, features)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4), ours, theirs)
+
+
+@pytest.mark.parametrize("loss", ["info_nce", "cross_correlation"])
+def test_invalid_pixels_take_no_part(key, images, loss):
+    """With φ mostly outside the image the loss over all pixels is the loss over the
+    valid pairs alone, and every gradient is finite."""
+    net = tiny_net()
+    variables = init(net, key, images)
+    far = STILL | {"max_shift": (14.0, 14.0)}
+    settings = options(loss=loss, num_points="all", spatial=far, intensity={})
+    loss_fn = make_loss(net, **settings)
+    run = lambda p: loss_fn(  # noqa: E731
+        p, variables["batch_stats"], {"image": images}, key
+    )
+    (value, (_, metrics)), grads = jax.jit(jax.value_and_grad(run, has_aux=True))(
+        variables["params"]
+    )
+    assert metrics["valid_fraction"] < 0.7
+    assert all(jnp.isfinite(g).all() for g in jax.tree.leaves(grads))
+
+    view_key, point_key = jax.random.split(key)
+    views = make_views(view_key, images, spatial=far, intensity={})
+    features, _ = jax.jit(
+        lambda x: net.apply(
+            variables, x, train=True, method="features", mutable=["batch_stats"]
+        )
+    )(jnp.concatenate([views.view_a, views.view_b]))
+    points, valid = choose_points(point_key, views.valid, "all")
+    u, v = embed_pairs(
+        net, variables["params"], *jnp.split(features, 2), views.sources, points
+    )
+    u, v = np.asarray(u)[valid], np.asarray(v)[valid]
+    expected = (
+        losses.info_nce(u, v, temperature=0.2)
+        if loss == "info_nce"
+        else losses.cross_correlation(u, v, off_diagonal_weight=0.005)
+    )
+    np.testing.assert_allclose(value, expected, rtol=1e-4)
+
+
+def test_statistics_are_updated_and_parameters_receive_gradients(key, images):
+    """One evaluation moves every running statistic and reaches every parameter."""
+    net = tiny_net()
+    variables = init(net, key, images)
+    loss_fn = make_loss(net, **options())
+    (_, (batch_stats, _)), grads = jax.jit(jax.value_and_grad(loss_fn, has_aux=True))(
+        variables["params"], variables["batch_stats"], {"image": images}, key
+    )
+    jax.tree.map(
+        lambda a, b: np.testing.assert_(not np.allclose(a, b)),
+        batch_stats,
+        variables["batch_stats"],
+    )
+    silent = [
+        path
+        for path, g in jax.tree_util.tree_leaves_with_path(grads)
+        if not jnp.abs(g).max() > 0
+    ]
+    assert not silent
+
+
+def test_an_unknown_loss_is_refused():
+    """The error names what was found and what there is."""
+    with pytest.raises(ValueError, match=r"'triplet'.*'info_nce'"):
+        make_loss(tiny_net(), **options(loss="triplet"))

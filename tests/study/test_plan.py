@@ -1,0 +1,223 @@
+"""Which runs a study needs, and by which keys they are known."""
+
+import json
+from pathlib import Path
+
+import pytest
+from ml_collections import ConfigDict
+
+from configs import ablation, study
+from pix2rep_jax.errors import InputError
+from pix2rep_jax.study import command as study_mode
+from pix2rep_jax.study.data_identity import check_scans, read_scans
+from pix2rep_jax.study.job_record import read_record
+from pix2rep_jax.study.plan import backbone_key, make_plan
+from pix2rep_jax.study.report import results as study_results
+from pix2rep_jax.study.report.paper_numbers import find_number
+from pix2rep_jax.training.feed import count_steps
+from tests.support.plans import plan, plan_config
+
+
+def test_cells_share_a_pretraining_where_they_can():
+    """One a distinct pretraining, whoever is labelled and whatever follows it."""
+    cells = plan("baseline", "proposed_plain", "proposed_probe", "proposed", "v2")
+    assert len(cells) == 5 * 2 * 2
+    keys = {
+        m: {c.pretraining and c.pretraining.key for c in cells if c.method == m}
+        for m in ("baseline", "proposed_plain", "proposed_probe", "proposed", "v2")
+    }
+    assert keys["baseline"] == {None}
+    assert keys["proposed_probe"] == keys["proposed"]
+    assert all(len(own) == 1 for own in keys.values())
+    assert len(set.union(*keys.values())) == 4
+    assert len({cell.job.workdir for cell in cells}) == len(cells)
+
+
+def test_overrides_reach_their_stage_and_nothing_else():
+    """Pretraining's are not downstream's; what both need stands in `shared`."""
+    config = plan_config("proposed", draws=1, labeled=(1,))
+    row = config.study.rows.proposed
+    row.shared = ConfigDict({"model": {"num_features": 5}})
+    row.pretraining = ConfigDict({"pretrain": {"num_points": "all"}})
+    row.downstream = ConfigDict({"finetune": {"num_steps": 7}})
+    (cell,) = make_plan(config, Path("/nowhere"))
+    for job in (cell.pretraining, cell.job):
+        assert job.config.model.num_features == 5 and "study" not in job.config
+    assert cell.pretraining.config.pretrain.num_points == "all"
+    assert cell.pretraining.config.finetune.num_steps == config.finetune.num_steps
+    assert cell.job.config.pretrain.num_points == config.pretrain.num_points
+    assert cell.job.config.finetune.num_steps == 7
+    assert cell.job.config.init.checkpoint == str(cell.pretraining.workdir)
+
+
+def test_keys_follow_what_changes_the_numbers_and_nothing_else():
+    """Another step count is another run; another cache or place is not. Equal rows
+    under two names are one job."""
+    base = plan("proposed", draws=1)
+    config = plan_config("proposed", draws=1)
+    config.data.cache_dir, config.log.checkpoint_every = "/elsewhere", 7
+    config.probe.num_steps = 9  # of another mode
+    moved = make_plan(config, Path("/other/place"))
+    assert [x.job.key for x in moved] == [x.job.key for x in base]
+    config.finetune.num_steps = 9
+    changed = make_plan(config, Path("/nowhere"))
+    assert not {x.job.key for x in changed} & {x.job.key for x in base}
+    assert changed[0].pretraining.key == base[0].pretraining.key
+    config.pretrain.temperature = 0.7
+    assert make_plan(config, Path("/x"))[0].pretraining.key != base[0].pretraining.key
+    config.study.rows.twin = config.study.rows.proposed
+    config.study.methods = ("proposed", "twin")
+    cells = make_plan(config, Path("/x"))
+    assert cells[0].job.workdir == cells[2].job.workdir
+    assert len({backbone_key(cell) for cell in cells}) == 1
+
+
+@pytest.mark.parametrize("variant", ["quick", "small", "paper"])
+def test_the_plans_that_are_shipped_name_the_papers_rows(variant):
+    """Every row of the paper's tables finds its number there."""
+    for config in (study.get_config(variant), ablation.get_config(variant)):
+        config.study.draws = 1
+        assert make_plan(config, Path("/nowhere"))
+        for row in config.study.rows.values():
+            found = find_number(row.table, row.title, num_labeled=5)
+            assert bool(found) == (row.table != 0), row.title
+    rows = ablation.get_config(variant).study.rows
+    widths = {name: row.shared.model.num_features for name, row in rows.items()}
+    assert widths["defaults"] == widths["epochs"] < widths["width"]
+
+
+PAPER = {
+    "model.last_hidden": 128,
+    "pretrain.num_epochs": 50,
+    "probe.feature_budget_mb": 60_000,
+}
+CONSTANT = {
+    "probe.num_steps": 1000,
+    "probe.schedule": "constant",
+    "finetune.num_steps": 1500,
+    "finetune.schedule": "constant",
+    "log.validate_every": 400,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "plan", "variant", "overrides"),
+    [
+        (
+            "study",
+            study,
+            "small",
+            {"study.methods": tuple(study.get_config().study.rows)},
+        ),
+        ("study_cpu", study, "small", {"study.seeds": 2}),
+        ("study_ablation", ablation, "small", {}),
+        ("study_released", study, "small", {"data.crop": "mask_box"}),
+        ("study_paper", study, "paper", PAPER),
+        ("study_paper_constant", study, "paper", PAPER | CONSTANT),
+    ],
+)
+def test_the_results_in_the_docs_are_cells_of_the_plan(name, plan, variant, overrides):
+    """Whoever copies them into a workdir goes on from them, wherever the data lie:
+    their keys are those of the configuration with what docs/results.md overrides."""
+    folder = Path(study.__file__).parents[1] / "docs" / name
+    config = plan.get_config(variant)
+    config.update_from_flattened_dict(overrides)
+    cells = make_plan(config, folder)
+    finished = [x for x in cells if read_record(x.job).status == "finished"]
+    shipped = [path.name for path in (folder / "cells").iterdir()]
+    assert shipped and {x.job.workdir.name for x in finished} == {*shipped}
+    results = study_results.read_results(finished)
+    assert all(each.status == "finished" for each in results)
+    for scores in (folder / "cells").glob("*/*/evaluation.json"):
+        # Where it lay on some machine is nobody's business.
+        assert not json.loads(scores.read_text())["initialised_from"].startswith("/")
+    patients = study_results.read_patients(results[0], column="dice_mean_foreground")
+    assert len(patients) == 20
+
+
+@pytest.mark.parametrize("name", ["study", "study_cpu", "study_ablation"])
+def test_the_results_in_the_docs_are_of_acdc(name, acdc_root, cache):
+    """Whoever goes on from them has the same scans, or is told that they are others."""
+    folder = Path(study.__file__).parents[1] / "docs" / name
+    config = study.get_config("small")
+    config.data.update({"root": str(acdc_root), "cache_dir": str(cache)})
+    scans = check_scans(config, make_plan(config, Path("/x")), folder)
+    assert scans == read_scans(folder) and len(scans) == 1
+
+
+def test_a_least_number_of_steps_counts_where_epochs_decide():
+    """A setting without effect makes no other run of a finished one."""
+
+    def key(**recipe):
+        config = plan_config("baseline", labeled=(1,), draws=1)
+        config.finetune.update(recipe)
+        (cell,) = make_plan(config, Path("/x"))
+        return cell.job.key
+
+    assert key(min_steps=7) == key()
+    assert key(num_steps=0, min_steps=0) != key()
+    keys = {key(num_steps=0, min_steps=steps) for steps in (0, 7, 8)}
+    assert len(keys) == 3
+
+
+def test_a_row_may_pretrain_from_a_run_outside_the_study():
+    """Its key says from which; random weights have the key that they always had."""
+
+    def pretraining(checkpoint):
+        config = plan_config("proposed", labeled=(1,), draws=1)
+        overrides = {"init": {"checkpoint": checkpoint}}
+        config.study.rows.proposed.pretraining = ConfigDict(overrides)
+        (cell,) = make_plan(config, Path("/x"))
+        assert cell.job.config.init.checkpoint == str(cell.pretraining.workdir)
+        return cell.pretraining
+
+    assert pretraining("none").key == pretraining("").key
+    assert pretraining("runs/a").config.init.checkpoint == "runs/a"
+    assert len({pretraining(x).key for x in ("", "runs/a", "runs/b")}) == 3
+
+
+def test_no_method_lacks_steps_at_the_papers_size():
+    """With few patients 100 epochs are too short for the network from scratch."""
+    config = study.get_config("paper")
+    config.study.update(labeled=(1,), draws=1)
+    for cell in make_plan(config, Path("/x")):
+        recipe = cell.job.config[cell.job.mode]
+        assert recipe.schedule == "cosine"
+        least = {"probe": 1000, "finetune": 2000}[cell.job.mode]
+        assert count_steps(recipe, num_samples=20) == least
+        assert count_steps(recipe, num_samples=400) == 5000
+
+
+def test_a_mistaken_plan_is_refused_in_a_sentence():
+    """Names that are not there, with the nearest; a checkpoint for all rows."""
+    config = plan_config("proposed")
+    config.study.rows.proposed.pretraining = ConfigDict({"pretrain": {"temprature": 1}})
+    with pytest.raises(InputError, match=r"did you mean pretrain\.temperature"):
+        make_plan(config, Path("/x"))
+    with pytest.raises(InputError, match="names 'simklr', and study"):
+        plan("simklr")
+    with pytest.raises(InputError, match="all above 0"):
+        plan("proposed", labeled=(0, 1))
+    config = plan_config("proposed")
+    config.study.rows.proposed.mode = "predict"
+    with pytest.raises(InputError, match="must be 'probe' or 'finetune'"):
+        make_plan(config, Path("/x"))
+    config = plan_config("proposed")
+    config.init.checkpoint = "/some/run"
+    with pytest.raises(InputError, match="downstream part of the row"):
+        make_plan(config, Path("/x"))
+    config = plan_config("proposed")
+    config.study.rows.proposed.shared = ConfigDict({"data": {"crop": "mask_box"}})
+    with pytest.raises(InputError, match=r"proposed sets data\.crop.*of its own"):
+        make_plan(config, Path("/x"))
+    config = plan_config("proposed")
+    config.study.rows.proposed.downstream = ConfigDict({"seed": 7})
+    with pytest.raises(InputError, match=r"proposed sets seed.*--config\.seed"):
+        make_plan(config, Path("/x"))
+    with pytest.raises(InputError, match=r"study\.labeled=\(1, 1\) names one twice"):
+        plan("proposed", labeled=(1, 1))
+    with pytest.raises(InputError, match=r"study\.methods=.* names one twice"):
+        plan("proposed", "proposed")
+    config = ConfigDict({"init": {}})
+    with pytest.raises(InputError, match="has no plan"):
+        study_mode.run(config, Path("/x"))

@@ -1,0 +1,647 @@
+"""A study's runs and what it writes, with modes that only pretend to train."""
+
+import contextlib
+import csv
+import itertools
+import json
+import shutil
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from pix2rep_jax.data.dataset import load_dataset
+from pix2rep_jax.data.splits import make_split
+from pix2rep_jax.errors import InputError
+from pix2rep_jax.evaluation.report import write_evaluation
+from pix2rep_jax.evaluation.volume_score import VolumeScore
+from pix2rep_jax.modes import finetune, pretrain, probe
+from pix2rep_jax.runs.lock import hold
+from pix2rep_jax.study import command as study_mode
+from pix2rep_jax.study import runner
+from pix2rep_jax.study import shared as shared_module
+from pix2rep_jax.study.data_identity import read_scans
+from pix2rep_jax.study.estimate import TIMED, guess_left
+from pix2rep_jax.study.job_record import Record, read_record, write_record
+from pix2rep_jax.study.plan import backbone_key, make_plan
+from pix2rep_jax.study.runner import in_running_order
+from pix2rep_jax.study.shared import SharedBackbone
+from tests.support.plans import CLASSES, finish_by_hand, plan, plan_config
+from tests.support.program import finish, start
+
+
+@pytest.fixture
+def calls(monkeypatch, cache):
+    """Replaces the modes by ones that note their runs; `calls.fail` names some."""
+    monkeypatch.setenv("HOME", str(cache))  # where the phantom is drawn
+
+    class Calls(list):
+        fail = ()
+        stop = ()
+        loss = 0.5
+        patients = ()
+
+    calls = Calls()
+
+    def fake(mode):
+        def run(config, workdir, **options):
+            place = mode, config.data.num_labeled, config.data.draw
+            calls.append(place)
+            print("said by", mode)
+            if place in calls.fail or mode in calls.fail:
+                raise InputError("the scans are upside down: turn them")
+            if place in calls.stop:
+                raise KeyboardInterrupt
+            folder = workdir / mode
+            folder.mkdir(parents=True)
+            losses = json.dumps({"step": 1, "loss": calls.loss})
+            (folder / "metrics.jsonl").write_text(losses + "\n")
+            quality = config.data.num_labeled / 10 + (mode == "probe") / 100
+            mean_teacher = config.finetune.method == "mean_teacher"
+            scores = [
+                VolumeScore(
+                    f"{patient}_ED",
+                    patient,
+                    "ED",
+                    "",
+                    resolution,
+                    np.full(4, quality + index / 1000),
+                    **more,
+                )
+                for index, patient in enumerate(calls.patients or ("a", "b", "c"))
+                for resolution, more in (
+                    (
+                        "native",
+                        {"hd95_mm": np.full(4, 5.0), "assd_mm": np.full(4, 2.0)},
+                    ),
+                    ("network", {"soft_dice": np.full(4, quality / 2)}),
+                )
+            ]
+            write_evaluation(
+                folder,
+                scores,
+                classes=CLASSES,
+                details={"test_patients": list(calls.patients)},
+                others={"student": scores} if mean_teacher else {},
+            )
+
+        return run
+
+    for module in (pretrain, probe, finetune):
+        name = module.__name__.rpartition(".")[2]
+        monkeypatch.setattr(module, "run", fake(name))
+    return calls
+
+
+def read_csv(workdir):
+    with open(workdir / "study" / "study.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_study_runs_each_job_once(calls, tmp_path, capsys):
+    """Twice the same command, then a larger plan: only what is new is run."""
+    config = plan_config("baseline", "proposed_probe", "proposed")
+    assert study_mode.run(config, tmp_path) == 0
+    assert calls.count(("pretrain", 5, 0)) == 1 and len(calls) == 1 + 3 * 4
+    lines = read_csv(tmp_path)
+    assert {line["status"] for line in lines} == {"finished"} and len(lines) == 12
+    said = capsys.readouterr().out
+    assert "12 of 12 cells finished" in said and "said by" not in said
+    before = len(calls)
+    assert study_mode.run(config, tmp_path) == 0
+    assert len(calls) == before
+    config.study.labeled = (1, 2, 3)
+    study_mode.run(config, tmp_path)
+    assert [place[1] for place in calls[before:]] == [3] * 6
+
+
+def test_a_further_seed_has_a_pretraining_of_its_own(calls, tmp_path, capsys):
+    """What the first one had is not run again; tables average over both, and the
+    difference says what each seed has of it."""
+    config = plan_config("baseline", "proposed", labeled=(1,))
+    assert study_mode.run(config, tmp_path) == 0
+    alone, before = make_plan(config, tmp_path / "study"), len(calls)
+    document = (tmp_path / "study" / "tables.md").read_text()
+    assert "over 2 few-shot draws; the best" in document
+    assert "and hold nothing of the choice of seeds" in document
+    config.study.seeds = 2
+    cells = make_plan(config, tmp_path / "study")
+    assert cells[:4] == alone and [cell.seed for cell in cells] == [0] * 4 + [1] * 4
+    assert len({cell.pretraining.key for cell in cells if cell.pretraining}) == 2
+    for cell in cells[4:]:
+        runs = [cell.job, *([cell.pretraining] if cell.pretraining else [])]
+        assert all(run.config.seed == 1 for run in runs)
+    assert study_mode.run(config, tmp_path) == 0
+    # Of a pretraining the number of labelled patients is the configuration's own.
+    assert sorted(calls[before:]) == [
+        *([("finetune", 1, 0)] * 2),
+        *([("finetune", 1, 1)] * 2),
+        ("pretrain", 5, 0),
+    ]
+    lines = read_csv(tmp_path)
+    assert [line["seed"] for line in lines] == ["0"] * 4 + ["1"] * 4
+    document = (tmp_path / "study" / "tables.md").read_text()
+    assert "over 2 few-shot draws of 2 seeds each; the best" in document
+    assert "have the seeds 0 to 1, and a row has one pretraining a seed" in document
+    assert "bootstrap over patients and seeds" in document
+    assert "| Proposed | +0.0 [+0.0, +0.0] (+0.0, +0.0) |" in document
+    config.study.dry_run = True
+    capsys.readouterr()
+    assert study_mode.run(config, tmp_path) == 0
+    assert "x draws 2 x seeds 2 = 8 cells, on 2 pretraining" in capsys.readouterr().out
+
+
+def test_a_failed_cell_is_shown_and_stops_no_other(calls, tmp_path):
+    """With its reason in both files; the next start tries it again, and it alone."""
+    config = plan_config("baseline", "proposed")
+    calls.fail = [("finetune", 2, 1)]
+    assert study_mode.run(config, tmp_path) == 1
+    failed = [line for line in read_csv(tmp_path) if line["status"] == "failed"]
+    assert [(x["method"], x["num_labeled"], x["draw"]) for x in failed] == [
+        ("baseline", "2", "1"),
+        ("proposed", "2", "1"),
+    ]
+    assert failed[0]["reason"] == "the scans are upside down: turn them"
+    document = (tmp_path / "study" / "tables.md").read_text()
+    assert "Baseline (U-Net), 2 labelled, draw 1, seed 0: failed (the" in document
+    assert "[1 of 2 runs]" in document
+    calls.fail, before = (), len(calls)
+    assert study_mode.run(config, tmp_path) == 0
+    assert calls[before:] == [("finetune", 2, 1)] * 2
+
+
+def test_a_second_pretraining_goes_on_from_the_first(calls, tmp_path):
+    """Two rows share the first one; what starts from the second is fine-tuned after
+    both, and has a key that follows either."""
+    config = plan_config("chaitanya", "chaitanya_global", labeled=(1,), draws=1)
+    cells = make_plan(config, tmp_path / "study")
+    second, alone = (cell.pretraining for cell in cells)
+    assert second.start == alone and alone.start is None
+    assert second.config.init.checkpoint == str(alone.workdir)
+    assert second.config.chaitanya.stage == "local"
+    assert cells[0].job.config.init.checkpoint == str(second.workdir)
+    assert cells[0].job.config.chaitanya.stage == "global"
+
+    assert study_mode.run(config, tmp_path) == 0
+    assert [mode for mode, *_ in calls] == ["pretrain"] * 2 + ["finetune"] * 2
+    for job in (second, alone):
+        write_record(job, Record("finished", 100.0))
+    study_mode.run(config, tmp_path)
+    by_method = {x["method"]: x["pretraining_seconds"] for x in read_csv(tmp_path)}
+    assert by_method == {"chaitanya": "200.0", "chaitanya_global": "100.0"}
+    document = (tmp_path / "study" / "tables.md").read_text()
+    assert "Wall time of all runs together: 03:2" in document
+
+    config.chaitanya.temperature *= 2
+    changed = make_plan(config, tmp_path / "study")[0].pretraining
+    assert changed.key != second.key and changed.start.key != alone.key
+
+
+def test_a_failed_first_pretraining_fails_what_goes_on_from_it(calls, tmp_path):
+    """It is tried once, and the second one not at all."""
+    calls.fail = ("pretrain",)
+    config = plan_config("chaitanya", "chaitanya_global", labeled=(1,), draws=1)
+    assert study_mode.run(config, tmp_path) == 1
+    assert [mode for mode, *_ in calls] == ["pretrain"]
+    lines = read_csv(tmp_path)
+    assert [line["status"] for line in lines] == ["failed"] * 2
+    assert all("its pretraining failed" in line["reason"] for line in lines)
+
+
+def test_a_failed_pretraining_fails_its_cells_and_is_tried_once(calls, tmp_path):
+    """The baseline, which needs none, is scored."""
+    calls.fail = ["pretrain"]
+    config = plan_config("baseline", "proposed", draws=1)
+    assert study_mode.run(config, tmp_path) == 1
+    assert [place[0] for place in calls] == ["finetune", "finetune", "pretrain"]
+    states = [(line["method"], line["status"]) for line in read_csv(tmp_path)]
+    assert states == [*[("baseline", "finished")] * 2, *[("proposed", "failed")] * 2]
+
+
+def test_a_stopped_study_goes_on_where_it_was(calls, tmp_path, capsys):
+    """Status 130, its files up to date, and nothing that had ended is run again."""
+    config = plan_config("baseline", draws=1, labeled=(1, 2, 3))
+    calls.stop = [("finetune", 2, 0)]
+    with pytest.raises(SystemExit) as stopped:
+        study_mode.run(config, tmp_path)
+    assert stopped.value.code == 130
+    assert "the same command goes on" in capsys.readouterr().err
+    states = [line["status"] for line in read_csv(tmp_path)]
+    assert states == ["finished", "interrupted", "pending"]
+    assert "2 cells were not run" in (tmp_path / "study" / "tables.md").read_text()
+    calls.stop = ()
+    assert study_mode.run(config, tmp_path) == 0
+    assert [place[1] for place in calls] == [1, 2, 2, 3]
+
+
+def test_a_study_goes_on_from_records_and_scores_alone(calls, tmp_path):
+    """Brought from elsewhere without networks; a pretraining is run again as soon as a
+    further cell needs it, and not before."""
+    config = plan_config("proposed", draws=1)
+    study_mode.run(config, tmp_path / "there")
+    there, here = (tmp_path / name / "study" for name in ("there", "here"))
+    small = [
+        path.relative_to(there)
+        for pattern in ("**/record.json", "cells/*/*/*")
+        for path in there.glob(pattern)
+    ]
+    for path in small:
+        (here / path).parent.mkdir(parents=True, exist_ok=True)
+        (here / path).write_bytes((there / path).read_bytes())
+    calls.clear()
+    assert not guess_left(make_plan(config, here))
+    study_mode.run(config, tmp_path / "here")
+    assert not calls
+    assert (here / "tables.md").read_text() == (there / "tables.md").read_text()
+    config.study.labeled = (1, 2, 3)
+    guesses = guess_left(make_plan(config, here))
+    assert [guess.job.mode for guess in guesses] == ["pretrain", "finetune"]
+    study_mode.run(config, tmp_path / "here")
+    assert [mode for mode, *_ in calls] == ["pretrain", "finetune"]
+    assert calls[1][1] == 3
+
+
+def test_the_csv_has_a_line_a_run_with_its_scores(calls, tmp_path):
+    """Dice a structure, distances, times and hashes, as evaluation.json has them."""
+    config = plan_config("proposed_probe", draws=1)
+    study_mode.run(config, tmp_path)
+    line = read_csv(tmp_path)[1]
+    assert line["protocol"] == "center" and line["mode"] == "probe"
+    assert float(line["dice_LV"]) == pytest.approx(0.211)
+    assert float(line["hd95_mm_mean_foreground"]) == 5
+    assert "soft_dice_LV" not in line
+    cell = make_plan(config, tmp_path / "study")[1]
+    assert line["config_hash"] == cell.job.key
+    assert (tmp_path / "study" / line["folder"] / "probe").is_dir()
+
+
+def test_the_two_protocols_never_meet(calls, tmp_path):
+    """Soft Dice at the network's size with the mask's box, and not in one folder."""
+    config = plan_config("baseline", draws=1)
+    study_mode.run(config, tmp_path / "honest")
+    config.data.crop = "mask_box"
+    with pytest.raises(InputError, match="name another --workdir"):
+        study_mode.run(config, tmp_path / "honest")
+    study_mode.run(config, tmp_path / "released")
+    documents = {
+        name: (tmp_path / name / "study" / "tables.md").read_text()
+        for name in ("honest", "released")
+    }
+    assert "soft Dice at 16 x 16" in documents["released"]
+    assert "use the ground truth" in documents["released"]
+    assert "HD95" not in documents["released"] and "| 5.0 " in documents["released"]
+    assert "hard 3D Dice" in documents["honest"] and "| 10.1 " in documents["honest"]
+
+
+def test_cells_of_one_backbone_follow_each_other():
+    """So that its features are needed once, in whatever order the rows stand."""
+    cells = in_running_order(plan("v2_probe", "proposed", "v2", "proposed_probe"))
+    order = list(dict.fromkeys(cell.pretraining.key for cell in cells))
+    changes = [
+        one.pretraining.key != other.pretraining.key
+        for one, other in itertools.pairwise(cells)
+    ]
+    assert sum(changes) == len(order) - 1 == 1
+
+
+def test_a_backbones_features_are_computed_once_a_slice(monkeypatch):
+    """Whatever is asked for comes in its order; over budget the rest is forgotten."""
+    computed = []
+
+    def compute(task, slices):
+        computed.extend(slices.tolist())
+        return np.stack([np.full((2, 2, 1), float(i)) for i in slices])
+
+    monkeypatch.setattr(shared_module, "compute_features", compute)
+    shared = SharedBackbone(budget_mb=1)
+    for slices in ([3, 1], [1, 5, 3], [5]):
+        got = shared.compute(None, np.array(slices))
+        np.testing.assert_array_equal(got[:, 0, 0, 0], slices)
+    assert computed == [3, 1, 5]
+    small = SharedBackbone()
+    for slices in ([3, 1], [1, 5], [3]):
+        got = small.compute(None, np.array(slices))
+        np.testing.assert_array_equal(got[:, 0, 0, 0], slices)
+    assert computed == [3, 1, 5, 3, 1, 5, 3]
+
+
+def test_a_backbones_statistics_are_measured_once(monkeypatch):
+    """And each run has a copy, which it may give away."""
+    measured = []
+    monkeypatch.setattr(
+        shared_module,
+        "recalibrate",
+        lambda *arguments: measured.append(1) or {"mean": np.ones(3)},
+    )
+    shared = SharedBackbone()
+    first, second = (shared.measure(None, None, None) for _ in range(2))
+    first["mean"][:] = 0
+    np.testing.assert_array_equal(second["mean"], 1)
+    assert measured == [1]
+
+
+def test_a_damaged_record_is_none(tmp_path):
+    """A job whose record cannot be read is run again."""
+    (cell, *_) = plan("baseline", folder=tmp_path)
+    cell.job.workdir.mkdir(parents=True)
+    (cell.job.workdir / "record.json").write_text('{"status": "fin')
+    assert read_record(cell.job) == Record()
+
+
+@pytest.mark.parametrize("lost", ["evaluation.json", "per_volume.csv"])
+def test_a_cell_without_scores_is_run_again(calls, tmp_path, lost):
+    """Whatever its record says: shown as failed meanwhile, with the reason."""
+    config = plan_config("baseline", labeled=(1,))
+    study_mode.run(config, tmp_path)
+    cell = make_plan(config, tmp_path / "study")[1]
+    folder = cell.job.workdir / "finetune"
+    if lost == "evaluation.json":
+        (folder / lost).write_text('{"dice": ')
+    else:
+        (folder / lost).unlink()
+    config.study.tables_only = True
+    assert study_mode.run(config, tmp_path) == 1
+    assert "cannot be read" in read_csv(tmp_path)[1]["reason"]
+    assert len(guess_left(make_plan(config, tmp_path / "study"))) == 1
+    config.study.tables_only = False
+    shutil.rmtree(folder)
+    calls.clear()
+    assert study_mode.run(config, tmp_path) == 0
+    assert calls == [("finetune", 1, 1)]
+    assert {line["status"] for line in read_csv(tmp_path)} == {"finished"}
+
+
+def test_a_run_is_not_finished_while_it_runs(calls, tmp_path, monkeypatch):
+    """Killed without a word, a pretraining that had a record from elsewhere, without
+    its network, would else be taken for a whole one."""
+    config = plan_config("proposed", labeled=(1,), draws=1)
+    (cell,) = make_plan(config, tmp_path / "study")
+    cell.pretraining.workdir.mkdir(parents=True)
+    write_record(cell.pretraining, Record("finished", 60.0))
+    seen, run = [], pretrain.run
+
+    def watched(config, workdir):
+        seen.append(read_record(cell.pretraining))
+        run(config, workdir)
+
+    monkeypatch.setattr(pretrain, "run", watched)
+    study_mode.run(config, tmp_path)
+    assert [record.status for record in seen] == ["interrupted"]
+    assert read_record(cell.pretraining).status == "finished"
+
+
+def test_what_failed_in_another_process_waits_for_the_next_start(
+    calls, tmp_path, monkeypatch
+):
+    """Two that share a study try a job that fails once, and each says that it did."""
+    config = plan_config("baseline", "proposed", draws=1)
+    calls.fail = ["finetune", "pretrain"]
+    cells = make_plan(config, tmp_path / "study")
+    both = [runner.run_cells(cells), runner.run_cells(cells)]
+    with monkeypatch.context() as patch:
+        patch.setattr(runner.time, "time", lambda: 0.0)  # both have started long since
+        for number in range(4):  # cell by cell, in turn
+            for one in both if number % 2 else both[::-1]:
+                next(one)
+        assert all(next(one, None) is None for one in both)
+    assert sorted(calls) == [("finetune", 1, 0), ("finetune", 2, 0), ("pretrain", 5, 0)]
+    assert {read_record(cell.job).status for cell in cells} == {"failed"}
+    assert study_mode.run(config, tmp_path) == 1
+    assert len(calls) == 6
+
+
+def test_an_empty_record_of_the_protocol_is_none(calls, tmp_path):
+    """As a full disk may have left it."""
+    config = plan_config("baseline", labeled=(1,), draws=1)
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "protocol").write_text("")
+    assert study_mode.run(config, tmp_path) == 0
+    assert (tmp_path / "study" / "protocol").read_text() == "center\n"
+
+
+def test_a_reader_is_told_what_a_table_does_not_show(calls, tmp_path):
+    """Runs of one row that come from two pretraining runs, and patients that a copy of
+    the scores lacks."""
+    config = plan_config("baseline", "proposed", labeled=(1,))
+    calls.patients = ("a", "b", "c")
+    assert study_mode.run(config, tmp_path) == 0
+    cells = make_plan(config, tmp_path / "study")[2:]
+    document = (tmp_path / "study" / "tables.md").read_text()
+    assert "pretraining runs by" not in document and "patients |" not in document
+    for cell, digest in zip(cells, ("1f", "2e"), strict=True):
+        path = cell.job.workdir / "finetune" / "evaluation.json"
+        content = json.loads(path.read_text()) | {"pretrained_digest": digest}
+        path.write_text(json.dumps(content))
+    path = cells[0].job.workdir / "finetune" / "per_volume.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if not line.startswith("c_ED")))
+    config.study.tables_only = True
+    study_mode.run(config, tmp_path)
+    document = (tmp_path / "study" / "tables.md").read_text()
+    assert "Proposed: its runs of one seed come from 2 pretraining runs by" in document
+    assert "| Proposed | +0.0 [+0.0, +0.0], 2 of 3 patients |" in document
+
+
+def test_what_another_process_has_in_hand_is_left_to_it(
+    calls, tmp_path, monkeypatch, capsys
+):
+    """First everything else, then a wait; nothing is run twice."""
+    config = plan_config("baseline", "proposed", labeled=(1,))
+    cells = make_plan(config, tmp_path / "study")
+    busy = cells[0].job, cells[2].pretraining
+    with contextlib.ExitStack() as stack:
+        for job in busy:
+            assert stack.enter_context(hold(job.workdir))
+
+        def end(seconds):
+            """The other process ends one of its runs, and only then the other."""
+            assert len(calls) == 1 + len(waits)
+            waits.append(seconds)
+            if len(waits) == 1:
+                finish_by_hand(busy[0])
+                calls.append("elsewhere")
+            else:
+                stack.close()
+
+        waits = []
+        monkeypatch.setattr(runner.time, "sleep", end)
+        assert study_mode.run(config, tmp_path) == 0
+    assert calls[:2] == [("finetune", 1, 1), "elsewhere"] and len(waits) == 2
+    assert calls[2:] == [("pretrain", 5, 0), ("finetune", 1, 0), ("finetune", 1, 1)]
+    assert capsys.readouterr().err.count("another process is at the last 3") == 1
+    with hold(tmp_path) as mine, hold(tmp_path) as theirs:
+        assert mine and not theirs
+
+
+def test_the_scans_of_a_study_may_be_moved_and_not_exchanged(calls, tmp_path):
+    """Finished cells count wherever the data lie, and for no other data."""
+    config = plan_config("baseline", labeled=(1,), draws=1)
+    study_mode.run(config, tmp_path)
+    assert len(calls) == 1
+    root = next(Path(config.data.cache_dir).expanduser().glob("phantom-*"))
+    config.data.root = str(shutil.copytree(root, tmp_path / "moved"))
+    config.study.draws = 2
+    study_mode.run(config, tmp_path)
+    assert [draw for *_, draw in calls] == [0, 1]
+    scan = next((tmp_path / "moved" / "training").glob("*/*_frame01.nii.gz"))
+    image = nib.load(scan)
+    nib.save(nib.Nifti1Image(2 * image.get_fdata(), image.affine), scan)
+    config.study.draws = 3
+    with pytest.raises(InputError, match=rf"the scan {scan.parent.name}_E.*/moved is"):
+        study_mode.run(config, tmp_path)
+    assert len(calls) == 2
+    config.data.exclude = ("patient001",)  # other settings are another set of cells
+    study_mode.run(config, tmp_path)
+    assert len(read_scans(tmp_path / "study")) == 2
+
+
+def test_a_study_that_was_only_named_may_have_other_scans(calls, tmp_path):
+    """A start on the wrong folder that ran nothing binds nobody."""
+    config = plan_config("baseline", labeled=(1,), draws=1)
+    study_mode.run(config, tmp_path)
+    scans = json.loads((tmp_path / "study" / "scans.json").read_text())
+    ((key, (*_, patient)),) = ((key, own) for key, own in scans.items())
+    scans[key][patient] = dict.fromkeys(scans[key][patient], "other")
+    (tmp_path / "study" / "scans.json").write_text(json.dumps(scans))
+    config.study.draws = 2
+    with pytest.raises(InputError, match=f"the scan {patient}_"):
+        study_mode.run(config, tmp_path)
+    shutil.rmtree(tmp_path / "study" / "cells")
+    assert study_mode.run(config, tmp_path) == 0
+
+
+def test_a_row_may_have_data_of_its_own(calls, tmp_path):
+    """Neither its pretraining nor its cells are another's, and its scans are known."""
+    config = plan_config("proposed", labeled=(1,), draws=1)
+    root = next(Path(config.data.cache_dir).expanduser().glob("phantom-*"))
+    more = str(shutil.copytree(root, tmp_path / "more"))
+    for name, stage in (("wide", "pretraining"), ("late", "downstream")):
+        row = config.study.rows.proposed.copy_and_resolve_references()
+        row[stage] = ConfigDict({"data": {"root": more}})
+        config.study.rows[name] = row
+    config.study.methods = ("proposed", "wide", "late")
+    cells = make_plan(config, tmp_path / "study")
+    assert len({cell.pretraining.key for cell in cells}) == 2
+    assert len({cell.job.key for cell in cells}) == 3
+    assert len({backbone_key(cell) for cell in cells}) == 3
+    study_mode.run(config, tmp_path)
+    assert [mode for mode, *_ in calls].count("finetune") == 3
+    assert len(read_scans(tmp_path / "study")) == 2
+
+
+def test_scores_of_other_test_patients_are_never_in_one_table(calls, tmp_path):
+    """Neither added to finished ones, as when testing/ has come since, nor shown."""
+    config = plan_config("baseline", labeled=(1,), draws=1)
+    calls.patients = ("a", "b", "c")
+    study_mode.run(config, tmp_path)
+    config.study.draws = 2
+    with pytest.raises(InputError, match=r"3 test patients, and .* has 1, which"):
+        study_mode.run(config, tmp_path)
+    assert len(calls) == 1
+    dataset = load_dataset(config.data)
+    split = make_split(dataset, config.data, draw_labeled=False)
+    calls.patients = split.test_patients
+    other = make_plan(config, tmp_path / "study")[1].job
+    finetune.run(other.config, other.workdir)
+    write_record(other, Record("finished", 1.0))
+    config.study.tables_only = True
+    with pytest.raises(InputError, match="scored on other test patients"):
+        study_mode.run(config, tmp_path)
+    shutil.rmtree(tmp_path / "study" / "cells")
+    config.study.tables_only = False
+    assert study_mode.run(config, tmp_path) == 0
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_study_without_its_data_ends_before_it_begins(calls, tmp_path, dry_run):
+    """In the sentence that the mode would give, instead of a table of failures."""
+    config = plan_config("baseline", "proposed")
+    config.data.update({"name": "acdc", "root": str(tmp_path / "ACDC")})
+    config.study.dry_run = dry_run
+    with pytest.raises(InputError, match=r"no folder .*ACDC/training"):
+        study_mode.run(config, tmp_path)
+    assert not calls and not (tmp_path / "study").exists()
+    config.study.dry_run, config.study.tables_only = False, True
+    assert study_mode.run(config, tmp_path) == 0
+
+
+def test_a_study_needs_patients_to_score(calls, tmp_path):
+    """With none held out every cell would be trained and none scored."""
+    config = plan_config("baseline")
+    config.data.update({"phantom_testing": 0, "holdout_per_group": 0})
+    with pytest.raises(InputError, match=r"raise data\.holdout_per_group"):
+        study_mode.run(config, tmp_path)
+    assert not calls
+
+
+def test_a_collapse_is_said_beside_the_numbers(calls, tmp_path):
+    """A pretraining that learned nothing ends well otherwise."""
+    config = plan_config("simclr", "byol", labeled=(1,), draws=1)
+    calls.loss = float(np.log(2 * config.simclr.batch_size - 1))
+    assert study_mode.run(config, tmp_path) == 0
+    document = (tmp_path / "study" / "tables.md").read_text()
+    assert document.count("collapsed") == 1
+    assert "- SimCLR pretraining: simclr has collapsed" in document
+
+
+def test_both_networks_of_mean_teacher_are_shown(calls, tmp_path):
+    """The result in the tables, the other one in a table of its own and in the csv."""
+    config = plan_config("baseline", "mean_teacher", labeled=(1,), draws=1)
+    study_mode.run(config, tmp_path)
+    baseline, mean_teacher = read_csv(tmp_path)
+    assert baseline["student_dice_LV"] == ""
+    assert float(mean_teacher["student_dice_LV"]) == pytest.approx(0.101)
+    assert float(mean_teacher["student_hd95_mm_LV"]) == 5
+    document = (tmp_path / "study" / "tables.md").read_text()
+    table = document.partition("## Mean Teacher's student")[2].partition("##")[0]
+    assert "| Mean Teacher | 10.1 |" in table and "Baseline" not in table
+
+
+def test_a_study_through_the_command_line(cache, tmp_path):
+    """A tiny one on the phantom: estimated, run with cells that must fail, and done."""
+    options = {
+        "config": "study",
+        "study__methods": "baseline,proposed_probe,proposed",
+        "study__labeled": "1,9",  # there are five
+        "study__draws": 1,
+    }
+    dry = options | {"study__dry_run": True, "study__methods": "proposed_probe"}
+    planned = finish(start("study", tmp_path, cache, **dry))
+    assert planned.returncode == 0, planned.stderr
+    said = planned.stdout
+    assert "timed probe of proposed_probe, 2 of 2; 00:00 left" in planned.stderr
+    assert "2 cells, on 1 pretraining" in said and said.count(TIMED) == 2
+    assert not (tmp_path / "study").exists()
+    result = finish(start("study", tmp_path, cache, **options))
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert "3 of 6 cells finished, 3 failed" in result.stdout
+    lines = read_csv(tmp_path)
+    assert [line["status"] for line in lines] == ["finished", "failed"] * 3
+    assert "9 patients are wanted, and 5 have masks" in lines[1]["reason"]
+    for line in lines[::2]:
+        folder = tmp_path / "study" / line["folder"] / line["mode"]
+        scores = json.loads((folder / "evaluation.json").read_text())
+        assert float(line["dice_LV"]) == pytest.approx(scores["dice"]["LV"], abs=1e-6)
+    names = ("study.csv", "tables.md", "figure3.png", "figure3.pdf")
+    assert all((tmp_path / "study" / name).stat().st_size for name in names)
+    assert len(list((tmp_path / "study" / "pretraining").iterdir())) == 1
+    # Other rows and cells: what is there is shown, and nothing is run.
+    only = options | {
+        "study__methods": "('baseline','proposed','simclr')",
+        "study__labeled": "1,2",
+        "study__tables_only": True,
+    }
+    shown = finish(start("study", tmp_path, cache, **only))
+    assert shown.returncode == 0, shown.stderr
+    assert "2 of 6 cells finished" in shown.stdout
+    (typed,) = [x for x in shown.stdout.splitlines() if x.startswith("    ")]
+    assert "main.py --config=configs/study.py --mode=study" in typed
+    assert "--config.study.labeled=1,2" in typed and "tables_only" not in typed
+    assert "4 cells were not run to their end yet" in shown.stdout
+    assert [line["status"] for line in read_csv(tmp_path)] == [
+        *["finished", "pending"] * 2,
+        *["pending"] * 2,
+    ]
+    assert len(list((tmp_path / "study" / "cells").iterdir())) == 6

@@ -1,0 +1,126 @@
+"""main.py as a user starts it: as a process of its own, on a tiny phantom."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TINY = {
+    "data.name": "phantom",
+    "data.phantom_training": 5,
+    "data.phantom_testing": 2,
+    "data.num_labeled": 2,
+    "data.size": 32,
+    "data.crop_px": 32,
+    "data.spacing_mm": 5.0,
+    "model.channels": "4,8",
+    "model.num_features": 6,
+    "model.scratch_num_features": 6,
+    "model.last_hidden": 4,
+    "model.dtype": "float32",
+    "projection.hidden": "8,",
+    "projection.features": 4,
+    "pretrain.batch_size": 4,
+    "pretrain.num_points": 16,
+    "pretrain.num_steps": 24,
+    "pretrain.loss": "info_nce",
+    "pretrain.temperature": 0.2,
+    **{
+        f"{method}.{name}": value
+        for method in ("simclr", "byol", "barlow_twins")
+        for name, value in {
+            "batch_size": 4,
+            "num_steps": 6,
+            "hidden": "8,",
+            "features": 4,
+        }.items()
+    },
+    "chaitanya.batch_size": 4,
+    "chaitanya.num_steps": 4,
+    "chaitanya.hidden": "8,",
+    "chaitanya.features": 4,
+    "chaitanya.num_blocks": 1,
+    "chaitanya.local_features": 4,
+    "probe.batch_size": 4,
+    "probe.num_steps": 4,
+    "finetune.batch_size": 4,
+    "finetune.num_steps": 4,
+    "log.metrics_every": 2,
+    "log.validate_every": 2,
+    "log.checkpoint_every": 8,
+}
+
+
+def command(mode, workdir, cache, *flags, config="pix2rep", **changes):
+    settings = TINY | {"data.cache_dir": cache}
+    settings |= {name.replace("__", "."): value for name, value in changes.items()}
+    return [
+        sys.executable,
+        str(ROOT / "main.py"),
+        f"--config=configs/{config}.py",
+        f"--mode={mode}",
+        f"--workdir={workdir}",
+        *(f"--config.{name}={value}" for name, value in settings.items()),
+        *flags,
+    ]
+
+
+def environment():
+    # One device, and little time spent on compiling, once for all tests.
+    return os.environ | {
+        "XLA_FLAGS": "--xla_backend_optimization_level=0",
+        "JAX_PLATFORMS": "cpu",
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+
+
+def start(*arguments, **changes):
+    """A process under way, and what it says."""
+    return subprocess.Popen(
+        command(*arguments, **changes),
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_until(process, condition):
+    """Waits for something that a process does on its way."""
+    deadline = time.monotonic() + 200
+    while process.poll() is None and time.monotonic() < deadline and not condition():
+        time.sleep(0.01)
+
+
+def finish(process):
+    """Waits for a process: its status, standard output and error."""
+    try:
+        stdout, stderr = process.communicate(timeout=300)
+    finally:
+        process.kill()
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+def succeed(process):
+    """Waits for a process that must end well, and returns its output."""
+    result = finish(process)
+    assert result.returncode == 0, result.stderr[-2000:]
+    return result.stdout
+
+
+def refused(process):
+    """Waits for a process that must fail, and returns its one sentence."""
+    result = finish(process)
+    assert result.returncode == 1, result.stderr[-2000:]
+    assert "Traceback" not in result.stderr
+    (sentence,) = [x for x in result.stderr.splitlines() if x.startswith("error: ")]
+    return sentence
+
+
+def lines(folder):
+    """What a run has logged."""
+    return [json.loads(x) for x in (folder / "metrics.jsonl").read_text().splitlines()]
