@@ -1,1 +1,1 @@
-"""The paper's comparison: which runs it needs, and what they say together."""
+"""The paper's comparison: many runs, planned, run once each, and reported."""

@@ -1,56 +1,53 @@
-"""A few digits for what a run's numbers depend on, by which it is found again."""
+"""A short hash of the settings that a run's numbers depend on."""
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from pix2rep_jax.modes import pretrain, run_training
 from pix2rep_jax.runs import manifest
 from pix2rep_jax.runtime.config_checks import effective
 
-__all__ = ["fingerprint", "sections_of"]
+__all__ = ["fingerprint"]
 
 _DIGITS = 12
 
 
-def sections_of(mode: str, config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Lists what of a configuration a run of a mode depends on."""
-    if mode == "pretrain":
-        # The section of a method's own name says what it does otherwise.
-        return (*pretrain.SECTIONS, config["pretrain"]["method"])
-    return (*run_training.SECTIONS, mode)
-
-
 def fingerprint(
-    config: Mapping[str, Any],
-    *,
-    sections: Sequence[str],
-    neutral: Collection[str] = (),
-    home: str | None = None,
-    origin: str = "",
+    config: Mapping[str, Any], *, mode: str, home: str, origin: str = ""
 ) -> str:
-    """Hashes the settings that a run's numbers depend on.
+    """Hashes the settings that the numbers of a run depend on.
 
     Args:
         config: A whole configuration.
-        sections: Its parts that matter.
-        neutral: Settings in them that do not, besides those of every run.
-        home: Of a study's data: a `data.root` that is this does not count, since they
-            may be moved (scans.json says what they hold); a row's own does.
-        origin: Whatever else matters.
+        mode: "pretrain", "probe" or "finetune", or "data" for the prepared slices
+            alone.
+        home: The study's own `data.root`. This value does not count, since the scans
+            may be moved. Another root counts.
+        origin: Fingerprint of the pretraining that the run starts from.
 
     Returns:
-        Hexadecimal digits.
+        12 hexadecimal digits.
     """
-    ignored = {*neutral, *manifest.NEUTRAL}
-    settings = effective(config)
-    if settings.get("data.root") == home:
-        ignored.add("data.root")
-    content = {
+    settings = {
         name: value
-        for name, value in settings.items()
-        if name.split(".")[0] in sections and name not in ignored
+        for name, value in effective(config).items()
+        if _counts(name, mode, config["pretrain"]["method"])
+        and (name, value) != ("data.root", home)
     }
-    text = json.dumps([content, origin], sort_keys=True)
+    text = json.dumps([settings, origin], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+
+
+def _counts(name: str, mode: str, method: str) -> bool:
+    """Tells whether the numbers of a mode's run depend on a setting."""
+    section = name.split(".")[0]
+    if name in manifest.NEUTRAL:
+        return False
+    if mode in ("probe", "finetune"):
+        # `origin` stands for the checkpoint, wherever it lies.
+        own = (*run_training.SECTIONS, mode)
+        return section in own and name != "init.checkpoint"
+    own = ("data",) if mode == "data" else (*pretrain.SECTIONS, method)
+    return section in own and name not in pretrain.NEUTRAL

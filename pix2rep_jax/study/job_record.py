@@ -1,4 +1,4 @@
-"""What is known of a job: whether it ended, how long it took, and why it failed."""
+"""The state of a job on disk: whether it ended, how long it took, why it failed."""
 
 import dataclasses
 import json
@@ -7,13 +7,7 @@ from typing import Any
 from pix2rep_jax.runtime.atomic_file import read_object, write_whole
 from pix2rep_jax.study.plan import Job
 
-__all__ = [
-    "Record",
-    "read_evaluation",
-    "read_own_record",
-    "read_record",
-    "write_record",
-]
+__all__ = ["Record", "read_evaluation", "read_record", "write_record"]
 
 _FILE = "record.json"
 
@@ -24,10 +18,11 @@ class Record:
 
     Attributes:
         status: "pending", "interrupted", "failed" or "finished".
-        seconds: It has taken, over all sittings (s).
-        reason: Why it failed, in a sentence.
-        notice: What a reader of its numbers has to know, in a sentence.
-        ended: When its last sitting ended (s since the epoch); 0 if nobody knows.
+        seconds: Wall time over all attempts (s).
+        reason: Why it failed, in one sentence.
+        notice: What a reader of its numbers has to know, in one sentence.
+        ended: When its last attempt ended (s since the epoch); 0 if unknown.
+        hardware: The devices it ran on last, such as "1 x cpu".
     """
 
     status: str = "pending"
@@ -35,24 +30,31 @@ class Record:
     reason: str = ""
     notice: str = ""
     ended: float = 0.0
+    hardware: str = ""
 
 
 def read_record(job: Job) -> Record:
-    """Reads a job's record; one that is missing or damaged is pending.
+    """Reads the record of a job.
 
-    A probing or fine-tuning run without scores that can be read has failed, whatever
-    its record says, so that the next start mends it.
+    Returns:
+        The record. A missing or damaged one is pending, and so is a finished
+        pretraining whose network is gone. A probing or fine-tuning run without
+        readable scores has failed, so that the next start repeats it.
     """
     try:
         record = Record(**read_object(job.workdir / _FILE))
-    except TypeError:  # a field that is none of these
+    except TypeError:  # a field that no Record has
         return Record()
-    if record.status == "finished" and job.mode != "pretrain":
-        try:
-            read_evaluation(job)
-        except (OSError, ValueError) as error:
-            reason = f"its evaluation cannot be read: {error}"
-            return dataclasses.replace(record, status="failed", reason=reason)
+    if record.status != "finished":
+        return record
+    if job.mode == "pretrain":
+        there = (job.workdir / job.mode).is_dir()
+        return record if there else dataclasses.replace(record, status="pending")
+    try:
+        read_evaluation(job)
+    except (OSError, ValueError) as error:
+        reason = f"its evaluation cannot be read: {error}"
+        return dataclasses.replace(record, status="failed", reason=reason)
     return record
 
 
@@ -60,7 +62,7 @@ def read_evaluation(job: Job) -> dict[str, Any]:
     """Reads evaluation.json of a probing or fine-tuning run.
 
     Raises:
-        OSError: If it is not there, or per_volume.csv beside it is not.
+        OSError: If it or per_volume.csv is missing.
         ValueError: If it is damaged.
     """
     folder = job.workdir / job.mode
@@ -71,18 +73,7 @@ def read_evaluation(job: Job) -> dict[str, Any]:
     return content
 
 
-def read_own_record(job: Job) -> Record:
-    """Reads a job's record as `read_record`; what is finished elsewhere is pending.
-
-    A pretraining whose record came from another machine without its network has to be
-    run again before anything can start from it.
-    """
-    record = read_record(job)
-    away = record.status == "finished" and not (job.workdir / job.mode).is_dir()
-    return Record() if away else record
-
-
 def write_record(job: Job, record: Record) -> None:
-    """Writes a job's record in one go."""
+    """Writes the record of a job in one go."""
     text = json.dumps(dataclasses.asdict(record), indent=2) + "\n"
     write_whole(job.workdir / _FILE, text)

@@ -9,19 +9,10 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from pix2rep_jax.errors import InputError, check_choice
-from pix2rep_jax.modes import pretrain
 from pix2rep_jax.runtime.config_checks import check_settings, walk
-from pix2rep_jax.study.fingerprint import fingerprint, sections_of
+from pix2rep_jax.study.fingerprint import fingerprint
 
-__all__ = [
-    "Cell",
-    "Job",
-    "backbone_key",
-    "distinct_jobs",
-    "make_plan",
-    "merged",
-    "pretrainings",
-]
+__all__ = ["Cell", "Job", "distinct_jobs", "make_plan", "stages"]
 
 MODES = ("probe", "finetune")
 """What can follow a pretraining."""
@@ -32,28 +23,30 @@ class Job(NamedTuple):
 
     Attributes:
         mode: "pretrain", "probe" or "finetune".
-        config: Resolved; a user can run the mode with it alone.
-        key: Fingerprint of what its numbers depend on.
-        workdir: Its folder; the mode's own part is `<workdir>/<mode>`.
+        config: The resolved configuration, with which a user can run the mode alone.
+        key: Fingerprint of the settings that its numbers depend on.
+        data_key: Fingerprint of the settings that its slices depend on.
+        workdir: Its folder. The mode's own part is `<workdir>/<mode>`.
         start: The pretraining that a pretraining goes on from, if any.
     """
 
     mode: str
     config: ConfigDict
     key: str
+    data_key: str
     workdir: Path
     start: "Job | None" = None
 
 
 class Cell(NamedTuple):
-    """A method, trained on so many labelled patients of one few-shot draw.
+    """One method with one number of labelled patients, few-shot draw and seed.
 
     Attributes:
         method: Its name in `study.rows`.
         num_labeled: Labelled patients.
-        draw: Which few-shot draw.
-        seed: Of its run, and of the pretraining it starts from.
-        pretraining: The run it starts from, or None.
+        draw: Number of the few-shot draw.
+        seed: Seed of the run and of its pretraining.
+        pretraining: The pretraining that the run starts from, if any.
         job: The run that is scored.
     """
 
@@ -66,17 +59,16 @@ class Cell(NamedTuple):
 
 
 def make_plan(config: ConfigDict, folder: Path) -> list[Cell]:
-    """Lists the cells of a study: of one seed after another, in its methods' order.
+    """Lists the cells of a study, seed by seed, in the order of its methods.
 
-    Equal jobs have equal keys and lie in one folder, whichever method or study asks
-    for them.
+    Equal jobs have one key and one folder, whichever method or study needs them.
 
     Args:
-        config: A base configuration with a `study` section, as configs/study.py.
-        folder: Of the study.
+        config: A configuration with a section `study`, as in configs/study.py.
+        folder: The study's folder.
 
     Raises:
-        InputError: If the plan names what does not exist, or makes no sense.
+        InputError: If the plan names something that does not exist, or makes no sense.
     """
     study = config.study.to_dict()
     check_study(study)
@@ -90,21 +82,10 @@ def make_plan(config: ConfigDict, folder: Path) -> list[Cell]:
     seeds = range(base["seed"], base["seed"] + study["seeds"])
     for seed, method in itertools.product(seeds, study["methods"]):
         where, row = f"study.rows.{method}", study["rows"][method]
-        seeded = {**base, "seed": seed}
-        shared = merged(seeded, row["shared"], where=f"{where}.shared")
+        shared = merged({**base, "seed": seed}, row["shared"], where=f"{where}.shared")
         origin = merged(shared, row["pretraining"], where=f"{where}.pretraining")
         target = merged(shared, row["downstream"], where=f"{where}.downstream")
-        if {origin["data"]["crop"], target["data"]["crop"]} != {base["data"]["crop"]}:
-            raise InputError(
-                f"{where} sets data.crop, and scores with and without the test labels "
-                "in the input are never in one table: set --config.data.crop for all "
-                "rows, with a --workdir of its own"
-            )
-        if {origin["seed"], target["seed"]} != {seed}:
-            raise InputError(
-                f"{where} sets seed, which study.seeds counts from the configuration's "
-                "own: set --config.seed for all rows"
-            )
+        check_row(where, origin, target, crop=base["data"]["crop"], seed=seed)
         pretraining = None
         if not target["init"]["checkpoint"]:
             pretraining = make_pretraining(origin, folder, home=home)
@@ -125,21 +106,16 @@ def make_plan(config: ConfigDict, folder: Path) -> list[Cell]:
 def make_pretraining(
     settings: Mapping[str, Any], folder: Path, *, home: str, start: Job | None = None
 ) -> Job:
-    """Describes a pretraining run; labels play no part in its key."""
+    """Describes a pretraining run. Labels do not count in its key."""
     check_settings(settings)
     if start is not None:
         settings = _merged(settings, {"init": {"checkpoint": str(start.workdir)}})
     named = settings["init"]["checkpoint"]
-    outside = "" if named == "none" else named
-    key = fingerprint(
-        settings,
-        sections=sections_of("pretrain", settings),
-        neutral=pretrain.NEUTRAL,
-        home=home,
-        origin=start.key if start else outside,
-    )
+    origin = start.key if start else "" if named == "none" else named
+    key = fingerprint(settings, mode="pretrain", home=home, origin=origin)
+    data_key = fingerprint(settings, mode="data", home=home)
     workdir = folder / "pretraining" / key
-    return Job("pretrain", ConfigDict(settings), key, workdir, start)
+    return Job("pretrain", ConfigDict(settings), key, data_key, workdir, start)
 
 
 def make_job(
@@ -156,43 +132,24 @@ def make_job(
     if pretraining is not None:
         started = {"init": {"checkpoint": str(pretraining.workdir)}}
         settings, origin = _merged(settings, started), pretraining.key
-    # Where the pretraining lies is no part of the key, but what it is.
-    key = fingerprint(
-        settings,
-        sections=sections_of(mode, settings),
-        neutral=("init.checkpoint",),
-        home=home,
-        origin=origin,
-    )
+    key = fingerprint(settings, mode=mode, home=home, origin=origin)
+    data_key = fingerprint(settings, mode="data", home=home)
     data = settings["data"]
     name = f"{mode}-{data['num_labeled']}-{data['draw']}-{key}"
-    return Job(mode, ConfigDict(settings), key, folder / "cells" / name)
+    return Job(mode, ConfigDict(settings), key, data_key, folder / "cells" / name)
 
 
-def distinct_jobs(cells: Iterable[Cell]) -> list[tuple[Cell, Job]]:
-    """Lists every job once with the first cell that needs it, pretraining first."""
+def distinct_jobs(cells: Iterable[Cell]) -> list[Job]:
+    """Lists every job once, pretraining first."""
     cells = list(cells)
-    pairs = [(cell, job) for cell in cells for job in pretrainings(cell.pretraining)]
-    pairs += [(cell, cell.job) for cell in cells]
-    jobs: dict[Path, tuple[Cell, Job]] = {}
-    for cell, job in pairs:
-        jobs.setdefault(job.workdir, (cell, job))
-    return list(jobs.values())
+    jobs = [job for cell in cells for job in stages(cell.pretraining)]
+    jobs += [cell.job for cell in cells]
+    return list({job.workdir: job for job in jobs}.values())
 
 
-def pretrainings(job: Job | None) -> list[Job]:
-    """Lists a pretraining behind those that it goes on from."""
-    return [] if job is None else [*pretrainings(job.start), job]
-
-
-def backbone_key(cell: Cell) -> str:
-    """Names what a frozen backbone's features of a slice depend on."""
-    return fingerprint(
-        cell.job.config,
-        sections=("seed", "data", "model", "init"),
-        neutral=(*pretrain.NEUTRAL, "init.checkpoint"),
-        origin=cell.pretraining.key if cell.pretraining else str(cell.job.workdir),
-    )
+def stages(pretraining: Job | None) -> list[Job]:
+    """Lists a pretraining after those that it goes on from."""
+    return [] if pretraining is None else [*stages(pretraining.start), pretraining]
 
 
 def merged(
@@ -202,8 +159,8 @@ def merged(
 
     Args:
         base: All settings.
-        overrides: Some of them, nested alike.
-        where: Who sets them, for a complaint.
+        overrides: Some of them, nested in the same way.
+        where: The part of the configuration that sets them, for the message.
 
     Raises:
         InputError: If there is no such setting; names the nearest one.
@@ -219,8 +176,30 @@ def merged(
     return _merged(base, overrides)
 
 
+def check_row(
+    where: str,
+    origin: Mapping[str, Any],
+    target: Mapping[str, Any],
+    *,
+    crop: str,
+    seed: int,
+) -> None:
+    """Raises InputError where a row sets what is one for the whole study."""
+    if {origin["data"]["crop"], target["data"]["crop"]} != {crop}:
+        raise InputError(
+            f"{where} sets data.crop, and one table cannot hold scores with and "
+            "without the test labels in the input: set --config.data.crop for all "
+            "rows, with a --workdir of its own"
+        )
+    if {origin["seed"], target["seed"]} != {seed}:
+        raise InputError(
+            f"{where} sets seed, which study.seeds counts from the configuration's "
+            "own: set --config.seed for all rows"
+        )
+
+
 def check_study(study: Mapping[str, Any]) -> None:
-    """Raises InputError where a plan names what is not there."""
+    """Raises InputError where a plan names something that is not there."""
     rows = study["rows"]
     named = {
         "methods": study["methods"],
@@ -252,12 +231,12 @@ def check_study(study: Mapping[str, Any]) -> None:
         raise InputError(
             f"study.methods={study['methods']}, study.labeled={study['labeled']}, "
             + ", ".join(f"study.{name}={study[name]}" for name in counts)
-            + ": name one method and one number of patients at least, all above 0"
+            + ": name at least one method and one number of patients, all above 0"
         )
 
 
 def _merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """The dictionary with its leaves replaced; every level is a new one."""
+    """Replaces leaves of a nested dictionary. Every level is a new dictionary."""
     return {
         name: _merged(value, overrides.get(name, {}))
         if isinstance(value, Mapping)

@@ -1,1 +1,1 @@
-"""What the runs of a study say together: tables, intervals and Figure 3."""
+"""What the runs of a study show together: tables, intervals and Figure 3."""

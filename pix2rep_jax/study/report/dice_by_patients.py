@@ -4,14 +4,42 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, stdev
 
 from matplotlib.figure import Figure
+from ml_collections import ConfigDict
 
 from pix2rep_jax.figures.drawing import MARKERS, PALETTE
+from pix2rep_jax.study.report.paper_numbers import LABELED, find_number
+from pix2rep_jax.study.report.results import Result, score_columns
+from pix2rep_jax.study.report.tables import values_of
 
-__all__ = ["draw_dice"]
+__all__ = ["draw_dice", "draw_figure3"]
 
 _COLORS = tuple(PALETTE[i] for i in (4, 5, 2, 6, 0, 1))
 
 _APART = 1.4  # the least ratio of two numbers below the axis
+
+
+def draw_figure3(config: ConfigDict, results: Sequence[Result]) -> Figure:
+    """Draws the paper's Figure 3 from a study's results, in both averages."""
+    columns = score_columns(config.data.classes, crop=config.data.crop)
+    rows = {name: config.study.rows[name] for name in config.study.figure3}
+    panels = {}
+    for name, title in (
+        ("mean", "mean of the four structures"),
+        ("mean_foreground", "mean of the foreground structures"),
+    ):
+        values = values_of(results, columns[name])
+        panels[title] = {
+            row.title: {n: dice for (who, n), dice in values.items() if who == method}
+            for method, row in rows.items()
+        }
+    paper = {}
+    if config.data.name == "acdc":
+        for row in rows.values():
+            found = {
+                n: find_number(row.table, row.title, num_labeled=n) for n in LABELED
+            }
+            paper[row.title] = {n: float(text) for n, text in found.items() if text}
+    return draw_dice(panels, paper=paper)
 
 
 def draw_dice(
@@ -22,13 +50,14 @@ def draw_dice(
     """Draws mean and standard deviation over few-shot draws.
 
     Args:
-        panels: Dice (fractions) of the draws by number of labelled patients, by
-            method, by the panel's title.
+        panels: Dice of the draws (fractions), by the panel's title, then by method,
+            then by number of labelled patients.
         paper: The paper's numbers (percent) by method, drawn hollow in the first
             panel.
 
     Returns:
-        A panel beside the other, with a line a method on a logarithmic axis.
+        One panel per title, side by side, with one line per method on a logarithmic
+        axis.
 
     Reference:
         Seince et al., "Dense Self-Supervised Learning for Medical Image
@@ -52,15 +81,15 @@ def draw_dice(
             spreads = [
                 100 * stdev(points[n]) if len(points[n]) > 1 else 0.0 for n in numbers
             ]
-            # Apart by a hair, so that bars of equal numbers do not hide each other.
+            # Shifted a little, so that equal bars do not hide each other.
             shifted = [n * 1.03 ** (place - (len(lines) - 1) / 2) for n in numbers]
             style = {"color": color, "marker": marker, "capsize": 3, "linewidth": 1.5}
             ax.errorbar(shifted, means, spreads, label=method, **style)
-            theirs = (paper or {}).get(method, {}) if index == 0 else {}
-            if theirs:
+            printed = (paper or {}).get(method, {}) if index == 0 else {}
+            if printed:
                 ax.plot(
-                    list(theirs),
-                    list(theirs.values()),
+                    list(printed),
+                    list(printed.values()),
                     color=color,
                     marker=marker,
                     markerfacecolor="none",
@@ -68,7 +97,7 @@ def draw_dice(
                     linewidth=1,
                     label=f"{method}, in the paper",
                 )
-                ticks = _tell_apart(ticks, theirs)
+                ticks = _tell_apart(ticks, printed)
         ax.set_title(title, fontsize=10)
         ax.set_xscale("log")
         ax.set_xticks(ticks, [str(n) for n in ticks])
@@ -81,7 +110,7 @@ def draw_dice(
 
 
 def _tell_apart(ticks: Sequence[int], more: Iterable[int]) -> list[int]:
-    """Adds those ticks whose labels do not run into others on a logarithmic axis."""
+    """Adds ticks whose labels do not overlap others on a logarithmic axis."""
     kept = list(ticks)
     for number in sorted(more):
         if all(max(number / n, n / number) >= _APART for n in kept):

@@ -1,31 +1,31 @@
-"""How far each method of a study is from the reference, as a table in Markdown."""
+"""How far each method of a study is from the reference, as a Markdown table."""
 
+import math
 from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
 from pix2rep_jax.study.report.paired_bootstrap import Difference, paired_difference
-from pix2rep_jax.study.report.results import Result, read_patients
+from pix2rep_jax.study.report.results import Result
 
 __all__ = ["difference_table"]
 
 
 def difference_table(
-    config: ConfigDict, results: Sequence[Result], *, column: str, num_patients: int
+    config: ConfigDict, results: Sequence[Result], *, num_patients: int
 ) -> list[str]:
     """Renders each method's difference from the reference in Markdown.
 
     Args:
-        config: The study's.
-        results: Of all its cells.
-        column: The score, as in per_volume.csv; a fraction.
-        num_patients: Test patients of all cells; a difference of fewer says so.
+        config: The study's configuration.
+        results: Results of all cells.
+        num_patients: Number of test patients. A difference over fewer of them says so.
 
     Returns:
         Lines: a heading, what the differences are, and the table.
     """
     study = config.study
-    scores = patient_scores(results, column=column)
+    scores = patient_scores(results)
     lines = [
         "",
         f"## Paired differences from {study.rows[study.reference].title}",
@@ -57,52 +57,53 @@ def difference_table(
 
 
 def patient_scores(
-    results: Sequence[Result], *, column: str
+    results: Sequence[Result],
 ) -> dict[tuple[str, int], dict[tuple[int, int], dict[str, float]]]:
-    """Collects the test patients' scores by method and number of labelled patients.
-
-    Args:
-        results: Of all cells.
-        column: As for `read_patients`.
+    """Collects the test patients' foreground Dice.
 
     Returns:
-        Of each, by (draw, seed), the scores by test patient.
+        By (method, number of labelled patients), then by (draw, seed), then by test
+        patient. Patients without a score are left out.
     """
     scores: dict[tuple[str, int], dict[tuple[int, int], dict[str, float]]] = {}
     for each in results:
         if each.status == "finished":
             place = each.cell.method, each.cell.num_labeled
-            own = read_patients(each, column=column)
-            scores.setdefault(place, {})[each.cell.draw, each.cell.seed] = own
+            scores.setdefault(place, {})[each.cell.draw, each.cell.seed] = {
+                patient: score
+                for patient, score in each.patients.items()
+                if not math.isnan(score)
+            }
     return scores
 
 
 def about_differences(study: ConfigDict) -> str:
-    """Says what the differences are, and what their intervals hold."""
-    several = study.seeds > 1
+    """Says what the differences are, and what their intervals cover."""
+    over, covers = "patients", "test patients"
+    not_covered = "labelled patients and of the seed"
+    if study.seeds > 1:
+        over, covers = "patients and seeds", "test patients and of the seed"
+        not_covered = "labelled patients"
     text = (
         "Points of foreground Dice over the same test patients and draws, with the "
-        f"{study.confidence:.0%} interval of a bootstrap over patients"
+        f"{study.confidence:.0%} interval of a bootstrap over {over} "
+        f"({study.resamples} resamples). The interval covers the choice of {covers}. "
+        f"It does not cover the choice of {not_covered}."
     )
-    text += " and seeds" if several else ""
-    text += f" ({study.resamples} resamples). It says how much the choice of "
-    if not several:
-        return text + (
-            "test patients matters, not the choice of labelled ones or of the seed."
+    if study.seeds > 1:
+        text += (
+            " With few seeds it is too narrow. The numbers in round brackets are each "
+            "seed's own difference."
         )
-    return text + (
-        "test patients and of the seed matters (of the seed less than it does, where "
-        "there are few), not the choice of labelled ones. Behind it each seed's own "
-        "difference."
-    )
+    return text
 
 
 def difference_text(
     difference: Difference | None, *, runs: int, seeds: int, patients: int
 ) -> str:
-    """Prints a difference in points, its interval, and what runs or patients it lacks.
+    """Prints a difference in points, its interval, and which runs or patients it lacks.
 
-    With several seeds, each one's own difference stands behind it.
+    With several seeds, each seed's own difference follows in brackets.
     """
     if difference is None:
         return "-"

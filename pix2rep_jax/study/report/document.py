@@ -9,15 +9,14 @@ from tqdm import tqdm
 from pix2rep_jax.evaluation.report import GROUND_TRUTH_NOTE
 from pix2rep_jax.evaluation.volume_score import DISTANCES, display_order
 from pix2rep_jax.methods.downstream.mean_teacher import NETWORKS
-from pix2rep_jax.study.job_record import read_record
-from pix2rep_jax.study.plan import distinct_jobs
+from pix2rep_jax.study.plan import stages
 from pix2rep_jax.study.report.difference_table import difference_table
 from pix2rep_jax.study.report.results import (
     RELEASED,
     Result,
     count_backbones,
-    read_test_patients,
     score_columns,
+    test_patients,
 )
 from pix2rep_jax.study.report.tables import method_table
 
@@ -30,10 +29,10 @@ HEADINGS = {
     4: "Table 4: Pix2Rep-v2 and Mean Teacher",
     0: "Beyond the paper",
 }
-"""By the number of the paper's table, in the order of tables.md."""
+"""Headings by the number of the paper's table, in the order of tables.md."""
 
 STRUCTURE_TABLES = {"LV": 5, "RV": 6, "MYO": 7, "BG": 8}
-"""Numbers of the paper's tables of a structure each."""
+"""Numbers of the paper's tables of single structures."""
 
 
 def make_document(
@@ -42,13 +41,13 @@ def make_document(
     """Writes up a study in Markdown.
 
     Args:
-        config: The study's.
-        results: Of all its cells.
-        command: The one that runs it, if it was started by one.
+        config: The study's configuration.
+        results: Results of all its cells.
+        command: The command that runs it, if it was started by one.
 
     Returns:
-        Tables 1 to 4 in both averages, a table a structure, distances, differences
-        from the reference method, and what is missing. All numbers are of one
+        Tables 1 to 4 in both averages, one table per structure, distances, differences
+        from the reference method, and what is missing. All numbers follow one
         protocol, which is named.
     """
     study = config.study.to_dict()
@@ -56,10 +55,10 @@ def make_document(
     columns = score_columns(config.data.classes, crop=config.data.crop)
     sizes = {"labeled": study["labeled"], "runs": study["draws"] * study["seeds"]}
     show_paper = config.data.name == "acdc"
-    num_patients = len(read_test_patients([each.cell for each in results]))
+    num_patients = len(test_patients(results))
     lines = opening(config, results, num_patients=num_patients)
     if command:
-        lines += ["", "Run, or gone on with, by:", "", f"    {command}"]
+        lines += ["", "Command:", "", f"    {command}"]
     for table, heading in HEADINGS.items():
         own = {name: row for name, row in rows.items() if row["table"] == table}
         if not own:
@@ -83,31 +82,29 @@ def make_document(
     if config.data.crop != RELEASED:
         lines += distance_tables(results, rows, sizes)
     if len(rows) > 1 and config.study.reference in rows:
-        column = columns["mean_foreground"]
-        lines += difference_table(
-            config, results, column=column, num_patients=num_patients
-        )
+        lines += difference_table(config, results, num_patients=num_patients)
     return "\n".join([*lines, *missing_lines(results, rows)]) + "\n"
 
 
 def opening(
     config: ConfigDict, results: Sequence[Result], *, num_patients: int
 ) -> list[str]:
-    """What was compared, on what, by which protocol, and how to read it."""
+    """Says what was compared on which data by which protocol, and how to read it."""
     finished = sum(each.status == "finished" for each in results)
     if config.data.crop == RELEASED:
         protocol = (
-            "the released code's: slices cropped to the box of the expert's mask, soft "
-            f"Dice at {config.data.size} x {config.data.size}. {GROUND_TRUTH_NOTE}"
+            "that of the released code: slices cropped to the box of the expert's "
+            f"mask, soft Dice at {config.data.size} x {config.data.size}. "
+            f"{GROUND_TRUTH_NOTE}"
         )
     else:
         protocol = (
-            "centre crop, hard 3D Dice a volume on the scan's own grid (nothing of a "
-            "test label is used)."
+            "centre crop, hard 3D Dice per volume on the scan's own grid. Test labels "
+            "are used for scoring only."
         )
     brackets = (
-        " The paper's own numbers stand in brackets (those of a structure each were "
-        "not at hand); they are of its protocol, network and split."
+        " Numbers in brackets are the paper's, which has another protocol, network and "
+        "split; it prints none for single structures."
         if config.data.name == "acdc"
         else ""
     )
@@ -118,38 +115,38 @@ def opening(
         f"{len(results)} cells finished. Protocol: {protocol}",
         "",
         "Numbers are means ± standard deviations (of the sample) over "
-        f"{averaged_over(config.study)}; the best of a column is **bold**, the second "
-        f"<u>underlined</u>, where all runs are there.{brackets} Every run is a line "
-        "of study.csv.",
+        f"{averaged_over(config.study)}. The best of a column is **bold**, the second "
+        f"<u>underlined</u>; cells with missing runs are not ranked.{brackets} "
+        "study.csv has one line per run.",
         "",
-        f"{scored_on(num_patients)} Of each run the checkpoint with the best Dice on "
-        f"its own validation slices is scored. {about_seeds(config)}",
+        f"{scored_on(num_patients)} Each run is scored at the checkpoint with the best "
+        f"Dice on its own validation slices. {about_seeds(config)}",
     ]
 
 
 def averaged_over(study: ConfigDict) -> str:
-    """Says what the runs of a cell are."""
+    """Says which runs a number of a table averages."""
     draws = f"{study.draws} few-shot draws"
     return draws if study.seeds == 1 else f"{draws} of {study.seeds} seeds each"
 
 
 def about_seeds(config: ConfigDict) -> str:
-    """Says what the deviations hold of the choice of seeds."""
+    """Says whether the deviations cover the choice of the seed."""
     if config.study.seeds == 1:
         return (
-            f"All runs have seed {config.seed} and all draws of a row one pretraining, "
-            "so the deviations are those of the choice of labelled slices, and hold "
-            "nothing of the choice of seeds."
+            f"All runs have seed {config.seed}, and all draws of a row share one "
+            "pretraining. So the deviations cover the choice of labelled slices, not "
+            "the choice of the seed."
         )
     last = config.seed + config.study.seeds - 1
     return (
-        f"The runs have the seeds {config.seed} to {last}, and a row has one "
-        "pretraining a seed, which all draws of that seed share."
+        f"The runs have the seeds {config.seed} to {last}. A row has one pretraining "
+        "per seed, which all draws of that seed share."
     )
 
 
 def scored_on(num_patients: int) -> str:
-    """Says on how many patients the finished cells were scored, 0 if nobody knows."""
+    """Says on how many patients the finished cells were scored; 0 is unknown."""
     if not num_patients:
         return "Scored on all volumes of the test patients."
     return f"Scored on all volumes of {num_patients} test patients."
@@ -161,7 +158,7 @@ def other_networks(
     column: str,
     sizes: Mapping[str, Any],
 ) -> list[str]:
-    """Tables of those of Mean Teacher's networks that are not the result."""
+    """Renders the tables of Mean Teacher's networks that are not the result."""
     lines = []
     for name in NETWORKS:
         having = {x.cell.method for x in results if f"{name}_{column}" in x.scores}
@@ -171,7 +168,7 @@ def other_networks(
                 "",
                 f"## Mean Teacher's {name}",
                 "",
-                "Dice (%), mean of the foreground structures. The tables above have "
+                "Dice (%), mean of the foreground structures. The tables above show "
                 "the other network, which also chooses the checkpoint.",
                 "",
                 *method_table(results, own, f"{name}_{column}", **sizes),
@@ -182,16 +179,17 @@ def other_networks(
 def distance_tables(
     results: Sequence[Result], rows: Mapping[str, Any], sizes: Mapping[str, Any]
 ) -> list[str]:
-    """Tables of the mean foreground distances, in mm."""
+    """Renders the tables of the mean foreground distances, in mm."""
     lines = []
     for metric, title in DISTANCES.items():
         lines += [
             "",
             f"## {title}, mean of the foreground structures",
             "",
-            "Lower is better. Where a structure was missed or invented in a volume, "
-            "there is no distance; study.csv counts these cases in distances_left_out, "
-            "and runs with more of them look better here than they are.",
+            "Lower is better. If a structure is missing in the mask or in the "
+            "prediction, there is no distance. study.csv counts these cases in "
+            "distances_left_out; runs with many of them look better here than they "
+            "are.",
             "",
         ]
         lines += method_table(
@@ -206,27 +204,40 @@ def distance_tables(
 
 
 def missing_lines(results: Sequence[Result], rows: Mapping[str, Any]) -> list[str]:
-    """What a reader has to know of the runs, what is missing, and the time of all."""
-    lines = []
-    for cell, job in distinct_jobs(each.cell for each in results):
-        if notice := read_record(job).notice:
-            lines.append(f"- {rows[cell.method]['title']}: {notice}")
+    """Lists notices, failures and open cells, and the wall time of all runs."""
+    titles = {name: row["title"] for name, row in rows.items()}
+    notices: dict[tuple[str, str], str] = {}
+    for each in results:
+        if each.notice:
+            job = each.cell.pretraining or each.cell.job
+            notices.setdefault((job.key, each.notice), titles[each.cell.method])
+    lines = [f"- {title}: {notice}" for (_, notice), title in notices.items()]
     for method, number in count_backbones(results).items():
         if number > 1:
             lines.append(
-                f"- {rows[method]['title']}: its runs of one seed come from {number} "
+                f"- {titles[method]}: its runs of one seed come from {number} "
                 "pretraining runs by the same recipe"
             )
     for each in results:
         if each.status == "failed":
-            cell, title = each.cell, rows[each.cell.method]["title"]
+            cell = each.cell
             lines.append(
-                f"- {title}, {cell.num_labeled} labelled, draw {cell.draw}, seed "
-                f"{cell.seed}: failed ({each.reason})"
+                f"- {titles[cell.method]}, {cell.num_labeled} labelled, draw "
+                f"{cell.draw}, seed {cell.seed}: failed ({each.reason})"
             )
     if unfinished := sum(x.status in ("pending", "interrupted") for x in results):
         lines.append(f"- {unfinished} cells were not run to their end yet")
-    jobs = distinct_jobs(each.cell for each in results)
-    time = tqdm.format_interval(sum(read_record(job).seconds for _, job in jobs))
     head = ["", "## Notes", ""] if lines else []
+    time = tqdm.format_interval(total_seconds(results))
     return [*head, *lines, "", f"Wall time of all runs together: {time}."]
+
+
+def total_seconds(results: Sequence[Result]) -> float:
+    """Adds up the wall time of all runs (s). A shared pretraining counts once."""
+    times = {each.cell.job.key: each.seconds for each in results}
+    for each in results:
+        jobs = stages(each.cell.pretraining)
+        for job, seconds in zip(jobs, each.stage_seconds, strict=True):
+            # A cell that is not finished may know nothing of a published pretraining.
+            times[job.key] = max(seconds, times.get(job.key, 0.0))
+    return sum(times.values())

@@ -1,4 +1,4 @@
-"""Paired differences between methods: same patients, few-shot draws and seeds."""
+"""Paired differences between methods over the same patients, draws and seeds."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -9,15 +9,15 @@ __all__ = ["Difference", "bootstrap_interval", "paired_difference"]
 
 
 class Difference(NamedTuple):
-    """A method's score less another's.
+    """The score of one method minus the score of another.
 
     Attributes:
-        mean: Over patients, draws and seeds.
+        mean: Mean over patients, draws and seeds.
         low: Lower end of the confidence interval.
-        high: Its upper end.
-        num_runs: Pairs of a few-shot draw and a seed that both have.
-        num_patients: Test patients that both have in all of these.
-        by_seed: The mean of each seed, in their order.
+        high: Upper end of the confidence interval.
+        num_runs: Number of (draw, seed) pairs that both methods have.
+        num_patients: Number of test patients that both have in all these runs.
+        by_seed: The mean of each seed, in ascending order of the seeds.
     """
 
     mean: float
@@ -38,34 +38,36 @@ def paired_difference(
     """Compares two methods over the runs and patients that both were scored on.
 
     Args:
-        ours: Scores by (draw, seed) and test patient.
-        theirs: The same of another method.
-        confidence: Of the interval, between 0 and 1.
-        resamples: Bootstrap samples of the patients, and of the seeds.
+        ours: Scores of one method by (draw, seed) and test patient.
+        theirs: Scores of another method, in the same form.
+        confidence: Level of the interval, between 0 and 1.
+        resamples: Number of bootstrap samples.
 
     Returns:
-        The difference, ours less theirs, each patient's first averaged over the draws
-        of a seed; None where the two have nothing in common.
+        The difference, ours minus theirs, averaged per patient over the draws of a
+        seed first. None if the two have no run or no patient in common.
     """
     runs = sorted(ours.keys() & theirs.keys())
     common = [ours[run].keys() & theirs[run].keys() for run in runs]
     patients = sorted(set.intersection(*map(set, common))) if common else []
     if not patients:
         return None
-    of_seed = {seed: [run for run in runs if run[1] == seed] for _, seed in runs}
-    own = np.array(
+    runs_of = {seed: [run for run in runs if run[1] == seed] for _, seed in runs}
+    differences = np.array(
         [
             [
-                np.mean([ours[run][p] - theirs[run][p] for run in of_seed[seed]])
-                for seed in sorted(of_seed)
+                np.mean([ours[run][p] - theirs[run][p] for run in runs_of[seed]])
+                for seed in sorted(runs_of)
             ]
             for p in patients
         ]
     )
-    low, high = bootstrap_interval(own, confidence=confidence, resamples=resamples)
-    by_seed = tuple(own.mean(0).tolist())
+    low, high = bootstrap_interval(
+        differences, confidence=confidence, resamples=resamples
+    )
+    by_seed = tuple(differences.mean(0).tolist())
     return Difference(
-        float(own.mean()), low, high, len(runs), len(patients), by_seed=by_seed
+        float(differences.mean()), low, high, len(runs), len(patients), by_seed=by_seed
     )
 
 
@@ -75,18 +77,18 @@ def bootstrap_interval(
     """Computes the percentile bootstrap's confidence interval of a mean.
 
     Args:
-        values: `[patients, seeds]`: patients are drawn with replacement, as many as
-            there are, and so, independently, are seeds.
-        confidence: Of the interval, between 0 and 1.
-        resamples: How often both are drawn.
-        seed: Of the drawing.
+        values: `[patients, seeds]`. Patients are drawn with replacement, as many as
+            there are. Seeds are drawn in the same way, independently of the patients.
+        confidence: Level of the interval, between 0 and 1.
+        resamples: Number of bootstrap samples.
+        seed: Seed of the random draws.
 
     Returns:
-        Its two ends.
+        Lower and upper end.
 
     Reference:
-        Efron and Tibshirani, "An Introduction to the Bootstrap", 1993; of patients and
-        seeds, Owen, "The pigeonhole bootstrap", 2007.
+        Efron and Tibshirani, "An Introduction to the Bootstrap", 1993. For two factors:
+        Owen, "The pigeonhole bootstrap", 2007.
     """
     generator = np.random.default_rng(seed)
     patients, seeds = (

@@ -1,8 +1,8 @@
 """The paper's own figures: average Dice on ACDC's test set, in percent.
 
 Seince et al., "Dense Self-Supervised Learning for Medical Image Segmentation", MIDL
-2024 (CC BY 4.0). Tables 5 to 8, a structure each, are pictures in the source at hand,
-so they are not here.
+2024 (CC BY 4.0). Tables 5 to 8 (one structure each) are pictures in the paper's source,
+so they are not included.
 """
 
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ TABLE_3: Mapping[str, tuple[float, ...]] = {
     "Pix2Rep-v2 w/ linear probing": (82.6, 85.0, 88.1, 89.1, 89.8, 90.4, 90.7),
     "Pix2Rep-v2 w/ fine-tuning": (85.6, 88.4, 91.1, 92.0, 92.6, 93.4, 94.0),
 }
-"""Where the paper has its name above the table only."""
+"""In the paper the first name stands above the table only."""
 
 TABLE_4: Mapping[str, tuple[float, ...]] = {
     "Pix2Rep-v2 + Mean Teacher": (87.9, 90.0, 91.8, 92.4, 92.7, 93.4, 93.9),
@@ -45,15 +45,15 @@ TABLE_4: Mapping[str, tuple[float, ...]] = {
 
 
 def find_number(table: int, title: str, *, num_labeled: int) -> str:
-    """Finds a figure of the paper.
+    """Finds a number in the paper's tables.
 
     Args:
-        table: 1 to 4.
-        title: The row, as a mapping above has it.
-        num_labeled: The column.
+        table: Number of the table, 1 to 4.
+        title: Title of the row, as in the mappings above.
+        num_labeled: Number of labelled patients, the column.
 
     Returns:
-        As the paper writes it; "" where it has none.
+        The number as the paper prints it, or "" if it has none.
     """
     if table == 2:
         numbers = TABLE_2.get(title) if num_labeled == 5 else None

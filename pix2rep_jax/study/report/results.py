@@ -1,31 +1,27 @@
-"""What the runs of a study say: study.csv, and scores by method and patients."""
+"""What a run of a study has shown: its scores, its time and where it comes from."""
 
 import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.evaluation.volume_score import DISTANCES, names_of
 from pix2rep_jax.methods.downstream.mean_teacher import NETWORKS
 from pix2rep_jax.study.job_record import read_evaluation, read_record
-from pix2rep_jax.study.plan import Cell, pretrainings
+from pix2rep_jax.study.plan import Cell, Job, stages
 
 __all__ = [
     "RELEASED",
     "Result",
     "count_backbones",
-    "read_patients",
     "read_results",
-    "read_test_patients",
     "score_columns",
-    "study_csv",
+    "test_patients",
 ]
 
 RELEASED = "mask_box"
-"""The released code's protocol, as `data.crop` names it: it sees the test labels."""
+"""`data.crop` of the released code's protocol, which uses the test labels."""
 
 
 class Result(NamedTuple):
@@ -35,58 +31,96 @@ class Result(NamedTuple):
         cell: The cell.
         status: "pending", "interrupted", "failed" or "finished".
         reason: Why it failed.
-        seconds: Wall time of probing or fine-tuning, scoring included (s).
-        pretraining_seconds: Of the pretraining, in all its stages, that it may share
-            with others (s).
-        scores: By column of study.csv, such as "dice_LV"; a fraction, or mm. Those of
-            Mean Teacher's other network begin with its name: "student_dice_LV".
-        backbone: Digest of the pretrained network it comes from; empty where there is
-            none, or no record of it.
+        notice: What a reader of its numbers has to know.
+        seconds: Wall time of probing or fine-tuning, with scoring (s).
+        stage_seconds: Wall time of each stage of its pretraining (s), which it may
+            share with other cells.
+        scores: By name, such as "dice_LV"; fractions, or mm. The scores of Mean
+            Teacher's other network begin with its name: "student_dice_LV".
+        patients: Foreground Dice of each test patient, the mean over the patient's
+            volumes; NaN without any.
+        best_step: Step of the checkpoint that was scored.
+        hardware: The devices it ran on.
+        backbone: Digest of the pretrained network; empty if there is none, or no
+            record of it.
+        scans: Digest of the scans it used; empty if unknown.
     """
 
     cell: Cell
     status: str
-    reason: str
-    seconds: float
-    pretraining_seconds: float
-    scores: dict[str, float]
+    reason: str = ""
+    notice: str = ""
+    seconds: float = 0.0
+    stage_seconds: tuple[float, ...] = ()
+    scores: Mapping[str, float] = {}
+    patients: Mapping[str, float] = {}
+    best_step: str = ""
+    hardware: str = ""
     backbone: str = ""
+    scans: str = ""
 
 
-def read_results(cells: Sequence[Cell]) -> list[Result]:
-    """Reads what the cells of a plan have left in their folders."""
+def read_results(
+    cells: Sequence[Cell],
+    *,
+    published: Mapping[str, Result] | None = None,
+    scans: Mapping[str, str] | None = None,
+) -> list[Result]:
+    """Reads what the cells of a plan have left in their folders.
+
+    Args:
+        cells: From `make_plan`.
+        published: Finished results by the key of their job, from `read_runs`. They
+            count for cells that have not finished in their folder.
+        scans: Digests of the scans by the data key of a job.
+    """
     results = []
     for cell in cells:
         record = read_record(cell.job)
-        before = [read_record(job) for job in pretrainings(cell.pretraining)]
-        status, reason, scores, content = record.status, record.reason, {}, {}
-        if status == "finished":
-            try:
-                content = read_evaluation(cell.job)
-                scores = take_scores(content, crop=cell.job.config.data.crop)
-            except (OSError, ValueError, KeyError) as error:
-                status, reason = "failed", f"its evaluation lacks a score: {error}"
-        results.append(
-            Result(
-                cell=cell,
-                status=status,
-                reason=reason,
-                seconds=record.seconds,
-                pretraining_seconds=sum(each.seconds for each in before),
-                scores=scores,
-                backbone=content.get("pretrained_digest", ""),
-            )
+        if record.status != "finished" and cell.job.key in (published or {}):
+            results.append(published[cell.job.key]._replace(cell=cell))
+            continue
+        before = [read_record(job) for job in stages(cell.pretraining)]
+        notices = [each.notice for each in (*before, record) if each.notice]
+        result = Result(
+            cell=cell,
+            status=record.status,
+            reason=record.reason,
+            notice="; ".join(notices),
+            seconds=record.seconds,
+            stage_seconds=tuple(each.seconds for each in before),
+            hardware=record.hardware,
         )
+        if record.status == "finished":
+            digest = (scans or {}).get(cell.job.data_key, "")
+            result = add_scores(result._replace(scans=digest))
+        results.append(result)
     return results
 
 
+def add_scores(result: Result) -> Result:
+    """Adds the scores in the folder of a finished cell; without them it has failed."""
+    job = result.cell.job
+    try:
+        content = read_evaluation(job)
+        return result._replace(
+            scores=take_scores(content, crop=job.config.data.crop),
+            patients=read_patients(job, content),
+            best_step=str(content.get("best_step", "")),
+            backbone=content.get("pretrained_digest", ""),
+        )
+    except (OSError, ValueError, KeyError) as error:
+        reason = f"its evaluation lacks a score: {error}"
+        return result._replace(status="failed", reason=reason)
+
+
 def take_scores(content: Mapping[str, Any], *, crop: str) -> dict[str, float]:
-    """Takes from evaluation.json the native scores, and soft Dice where it counts."""
+    """Takes the native scores from evaluation.json, and soft Dice where it counts."""
     blocks = _metrics(content, crop=crop)
-    for name in NETWORKS:  # the one that is not the result
+    for name in NETWORKS:  # the network that is not the result
         if name in content:
-            own = _metrics(content[name], crop=crop)
-            blocks |= {f"{name}_{metric}": block for metric, block in own.items()}
+            other = _metrics(content[name], crop=crop)
+            blocks |= {f"{name}_{metric}": block for metric, block in other.items()}
     missed = sum(x["in_one_only"] for x in content["distances_left_out"].values())
     blocks["distances"] = {"left_out": missed}
     return {
@@ -96,38 +130,50 @@ def take_scores(content: Mapping[str, Any], *, crop: str) -> dict[str, float]:
     }
 
 
-def read_test_patients(cells: Sequence[Cell]) -> tuple[str, ...]:
-    """Reads which patients the finished cells were scored on; none if none is finished.
+def read_patients(job: Job, content: Mapping[str, Any]) -> dict[str, float]:
+    """Reads the foreground Dice of each test patient from per_volume.csv."""
+    with (job.workdir / job.mode / "per_volume.csv").open(
+        encoding="utf-8", newline=""
+    ) as file:
+        lines = list(csv.DictReader(file))
+    released = job.config.data.crop == RELEASED
+    resolution = "network" if released else "native"
+    column = score_columns((), crop=job.config.data.crop)["mean_foreground"]
+    values: dict[str, list[float]] = {x: [] for x in content.get("test_patients", ())}
+    for line in lines:
+        if line["resolution"] == resolution and line[column]:
+            values.setdefault(line["patient"], []).append(float(line[column]))
+    return {
+        patient: sum(scores) / len(scores) if scores else math.nan
+        for patient, scores in values.items()
+    }
+
+
+def test_patients(results: Sequence[Result]) -> tuple[str, ...]:
+    """Lists the patients whom the finished cells were scored on.
 
     Raises:
-        InputError: If they are not all of the same ones.
+        InputError: If two cells were scored on different patients.
     """
-    first: tuple[Cell, tuple[str, ...]] | None = None
-    for cell in cells:
-        if read_record(cell.job).status == "finished":
-            own = tuple(read_evaluation(cell.job).get("test_patients", ()))
-            first = first or (cell, own)
-            if own != first[1]:
-                raise InputError(
-                    f"{cell.job.workdir} was scored on other test patients than "
-                    f"{first[0].job.workdir}, and one table does not hold both: move "
-                    "the cells of one of the two to another --workdir"
-                )
-    return first[1] if first else ()
+    finished = [each for each in results if each.status == "finished"]
+    for each in finished:
+        if each.patients.keys() != finished[0].patients.keys():
+            raise InputError(
+                f"{each.cell.job.workdir} was scored on other test patients than "
+                f"{finished[0].cell.job.workdir}, and one table cannot hold both: move "
+                "the cells of one of them to another --workdir"
+            )
+    return tuple(finished[0].patients) if finished else ()
 
 
 def count_backbones(results: Sequence[Result]) -> dict[str, int]:
-    """Counts the pretrained networks that a method's finished runs of a seed come from.
+    """Counts the pretrained networks behind a method's finished runs of one seed.
 
-    It is one, unless the pretraining was run anew between them: where its record came
-    from another machine without its network.
-
-    Args:
-        results: Of any methods and seeds.
+    There is one, unless the pretraining was repeated between the runs. Runs without a
+    record of their network do not count.
 
     Returns:
-        The largest number over the seeds, by method; runs without a record of where
-        they come from do not count.
+        The largest number over the seeds, by method.
     """
     found: dict[tuple[str, int], set[str]] = {}
     for each in results:
@@ -140,74 +186,16 @@ def count_backbones(results: Sequence[Result]) -> dict[str, int]:
     return counts
 
 
-def read_patients(result: Result, *, column: str) -> dict[str, float]:
-    """Reads each test patient's own score, the mean over their volumes.
-
-    Args:
-        result: Of a finished cell.
-        column: Of per_volume.csv, such as "dice_mean_foreground".
-
-    Returns:
-        By patient; one whose every cell is empty is left out.
-    """
-    path = result.cell.job.workdir / result.cell.job.mode / "per_volume.csv"
-    with path.open(encoding="utf-8", newline="") as file:
-        lines = list(csv.DictReader(file))
-    resolution = "network" if column.startswith("soft_dice") else "native"
-    values: dict[str, list[float]] = {}
-    for line in lines:
-        if line["resolution"] == resolution and line[column]:
-            values.setdefault(line["patient"], []).append(float(line[column]))
-    return {patient: sum(own) / len(own) for patient, own in values.items()}
-
-
-def study_csv(results: Sequence[Result], *, titles: dict[str, str]) -> str:
-    """Renders one line a cell; what is not known is empty.
-
-    Args:
-        results: From `read_results`.
-        titles: Of the methods, by their names.
-
-    Returns:
-        CSV with a header: what was run, what became of it, the scores (Dice as
-        fractions, distances in mm), wall times (s), and hashes of the configurations.
-    """
-    columns = list(dict.fromkeys(name for each in results for name in each.scores))
-    columns = columns or ["dice_mean", "dice_mean_foreground"]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    fixed = ["method", "title", "protocol", "mode", "num_labeled", "draw", "seed"]
-    timing = ["seconds", "pretraining_seconds", "config_hash", "pretraining_hash"]
-    writer.writerow([*fixed, "status", *columns, *timing, "folder", "reason"])
-    for each in results:
-        cell = each.cell
-        scores = [each.scores.get(name, math.nan) for name in columns]
-        writer.writerow(
-            [cell.method, titles[cell.method], cell.job.config.data.crop]
-            + [cell.job.mode, cell.num_labeled, cell.draw, cell.seed, each.status]
-            + ["" if math.isnan(score) else f"{score:.6f}" for score in scores]
-            + [each.seconds or "", each.pretraining_seconds or "", cell.job.key]
-            + [cell.pretraining.key if cell.pretraining else ""]
-            + [_place(cell), each.reason]
-        )
-    return text.getvalue()
-
-
 def score_columns(classes: Sequence[str], *, crop: str) -> dict[str, str]:
-    """Names the Dice that a protocol counts: column by what it is of."""
+    """Names the Dice columns that a protocol counts, by structure or average."""
     metric = "soft_dice" if crop == RELEASED else "dice"
-    names = names_of(metric, classes)
+    names = names_of(metric, classes) if classes else ("mean", "mean_foreground")
     return {name: f"{metric}_{name}" for name in names}
 
 
 def _metrics(content: Mapping[str, Any], *, crop: str) -> dict[str, dict[str, Any]]:
-    """A network's scores that a protocol counts, by metric."""
+    """Takes the scores of one network that a protocol counts, by metric."""
     blocks = {metric: content[metric] for metric in ("dice", *DISTANCES)}
     if crop == RELEASED:
         blocks["soft_dice"] = content["network"]["soft_dice"]
     return blocks
-
-
-def _place(cell: Cell) -> str:
-    """Where a cell lies, relative to the study's folder."""
-    return str(Path(*cell.job.workdir.parts[-2:]))

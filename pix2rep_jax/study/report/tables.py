@@ -1,4 +1,4 @@
-"""One score of several methods as a table in Markdown, laid out as the paper's."""
+"""One score of several methods as a Markdown table, laid out like the paper's."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -36,18 +36,19 @@ def method_table(
     """Renders one score of several methods in Markdown.
 
     Args:
-        results: Of these methods; others are ignored.
+        results: Results of any cells. Those of other methods are ignored.
         rows: The methods in their order, with "title", "group" and "table".
         column: The score, as in study.csv.
-        labeled: Numbers of labelled patients: the columns.
-        runs: Draws and seeds of a cell; one with fewer says with how many.
-        scale: What the scores are multiplied by.
-        higher_is_better: Or the lowest one is.
-        show_paper: Whether the paper's numbers stand beside, in brackets.
+        labeled: Numbers of labelled patients, one per column.
+        runs: Runs of a cell (draws times seeds). A cell with fewer says so.
+        scale: Factor for the scores.
+        higher_is_better: False for distances.
+        show_paper: Whether the paper's numbers follow in brackets.
 
     Returns:
-        Lines: mean ± standard deviation (of the sample) over the runs, the best mean
-        of a column in bold and the second underlined; a group's name above its methods.
+        Lines with mean ± standard deviation (of the sample) over the runs. The best
+        mean of a column is bold, the second underlined. A group's name stands above
+        its methods.
     """
     values = values_of(results, column)
     shown = {
@@ -58,7 +59,7 @@ def method_table(
         means = {
             name: f"{scale * fmean(cells[place]):.1f}"
             for name, cells in shown.items()
-            if len(cells[place]) == runs  # fewer of them are another average
+            if len(cells[place]) == runs  # an average over fewer runs cannot be ranked
         }
         marks[place] = rank_marks(means, higher_is_better=higher_is_better)
     lines = [
@@ -84,14 +85,14 @@ def method_table(
 
 
 def rank_marks(means: Mapping[str, str], *, higher_is_better: bool) -> dict[str, str]:
-    """Says how the best and the second best are set: equal as printed is equal.
+    """Marks the best and the second best. Means that print equal are equal.
 
     Args:
         means: Printed means by name.
-        higher_is_better: Or the lowest one is.
+        higher_is_better: False for distances.
 
     Returns:
-        Format strings by name, of these only; none where there is nothing to compare.
+        Format strings of the two best by name; none for fewer than two means.
     """
     if len(means) < 2:
         return {}
@@ -105,7 +106,7 @@ def rank_marks(means: Mapping[str, str], *, higher_is_better: bool) -> dict[str,
 
 
 def cell_text(scores: Sequence[float], *, runs: int, scale: float) -> str:
-    """Prints mean ± standard deviation over runs; empty where there is no score."""
+    """Prints mean ± standard deviation over runs; empty without a score."""
     if not scores:
         return ""
     text = f"{scale * fmean(scores):.1f}"
@@ -115,7 +116,7 @@ def cell_text(scores: Sequence[float], *, runs: int, scale: float) -> str:
 
 
 def gap_text(results: Sequence[Result], method: str, num_labeled: int) -> str:
-    """Says why a cell has no number: its runs failed, ended without one, or did not."""
+    """Says why a cell has no number: "failed", "none" or "not run"."""
     states = {
         each.status
         for each in results

@@ -1,0 +1,121 @@
+"""The files in results/: the published tables and figure come from them alone."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pix2rep_jax.study import command
+from pix2rep_jax.study.data_identity import check_scans
+from pix2rep_jax.study.plan import make_plan
+from pix2rep_jax.study.report.dice_by_patients import draw_figure3
+from pix2rep_jax.study.report.document import make_document, total_seconds
+from pix2rep_jax.study.report.results import count_backbones, read_results
+from pix2rep_jax.study.report.run_table import read_runs, run_table
+from tests.support.published import RESULTS, TABLES, published_config
+
+TABLES_FILE = Path(__file__).with_name("published_tables.txt")
+"""Every number of the published tables, one line per row, as of their first print."""
+
+
+def published_results(name, folder=Path("/nowhere")):
+    config = published_config(name)
+    cells = make_plan(config, folder)
+    published = read_runs(config.study.records, cells)
+    return config, read_results(cells, published=published)
+
+
+def numbers_of(document):
+    """The rows of all tables: title, and per column the numbers that are printed."""
+    rows = []
+    for line in document.splitlines():
+        if line.startswith("| ") and not line.startswith("| *"):
+            title, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+            found = [" ".join(re.findall(r"[-+]?\d+(?:\.\d+)?", x)) for x in cells]
+            title = "Method" if title.startswith("Method") else title
+            rows.append(" | ".join([title, *found]))
+    return rows
+
+
+def as_printed(name):
+    """The rows and the wall time (h:mm:ss) of a study as they were published."""
+    parts = TABLES_FILE.read_text(encoding="utf-8").split("# ")[1:]
+    (own,) = (part for part in parts if part.split()[0] == name)
+    heading, *rows = own.splitlines()
+    return rows, heading.split()[1]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_published_tables_are_drawn_from_their_csv(name):
+    """Every number: means, deviations, the paper's, intervals, runs, wall time."""
+    config, results = published_results(name)
+    document = make_document(config, results)
+    rows, time = as_printed(name)
+    assert len(rows) > 10 and numbers_of(document) == rows
+    assert time in document
+
+
+@pytest.mark.parametrize("name", {file for file, *_ in TABLES.values()})
+def test_every_published_run_is_a_cell_of_its_plan(name):
+    """A changed configuration has other keys. Where the numbers stay the same,
+    `python -m tests.support.published` gives the published runs the new keys."""
+    config = published_config(name)
+    if name == "study_cpu":
+        config.study.seeds = 2
+    cells = make_plan(config, Path("/nowhere"))
+    published = read_runs(config.study.records, cells)
+    text = (RESULTS / f"{name}.csv").read_text(encoding="utf-8")
+    assert len(published) == len(text.splitlines()) - 1
+    assert all(len(each.patients) == 20 for each in published.values())
+    # Reading and writing lose nothing.
+    results = [x for x in read_results(cells, published=published) if x.scores]
+    titles = {key: row.title for key, row in config.study.rows.items()}
+    assert run_table(results, titles=titles) == text
+
+
+def test_the_figure_is_drawn_from_the_csv():
+    """Both averages, and the paper's numbers in the first."""
+    config, results = published_results("study_paper")
+    config.study.figure3 = config.study.methods
+    first, second = draw_figure3(config, results).axes
+    labels = first.get_legend_handles_labels()[1]
+    assert len(labels) == 6 and len(second.get_legend_handles_labels()[1]) == 3
+
+
+def test_runs_of_two_pretrainings_are_told_apart():
+    """Some rows of the study at `small` have runs on a GPU and on CPU cores."""
+    _, results = published_results("study_small")
+    counts = count_backbones(results)
+    assert counts["proposed"] == 1 and counts["v2_mean_teacher"] == 3
+    assert total_seconds(results) == pytest.approx(13 * 3600 + 32 * 60 + 48, abs=1)
+
+
+def test_a_study_goes_on_from_published_runs(tmp_path, capsys):
+    """They count as finished in a folder that holds nothing; a larger plan is not."""
+    config = published_config("study_paper")
+    config.study.tables_only = True
+    assert command.run(config, tmp_path) == 0
+    again = (tmp_path / "study" / "study.csv").read_text(encoding="utf-8")
+    own = [line for line in again.splitlines() if ",finished," in line]
+    published = (RESULTS / "study_paper.csv").read_text(encoding="utf-8")
+    assert own == published.splitlines()[1:]
+    # What a study writes can be gone on from in turn.
+    config.study.records = str(tmp_path / "study" / "study.csv")
+    assert command.run(config, tmp_path / "copy") == 0
+    capsys.readouterr()
+    config.study.draws = 4
+    command.run(config, tmp_path / "copy")
+    assert "14 of 24 cells" in capsys.readouterr().out
+
+
+@pytest.mark.acdc
+@pytest.mark.parametrize("name", ["study_small", "study_cpu", "ablation_small"])
+def test_the_published_runs_are_of_acdc(name, acdc_root, cache):
+    """Whoever goes on from them has the same scans, or is told that they differ."""
+    config = published_config(name)
+    config.data.update({"root": str(acdc_root), "cache_dir": str(cache)})
+    config.study.draws = 4
+    cells = make_plan(config, Path("/nowhere"))
+    published = read_runs(config.study.records, cells)
+    results = read_results(cells, published=published)
+    assert check_scans(results, Path("/nowhere")).keys() == {cells[0].job.data_key}

@@ -1,0 +1,62 @@
+"""The studies in results/: the configuration of each, and its published tables."""
+
+from pathlib import Path
+
+from configs import ablation, study
+
+RESULTS = Path(study.__file__).parents[1] / "results"
+
+ALL_ROWS = (
+    *("baseline", "mean_teacher", "simclr", "chaitanya", "proposed_plain"),
+    *("proposed_probe", "proposed", "proposed_mean_teacher"),
+    *("v2_probe", "v2", "v2_mean_teacher"),
+    *("byol", "barlow_twins", "chaitanya_global", "elastic", "upright", "all_pixels"),
+)
+MAIN_ROWS = ("baseline", "proposed_probe", "proposed")
+PAPER = {
+    "model.last_hidden": 128,
+    "pretrain.num_epochs": 50,
+    "probe.feature_budget_mb": 60_000,
+    "study.draws": 3,
+    "study.labeled": (1, 5),
+    "study.methods": MAIN_ROWS,
+}
+CONSTANT = {
+    "probe.num_steps": 1000,
+    "probe.schedule": "constant",
+    "finetune.num_steps": 1500,
+    "finetune.schedule": "constant",
+    "log.validate_every": 400,
+}
+CPU_ROWS = ("baseline", "simclr", "proposed_plain", "proposed_probe", "proposed")
+CPU = {"study.methods": (*CPU_ROWS, "v2_probe", "v2")}
+SEEDS = {
+    "study.methods": ("baseline", "proposed"),
+    "study.seeds": 2,
+    "study.labeled": (1,),
+}
+RELEASED = {
+    "data.crop": "mask_box",
+    "study.methods": MAIN_ROWS,
+    "study.labeled": (1, 5),
+}
+
+TABLES = {
+    "study_small": ("study_small", study, "small", {"study.methods": ALL_ROWS}),
+    "study_cpu": ("study_cpu", study, "small", CPU),
+    "study_seeds": ("study_cpu", study, "small", SEEDS),
+    "study_paper": ("study_paper", study, "paper", PAPER),
+    "study_paper_constant": ("study_paper_constant", study, "paper", PAPER | CONSTANT),
+    "study_released": ("study_released", study, "small", RELEASED),
+    "ablation_small": ("ablation_small", ablation, "small", {"study.draws": 3}),
+}
+"""Of each published document: its file of runs, and what they were run with."""
+
+
+def published_config(name):
+    """The configuration of a published document, with its file of runs."""
+    file, plan, variant, overrides = TABLES[name]
+    config = plan.get_config(variant)
+    config.update_from_flattened_dict({"data.root": "ACDC"} | overrides)
+    config.study.records = str(RESULTS / f"{file}.csv")
+    return config
