@@ -1,7 +1,6 @@
 """--mode finetune: train backbone and segmentation head on a few labelled patients."""
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.errors import check_choice
 from pix2rep_jax.methods.downstream import mean_teacher, supervised
-from pix2rep_jax.models.batch_norm import recalibrate
 from pix2rep_jax.modes.run_training import Task, prepare, train_and_score
 from pix2rep_jax.runtime.command_line import next_command
 from pix2rep_jax.training.feed import bind_data, count_steps
@@ -20,7 +18,7 @@ from pix2rep_jax.training.step import make_update
 __all__ = ["run"]
 
 
-def run(config: ConfigDict, workdir: Path, *, measure: Callable = recalibrate) -> None:
+def run(config: ConfigDict, workdir: Path) -> None:
     """Fine-tunes, keeps the best validation checkpoint and scores it.
 
     With `init.checkpoint` "none" this is the paper's fully supervised baseline, or
@@ -29,7 +27,6 @@ def run(config: ConfigDict, workdir: Path, *, measure: Callable = recalibrate) -
     Args:
         config: The whole configuration.
         workdir: The run's folder; this mode's part is `<workdir>/finetune`.
-        measure: As for `downstream.prepare`.
 
     Raises:
         InputError: If the data, the configuration or the pretrained run cannot be
@@ -43,7 +40,7 @@ def run(config: ConfigDict, workdir: Path, *, measure: Callable = recalibrate) -
             "statistics to keep: nothing is normalised; 'train' would normalise",
             file=sys.stderr,
         )
-    task = prepare(config, workdir, measure=measure)
+    task = prepare(config, workdir)
     check_batch_size(recipe.batch_size, task.mesh, name="finetune.batch_size")
     num_steps = count_steps(recipe, num_samples=len(task.split.train_slices))
     rates = {

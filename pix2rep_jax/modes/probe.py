@@ -2,7 +2,6 @@
 
 import functools
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -12,7 +11,6 @@ from ml_collections import ConfigDict
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.predict import predict_slices
 from pix2rep_jax.methods.downstream import supervised
-from pix2rep_jax.models.batch_norm import recalibrate
 from pix2rep_jax.modes.run_training import Task, prepare, train_and_score
 from pix2rep_jax.runtime.command_line import next_command
 from pix2rep_jax.runtime.compiler import compiler_options
@@ -23,21 +21,12 @@ from pix2rep_jax.training.step import make_update
 __all__ = ["compute_features", "run"]
 
 
-def run(
-    config: ConfigDict,
-    workdir: Path,
-    *,
-    measure: Callable = recalibrate,
-    compute: Callable[[Task, np.ndarray], np.ndarray] | None = None,
-) -> None:
+def run(config: ConfigDict, workdir: Path) -> None:
     """Probes, keeps the best validation checkpoint and scores it.
 
     Args:
         config: The whole configuration.
         workdir: The run's folder; this mode's part is `<workdir>/probe`.
-        measure: As for `downstream.prepare`.
-        compute: As `compute_features`, the default; many runs from one backbone may
-            share what it computes.
 
     Raises:
         InputError: If the data, the configuration or the pretrained run cannot be
@@ -49,14 +38,12 @@ def run(
             "probing needs a pretrained backbone, but init.checkpoint is 'none': use "
             "--mode finetune for the baseline from random weights"
         )
-    task = prepare(config, workdir, measure=measure)
+    task = prepare(config, workdir)
     check_batch_size(recipe.batch_size, task.mesh, name="probe.batch_size")
     num_steps = count_steps(recipe, num_samples=len(task.split.train_slices))
     loss_fn = supervised.make_probe_loss(task.net, **config.segmentation.to_dict())
     data = frozen_data(
-        task,
-        budget_mb=feature_budget(config, platform=jax.default_backend()),
-        compute=compute or compute_features,
+        task, budget_mb=feature_budget(config, platform=jax.default_backend())
     )
     state, update = make_update(
         loss_fn,
@@ -95,15 +82,12 @@ def feature_budget(config: ConfigDict, *, platform: str) -> float:
     return budget if platform == "cpu" else min(budget, config.data.device_budget_mb)
 
 
-def frozen_data(
-    task: Task, *, budget_mb: float, compute: Callable[[Task, np.ndarray], np.ndarray]
-) -> dict[str, np.ndarray]:
+def frozen_data(task: Task, *, budget_mb: float) -> dict[str, np.ndarray]:
     """Computes the training slices' features once, if they fit the budget.
 
     Args:
         task: The task.
         budget_mb: Memory for features and labels (MB).
-        compute: As `compute_features`.
 
     Returns:
         "label" with "features", or with "image" where features would not fit.
@@ -114,7 +98,7 @@ def frozen_data(
     size = images.size * 4 * task.net.backbone.num_features + label.nbytes
     if size > budget_mb * 1e6:
         return {"image": images[..., None], "label": label}
-    return {"features": compute(task, slices), "label": label}
+    return {"features": compute_features(task, slices), "label": label}
 
 
 def compute_features(

@@ -74,17 +74,13 @@ class Task(NamedTuple):
     mesh: Mesh
 
 
-def prepare(
-    config: ConfigDict, workdir: Path, *, measure: Callable = recalibrate
-) -> Task:
+def prepare(config: ConfigDict, workdir: Path) -> Task:
     """Loads the data and the pretrained backbone.
 
     Args:
         config: `init.checkpoint` says where the backbone comes from: "" is this
             workdir's pretraining, a path another run's, "none" random weights.
         workdir: The run's folder.
-        measure: As `batch_norm.recalibrate`; many runs from one backbone may share
-            what it finds.
 
     Raises:
         InputError: If there is no such run, its network has another shape, there is
@@ -121,7 +117,7 @@ def prepare(
         params = put_parts(params, pretrained.params)
         batch_stats = put_parts(batch_stats, pretrained.batch_stats)
         if config.init.recalibrate:
-            batch_stats["backbone"] = measure(
+            batch_stats["backbone"] = recalibrate(
                 net.backbone,
                 {
                     "params": params["backbone"],

@@ -3,51 +3,46 @@
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-import jax
-from pix2rep_jax.errors import InputError
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
 
-__all__ = ['hold', 'hold_run']
+import jax
+from filelock import FileLock, Timeout
+
+from pix2rep_jax.errors import InputError
+
+__all__ = ["hold", "hold_run"]
 
 
 @contextlib.contextmanager
 def hold(folder: Path) -> Iterator[bool]:
-    """Keeps other processes from a folder that is made where it is missing.
+    """Keeps other processes from a folder, which is made where it is missing.
 
-    Whatever becomes of the process, the folder is free after it. Where files cannot be
-    locked it is everybody's.
-
-    Args:
-        folder: Of a run.
+    The folder is free again when the process ends, however it ends. Where the file
+    system cannot lock files, the folder always counts as free.
 
     Yields:
         Whether the folder was free.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            except OSError:  # such as a network's file system
-                pass
-        yield True
+    lock, free = FileLock(folder / "lock"), True
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        free = False
+    except (OSError, NotImplementedError):  # no locks here, as on some network drives
+        pass
+    try:
+        yield free
+    finally:
+        lock.release()
 
 
 @contextlib.contextmanager
 def hold_run(folder: Path) -> Iterator[None]:
-    """Keeps other commands from the run that this one trains, hosts of one run apart.
-
-    Args:
-        folder: Of the run.
+    """Keeps other commands from a run. All hosts of this run may enter.
 
     Raises:
-        InputError: If another one trains it: the two would write over each other.
+        InputError: If another process trains the run: the two would overwrite each
+            other's files.
     """
     if jax.process_index() != 0:
         yield
@@ -55,7 +50,7 @@ def hold_run(folder: Path) -> Iterator[None]:
     with hold(folder) as free:
         if not free:
             raise InputError(
-                f"another process is training the run in {folder}: wait for it or stop "
+                f"another process is training the run in {folder}: wait for it, stop "
                 "it, or name another --workdir"
             )
         yield
