@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.predict import predict_slices
-from pix2rep_jax.methods.downstream import supervised
+from pix2rep_jax.methods.downstream.probe import make_probe_loss
 from pix2rep_jax.modes.run_training import Task, prepare, train_and_score
 from pix2rep_jax.runtime.command_line import next_command
 from pix2rep_jax.runtime.compiler import compiler_options
@@ -41,7 +41,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     task = prepare(config, workdir)
     check_batch_size(recipe.batch_size, task.mesh, name="probe.batch_size")
     num_steps = count_steps(recipe, num_samples=len(task.split.train_slices))
-    loss_fn = supervised.make_probe_loss(task.net, **config.segmentation.to_dict())
+    loss_fn = make_probe_loss(task.net, **config.segmentation.to_dict())
     data = frozen_data(
         task, budget_mb=feature_budget(config, platform=jax.default_backend())
     )

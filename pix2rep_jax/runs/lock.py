@@ -25,7 +25,7 @@ def hold(folder: Path) -> Iterator[bool]:
     folder.mkdir(parents=True, exist_ok=True)
     lock, free = FileLock(folder / "lock"), True
     try:
-        lock.acquire(blocking=False)
+        lock.acquire(timeout=0)
     except Timeout:
         free = False
     except (OSError, NotImplementedError):  # no locks here, as on some network drives

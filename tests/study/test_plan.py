@@ -1,6 +1,5 @@
 """Which runs a study needs, and by which keys they are known."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -9,10 +8,7 @@ from ml_collections import ConfigDict
 from configs import ablation, study
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.study import command as study_mode
-from pix2rep_jax.study.data_identity import check_scans, read_scans
-from pix2rep_jax.study.job_record import read_record
-from pix2rep_jax.study.plan import backbone_key, make_plan
-from pix2rep_jax.study.report import results as study_results
+from pix2rep_jax.study.plan import make_plan
 from pix2rep_jax.study.report.paper_numbers import find_number
 from pix2rep_jax.training.feed import count_steps
 from tests.support.plans import plan, plan_config
@@ -69,7 +65,6 @@ def test_keys_follow_what_changes_the_numbers_and_nothing_else():
     config.study.methods = ("proposed", "twin")
     cells = make_plan(config, Path("/x"))
     assert cells[0].job.workdir == cells[2].job.workdir
-    assert len({backbone_key(cell) for cell in cells}) == 1
 
 
 @pytest.mark.parametrize("variant", ["quick", "small", "paper"])
@@ -84,65 +79,6 @@ def test_the_plans_that_are_shipped_name_the_papers_rows(variant):
     rows = ablation.get_config(variant).study.rows
     widths = {name: row.shared.model.num_features for name, row in rows.items()}
     assert widths["defaults"] == widths["epochs"] < widths["width"]
-
-
-PAPER = {
-    "model.last_hidden": 128,
-    "pretrain.num_epochs": 50,
-    "probe.feature_budget_mb": 60_000,
-}
-CONSTANT = {
-    "probe.num_steps": 1000,
-    "probe.schedule": "constant",
-    "finetune.num_steps": 1500,
-    "finetune.schedule": "constant",
-    "log.validate_every": 400,
-}
-
-
-@pytest.mark.parametrize(
-    ("name", "plan", "variant", "overrides"),
-    [
-        (
-            "study",
-            study,
-            "small",
-            {"study.methods": tuple(study.get_config().study.rows)},
-        ),
-        ("study_cpu", study, "small", {"study.seeds": 2}),
-        ("study_ablation", ablation, "small", {}),
-        ("study_released", study, "small", {"data.crop": "mask_box"}),
-        ("study_paper", study, "paper", PAPER),
-        ("study_paper_constant", study, "paper", PAPER | CONSTANT),
-    ],
-)
-def test_the_results_in_the_docs_are_cells_of_the_plan(name, plan, variant, overrides):
-    """Whoever copies them into a workdir goes on from them, wherever the data lie:
-    their keys are those of the configuration with what docs/results.md overrides."""
-    folder = Path(study.__file__).parents[1] / "docs" / name
-    config = plan.get_config(variant)
-    config.update_from_flattened_dict(overrides)
-    cells = make_plan(config, folder)
-    finished = [x for x in cells if read_record(x.job).status == "finished"]
-    shipped = [path.name for path in (folder / "cells").iterdir()]
-    assert shipped and {x.job.workdir.name for x in finished} == {*shipped}
-    results = study_results.read_results(finished)
-    assert all(each.status == "finished" for each in results)
-    for scores in (folder / "cells").glob("*/*/evaluation.json"):
-        # Where it lay on some machine is nobody's business.
-        assert not json.loads(scores.read_text())["initialised_from"].startswith("/")
-    patients = study_results.read_patients(results[0], column="dice_mean_foreground")
-    assert len(patients) == 20
-
-
-@pytest.mark.parametrize("name", ["study", "study_cpu", "study_ablation"])
-def test_the_results_in_the_docs_are_of_acdc(name, acdc_root, cache):
-    """Whoever goes on from them has the same scans, or is told that they are others."""
-    folder = Path(study.__file__).parents[1] / "docs" / name
-    config = study.get_config("small")
-    config.data.update({"root": str(acdc_root), "cache_dir": str(cache)})
-    scans = check_scans(config, make_plan(config, Path("/x")), folder)
-    assert scans == read_scans(folder) and len(scans) == 1
 
 
 def test_a_least_number_of_steps_counts_where_epochs_decide():
@@ -192,32 +128,32 @@ def test_a_mistaken_plan_is_refused_in_a_sentence():
     """Names that are not there, with the nearest; a checkpoint for all rows."""
     config = plan_config("proposed")
     config.study.rows.proposed.pretraining = ConfigDict({"pretrain": {"temprature": 1}})
-    with pytest.raises(InputError, match=r"did you mean pretrain\.temperature"):
+    with pytest.raises(InputError, match=r"pretrain\.temperature"):
         make_plan(config, Path("/x"))
-    with pytest.raises(InputError, match="names 'simklr', and study"):
+    with pytest.raises(InputError, match="simklr"):
         plan("simklr")
-    with pytest.raises(InputError, match="all above 0"):
+    with pytest.raises(InputError, match=r"study\.labeled="):
         plan("proposed", labeled=(0, 1))
     config = plan_config("proposed")
     config.study.rows.proposed.mode = "predict"
-    with pytest.raises(InputError, match="must be 'probe' or 'finetune'"):
+    with pytest.raises(InputError, match=r"proposed\.mode"):
         make_plan(config, Path("/x"))
     config = plan_config("proposed")
     config.init.checkpoint = "/some/run"
-    with pytest.raises(InputError, match="downstream part of the row"):
+    with pytest.raises(InputError, match=r"init\.checkpoint"):
         make_plan(config, Path("/x"))
     config = plan_config("proposed")
     config.study.rows.proposed.shared = ConfigDict({"data": {"crop": "mask_box"}})
-    with pytest.raises(InputError, match=r"proposed sets data\.crop.*of its own"):
+    with pytest.raises(InputError, match=r"proposed.*data\.crop"):
         make_plan(config, Path("/x"))
     config = plan_config("proposed")
     config.study.rows.proposed.downstream = ConfigDict({"seed": 7})
-    with pytest.raises(InputError, match=r"proposed sets seed.*--config\.seed"):
+    with pytest.raises(InputError, match=r"proposed.*--config\.seed"):
         make_plan(config, Path("/x"))
-    with pytest.raises(InputError, match=r"study\.labeled=\(1, 1\) names one twice"):
+    with pytest.raises(InputError, match=r"study\.labeled=\(1, 1\)"):
         plan("proposed", labeled=(1, 1))
-    with pytest.raises(InputError, match=r"study\.methods=.* names one twice"):
+    with pytest.raises(InputError, match=r"study\.methods="):
         plan("proposed", "proposed")
     config = ConfigDict({"init": {}})
-    with pytest.raises(InputError, match="has no plan"):
+    with pytest.raises(InputError, match="study"):
         study_mode.run(config, Path("/x"))

@@ -20,7 +20,7 @@ def result(method, num_labeled, draw, dice=None, status="finished"):
     job = SimpleNamespace(workdir=Path("/x"), mode="finetune")
     scores = {} if dice is None else {"dice_mean": dice}
     cell = Cell(method, num_labeled, draw, 0, None, job)
-    return Result(cell, status, "", 1.0, 0.0, scores)
+    return Result(cell, status, seconds=1.0, scores=scores)
 
 
 ROWS = {

@@ -11,6 +11,7 @@ from pix2rep_jax.study.job_record import Record, write_record
 from pix2rep_jax.study.plan import make_plan
 
 CLASSES = ("BG", "RV", "MYO", "LV")
+TESTED = ("patient004",)  # the test patients of plan_config's phantom
 
 
 def mm(distance):
@@ -37,8 +38,11 @@ def finish_by_hand(job, seconds=1.0):
     folder = job.workdir / job.mode
     folder.mkdir(parents=True)
     if job.mode != "pretrain":
+        (patient,) = TESTED
         score = VolumeScore(
-            "a_ED", "a", "ED", "", "native", np.full(4, 0.5), mm(5), mm(2)
+            f"{patient}_ED", patient, "ED", "", "native", np.full(4, 0.5), mm(5), mm(2)
         )
-        write_evaluation(folder, [score], classes=CLASSES)
+        write_evaluation(
+            folder, [score], classes=CLASSES, details={"test_patients": TESTED}
+        )
     write_record(job, Record("finished", seconds))
