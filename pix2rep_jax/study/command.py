@@ -63,12 +63,11 @@ def run(config: ConfigDict, workdir: Path) -> int:
     if config.study.dry_run:
         print(describe(config, results))
         return 0
+    write = write_results if config.study.tables_only else run_all
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_scans(folder, scans)
-        if not config.study.tables_only:
-            run_all(config, cells, folder, published)
-        results = write_results(config, cells, folder, published)
+        results = write(config, cells, folder, published)
     except OSError as error:
         raise InputError(
             f"{folder} cannot be written ({error.strerror or error}): free some space "
@@ -110,8 +109,8 @@ def run_all(
     cells: Sequence[Cell],
     folder: Path,
     published: Mapping[str, Result],
-) -> None:
-    """Runs the cells that are not published; leaves up-to-date results when stopped."""
+) -> list[Result]:
+    """Runs the cells that are not published; writes the results however it ends."""
     left = [cell for cell in cells if cell.job.key not in published]
     try:
         for cell in run_cells(left):
@@ -119,12 +118,11 @@ def run_all(
             write_table(config, results, folder)
             print(progress_line(config, results, cell), flush=True)
     except KeyboardInterrupt:
-        write_results(config, cells, folder, published)
         print("study: stopped; the same command goes on from there", file=sys.stderr)
         raise SystemExit(130) from None
-    except BaseException:
-        write_results(config, cells, folder, published)
-        raise
+    finally:
+        results = write_results(config, cells, folder, published)
+    return results
 
 
 def check_protocol(folder: Path, crop: str) -> None:

@@ -47,7 +47,7 @@ def _counts(name: str, mode: str, method: str) -> bool:
         return False
     if mode in ("probe", "finetune"):
         # `origin` stands for the checkpoint, wherever it lies.
-        own = (*run_training.SECTIONS, mode)
-        return section in own and name != "init.checkpoint"
-    own = ("data",) if mode == "data" else (*pretrain.SECTIONS, method)
-    return section in own and name not in pretrain.NEUTRAL
+        return section in (*run_training.SECTIONS, mode) and name != "init.checkpoint"
+    if name in pretrain.NEUTRAL:
+        return False
+    return section in (("data",) if mode == "data" else (*pretrain.SECTIONS, method))

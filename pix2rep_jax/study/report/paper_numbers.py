@@ -56,8 +56,8 @@ def find_number(table: int, title: str, *, num_labeled: int) -> str:
         The number as the paper prints it, or "" if it has none.
     """
     if table == 2:
-        numbers = TABLE_2.get(title) if num_labeled == 5 else None
-        return f"{numbers[0]:.1f} ± {numbers[1]:.1f}" if numbers else ""
+        pair = TABLE_2.get(title) if num_labeled == 5 else None
+        return f"{pair[0]:.1f} ± {pair[1]:.1f}" if pair else ""
     numbers = {1: TABLE_1, 3: TABLE_3, 4: TABLE_4}.get(table, {}).get(title)
     if numbers is None or num_labeled not in LABELED:
         return ""

@@ -3,6 +3,7 @@
 import csv
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from pix2rep_jax.errors import InputError
@@ -19,6 +20,8 @@ __all__ = [
     "score_columns",
     "test_patients",
 ]
+
+NOTHING: Mapping = MappingProxyType({})
 
 RELEASED = "mask_box"
 """`data.crop` of the released code's protocol, which uses the test labels."""
@@ -52,8 +55,8 @@ class Result(NamedTuple):
     notice: str = ""
     seconds: float = 0.0
     stage_seconds: tuple[float, ...] = ()
-    scores: Mapping[str, float] = {}
-    patients: Mapping[str, float] = {}
+    scores: Mapping[str, float] = NOTHING
+    patients: Mapping[str, float] = NOTHING
     best_step: str = ""
     hardware: str = ""
     backbone: str = ""
@@ -63,8 +66,8 @@ class Result(NamedTuple):
 def read_results(
     cells: Sequence[Cell],
     *,
-    published: Mapping[str, Result] | None = None,
-    scans: Mapping[str, str] | None = None,
+    published: Mapping[str, Result] = NOTHING,
+    scans: Mapping[str, str] = NOTHING,
 ) -> list[Result]:
     """Reads what the cells of a plan have left in their folders.
 
@@ -77,7 +80,7 @@ def read_results(
     results = []
     for cell in cells:
         record = read_record(cell.job)
-        if record.status != "finished" and cell.job.key in (published or {}):
+        if record.status != "finished" and cell.job.key in published:
             results.append(published[cell.job.key]._replace(cell=cell))
             continue
         before = [read_record(job) for job in stages(cell.pretraining)]
@@ -92,7 +95,7 @@ def read_results(
             hardware=record.hardware,
         )
         if record.status == "finished":
-            digest = (scans or {}).get(cell.job.data_key, "")
+            digest = scans.get(cell.job.data_key, "")
             result = add_scores(result._replace(scans=digest))
         results.append(result)
     return results
