@@ -22,7 +22,7 @@ from pix2rep_jax.runs.metric_log import read_metrics
 from pix2rep_jax.study.fingerprint import fingerprint, sections_of
 from pix2rep_jax.study.job_record import read_own_record, read_record
 from pix2rep_jax.study.plan import Cell, Job, distinct_jobs
-from pix2rep_jax.training.feed import count_steps
+from pix2rep_jax.training.optimizer import count_steps
 
 __all__ = ["Guess", "guess_left", "time_jobs"]
 
@@ -221,7 +221,7 @@ def num_steps(job: Job, samples: dict[str, int]) -> int:
         split = make_split(dataset, config.data, draw_labeled=not pretrains)
         if pretrains:
             slices = pretrain.list_slices(dataset, split)
-            samples[job.key] = len(load_method(config).arrange(slices)["image"])
+            samples[job.key] = len(load_method(config).make_samples(slices)["image"])
         else:
             samples[job.key] = len(split.train_slices)
     return count_steps(recipe, num_samples=samples.get(job.key, 1))

@@ -12,7 +12,7 @@ from pix2rep_jax.study import estimate
 from pix2rep_jax.study.estimate import FINISHED, NOTHING, TIMED, guess_left
 from pix2rep_jax.study.job_record import Record, write_record
 from pix2rep_jax.study.plan import distinct_jobs, make_plan
-from pix2rep_jax.training.feed import count_steps
+from pix2rep_jax.training.optimizer import count_steps
 from tests.support.plans import finish_by_hand, plan, plan_config
 
 

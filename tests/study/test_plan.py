@@ -14,7 +14,7 @@ from pix2rep_jax.study.job_record import read_record
 from pix2rep_jax.study.plan import backbone_key, make_plan
 from pix2rep_jax.study.report import results as study_results
 from pix2rep_jax.study.report.paper_numbers import find_number
-from pix2rep_jax.training.feed import count_steps
+from pix2rep_jax.training.optimizer import count_steps
 from tests.support.plans import plan, plan_config
 
 
