@@ -67,7 +67,11 @@ def main(argv: list[str]) -> int:
             "output": _OUTPUT.value,
             "overwrite": _OVERWRITE.value,
         }
-    mode = importlib.import_module(f"pix2rep_jax.modes.{_MODE.value}")
+    mode = importlib.import_module(
+        "pix2rep_jax.study.command"
+        if _MODE.value == "study"
+        else f"pix2rep_jax.modes.{_MODE.value}"
+    )
     return mode.run(_CONFIG.value, workdir, **options) or 0
 
 

@@ -1,12 +1,12 @@
-"""Shows what a pretraining step sends between devices, its batch growing with them.
+"""Shows what a pretraining step sends between devices, with a batch that grows along.
 
 python -m benchmarks.scaling [--case small] [--loss info_nce] [--devices 1,2,4,8]
 
-Each row compiles the very step of --mode pretrain in a process of its own, on so many
-fake CPU devices with 4 images each, and reads from the compiled program how many sums
-and gathers it makes, how many bytes of results these leave on a device, and how much
-memory it plans there. The time is of all devices on this machine's cores together, so
-it shows what the sharing costs, not what further cores would bring.
+Each row compiles the step of --mode pretrain in a process of its own, on fake CPU
+devices with 4 images each. It reads from the compiled program the number of sums and
+gathers, the bytes of their results on one device, and the memory planned there. All
+devices share this machine's cores. So the time shows the cost of the sharing, not the
+gain from further cores.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.step import compile_step, get_config, make_advance, times
 
-IMAGES = 4  # a device
+IMAGES = 4  # per device
 BYTES = {"pred": 1, "bf16": 2, "f32": 4, "s32": 4, "u32": 4, "s64": 8}
 COLLECTIVE = re.compile(
     r"= (?P<result>\(?[^=]*?) (?:all-reduce|all-gather|all-to-all|reduce-scatter|"
@@ -41,7 +41,7 @@ def result_bytes(result: str) -> int:
 
 
 def measure(case: str, loss: str, *, num_steps: int) -> dict:
-    """Compiles and times one step on the devices that there are."""
+    """Compiles and times one step on all devices."""
     config = get_config(case, loss)
     config.pretrain.batch_size = IMAGES * jax.device_count()
     if loss == "cross_correlation":
@@ -78,7 +78,8 @@ def main() -> None:
     for loss in names:
         for devices in map(int, arguments.devices.split(",")):
             flags = f"--xla_force_host_platform_device_count={devices}"
-            command = [sys.executable, __file__, "--row", f"--loss={loss}"]
+            command = [sys.executable, "-m", "benchmarks.scaling", "--row"]
+            command += [f"--loss={loss}"]
             command += [f"--case={arguments.case}", f"--steps={arguments.steps}"]
             output = subprocess.run(
                 command,

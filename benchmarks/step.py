@@ -3,10 +3,10 @@
 python -m benchmarks.step [--case small] [--loss info_nce] [--steps 20]
 python -m benchmarks.step --case paper --profile /tmp/profile   # on a GPU or TPU
 
-Each row runs in a process of its own, on random images, by the very code of
---mode pretrain. The share is of the speed of a matrix product in the network's dtype,
-measured first; its operations are those of its products and convolutions. Compare
-rows of one run with each other, not with another machine's.
+Each row runs in a process of its own, on random images, with the code of
+--mode pretrain. "share" is the step's speed divided by that of a matrix product in the
+network's dtype, which is measured first. A step's operations are those of its products
+and convolutions. Compare only rows of one run; other machines differ.
 """
 
 import argparse
@@ -35,7 +35,7 @@ LOSSES = ("info_nce", "cross_correlation")
 
 
 def get_config(case: str, loss: str):
-    """Returns the configuration of a row; "middle" is between small and paper."""
+    """Returns the configuration of a row; "middle" lies between small and paper."""
     config = configs.get_config("small" if case == "middle" else case)
     config.pretrain.loss = loss
     if case == "middle":
@@ -46,7 +46,7 @@ def get_config(case: str, loss: str):
 
 
 def make_pretraining(config):
-    """Makes the update of --mode pretrain, with the state before the first one."""
+    """Makes the update of --mode pretrain, and the state before the first step."""
     method, key = load_method(config), jax.random.key(0)
     params, batch_stats = initialise(method.net, key, size=config.data.size)
     state, update = make_update(
@@ -57,6 +57,7 @@ def make_pretraining(config):
         rates=dict.fromkeys(method.trained, config.pretrain.learning_rate),
         key=key,
         num_steps=1000,
+        extra=method.make_extra(params),
     )
     return update, place(state, make_mesh())
 
@@ -83,7 +84,7 @@ def compile_step(config):
 
 
 def peak_memory_mb() -> float:
-    """Returns the most memory held so far: the device's, or the process's on CPU."""
+    """Returns the peak memory so far of the device, or of the process on a CPU."""
     stats = jax.local_devices()[0].memory_stats() or {}
     if "peak_bytes_in_use" in stats:
         return stats["peak_bytes_in_use"] / 1e6
@@ -92,7 +93,7 @@ def peak_memory_mb() -> float:
 
 
 def matmul_speed(dtype: str) -> float:
-    """Measures the floating-point operations a second of a large matrix product."""
+    """Measures the floating-point operations per second of a large matrix product."""
     side = 2048 if jax.default_backend() == "cpu" else 8192
     # Random, because a processor multiplies equal numbers with less power, and faster.
     x = jax.random.normal(jax.random.key(0), (side, side)).astype(dtype)
@@ -102,7 +103,7 @@ def matmul_speed(dtype: str) -> float:
 
 
 def make_advance(step: Callable, state, batch) -> Callable:
-    """Makes a function that goes a step further each time, and returns its metrics."""
+    """Makes a function that trains one step per call, and returns its metrics."""
 
     def advance():
         nonlocal state
@@ -113,7 +114,7 @@ def make_advance(step: Callable, state, batch) -> Callable:
 
 
 def times(function: Callable, repeats: int) -> list[float]:
-    """Times calls, each to its end (s)."""
+    """Times calls, each until its result is ready (s)."""
     seconds = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -172,7 +173,8 @@ def main() -> None:
     )
     for case in cases:
         for loss in names:
-            command = [sys.executable, __file__, "--row", f"--steps={arguments.steps}"]
+            command = [sys.executable, "-m", "benchmarks.step", "--row"]
+            command += [f"--steps={arguments.steps}"]
             command += [f"--case={case}", f"--loss={loss}"]
             command += [f"--profile={arguments.profile}"]
             output = subprocess.run(

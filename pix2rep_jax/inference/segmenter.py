@@ -13,9 +13,9 @@ from ml_collections import ConfigDict
 from pix2rep_jax.data import nifti, resample
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.predict import make_predictors, restore_volume
-from pix2rep_jax.methods.downstream.mean_teacher import trained_networks
+from pix2rep_jax.methods.downstream.mean_teacher import networks_of_state
 from pix2rep_jax.models.build import make_segmentation_net
-from pix2rep_jax.runs.checkpoint_reader import restore_params, unfinished
+from pix2rep_jax.runs.checkpoint_reader import restore_model, unfinished
 from pix2rep_jax.runs.manifest import read_config
 
 __all__ = ["Segmenter", "find_runs", "load_predict", "load_predictors"]
@@ -192,12 +192,12 @@ def load_predictors(
         batch_size: Slices predicted at once.
 
     Returns:
-        Functions as of `load_predict` by the names of `mean_teacher.trained_networks`,
+        Functions as of `load_predict` by the names of `mean_teacher.networks_of_state`,
         the result first.
     """
     config = ConfigDict(read_config(run))
     net = make_segmentation_net(config, scratch=config.init.checkpoint == "none")
-    networks = trained_networks(config, *restore_params(run))
+    networks = networks_of_state(config, *restore_model(run))
     return make_predictors(net, networks, batch_size=batch_size)
 
 

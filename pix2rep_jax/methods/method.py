@@ -1,4 +1,4 @@
-"""What a pretraining method is: one file beside this one, found by its name."""
+"""What a pretraining method consists of."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -6,49 +6,51 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import numpy as np
 
+from pix2rep_jax.training.state import LossFn
+
 __all__ = ["Method"]
 
 
-def only_images(slices: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def use_slices(slices: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Makes every slice a sample."""
     return {"image": slices["image"]}
 
 
-def keep_statistics(params: Any, batch_stats: Any) -> Any:
-    """Starts with BatchNorm's statistics and nothing else."""
+def make_nothing(params: Any) -> dict[str, Any]:
+    """Starts without extra state."""
     del params
-    return batch_stats
+    return {}
 
 
 class Method(NamedTuple):
-    """A pretraining method, as a file of this folder makes it.
+    """A pretraining method.
 
-    The file holds `make_method(config, recipe) -> Method`; nothing else knows of it.
+    Each file of `methods/pretraining` that is a method has a function
+    `make_method(config, recipe) -> Method`. No other code knows about the method.
 
     Attributes:
-        net: Has the U-Net as `backbone`; `net(image, train=...)` runs every part that
+        net: Has the U-Net as `backbone`. `net(image, train=...)` runs every part that
             has parameters.
-        loss_fn: `(params, batch_stats, batch, key) -> (loss, (batch_stats, metrics))`.
-            What changes from step to step without a gradient, such as a slowly moving
-            copy of the network, lies in `batch_stats` next to "backbone".
-        trained: Dotted names of the parts of the parameters that it trains, such as
-            "projection" or "backbone.encode_0". What of the backbone is not among them
-            starts at random in fine-tuning.
-        arrange: Makes the data, a sample a row, of the slices' "image"
-            `[slices, height, width, 1]`, "volume" `[slices]` and "slice" `[slices]`
-            (index in its scan). A batch takes samples in a random order.
-        begin: `(params, batch_stats) -> batch_stats` before the first step.
-        needs_run: Whether there is nothing to learn without the backbone of an earlier
-            pretraining run. Any method starts from the one that `init.checkpoint`
-            names.
-        collapsed_loss: The loss of a network that maps all images to one embedding,
-            where that is no minimum.
+        loss_fn: The loss of a batch of samples.
+        trained: Dotted names of the parts that it trains, such as "projection" or
+            "backbone.encode_0". Other parts of the backbone start from random weights
+            in fine-tuning.
+        make_samples: Makes the data, one sample per row, from a mapping with "image"
+            `[slices, height, width, 1]`, "volume" `[slices]` and "slice" `[slices]`,
+            the slice's index in its scan. A batch takes samples in a random order.
+        make_extra: Makes the initial extra state from the initial parameters.
+        requires_pretrained: Whether the method must start from the backbone of an
+            earlier pretraining run. Every method can, by `init.checkpoint`.
+        collapsed_loss: The loss of a network that maps all images to one embedding;
+            None if such a network has a small loss.
     """
 
     net: nn.Module
-    loss_fn: Callable
+    loss_fn: LossFn
     trained: tuple[str, ...]
-    arrange: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]] = only_images
-    begin: Callable[[Any, Any], Any] = keep_statistics
-    needs_run: bool = False
+    make_samples: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]] = (
+        use_slices
+    )
+    make_extra: Callable[[Any], Any] = make_nothing
+    requires_pretrained: bool = False
     collapsed_loss: float | None = None

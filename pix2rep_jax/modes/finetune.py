@@ -1,6 +1,7 @@
 """--mode finetune: train backbone and segmentation head on a few labelled patients."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from pix2rep_jax.errors import check_choice
 from pix2rep_jax.methods.downstream import mean_teacher, supervised
 from pix2rep_jax.modes.run_training import Task, prepare, train_and_score
 from pix2rep_jax.runtime.command_line import next_command
-from pix2rep_jax.training.feed import bind_data, count_steps
+from pix2rep_jax.training.feed import make_batches
+from pix2rep_jax.training.optimizer import count_steps
 from pix2rep_jax.training.sharding import check_batch_size
+from pix2rep_jax.training.state import TrainState
 from pix2rep_jax.training.step import make_update
 
 __all__ = ["run"]
@@ -52,26 +55,37 @@ def run(config: ConfigDict, workdir: Path) -> None:
     prepare_method = (
         semi_supervised if recipe.method == "mean_teacher" else only_labeled
     )
-    loss_fn, batch_stats, data, batch_size = prepare_method(config, task, num_steps)
+    loss_fn, extra, data, batch_size = prepare_method(config, task, num_steps)
     state, update = make_update(
         loss_fn,
         task.params,
-        batch_stats,
+        task.batch_stats,
         recipe=recipe,
         rates=rates,
         key=task.key,
         num_steps=num_steps,
-    )
-    train_step = bind_data(
-        update,
-        data,
-        mesh=task.mesh,
-        batch_size=batch_size,
-        budget_mb=config.data.device_budget_mb,
+        extra=extra,
     )
 
+    def feed(state: TrainState) -> Iterator[Any]:
+        return make_batches(
+            data,
+            key=state.key,
+            first_step=int(state.step),
+            mesh=task.mesh,
+            batch_size=batch_size,
+            budget_mb=config.data.device_budget_mb,
+        )
+
     train_and_score(
-        config, workdir, task, state, train_step, mode="finetune", num_steps=num_steps
+        config,
+        workdir,
+        task,
+        state,
+        update,
+        feed,
+        mode="finetune",
+        num_steps=num_steps,
     )
     print(
         "next: "
@@ -112,10 +126,10 @@ def loss_options(config: ConfigDict) -> dict[str, Any]:
 
 
 def only_labeled(config: ConfigDict, task: Task, num_steps: int):
-    """Makes the loss; the statistics and data it is for, and the size of a batch."""
+    """Makes the loss, the extra state and data it is for, and the size of a batch."""
     del num_steps
     loss_fn = supervised.make_loss(task.net, **loss_options(config))
-    return loss_fn, task.batch_stats, labeled_data(task), config.finetune.batch_size
+    return loss_fn, {}, labeled_data(task), config.finetune.batch_size
 
 
 def semi_supervised(config: ConfigDict, task: Task, num_steps: int):
@@ -131,7 +145,7 @@ def semi_supervised(config: ConfigDict, task: Task, num_steps: int):
     print(f"Mean Teacher: consistency on {len(unlabeled)} slices, their masks unseen")
     return (
         loss_fn,
-        mean_teacher.add_teacher(task.params, task.batch_stats),
+        mean_teacher.make_extra(task.params),
         {"labeled": labeled_data(task), "unlabeled": {"image": unlabeled}},
         {"labeled": config.finetune.batch_size, "unlabeled": size},
     )

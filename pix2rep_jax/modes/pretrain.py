@@ -1,8 +1,9 @@
 """--mode pretrain: learn from scans without labels, by the method of that name."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,6 +18,7 @@ from pix2rep_jax.methods.method import Method
 from pix2rep_jax.methods.pretraining import load_method, make_recipe, method_name
 from pix2rep_jax.models.build import initialise
 from pix2rep_jax.models.param_parts import put_parts
+from pix2rep_jax.modes.run_training import resume
 from pix2rep_jax.runs.checkpoint_reader import unfinished
 from pix2rep_jax.runs.checkpoint_writer import Checkpoints
 from pix2rep_jax.runs.lock import hold_run
@@ -38,11 +40,12 @@ from pix2rep_jax.runs.pretrained_backbone import (
 )
 from pix2rep_jax.runtime.command_line import next_command, overrides_without_effect
 from pix2rep_jax.runtime.multihost import check_alike
-from pix2rep_jax.training.feed import bind_data, count_steps
+from pix2rep_jax.training.feed import make_batches
 from pix2rep_jax.training.loop import train
+from pix2rep_jax.training.optimizer import count_steps
 from pix2rep_jax.training.sharding import check_batch_size, make_mesh, place
 from pix2rep_jax.training.state import TrainState
-from pix2rep_jax.training.step import make_update
+from pix2rep_jax.training.step import TrainStep, compile_step, make_update
 
 __all__ = ["SECTIONS", "make_training", "run"]
 
@@ -91,10 +94,10 @@ def run(config: ConfigDict, workdir: Path) -> None:
                 print(note, file=sys.stderr)
     backbone = None if start is None else read_backbone(config, start)
     check_alike(config, split.scans, network=backbone and backbone.origin.digest)
-    data = method.arrange(list_slices(dataset, split))
+    data = method.make_samples(list_slices(dataset, split))
     num_samples = len(data["image"])
     num_steps = count_steps(recipe, num_samples=num_samples)
-    state, train_step = make_training(
+    state, step, feed = make_training(
         config, method, data, mesh=mesh, num_steps=num_steps, backbone=backbone
     )
 
@@ -126,15 +129,19 @@ def run(config: ConfigDict, workdir: Path) -> None:
         Checkpoints(folder / "checkpoints") as checkpoints,
         MetricWriter(folder) as writer,
     ):
+        state = resume(
+            state, checkpoints, writer, num_steps=num_steps, description="pretrain"
+        )
         train(
             state,
-            train_step,
+            feed(state),
+            step,
             num_steps=num_steps,
             log_every=config.log.metrics_every,
-            checkpoint_every=config.log.checkpoint_every,
-            checkpoint_minutes=config.log.checkpoint_minutes,
-            checkpoints=checkpoints,
-            writer=writer,
+            save_every=config.log.checkpoint_every,
+            save_minutes=config.log.checkpoint_minutes,
+            save=lambda state, scores: checkpoints.save(state, metrics=scores),
+            log=writer.write,
             description="pretrain",
         )
     print(f"the pretrained network is in {folder}")
@@ -167,7 +174,7 @@ def find_start(config: ConfigDict, method: Method, workdir: Path) -> Path | None
     named = config.init.checkpoint
     if named not in ("", "none") and not is_same_place(named, workdir):
         return find_run(named, "pretrain")
-    if method.needs_run:
+    if method.requires_pretrained:
         raise InputError(
             f"pretrain.method={method_name(config)} goes on from another pretraining "
             "run here: name its workdir by --config.init.checkpoint, and a new one by "
@@ -183,7 +190,7 @@ def is_same_place(named: str, workdir: Path) -> bool:
 
 
 def list_slices(dataset: Dataset, split: Split) -> dict[str, np.ndarray]:
-    """Lists the slices to pretrain on, as `Method.arrange` takes them."""
+    """Lists the slices to pretrain on, as `Method.make_samples` takes them."""
     chosen = split.pretrain_slices
     if not len(chosen):
         raise InputError(
@@ -230,21 +237,21 @@ def make_training(
     mesh: Mesh,
     num_steps: int,
     backbone: Backbone | None = None,
-) -> tuple[TrainState, Callable]:
-    """Makes the state before the first step, and the step from one to the next.
+) -> tuple[TrainState, TrainStep, Callable[[TrainState], Iterator[Any]]]:
+    """Makes the state before the first step, the step, and its batches.
 
     Args:
         config: The whole configuration.
         method: Made from it.
-        data: As the method arranges them; Pix2Rep's are an "image"
+        data: The method's samples; Pix2Rep's are an "image"
             `[slices, size, size, 1]`.
         mesh: The devices.
         num_steps: Steps of the run, which the schedule spans.
         backbone: What an earlier pretraining has trained, if it starts from one.
 
     Returns:
-        The state, on its devices, and `train_step(state) -> (state, metrics)`, not
-        compiled before its first call.
+        The state on its devices, the step from `compile_step`, and a function that
+        makes the batches from a state's step on.
 
     Raises:
         InputError: If the configuration cannot be used.
@@ -258,17 +265,22 @@ def make_training(
     state, update = make_update(
         method.loss_fn,
         params,
-        method.begin(params, batch_stats),
+        batch_stats,
         recipe=recipe,
         rates=dict.fromkeys(method.trained, recipe.learning_rate),
         key=key,
         num_steps=num_steps,
+        extra=method.make_extra(params),
     )
-    train_step = bind_data(
-        update,
-        data,
-        mesh=mesh,
-        batch_size=recipe.batch_size,
-        budget_mb=config.data.device_budget_mb,
-    )
-    return place(state, mesh), train_step
+
+    def feed(state: TrainState) -> Iterator[Any]:
+        return make_batches(
+            data,
+            key=state.key,
+            first_step=int(state.step),
+            mesh=mesh,
+            batch_size=recipe.batch_size,
+            budget_mb=config.data.device_budget_mb,
+        )
+
+    return place(state, mesh), compile_step(update, mesh=mesh), feed

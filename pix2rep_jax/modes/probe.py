@@ -2,7 +2,9 @@
 
 import functools
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -10,12 +12,14 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.predict import predict_slices
-from pix2rep_jax.methods.downstream.probe import make_probe_loss
+from pix2rep_jax.methods.downstream import probe
 from pix2rep_jax.modes.run_training import Task, prepare, train_and_score
 from pix2rep_jax.runtime.command_line import next_command
 from pix2rep_jax.runtime.compiler import compiler_options
-from pix2rep_jax.training.feed import bind_data, count_steps
+from pix2rep_jax.training.feed import make_batches
+from pix2rep_jax.training.optimizer import count_steps
 from pix2rep_jax.training.sharding import check_batch_size
+from pix2rep_jax.training.state import TrainState
 from pix2rep_jax.training.step import make_update
 
 __all__ = ["compute_features", "run"]
@@ -41,7 +45,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     task = prepare(config, workdir)
     check_batch_size(recipe.batch_size, task.mesh, name="probe.batch_size")
     num_steps = count_steps(recipe, num_samples=len(task.split.train_slices))
-    loss_fn = make_probe_loss(task.net, **config.segmentation.to_dict())
+    loss_fn = probe.make_loss(task.net, **config.segmentation.to_dict())
     data = frozen_data(
         task, budget_mb=feature_budget(config, platform=jax.default_backend())
     )
@@ -54,16 +58,26 @@ def run(config: ConfigDict, workdir: Path) -> None:
         key=task.key,
         num_steps=num_steps,
     )
-    train_step = bind_data(
-        update,
-        data,
-        mesh=task.mesh,
-        batch_size=recipe.batch_size,
-        budget_mb=config.data.device_budget_mb,
-    )
+
+    def feed(state: TrainState) -> Iterator[Any]:
+        return make_batches(
+            data,
+            key=state.key,
+            first_step=int(state.step),
+            mesh=task.mesh,
+            batch_size=recipe.batch_size,
+            budget_mb=config.data.device_budget_mb,
+        )
 
     train_and_score(
-        config, workdir, task, state, train_step, mode="probe", num_steps=num_steps
+        config,
+        workdir,
+        task,
+        state,
+        update,
+        feed,
+        mode="probe",
+        num_steps=num_steps,
     )
     print("next: " + next_command(sys.argv, mode="finetune"))
 

@@ -1,7 +1,7 @@
 """What probing and fine-tuning share: where they start, how they are scored."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from pix2rep_jax.evaluation.dice import dice_per_class
 from pix2rep_jax.evaluation.report import write_evaluation
 from pix2rep_jax.evaluation.score_volumes import evaluate_networks
 from pix2rep_jax.inference.predict import make_predict, make_predictors, predict_slices
-from pix2rep_jax.methods.downstream.mean_teacher import trained_networks
+from pix2rep_jax.methods.downstream.mean_teacher import networks_of_state
 from pix2rep_jax.models.batch_norm import recalibrate
 from pix2rep_jax.models.build import initialise, make_segmentation_net
 from pix2rep_jax.models.param_parts import put_parts
@@ -38,8 +38,16 @@ from pix2rep_jax.runtime.multihost import check_alike
 from pix2rep_jax.training.loop import train
 from pix2rep_jax.training.sharding import make_mesh, place
 from pix2rep_jax.training.state import TrainState
+from pix2rep_jax.training.step import TrainStep, compile_step
 
-__all__ = ["SECTIONS", "Task", "make_validate", "prepare", "train_and_score"]
+__all__ = [
+    "SECTIONS",
+    "Task",
+    "make_validate",
+    "prepare",
+    "resume",
+    "train_and_score",
+]
 
 SECTIONS = ("seed", "data", "model", "augment", "segmentation", "init", "log")
 """What of the configuration both modes depend on, besides their own section."""
@@ -175,7 +183,7 @@ def make_validate(
         return float(present.mean()) if present.size else 0.0
 
     def validate(state: TrainState) -> dict[str, float]:
-        networks = trained_networks(config, state.params, state.batch_stats)
+        networks = networks_of_state(config, state.params, state.model_state)
         (_, result), *others = networks.items()
         return {"val_dice": score(result)} | {
             f"val_dice_{name}": score(variables) for name, variables in others
@@ -184,12 +192,42 @@ def make_validate(
     return validate
 
 
+def resume(
+    state: TrainState,
+    checkpoints: Checkpoints,
+    writer: MetricWriter,
+    *,
+    num_steps: int,
+    description: str,
+) -> TrainState:
+    """Restores the newest checkpoint of a run, if there is one.
+
+    Args:
+        state: The state before the first step, on its devices.
+        checkpoints: The run's.
+        writer: The run's; it forgets metrics of later steps.
+        num_steps: Steps of the whole run.
+        description: Name of the run in messages.
+
+    Returns:
+        The state that the run goes on from.
+    """
+    resumed = checkpoints.restore_latest(state)
+    if resumed is not None:
+        state, step = resumed, int(resumed.step)
+        doing = "finished already at" if step >= num_steps else "going on from"
+        print(f"{description}: {doing} step {step} of {num_steps}")
+    writer.rewind(int(state.step))
+    return state
+
+
 def train_and_score(
     config: ConfigDict,
     workdir: Path,
     task: Task,
     state: TrainState,
-    train_step: Callable[[TrainState], tuple[TrainState, dict[str, jax.Array]]],
+    update: TrainStep,
+    feed: Callable[[TrainState], Iterator[Any]],
     *,
     mode: str,
     num_steps: int,
@@ -201,7 +239,8 @@ def train_and_score(
         workdir: The run's folder.
         task: The task.
         state: Before the first step.
-        train_step: Bound to the training slices.
+        update: From `make_update`.
+        feed: Makes the batches of the training slices from the state's step on.
         mode: "probe" or "finetune": the section of the configuration, and the folder.
         num_steps: Steps of the run.
 
@@ -233,17 +272,25 @@ def train_and_score(
         Checkpoints(folder / "checkpoints", best_metric="val_dice") as checkpoints,
         MetricWriter(folder) as writer,
     ):
-        state = train(
+        state = resume(
             place(state, task.mesh),
-            train_step,
+            checkpoints,
+            writer,
+            num_steps=num_steps,
+            description=mode,
+        )
+        state = train(
+            state,
+            feed(state),
+            compile_step(update, mesh=task.mesh),
             num_steps=num_steps,
             log_every=config.log.metrics_every,
-            checkpoint_every=config.log.checkpoint_every,
-            checkpoint_minutes=config.log.checkpoint_minutes,
+            save_every=config.log.checkpoint_every,
+            save_minutes=config.log.checkpoint_minutes,
             eval_every=validate_every,
             evaluate=make_validate(config, task),
-            checkpoints=checkpoints,
-            writer=writer,
+            save=lambda state, scores: checkpoints.save(state, metrics=scores),
+            log=writer.write,
             description=mode,
         )
         state = checkpoints.restore_best(state)
@@ -253,7 +300,7 @@ def train_and_score(
             f"holds out some that have one); the network is in {folder}"
         )
         return folder
-    networks = trained_networks(config, state.params, state.batch_stats)
+    networks = networks_of_state(config, state.params, state.model_state)
     predictors = make_predictors(task.net, networks, batch_size=_PREDICT_BATCH)
     (result, scores), *others = evaluate_networks(
         predictors, task.dataset, task.split.test_volumes, classes=classes

@@ -4,15 +4,33 @@ import contextlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 from orbax.checkpoint.checkpoint_managers import preservation_policy
+
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runs.manifest import read_num_steps
+from pix2rep_jax.training.state import ModelState
 
-__all__ = ['STATE', 'describe_arrays', 'first_line', 'has_checkpoint', 'has_readable_score', 'is_damaged', 'newest_step', 'open_manager', 'restore_params', 'result_step', 'unfinished', 'whole_steps']
+__all__ = [
+    "STATE",
+    "describe_arrays",
+    "first_line",
+    "has_checkpoint",
+    "has_readable_score",
+    "is_damaged",
+    "newest_step",
+    "open_manager",
+    "restore_model",
+    "restore_params",
+    "result_step",
+    "unfinished",
+    "whole_steps",
+]
 
 STATE = "state"
 """Name of a training state among what a checkpoint may hold."""
@@ -55,9 +73,28 @@ def restore_params(run: str | Path, *, best_metric: str = "val_dice"):
     Raises:
         InputError: If there is no checkpoint, or none that can be read.
     """
+    return _restore(run, ("params", "batch_stats"), best_metric=best_metric)
+
+
+@_quiet()
+def restore_model(
+    run: str | Path, *, best_metric: str = "val_dice"
+) -> tuple[Any, ModelState]:
+    """Restores all that a run trained, as `restore_params` does, with its extra state.
+
+    Returns:
+        `(params, model_state)` as trees of numpy arrays.
+    """
+    names = ("params", "batch_stats", "extra")
+    params, *rest = _restore(run, names, best_metric=best_metric)
+    return params, ModelState(*rest)
+
+
+def _restore(run: str | Path, names: Sequence[str], *, best_metric: str) -> tuple:
+    """Restores parts of the state that is a run's result."""
     path = _folder(run) / str(result_step(run, best_metric=best_metric)) / STATE
     try:
-        tree = _read(path, ("params", "batch_stats"))
+        tree = _read(path, names)
     except Exception as error:
         mend = f"delete that folder and start the run in {run} again, or name another"
         if _is_passing(error):
@@ -65,7 +102,7 @@ def restore_params(run: str | Path, *, best_metric: str = "val_dice"):
         raise InputError(
             f"the checkpoint in {path} cannot be read ({first_line(error)}): {mend}"
         ) from error
-    return tree["params"], tree["batch_stats"]
+    return tuple(tree[name] for name in names)
 
 
 @_quiet()

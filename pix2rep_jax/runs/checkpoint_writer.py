@@ -5,14 +5,24 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+
 import jax
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
-from pix2rep_jax.errors import InputError
-from pix2rep_jax.training.state import TrainState
-from pix2rep_jax.runs.checkpoint_reader import STATE, describe_arrays, first_line, has_readable_score, is_damaged, open_manager, whole_steps
 
-__all__ = ['Checkpoints']
+from pix2rep_jax.errors import InputError
+from pix2rep_jax.runs.checkpoint_reader import (
+    STATE,
+    describe_arrays,
+    first_line,
+    has_readable_score,
+    is_damaged,
+    open_manager,
+    whole_steps,
+)
+from pix2rep_jax.training.state import TrainState
+
+__all__ = ["Checkpoints"]
 
 _FULL = ("no space left", "disk quota exceeded", "resource_exhausted")
 

@@ -8,15 +8,27 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
 import flax
 import jax
 from ml_collections import ConfigDict
+
 import pix2rep_jax
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.runtime.config_checks import effective
 from pix2rep_jax.runtime.atomic_file import read_object, write_whole
+from pix2rep_jax.runtime.config_checks import effective
 
-__all__ = ['check_place', 'find_run', 'make_folder', 'open_run', 'read_config', 'read_num_steps', 'read_trained', 'write_num_steps', 'write_trained']
+__all__ = [
+    "check_place",
+    "find_run",
+    "make_folder",
+    "open_run",
+    "read_config",
+    "read_num_steps",
+    "read_trained",
+    "write_num_steps",
+    "write_trained",
+]
 
 _CONFIG = "config.json"
 

@@ -4,12 +4,14 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
+
 import jax
 from tensorboardX import SummaryWriter
+
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runtime.atomic_file import write_whole
 
-__all__ = ['MetricWriter', 'Series', 'read_metrics']
+__all__ = ["MetricWriter", "Series", "read_metrics"]
 
 Series = Mapping[str, tuple[list[int], list[float]]]
 """Steps and values by a metric's name."""

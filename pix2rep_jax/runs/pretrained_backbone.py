@@ -5,17 +5,30 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+
 import jax
 import numpy as np
 from ml_collections import ConfigDict
+
 from pix2rep_jax.data.dataset import PREPARATION
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.models.param_parts import take_parts
+from pix2rep_jax.runs.checkpoint_reader import (
+    has_checkpoint,
+    newest_step,
+    restore_params,
+)
 from pix2rep_jax.runs.manifest import read_config, read_trained
-from pix2rep_jax.runs.checkpoint_reader import has_checkpoint, newest_step, restore_params
 from pix2rep_jax.runtime.atomic_file import read_object, write_whole
 
-__all__ = ['Backbone', 'Origin', 'keep_origin', 'neutral_places', 'other_data', 'read_backbone']
+__all__ = [
+    "Backbone",
+    "Origin",
+    "keep_origin",
+    "neutral_places",
+    "other_data",
+    "read_backbone",
+]
 
 _FILE = "origin.json"
 

@@ -1,4 +1,4 @@
-"""The training state, its step, its feed and its loop. JAX only.
+"""The training state, its step, its feed and its loop, in JAX alone.
 
-No path and no JSON: what a run leaves on disk is in `runs`.
+Nothing here knows a path or writes JSON; `runs` keeps a run on disk.
 """

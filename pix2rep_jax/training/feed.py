@@ -1,8 +1,8 @@
-"""The training step: a compiled program from a state and a batch to the next state."""
+"""The batches of a run: which samples a step sees, and how they reach the devices."""
 
 import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -10,43 +10,84 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from pix2rep_jax.errors import InputError
 from pix2rep_jax.training.sharding import batched, place, replicated
-from pix2rep_jax.training.state import TrainState
-from pix2rep_jax.training.step import compile_step
 
 __all__ = [
     "batch_indices",
-    "bind_data",
-    "compile_draw",
-    "count_steps",
     "draw_rows",
-    "make_host_step",
-    "make_resident_step",
+    "host_batches",
+    "make_batches",
+    "resident_batches",
     "take_batch",
 ]
 
 
-def compile_draw(
-    *, mesh: Mesh, num_samples: Any, batch_size: Any
-) -> Callable[[jax.Array, jax.Array, Any], Any]:
-    """Compiles the draw of a step's batch from data resident on the devices.
+def make_batches(
+    data: Any,
+    *,
+    key: jax.Array,
+    first_step: int,
+    mesh: Mesh,
+    batch_size: Any,
+    budget_mb: float,
+) -> Iterator[Any]:
+    """Makes the infinite stream of a run's batches, split over the devices.
+
+    A batch depends on the key, its step and the data alone. So a resumed run sees the
+    batches of an unbroken one, wherever the data lie.
 
     Args:
-        mesh: The devices, each of which has all the data and takes its part of a batch.
-        num_samples: Samples of the data, or of each set in it.
-        batch_size: Samples of the global batch, likewise.
-
-    Returns:
-        `draw(key, step, data) -> batch`, with the key and the step of a state.
+        data: Tree of numpy arrays with a common first axis, or a mapping of such sets.
+            Each set is drawn in its own order.
+        key: The run's key, `TrainState.key`. It is read before this returns, so the
+            state may be donated afterwards.
+        first_step: Step of the first batch: the number of steps done before.
+        mesh: The devices.
+        batch_size: Samples of the global batch; for a mapping of sets, a mapping of
+            the same names.
+        budget_mb: Data up to this size (MB) are copied to every device once, so that
+            a step moves nothing. Larger data stay on the host.
     """
+    order_key, _ = jax.random.split(key)
+    size = sum(array.nbytes for array in jax.tree.leaves(data))
+    stream = resident_batches if size <= budget_mb * 1e6 else host_batches
+    return stream(
+        data,
+        order_key=order_key,
+        first_step=first_step,
+        mesh=mesh,
+        batch_size=batch_size,
+    )
 
-    def draw(key: jax.Array, step: jax.Array, data: Any) -> Any:
-        order_key, _ = jax.random.split(key)
-        indices = draw_rows(
+
+def resident_batches(
+    data: Any, *, order_key: jax.Array, first_step: int, mesh: Mesh, batch_size: Any
+) -> Iterator[Any]:
+    """Yields batches of data that every device holds whole.
+
+    Args:
+        data: As in `make_batches`.
+        order_key: The key of `draw_rows`.
+        first_step: Step of the first batch.
+        mesh: The devices; each gathers its own part of a batch.
+        batch_size: As in `make_batches`.
+    """
+    draw = compile_draw(
+        mesh=mesh, num_samples=count_samples(data, batch_size), batch_size=batch_size
+    )
+    resident, order_key = place((data, order_key), mesh)
+    for step in itertools.count(first_step):
+        yield draw(order_key, np.int32(step), resident)
+
+
+def compile_draw(*, mesh: Mesh, num_samples: Any, batch_size: Any):
+    """Compiles `draw(order_key, step, data) -> batch` for data on the devices."""
+
+    def draw(order_key: jax.Array, step: jax.Array, data: Any) -> Any:
+        rows = draw_rows(
             order_key, step, num_samples=num_samples, batch_size=batch_size
         )
-        return take_batch(data, indices)
+        return take_batch(data, rows)
 
     whole = replicated(mesh)
     return jax.jit(
@@ -54,139 +95,53 @@ def compile_draw(
     )
 
 
-def make_resident_step(
-    step: Callable, data: Any, *, mesh: Mesh, num_samples: Any, batch_size: Any
-) -> Callable[[TrainState], tuple[TrainState, dict[str, jax.Array]]]:
-    """Makes a step draw its own batch from data resident on the devices.
+def host_batches(
+    data: Any, *, order_key: jax.Array, first_step: int, mesh: Mesh, batch_size: Any
+) -> Iterator[Any]:
+    """Yields batches of data on the host, one batch ahead of the devices.
+
+    Every process draws the same rows and reads those of its own devices.
 
     Args:
-        step: From `compile_step`.
-        data: Tree of numpy arrays with a common first axis, or a tree of such sets.
+        data: As in `make_batches`.
+        order_key: The key of `draw_rows`.
+        first_step: Step of the first batch.
         mesh: The devices.
-        num_samples: Samples of the data, or of each set in it.
-        batch_size: Samples of the global batch, likewise.
-
-    Returns:
-        `step(state) -> (state, metrics)`.
+        batch_size: As in `make_batches`.
     """
-    resident = place(data, mesh)
-    draw = compile_draw(mesh=mesh, num_samples=num_samples, batch_size=batch_size)
-    return lambda state: step(state, draw(state.key, state.step, resident))
-
-
-def make_host_step(
-    step: Callable, data: Any, *, mesh: Mesh, num_samples: Any, batch_size: Any
-) -> Callable[[TrainState], tuple[TrainState, dict[str, jax.Array]]]:
-    """Makes a step take data that stay on the host, one batch ahead of the device.
-
-    Args:
-        step: From `compile_step`.
-        data: As of `make_resident_step`.
-        mesh: The devices.
-        num_samples: Samples of the data, or of each set in it.
-        batch_size: Samples of the global batch, likewise.
-
-    Returns:
-        `step(state) -> (state, metrics)`, the same numbers as the resident step's.
-    """
-    split = batched(mesh)
     draw = jax.jit(
-        functools.partial(draw_rows, num_samples=num_samples, batch_size=batch_size)
+        functools.partial(
+            draw_rows,
+            num_samples=count_samples(data, batch_size),
+            batch_size=batch_size,
+        )
     )
 
-    def spread(indices: np.ndarray, array: np.ndarray) -> jax.Array:
+    def spread(rows: np.ndarray, array: np.ndarray) -> jax.Array:
         return jax.make_array_from_callback(
-            (len(indices), *array.shape[1:]),
-            split,
-            lambda rows: array[indices[rows[0]]],
+            (len(rows), *array.shape[1:]),
+            batched(mesh),
+            lambda part: array[rows[part[0]]],
         )
 
-    def fetch(order_key: jax.Array, number: int) -> Any:
-        # Every process draws the same indices and reads the rows of its devices.
-        indices = jax.tree.map(np.asarray, draw(order_key, number))
+    def fetch(step: int) -> Any:
+        rows = jax.tree.map(np.asarray, draw(order_key, np.int32(step)))
         return jax.tree.map(
             lambda rows, part: jax.tree.map(functools.partial(spread, rows), part),
-            indices,
+            rows,
             data,
         )
 
-    def batches(state: TrainState):
-        # The first state says where the run stands; asking every one of them would
-        # make the host wait for the device.
-        order_key, _ = jax.random.split(state.key)
-        first = int(state.step)
-        yield from (fetch(order_key, number) for number in itertools.count(first))
-
-    waiting = []
-
-    def advance(state: TrainState):
-        if not waiting:
-            stream = batches(state)
-            waiting.extend([stream, next(stream)])
-        result = step(state, waiting[1])
-        waiting[1] = next(waiting[0])
-        return result
-
-    return advance
+    batch = fetch(first_step)
+    for step in itertools.count(first_step + 1):
+        following = fetch(step)  # its copy runs while the devices are busy
+        yield batch
+        batch = following
 
 
-def bind_data(
-    train_step: Callable,
-    data: Any,
-    *,
-    mesh: Mesh,
-    batch_size: Any,
-    budget_mb: float,
-) -> Callable[[TrainState], tuple[TrainState, dict[str, jax.Array]]]:
-    """Compiles a step bound to its data, on the devices where they fit.
-
-    Args:
-        train_step: From `make_train_step`.
-        data: Tree of numpy arrays with a common first axis, or a mapping of such
-            sets, each of which is drawn in an order of its own.
-        mesh: The devices.
-        batch_size: Samples of the global batch; where `data` is a mapping of sets,
-            those of each under the same name.
-        budget_mb: Up to this size the data are copied to every device, so that a
-            step moves nothing; larger data stay on the host (MB).
-
-    Returns:
-        `step(state) -> (state, metrics)`; the state is donated.
-    """
-    arrays = jax.tree.leaves(data)
-    num_samples = jax.tree.map(
-        lambda _, part: len(jax.tree.leaves(part)[0]), batch_size, data
-    )
-    fits = sum(array.nbytes for array in arrays) <= budget_mb * 1e6
-    bind = make_resident_step if fits else make_host_step
-    return bind(
-        compile_step(train_step, mesh=mesh),
-        data,
-        mesh=mesh,
-        num_samples=num_samples,
-        batch_size=batch_size,
-    )
-
-
-def count_steps(recipe: Any, *, num_samples: int) -> int:
-    """Returns the steps of a run: `num_steps`, or as many as `num_epochs` need.
-
-    Args:
-        recipe: Has `num_steps`, `num_epochs` and `batch_size`, and may have
-            `min_steps`, below which epochs are no fewer.
-        num_samples: Samples of the data.
-
-    Raises:
-        InputError: If that is not one step.
-    """
-    epochs = -(-recipe.num_epochs * num_samples // recipe.batch_size)
-    num_steps = recipe.num_steps or max(epochs, recipe.get("min_steps", 0))
-    if num_steps < 1:
-        raise InputError(
-            f"num_steps={recipe.num_steps} with num_epochs={recipe.num_epochs} is no "
-            "training at all: make num_steps 1 or more, or 0 and num_epochs 1 or more"
-        )
-    return num_steps
+def count_samples(data: Any, batch_size: Any) -> Any:
+    """Counts the samples of each set of `data`, in the structure of `batch_size`."""
+    return jax.tree.map(lambda _, part: len(jax.tree.leaves(part)[0]), batch_size, data)
 
 
 def batch_indices(
@@ -194,22 +149,21 @@ def batch_indices(
 ) -> jax.Array:
     """Draws the samples of one step; every epoch shows each sample once.
 
-    The stream of samples is one shuffled epoch after the other, cut into batches
+    The stream of samples is one shuffled epoch after the other. It is cut into batches
     without a remainder, so a batch may begin in one epoch and end in the next.
 
     Args:
-        key: The run's key.
+        key: Decides the order.
         step: int32 scalar.
         num_samples: Samples of the data set.
-        batch_size: Samples a step.
+        batch_size: Samples per step.
 
     Returns:
-        `[batch_size]` int32 indices. They depend on the arguments alone, so a
-        resumed run continues as if it had not stopped.
+        `[batch_size]` int32 indices. They depend on the arguments alone, so a resumed
+        run continues as if it had not stopped.
     """
-    # Steps and samples may multiply past 2^31: split the product by whole epochs.
-    start = _multiply_mod(step, batch_size, num_samples)
-    first_epoch, offset = start
+    # Steps times samples may exceed 2^31, so the product is split by whole epochs.
+    first_epoch, offset = _multiply_divmod(step, batch_size, num_samples)
     num_epochs = (batch_size + num_samples - 2) // num_samples + 1
     epochs = first_epoch + jnp.arange(num_epochs, dtype=jnp.int32)
     order = jax.vmap(
@@ -221,29 +175,30 @@ def batch_indices(
     return jax.lax.dynamic_slice(stream, (offset,), (batch_size,))
 
 
-def _multiply_mod(step: jax.Array, factor: int, modulus: int):
+def _multiply_divmod(step: jax.Array, factor: int, modulus: int):
     """Returns divmod(step * factor, modulus) without overflowing int32."""
     whole, rest = jnp.divmod(step, modulus)
     carry, offset = jnp.divmod(rest * factor, modulus)
     return whole * factor + carry, offset
 
 
-def draw_rows(key: jax.Array, step: jax.Array, *, num_samples: Any, batch_size: Any):
-    """Draws the samples of one step from each of several sets, in orders of their own.
+def draw_rows(
+    key: jax.Array, step: jax.Array, *, num_samples: Any, batch_size: Any
+) -> Any:
+    """Draws the samples of one step from one set, or from each of several.
 
     Args:
-        key: The run's key.
+        key: Decides the order. The first set's is `batch_indices` with this very key.
         step: int32 scalar.
-        num_samples: Samples of the set, or a tree of such numbers.
-        batch_size: Samples a step, a tree of the same structure.
+        num_samples: Samples of the set, or a tree with a number for each set.
+        batch_size: Samples per step, a tree of the same structure.
 
     Returns:
-        `[batch_size]` int32 indices, in that structure; those of a single set are
-        `batch_indices`.
+        `[batch_size]` int32 indices for each set, in that structure.
     """
     sizes, structure = jax.tree.flatten(batch_size)
     numbers = structure.flatten_up_to(num_samples)
-    # Epochs count up from 0 in the same place: these keys are no epoch's.
+    # Epochs are folded in from 0 upwards, so keys from the other end are free.
     keys = [key, *(jax.random.fold_in(key, 2**32 - i) for i in range(1, len(sizes)))]
     return structure.unflatten(
         batch_indices(key, step, num_samples=number, batch_size=size)
@@ -256,7 +211,7 @@ def take_batch(data: Any, indices: Any) -> Any:
 
     Args:
         data: Tree of arrays with a common first axis, or a tree of such sets.
-        indices: `[batch_size]` int, or a tree of them, one a set.
+        indices: `[batch_size]` int, or a tree with one such array for each set.
     """
     take = lambda rows, part: jax.tree.map(lambda array: array[rows], part)  # noqa: E731
     return jax.tree.map(take, indices, data)

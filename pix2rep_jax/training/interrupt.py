@@ -1,8 +1,9 @@
-"""Ctrl-C and SIGTERM as a flag that the loop reads between two steps."""
+"""Turns Ctrl-C and SIGTERM into a flag that the loop reads between two steps."""
 
 import signal
 import threading
 from types import FrameType
+from typing import Any
 
 __all__ = ["Interrupt"]
 
@@ -10,8 +11,8 @@ __all__ = ["Interrupt"]
 class Interrupt:
     """Remembers the first SIGINT or SIGTERM, so that a run can save and leave.
 
-    A second one acts at once, as it would without this. Outside the main thread,
-    where Python forbids handlers, nothing is caught.
+    A second signal acts at once, as it would without this class. Python allows
+    handlers in the main thread only, so other threads catch nothing.
 
     Attributes:
         signal: The signal that came, or None.
@@ -19,7 +20,7 @@ class Interrupt:
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
-        self._previous: dict[signal.Signals, object] = {}
+        self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "Interrupt":
         if threading.current_thread() is threading.main_thread():
@@ -28,10 +29,12 @@ class Interrupt:
         return self
 
     def __exit__(self, *error: object) -> None:
-        for each, handler in self._previous.items():
-            signal.signal(each, handler)
+        self._restore_handlers()
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number)
+        self._restore_handlers()
+
+    def _restore_handlers(self) -> None:
         for each, handler in self._previous.items():
             signal.signal(each, handler)

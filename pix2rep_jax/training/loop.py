@@ -1,10 +1,11 @@
-"""The loop around a step: when to log, to validate, to save, and to stop."""
+"""The loop around a step: when to log, to evaluate, to save, and to stop."""
 
+import itertools
 import math
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
 import jax
@@ -12,149 +13,152 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.runs.checkpoint_writer import Checkpoints
-from pix2rep_jax.runs.metric_log import MetricWriter
 from pix2rep_jax.training.interrupt import Interrupt
-from pix2rep_jax.training.progress import Progress
+from pix2rep_jax.training.progress_bar import open_progress_bar
 from pix2rep_jax.training.state import TrainState
+from pix2rep_jax.training.step import TrainStep
 
 __all__ = ["train"]
 
 _AGREE_EVERY = 20
+"""Steps between two exchanges of several processes."""
 
 
 def train(
     state: TrainState,
-    train_step: Callable[[TrainState], tuple[TrainState, Mapping[str, jax.Array]]],
+    batches: Iterator[Any],
+    step: TrainStep,
     *,
     num_steps: int,
     log_every: int,
-    checkpoint_every: int,
-    checkpoint_minutes: float,
-    checkpoints: Checkpoints,
-    writer: MetricWriter,
+    save_every: int,
+    save_minutes: float,
+    save: Callable[[TrainState, Mapping[str, float] | None], None],
+    log: Callable[[int, Mapping[str, float]], None],
     description: str,
     eval_every: int = 0,
-    evaluate: Callable[[TrainState], dict[str, float]] | None = None,
+    evaluate: Callable[[TrainState], Mapping[str, float]] | None = None,
 ) -> TrainState:
-    """Trains up to `num_steps`, going on from the newest checkpoint if there is one.
+    """Trains up to `num_steps`, going on from the step of the given state.
 
-    The metrics of a step are read only after the next one is under way, so the
-    device never waits for the host. A loss that is not finite stops the run before
-    anything of it is saved. SIGINT and SIGTERM save, and leave with 130 or 143.
+    The metrics of a step are read only after the next step is under way, so the device
+    never waits for the host. A loss that is not finite stops the run before that state
+    is saved. SIGINT and SIGTERM save the state and leave with status 130 or 143.
 
     Args:
-        state: Before the first step, on its devices; it is donated.
-        train_step: Bound to its data.
+        state: On its devices; it is donated.
+        batches: Yields the batch of each step, from the state's step on.
+        step: From `compile_step`.
         num_steps: Steps of the whole run.
-        log_every: Steps between two lines of metrics; 0 logs the end only.
-        checkpoint_every: Steps between two checkpoints; 0 saves the end only.
-        checkpoint_minutes: Save at least this often, too.
-        checkpoints: Where states go.
-        writer: Where metrics go.
-        description: Name of the run for people.
-        eval_every: Steps between two evaluations; each is a checkpoint that may
-            become the best one. 0 evaluates at the end only.
-        evaluate: Scores a state; None never does.
+        log_every: Steps between two logs of the metrics; 0 logs the last step only.
+        save_every: Steps between two saves; 0 saves the last step only.
+        save_minutes: Minutes after which a save is due in any case.
+        save: Saves a state, with its scores if it was evaluated and else None.
+        log: Records metrics or scores of a step, by name.
+        description: Name of the run in messages.
+        eval_every: Steps between two evaluations. Each evaluated state is saved. 0
+            evaluates the last step only.
+        evaluate: Scores a state; None never evaluates.
 
     Returns:
         The state after `num_steps`.
 
     Raises:
-        InputError: If the loss is not finite, or the disk is full.
-        SystemExit: If a signal came, once all is saved.
+        InputError: If the loss or an update is not finite.
+        SystemExit: If a signal came; the state is saved by then.
     """
-    resumed = checkpoints.restore_latest(state)
-    if resumed is not None:
-        state = resumed
-        done = int(state.step)
-        finished = done >= num_steps
-        print(
-            f"{description}: "
-            + ("finished already at" if finished else "going on from")
-            + f" step {done} of {num_steps}"
-        )
     start = logged = int(state.step)
-    writer.rewind(start)
     saved_at = logged_at = time.monotonic()
     pending: tuple[int, Mapping[str, Any]] | None = None
+    batches = itertools.islice(batches, max(0, num_steps - start))
     with (
         Interrupt() as interrupt,
-        Progress(num_steps, initial=start, description=description) as progress,
+        open_progress_bar(num_steps, initial=start, description=description) as bar,
     ):
-        for step in range(start + 1, num_steps + 1):
-            state, metrics = train_step(state)
-            loss = _check(pending, description)
-            pending = step, metrics
-            progress.update(loss)
-            at_eval = evaluate is not None and (
-                step == num_steps or _is_due(step, eval_every)
+        for number, batch in enumerate(batches, start=start + 1):
+            state, metrics = step(state, batch)
+            loss = _read_loss(pending, description)  # waits for the step before
+            pending = number, metrics
+            if loss is not None:
+                bar.set_postfix_str(f"loss={loss:.4g}", refresh=False)
+            bar.update()
+
+            is_last = number == num_steps
+            late = time.monotonic() - saved_at > 60 * save_minutes
+            caught, late = _any_process(number, int(interrupt.signal or 0), int(late))
+            evaluating = evaluate is not None and (
+                is_last or _is_due(number, eval_every)
             )
-            late = time.monotonic() - saved_at > 60 * checkpoint_minutes
-            number, late = _agree(step, int(interrupt.signal or 0), int(late))
-            at_save = at_eval or number or late or _is_due(step, checkpoint_every)
-            if _is_due(step, log_every) or step == num_steps:
-                _check(pending, description)
+            if is_last or _is_due(number, log_every):
+                _read_loss(pending, description)
                 now = time.monotonic()
+                speed = (number - logged) / max(now - logged_at, 1e-9)
                 values = {name: float(np.asarray(x)) for name, x in metrics.items()}
-                speed = (step - logged) / max(now - logged_at, 1e-9)
-                writer.write(step, values | {"steps_per_second": speed})
-                logged, logged_at = step, now
-            if at_save or step == num_steps:
-                _check(pending, description)
-                scores = evaluate(state) if at_eval else None
+                log(number, values | {"steps_per_second": speed})
+                logged, logged_at = number, now
+            if is_last or evaluating or caught or late or _is_due(number, save_every):
+                _read_loss(pending, description)
+                scores = evaluate(state) if evaluate and evaluating else None
                 if scores:
-                    writer.write(step, scores)
-                checkpoints.save(state, metrics=scores)
+                    log(number, scores)
+                save(state, scores)
                 saved_at = time.monotonic()
-            if number:
-                _leave(number, step, description)
-        # One that came while the last state was scored and saved.
-        (number,) = _agree(0, int(interrupt.signal or 0))
-        if number:
-            _leave(number, num_steps, description)
+            if caught:
+                _leave(caught, number, description)
+        # A signal may have come while the last state was evaluated and saved.
+        (caught,) = _any_process(0, int(interrupt.signal or 0))
+        if caught:
+            _leave(caught, num_steps, description)
     return state
 
 
-def _leave(number: int, step: int, description: str) -> NoReturn:
-    """Ends the program as a signal would have, with a word on what is saved."""
-    print(
-        f"{description}: stopped by {signal.Signals(number).name} and saved at step "
-        f"{step}; the same command goes on from there",
-        file=sys.stderr,
-    )
-    raise SystemExit(128 + number)  # what a shell expects
-
-
 def _is_due(step: int, every: int) -> bool:
-    """Whether something done every so many steps is to be done; never where 0."""
+    """Tells whether something is due that is done every so many steps; 0 is never."""
     return every > 0 and step % every == 0
 
 
-def _check(pending: tuple[int, Mapping[str, Any]] | None, description: str):
-    """Waits for a step, and returns its loss; stops the run if it is not finite."""
+def _read_loss(
+    pending: tuple[int, Mapping[str, Any]] | None, description: str
+) -> float | None:
+    """Waits for a step and returns its loss; None if there is no step yet.
+
+    Raises:
+        InputError: If the loss or the update is not finite.
+    """
     if pending is None:
         return None
     step, metrics = pending
     loss = float(np.asarray(metrics["loss"]))
-    if not all(
-        math.isfinite(float(np.asarray(metrics[name])))
-        for name in ("loss", "l2_updates")
-        if name in metrics
-    ):
+    update = float(np.asarray(metrics.get("l2_updates", 0.0)))
+    if not (math.isfinite(loss) and math.isfinite(update)):
         raise InputError(
-            f"{description}: the loss or its gradient is not finite at step {step} "
-            "(nothing of it was saved): in another --workdir lower the learning rate "
-            "or use --config.model.dtype=float32, or look for broken scans"
+            f"{description}: the loss or its gradient is not finite at step {step}; "
+            "that step was not saved. Lower the learning rate or use "
+            "--config.model.dtype=float32 in another --workdir, or look for broken "
+            "scans"
         )
     return loss
 
 
-def _agree(step: int, *wishes: int) -> tuple[int, ...]:
-    """Makes all processes act alike: what one of them wants, not 0, all do."""
+def _any_process(step: int, *wishes: int) -> tuple[int, ...]:
+    """Makes all processes act alike: each wish is the largest of any process.
+
+    Several processes exchange their wishes every `_AGREE_EVERY` steps. Between these
+    steps no process has a wish.
+    """
     if jax.process_count() == 1:
         return wishes
     if step % _AGREE_EVERY:
         return (0,) * len(wishes)
     everyone = multihost_utils.process_allgather(np.array(wishes))
     return tuple(np.asarray(everyone).reshape(-1, len(wishes)).max(0).tolist())
+
+
+def _leave(number: int, step: int, description: str) -> NoReturn:
+    """Ends the program with the status that a shell expects after a signal."""
+    print(
+        f"{description}: stopped by {signal.Signals(number).name} and saved at step "
+        f"{step}; the same command goes on from there",
+        file=sys.stderr,
+    )
+    raise SystemExit(128 + number)

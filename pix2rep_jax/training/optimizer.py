@@ -1,12 +1,35 @@
-"""Adam with a learning rate for each part of the network."""
+"""Adam with a learning rate for each part of the network, its schedule and length."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import optax
 
-from pix2rep_jax.errors import check_choice
+from pix2rep_jax.errors import InputError, check_choice
 
-__all__ = ["make_optimizer", "make_schedule"]
+__all__ = ["count_steps", "make_optimizer", "make_schedule"]
+
+
+def count_steps(recipe: Any, *, num_samples: int) -> int:
+    """Counts the steps of a run: `num_steps` if set, else those of `num_epochs`.
+
+    Args:
+        recipe: Has `num_steps`, `num_epochs` and `batch_size`. It may have `min_steps`,
+            the least number of steps that `num_epochs` stands for.
+        num_samples: Samples of the data.
+
+    Raises:
+        InputError: If the run would have no step.
+    """
+    epochs = -(-recipe.num_epochs * num_samples // recipe.batch_size)
+    num_steps = recipe.num_steps or max(epochs, recipe.get("min_steps", 0))
+    if num_steps < 1:
+        raise InputError(
+            f"num_steps={recipe.num_steps} with num_epochs={recipe.num_epochs} trains "
+            "nothing: set num_steps to 1 or more, or num_steps to 0 and num_epochs to "
+            "1 or more"
+        )
+    return num_steps
 
 
 def make_schedule(
@@ -17,13 +40,13 @@ def make_schedule(
     Args:
         schedule: "constant" (the paper) or "cosine" (falls to zero at the end).
         num_steps: Steps of the run.
-        warmup_steps: Steps over which the factor first rises linearly from zero.
+        warmup_steps: Steps during which the factor first rises linearly from zero.
 
     Returns:
-        A function of the step, between 0 and 1.
+        A function from the step to a factor between 0 and 1.
 
     Raises:
-        InputError: If the schedule is neither of the two.
+        InputError: If there is no such schedule.
     """
     check_choice("schedule", schedule, ("constant", "cosine"))
     warmup_steps = min(warmup_steps, num_steps // 2)
@@ -31,7 +54,7 @@ def make_schedule(
         after = optax.constant_schedule(1.0)
     else:
         after = optax.cosine_decay_schedule(1.0, max(1, num_steps - warmup_steps))
-    # One step late, so that the very first step already moves.
+    # Counted from 1, so that the very first step already moves.
     rise = lambda step: (step + 1) / (warmup_steps + 1)  # noqa: E731
     return optax.join_schedules([rise, after], [warmup_steps])
 
@@ -45,14 +68,14 @@ def make_optimizer(
     """Makes Adam (AdamW where `weight_decay` > 0) for a tree of named parts.
 
     Args:
-        learning_rates: Rate of each part of the parameters, such as
-            `{"backbone": 5e-5, "head": 1e-2}`; parts are those of `take_parts`.
+        learning_rates: Rate of each part, such as `{"backbone": 5e-5, "head": 1e-2}`.
+            The names are those of `take_parts`.
         schedule: Factor on all rates, by step.
-        weight_decay: Decoupled weight decay, times the rate; kernels only.
+        weight_decay: Decoupled weight decay, multiplied by the rate. It acts on
+            kernels only.
 
     Returns:
-        The optimiser of a parameter tree whose top-level keys are those of
-        `learning_rates`.
+        The optimiser. Its parameter tree has the keys of `learning_rates` at the top.
     """
 
     def scaled(rate: float) -> Callable[[int], float]:

@@ -14,42 +14,50 @@ __all__ = ["batched", "check_batch_size", "make_mesh", "place", "replicated"]
 
 def make_mesh() -> Mesh:
     """Returns the mesh of all devices of all processes, with one axis: "data"."""
-    # Mesh rather than jax.make_mesh, whose axes are explicit by default in newer
-    # versions, which gathers cannot be written for.
+    # jax.make_mesh of newer versions makes explicit axes, and gathers do not work
+    # with those.
     return Mesh(np.asarray(jax.devices()), ("data",))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Returns the sharding of what every device holds whole."""
+    """Returns the sharding of arrays that every device holds whole."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def batched(mesh: Mesh) -> NamedSharding:
-    """Returns the sharding of a batch: its first axis is split over the devices."""
+    """Returns the sharding of a batch, whose first axis is split over the devices."""
     return NamedSharding(mesh, PartitionSpec("data"))
 
 
 def check_batch_size(batch_size: int, mesh: Mesh, *, name: str) -> None:
     """Checks that a batch splits evenly over the devices.
 
+    Args:
+        batch_size: Samples of the global batch.
+        mesh: The devices.
+        name: The setting that holds the size, as a user types it.
+
     Raises:
-        InputError: If it does not, or is empty.
+        InputError: If the batch does not split evenly, or is empty.
     """
     if batch_size < 1 or batch_size % mesh.size:
         raise InputError(
             f"{name} is {batch_size}, which {mesh.size} device(s) cannot share evenly: "
-            f"make it a multiple of {mesh.size}, above 0"
+            f"set it to a multiple of {mesh.size}, above 0"
         )
 
 
 def place(tree: Any, mesh: Mesh) -> Any:
-    """Copies a tree, the same in every process, to every device of the mesh, whole."""
+    """Copies a whole tree to every device of the mesh.
+
+    With several processes, each must pass the same tree.
+    """
     whole = replicated(mesh)
     if jax.process_count() == 1:
         return jax.device_put(tree, whole)
 
     def spread(leaf: Any) -> jax.Array:
-        # A typed key cannot be spread over processes, its bits can.
+        # Typed keys cannot be spread over processes, but their bits can.
         if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             bits = spread(jax.random.key_data(leaf))
             return jax.random.wrap_key_data(bits, impl=jax.random.key_impl(leaf))

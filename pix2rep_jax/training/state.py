@@ -1,7 +1,7 @@
-"""What changes from step to step, and nothing else."""
+"""What changes from step to step, and the type of the loss that changes it."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,25 +10,65 @@ from flax import struct
 
 from pix2rep_jax.models.param_parts import take_parts
 
-__all__ = ["TrainState", "create_state"]
+__all__ = ["LossFn", "ModelState", "TrainState", "create_state"]
+
+
+class ModelState(NamedTuple):
+    """Everything of a model that changes without a gradient.
+
+    Attributes:
+        batch_stats: BatchNorm's running statistics.
+        extra: What a method keeps besides, such as BYOL's target or Mean Teacher's
+            teacher; `{}` if it keeps nothing.
+    """
+
+    batch_stats: Any
+    extra: Any
+
+
+LossFn = Callable[
+    [Any, ModelState, Any, jax.Array],
+    tuple[jax.Array, tuple[ModelState, dict[str, jax.Array]]],
+]
+"""`loss_fn(params, model_state, batch, key) -> (loss, (model_state, metrics))`.
+
+The function is pure, and `make_train_step` differentiates it.
+
+Args:
+    params: All parameters, including those that do not move.
+    model_state: The `ModelState` that the step before left.
+    batch: Tree of arrays, one sample per row; each method says which arrays it reads.
+    key: A random key of this step alone.
+
+Returns:
+    The scalar loss, the new `ModelState` of the same structure, and scalars to log by
+    name.
+"""
 
 
 class TrainState(struct.PyTreeNode):
-    """A training run between two steps: arrays only, so it is its own checkpoint.
+    """A training run between two steps. It holds arrays only, so it can be saved as is.
 
     Attributes:
-        step: int32 scalar, steps done.
+        step: int32 scalar, the number of steps done.
         params: Parameters, float32.
         batch_stats: BatchNorm's running statistics.
-        opt_state: State of the optimiser.
-        key: The run's random key; step t uses `fold_in(key, t)`.
+        extra: What is neither parameters nor statistics, as in `ModelState`.
+        opt_state: The optimiser's state.
+        key: The run's random key. Step t uses `fold_in(key, t)`.
     """
 
     step: jax.Array
     params: Any
     batch_stats: Any
+    extra: Any
     opt_state: optax.OptState
     key: jax.Array
+
+    @property
+    def model_state(self) -> ModelState:
+        """The part that a loss receives and returns."""
+        return ModelState(self.batch_stats, self.extra)
 
 
 def create_state(
@@ -38,26 +78,31 @@ def create_state(
     key: jax.Array,
     *,
     trainable: Sequence[str],
+    extra: Any = None,
 ) -> TrainState:
-    """Returns the state before the first step.
+    """Creates the state before the first step.
+
+    All arrays are copied, so the caller's stay valid when the state is donated.
 
     Args:
-        params: Initial parameters; copied, so that donating the state is safe.
-        batch_stats: Initial BatchNorm statistics; copied too.
+        params: Initial parameters.
+        batch_stats: Initial BatchNorm statistics.
         tx: The optimiser.
         key: The run's typed random key.
-        trainable: Parts of `params` that the optimiser moves, by dotted name.
+        trainable: Dotted names of the parts of `params` that the optimiser moves.
+        extra: Initial extra state; None stands for `{}`.
     """
 
     @jax.jit  # hundreds of small copies take a second one by one
-    def begin(params: Any, batch_stats: Any, key: jax.Array) -> TrainState:
-        params, batch_stats = jax.tree.map(jnp.array, (params, batch_stats))
+    def begin(params: Any, model_state: ModelState, key: jax.Array) -> TrainState:
+        params, model_state = jax.tree.map(jnp.array, (params, model_state))
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             params=params,
-            batch_stats=batch_stats,
+            batch_stats=model_state.batch_stats,
+            extra=model_state.extra,
             opt_state=tx.init(take_parts(params, trainable)),
             key=key.copy(),
         )
 
-    return begin(params, batch_stats, key)
+    return begin(params, ModelState(batch_stats, {} if extra is None else extra), key)

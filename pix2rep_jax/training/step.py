@@ -1,4 +1,4 @@
-"""The training step: a compiled program from a state and a batch to the next state."""
+"""The training step: from a state and a batch to the next state."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -13,31 +13,29 @@ from pix2rep_jax.models.param_parts import put_parts, take_parts
 from pix2rep_jax.runtime.compiler import compiler_options
 from pix2rep_jax.training.optimizer import make_optimizer, make_schedule
 from pix2rep_jax.training.sharding import batched, replicated
-from pix2rep_jax.training.state import TrainState, create_state
+from pix2rep_jax.training.state import LossFn, TrainState, create_state
 
-__all__ = ["compile_step", "make_train_step", "make_update"]
+__all__ = ["TrainStep", "compile_step", "make_train_step", "make_update"]
+
+TrainStep = Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]
+"""`train_step(state, batch) -> (state, metrics)`; metrics are scalars."""
 
 
 def make_train_step(
-    loss_fn: Callable,
+    loss_fn: LossFn,
     tx: optax.GradientTransformation,
     schedule: Callable,
     *,
     learning_rates: Mapping[str, float],
-) -> Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]:
+) -> TrainStep:
     """Makes the update of a state by one batch, not yet compiled.
 
     Args:
-        loss_fn: `(params, batch_stats, batch, key) -> (loss, (batch_stats,
-            metrics))`; `jax.sharding.get_abstract_mesh` tells it the devices.
+        loss_fn: It finds the devices by `jax.sharding.get_abstract_mesh`.
         tx: The optimiser.
         schedule: Factor on the learning rates by step.
-        learning_rates: Of each part of the parameters that moves, by its dotted
-            name, as the optimiser has them; logged times the schedule. The rest is
-            frozen, and no gradient is computed for it.
-
-    Returns:
-        `train_step(state, batch) -> (state, metrics)`; metrics are scalars.
+        learning_rates: The optimiser's rate of each part that moves, by dotted name.
+            All other parts are frozen, and no gradient is computed for them.
     """
 
     def train_step(state: TrainState, batch: Any):
@@ -45,49 +43,46 @@ def make_train_step(
         key = jax.random.fold_in(step_key, state.step)
         trained = take_parts(state.params, learning_rates)
 
-        def loss_of(trained):
+        def loss_of(trained: Any):
             params = put_parts(state.params, trained)
-            return loss_fn(params, state.batch_stats, batch, key)
+            return loss_fn(params, state.model_state, batch, key)
 
-        (loss, (batch_stats, metrics)), grads = jax.value_and_grad(
-            loss_of, has_aux=True
-        )(trained)
+        value_and_grad = jax.value_and_grad(loss_of, has_aux=True)
+        (loss, (model_state, metrics)), grads = value_and_grad(trained)
         updates, opt_state = tx.update(grads, state.opt_state, trained)
         metrics = metrics | {
             "loss": loss,
             "l2_grads": optax.tree.norm(grads),
             "l2_params": optax.tree.norm(trained),
             "l2_updates": optax.tree.norm(updates),
-            **{
-                f"learning_rate_{name}": rate * schedule(state.step)
-                for name, rate in learning_rates.items()
-            },
         }
-        state = state.replace(
+        for name, rate in learning_rates.items():
+            metrics[f"learning_rate_{name}"] = rate * schedule(state.step)
+        return state.replace(
             step=state.step + 1,
             params=put_parts(state.params, optax.apply_updates(trained, updates)),
-            batch_stats=batch_stats,
+            batch_stats=model_state.batch_stats,
+            extra=model_state.extra,
             opt_state=opt_state,
-        )
-        return state, metrics
+        ), metrics
 
     return train_step
 
 
-def compile_step(train_step: Callable, *, mesh: Mesh) -> Callable:
+def compile_step(train_step: TrainStep, *, mesh: Mesh) -> TrainStep:
     """Compiles a step.
 
-    A program is one for all data sets: it knows nothing of a batch but its shape, so
-    that a study's runs, of other patients each, need not be compiled anew.
+    The program knows only the shape of a batch. Runs on other patients, such as a
+    study's, therefore reuse it from the compilation cache.
 
     Args:
         train_step: From `make_train_step`.
-        mesh: The devices. One and many are the same program; means, BatchNorm's
+        mesh: The devices. One and many run the same program: means, BatchNorm's
             statistics and the loss's negatives are over the global batch.
 
     Returns:
-        `step(state, batch) -> (state, metrics)`; the state is donated, the batch is
-        split over the devices.
+        The step, compiled at its first call. It donates the state and splits the batch
+        over the devices.
     """
     whole, split = replicated(mesh), batched(mesh)
     return jax.jit(
@@ -99,11 +94,11 @@ def compile_step(train_step: Callable, *, mesh: Mesh) -> Callable:
     )
 
 
-def on_mesh(step: Callable, mesh: Mesh) -> Callable:
-    """Lets what a step calls see the devices while it is traced."""
+def on_mesh(step: TrainStep, mesh: Mesh) -> TrainStep:
+    """Lets the functions that a step calls see the devices while it is traced."""
 
-    @functools.wraps(step)  # whose name the compiled program has
-    def traced(*arguments):
+    @functools.wraps(step)  # the compiled program takes its name from here
+    def traced(*arguments: Any):
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
             return step(*arguments)
 
@@ -111,7 +106,7 @@ def on_mesh(step: Callable, mesh: Mesh) -> Callable:
 
 
 def make_update(
-    loss_fn: Callable,
+    loss_fn: LossFn,
     params: Any,
     batch_stats: Any,
     *,
@@ -119,7 +114,8 @@ def make_update(
     rates: Mapping[str, float],
     key: jax.Array,
     num_steps: int,
-) -> tuple[TrainState, Callable]:
+    extra: Any = None,
+) -> tuple[TrainState, TrainStep]:
     """Makes the state before the first step, and its update by a batch.
 
     Args:
@@ -127,16 +123,19 @@ def make_update(
         params: Initial parameters.
         batch_stats: Initial BatchNorm statistics.
         recipe: Has `schedule`, `warmup_steps` and `weight_decay`.
-        rates: Learning rate of each part of the parameters that moves.
+        rates: Learning rate of each part that moves, by dotted name.
         key: The run's random key.
         num_steps: Steps of the run, which the schedule spans.
+        extra: Initial extra state, as `create_state` takes it.
 
     Returns:
-        The state, and `update(state, batch) -> (state, metrics)`, not yet compiled.
+        The state, and its update, not yet compiled.
     """
     schedule = make_schedule(
         recipe.schedule, num_steps=num_steps, warmup_steps=recipe.warmup_steps
     )
     tx = make_optimizer(rates, schedule, weight_decay=recipe.weight_decay)
-    state = create_state(params, batch_stats, tx, key, trainable=tuple(rates))
+    state = create_state(
+        params, batch_stats, tx, key, trainable=tuple(rates), extra=extra
+    )
     return state, make_train_step(loss_fn, tx, schedule, learning_rates=rates)

@@ -16,16 +16,15 @@ from configs.pix2rep import get_config
 from pix2rep_jax.inference.predict import make_predict
 from pix2rep_jax.inference.segmenter import Segmenter
 from pix2rep_jax.methods.downstream import mean_teacher, supervised
-from pix2rep_jax.methods.downstream.mean_teacher import trained_networks
+from pix2rep_jax.methods.downstream.mean_teacher import networks_of_state
 from pix2rep_jax.models.build import make_segmentation_net
 from pix2rep_jax.modes import finetune
-from pix2rep_jax.runs.checkpoint_reader import restore_params
+from pix2rep_jax.runs.checkpoint_reader import restore_model
 from pix2rep_jax.runs.checkpoint_writer import Checkpoints
 from pix2rep_jax.runs.manifest import read_config
-from pix2rep_jax.training.feed import bind_data
 from pix2rep_jax.training.sharding import place
-from pix2rep_jax.training.state import create_state
-from pix2rep_jax.training.step import make_train_step
+from pix2rep_jax.training.state import ModelState, create_state
+from pix2rep_jax.training.step import compile_step, make_train_step
 from tests.support.motions import STILL
 from tests.support.program import lines, refused, start, succeed
 from tests.training.test_step import (
@@ -38,6 +37,7 @@ from tests.training.test_step import (
     assert_same,
     draw_variables,
     make_data,
+    make_feed,
     run,
 )
 
@@ -68,23 +68,25 @@ def make_loss(**changes):
 
 
 def begin(*, devices=1, budget_mb=100):
-    """A state, and a step on 4 labelled and 8 unlabelled slices."""
+    """A state, a step, and its batches of 4 labelled and 8 unlabelled slices."""
     params, batch_stats = draw_variables(SEGMENTATION)
     state = create_state(
         params,
-        mean_teacher.add_teacher(params, batch_stats),
+        batch_stats,
         TX,
         jax.random.key(7),
         trainable=tuple(RATES),
+        extra=mean_teacher.make_extra(params),
     )
-    step = bind_data(
-        make_train_step(make_loss(), TX, SCHEDULE, learning_rates=RATES),
+    update = make_train_step(make_loss(), TX, SCHEDULE, learning_rates=RATES)
+    step = compile_step(update, mesh=MESHES[devices])
+    feed = make_feed(
         DATA,
         mesh=MESHES[devices],
         batch_size={"labeled": 4, "unlabeled": 8},
         budget_mb=budget_mb,
     )
-    return place(state, MESHES[devices]), step
+    return place(state, MESHES[devices]), step, feed
 
 
 @functools.cache
@@ -135,27 +137,28 @@ def test_the_teacher_follows_the_student_after_every_update():
             expected,
             state.params,
         )
-        networks = trained_networks(config, state.params, state.batch_stats)
+        networks = networks_of_state(config, state.params, state.model_state)
         assert list(networks) == ["teacher", "student"]
         assert_close(networks["teacher"]["params"], expected, rtol=1e-5, atol=1e-7)
         assert_same(networks["student"]["params"], state.params)
         assert_same(*(networks[name]["batch_stats"] for name in networks))
-    assert_same(  # the average's first element is the student after the first step
-        trained_networks(config, states[0].params, states[0].batch_stats)["teacher"][
-            "params"
-        ],
-        states[0].params,
-    )
+    # The average's first element is the student after the first step.
+    first = networks_of_state(config, states[0].params, states[0].model_state)
+    assert_same(first["teacher"]["params"], states[0].params)
     config.finetune.mean_teacher.result = "student"
-    assert next(iter(trained_networks(config, *draw_teacher()))) == "student"
+    assert next(iter(networks_of_state(config, *draw_teacher()))) == "student"
 
 
 def draw_teacher():
-    """Variables of a student, with a teacher of its own."""
+    """Parameters of a student, and a model state with a teacher of its own."""
     params, batch_stats = draw_variables(SEGMENTATION)
     other, _ = draw_variables(SEGMENTATION, seed=1)
-    state = mean_teacher.add_teacher(params, batch_stats)
-    return params, state | {"teacher": {"params": other, "step": jnp.int32(3)}}
+    return params, ModelState(batch_stats, {"teacher": other, "step": jnp.int32(3)})
+
+
+def at_step(model_state, step):
+    """The same model state after so many updates."""
+    return model_state._replace(extra=model_state.extra | {"step": jnp.int32(step)})
 
 
 # --- the loss ----------------------------------------------------------------------
@@ -169,17 +172,17 @@ def test_the_loss_is_supervised_loss_plus_weighted_consistency(key):
         **(SUPERVISED | {"spatial": STILL, "intensity": {}}),
         **(SEMI | {"noise_std": 1e6, "ema_decay": 0.25}),
     )
-    params, batch_stats = draw_teacher()
+    params, model_state = draw_teacher()
     batch = first_batch()
-    value, (after, metrics) = jax.jit(loss_fn)(params, batch_stats, batch, key)
+    value, (after, metrics) = jax.jit(loss_fn)(params, model_state, batch, key)
     image = np.concatenate([batch[x]["image"] for x in ("labeled", "unlabeled")])
     apply = jax.jit(
         functools.partial(SEGMENTATION.apply, train=True, mutable=["batch_stats"])
     )
-    student_stats = {"backbone": batch_stats["backbone"]}
+    student_stats = model_state.batch_stats
     logits, updated = apply({"params": params, "batch_stats": student_stats}, image)
-    teacher = batch_stats["teacher"]
-    mean = jax.tree.map(lambda t, s: 0.25 * t + 0.75 * s, teacher["params"], params)
+    teacher = model_state.extra["teacher"]
+    mean = jax.tree.map(lambda t, s: 0.25 * t + 0.75 * s, teacher, params)
     sign = jnp.sign(jax.random.normal(jax.random.split(key)[1], image[4:].shape))
     target, _ = apply(
         {"params": mean, "batch_stats": student_stats}, image[4:] + 0.2 * sign
@@ -200,29 +203,28 @@ def test_the_loss_is_supervised_loss_plus_weighted_consistency(key):
     }
     assert jax.tree.map(float, metrics) == pytest.approx(expected, rel=1e-4)
     np.testing.assert_allclose(value, alone + weight * apart, rtol=1e-4)
-    assert_close(after["backbone"], updated["batch_stats"]["backbone"])
-    assert_close(after["teacher"]["params"], mean)
-    assert set(after) == {"backbone", "teacher"}
-    assert set(after["teacher"]) == {"params", "step"}
-    assert after["teacher"]["step"] == 4
+    assert_close(after.batch_stats, updated["batch_stats"])
+    assert_close(after.extra["teacher"], mean)
+    assert set(after.extra) == {"teacher", "step"}
+    assert after.extra["step"] == 4
 
 
 def test_no_gradient_reaches_the_teacher(key, monkeypatch):
     """The gradient is that of a loss whose targets come from fixed numbers, though the
     teacher is made of the student's own parameters; were they let through, it would
     be another."""
-    params, batch_stats = draw_teacher()
-    batch_stats["teacher"]["step"] = jnp.int32(1)  # all of the teacher is the student
+    params, model_state = draw_teacher()
+    model_state = at_step(model_state, 1)  # the teacher is the student
     options = {"consistency_weight": 100.0, "noise_std": 1.0, "noise_clip": 1.0}
     loss_fn = make_loss(**options, ramp_up_fraction=0.0)
 
     def gradient(constant):
-        value = lambda x: loss_fn(x, batch_stats, constant, key)[0]  # noqa: E731
+        value = lambda x: loss_fn(x, model_state, constant, key)[0]  # noqa: E731
         return jax.jit(jax.grad(value))(params)
 
     ours = gradient(first_batch())
-    teacher = batch_stats["teacher"] | {"params": params}
-    monkeypatch.setattr(mean_teacher, "follow", lambda *_, **__: teacher)
+    extra = model_state.extra | {"teacher": params}
+    monkeypatch.setattr(mean_teacher, "update_teacher", lambda *_, **__: extra)
     assert_close(ours, gradient(first_batch()), rtol=1e-3, atol=1e-4)
     monkeypatch.undo()
     monkeypatch.setattr(jax.lax, "stop_gradient", lambda x: x)
@@ -233,12 +235,12 @@ def test_no_gradient_reaches_the_teacher(key, monkeypatch):
 
 def test_consistency_does_not_count_before_its_time(key):
     """Within the first steps its weight is zero, and then the ramp's."""
-    params, batch_stats = draw_teacher()
+    params, model_state = draw_teacher()
     loss_fn = jax.jit(make_loss(num_steps=30, start_fraction=0.1))
     weights = []
     for step in (0, 2, 3, 30):
-        batch_stats["teacher"]["step"] = jnp.int32(step)
-        _, (_, metrics) = loss_fn(params, batch_stats, first_batch(), key)
+        model_state = at_step(model_state, step)
+        _, (_, metrics) = loss_fn(params, model_state, first_batch(), key)
         weights.append(float(metrics["consistency_weight"]))
     expected = [0.0, 0.0, 4 * np.exp(-5 * 0.9**2), 4.0]
     np.testing.assert_allclose(weights, expected, rtol=1e-5)
@@ -252,10 +254,10 @@ def test_student_and_teacher_see_the_same_view(key):
         **(SUPERVISED | {"batch_norm": "frozen"}),
         **(SEMI | {"noise_std": 0.0}),
     )
-    state = mean_teacher.add_teacher(params, batch_stats)
-    _, (after, metrics) = jax.jit(loss_fn)(params, state, first_batch(), key)
+    model_state = ModelState(batch_stats, mean_teacher.make_extra(params))
+    _, (after, metrics) = jax.jit(loss_fn)(params, model_state, first_batch(), key)
     np.testing.assert_allclose(metrics["consistency"], 0, atol=1e-12)
-    assert_same(after["backbone"], batch_stats["backbone"])
+    assert_same(after.batch_stats, batch_stats)
 
 
 # --- the step ----------------------------------------------------------------------
@@ -269,22 +271,22 @@ def test_one_device_and_four_compute_the_same():
     for a, b in zip(one_metrics, four_metrics, strict=True):
         assert a == pytest.approx(b, rel=1e-3)
     assert_close(one.params, four.params, rtol=1e-3, atol=1e-4)
-    assert_close(one.batch_stats, four.batch_stats, rtol=1e-3, atol=1e-4)
+    assert_close(one.model_state, four.model_state, rtol=1e-3, atol=1e-4)
 
 
 def test_a_checkpoint_goes_on_bit_for_bit(tmp_path):
     """From the second of four steps, also with the data on the host: student, teacher,
     counter and optimiser end as those of an unbroken run do."""
     whole, whole_metrics = four_steps()
-    state, step = begin()
-    for _ in range(2):
-        state, _ = step(state)
+    state, step, feed = begin()
+    for _, batch in zip(range(2), feed(state), strict=False):
+        state, _ = step(state, batch)
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(state)
-    fresh, step = begin(budget_mb=0)
+    fresh, step, feed = begin(budget_mb=0)
     with Checkpoints(tmp_path) as checkpoints:
         restored = checkpoints.restore_latest(fresh)
-    rest, metrics = run(restored, step, num_steps=2)
+    rest, metrics = run(restored, step, feed, num_steps=2)
     assert_same(rest[-1], whole[-1])
     assert metrics == whole_metrics[2:]
 
@@ -373,7 +375,7 @@ def test_prediction_uses_the_network_that_was_scored(runs, cache, tmp_path):
     agree = np.asarray(nib.load(mask).dataobj) == segmenter.predict(scan)
     assert agree.mean() > 0.999
     config = ConfigDict(read_config(folder / "finetune"))
-    networks = trained_networks(config, *restore_params(folder / "finetune"))
+    networks = networks_of_state(config, *restore_model(folder / "finetune"))
     images = np.random.default_rng(0).random((8, 32, 32), np.float32)
     apply = make_predict(make_segmentation_net(config, scratch=True))
     found = segmenter.predict_network(images)
@@ -389,10 +391,10 @@ def test_prediction_uses_the_network_that_was_scored(runs, cache, tmp_path):
     assert ours["student"]["dice"] == pytest.approx(theirs["student"]["dice"], abs=1e-3)
 
 
-def test_names_that_are_none_are_refused(tmp_path, cache):
-    """Before a folder is made, with what there is."""
+def test_unknown_names_are_refused(tmp_path, cache):
+    """Before a folder is made, and the settings are named."""
     method = start("finetune", tmp_path, cache, finetune__method="teacher")
-    assert "'supervised' or 'mean_teacher'" in refused(method)
+    assert "finetune.method is 'teacher'" in refused(method)
     result = start("finetune", tmp_path, cache, finetune__mean_teacher__result="both")
-    assert "'teacher' or 'student'" in refused(result)
+    assert "finetune.mean_teacher.result is 'both'" in refused(result)
     assert not list(tmp_path.iterdir())

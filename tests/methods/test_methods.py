@@ -42,15 +42,15 @@ def tiny(**changes):
 # --- by name -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["segmentation", "moco", "", "method", "../byol"])
+@pytest.mark.parametrize("name", ["image_pairs", "moco", "", "method", "../byol"])
 def test_an_unknown_method_is_refused_by_name(name):
-    """Also where it is the name of a file that makes none; what there is, is listed."""
+    """Also if it names a file without a method; the error lists the methods."""
     with pytest.raises(InputError) as refusal:
         load_method(tiny(pretrain__method=name))
     assert f"pretrain.method is {name!r}" in str(refusal.value)
     for known in ("pix2rep", *ENCODER_ONLY, "chaitanya"):
         assert f"{known!r}" in str(refusal.value)
-    assert "'segmentation'" not in str(refusal.value).partition("must be")[2]
+    assert str(refusal.value).count("'image_pairs'") == (name == "image_pairs")
 
 
 def test_an_unknown_method_leaves_the_workdir_free(tmp_path):
@@ -94,8 +94,7 @@ def test_a_loss_that_stands_is_a_collapse(tmp_path, losses, collapsed):
     config = ConfigDict({"pretrain": {"method": "simclr"}})
     method = Method(net=None, loss_fn=None, trained=(), collapsed_loss=4.0)
     sentence = describe_collapse(config, method, tmp_path)
-    assert sentence.startswith("simclr has collapsed") is collapsed
-    assert bool(sentence) is collapsed
+    assert bool(sentence) is ("simclr" in sentence) is collapsed
     other = method._replace(collapsed_loss=None)
     assert describe_collapse(config, other, tmp_path) == ""
 
@@ -119,7 +118,7 @@ def test_a_method_pretrains_and_is_fine_tuned(pretrained, cache, name):
     trained = read_trained(folder / "pretrain")
     assert {*ENCODER} <= {*trained} and not any("decode" in part for part in trained)
     said = succeed(start("finetune", folder, cache, pretrain__method=name))
-    assert "(encode_0, encode_1; the rest of the backbone is random)" in said
+    assert "encode_0, encode_1;" in said and "decode_0" not in said
     result = json.loads((folder / "finetune" / "evaluation.json").read_text())
     assert result["num_volumes"] == 4
 
@@ -162,29 +161,32 @@ def test_a_backbone_trained_as_a_whole_is_taken_as_a_whole(workdir):
 @pytest.mark.parametrize("name", ENCODER_ONLY)
 def test_a_methods_run_goes_on_to_the_bit(tmp_path, name):
     """Restored after two of four steps, from a checkpoint, it ends as if left alone:
-    also what a method keeps beside BatchNorm's statistics."""
+    its extra state too."""
     config = tiny(pretrain__method=name)
     draw = np.random.default_rng(0)
     data = {"image": draw.random((9, 32, 32, 1), np.float32)}
     options = {"mesh": make_mesh(), "num_steps": 4}
-    state, step = make_training(config, load_method(config), data, **options)
-    for _ in range(2):
-        state, _ = step(state)
+    state, step, feed = make_training(config, load_method(config), data, **options)
+
+    def two_steps(state):
+        for _, batch in zip(range(2), feed(state), strict=False):
+            state, _ = step(state, batch)
+        return state
+
+    state = two_steps(state)
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(state)
-    for _ in range(2):
-        state, _ = step(state)
-    fresh, _ = make_training(config, load_method(config), data, **options)
+    state = two_steps(state)
+    fresh, *_ = make_training(config, load_method(config), data, **options)
     with Checkpoints(tmp_path) as checkpoints:
         resumed = checkpoints.restore_latest(fresh)
-    for _ in range(2):
-        resumed, _ = step(resumed)
-    for field in ("params", "batch_stats", "opt_state"):
+    resumed = two_steps(resumed)
+    for field in ("params", "batch_stats", "extra", "opt_state"):
         ours, theirs = getattr(resumed, field), getattr(state, field)
         jax.tree.map(np.testing.assert_array_equal, ours, theirs)
 
 
 def test_pixels_cannot_be_drawn_of_a_method_without_them(pretrained):
-    """In one sentence, which the other pictures are made after."""
-    with pytest.raises(InputError, match="pretrained by byol, which embeds no pixels"):
+    """The error names the method."""
+    with pytest.raises(InputError, match=r"\bbyol\b"):
         embed(pretrained["byol"] / "pretrain", np.zeros((1, 32, 32)))

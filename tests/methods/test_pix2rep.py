@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from pix2rep_jax import losses
+from pix2rep_jax.errors import InputError
 from pix2rep_jax.methods.pretraining.pix2rep import (
     Pix2RepNet,
     choose_points,
@@ -15,6 +16,7 @@ from pix2rep_jax.methods.pretraining.pix2rep import (
 )
 from pix2rep_jax.models.heads import ProjectionHead
 from pix2rep_jax.models.unet import UNet
+from pix2rep_jax.training.state import ModelState
 from pix2rep_jax.views.sampling import make_views, sample_points
 from pix2rep_jax.views.warp import warp_at
 from tests.support.motions import STILL
@@ -59,6 +61,10 @@ def options(**changes):
     } | changes
 
 
+def model_state(variables):
+    return ModelState(variables["batch_stats"], {})
+
+
 def init(net, key, images):
     return jax.jit(net.init, static_argnames="train")(key, images, train=False)
 
@@ -86,7 +92,7 @@ def test_an_equivariant_network_has_agreeing_positives(key, elastic):
     np.testing.assert_allclose(u[valid], v[valid], atol=1e-4)
     loss_fn = make_loss(net, **options(spatial=spatial, intensity={}))
     _, (_, metrics) = jax.jit(loss_fn)(
-        variables["params"], variables["batch_stats"], {"image": images}, key
+        variables["params"], model_state(variables), {"image": images}, key
     )
     assert metrics["alignment"] > 0.9999
 
@@ -132,7 +138,7 @@ def test_invalid_pixels_take_no_part(key, images, loss):
     settings = options(loss=loss, num_points="all", spatial=far, intensity={})
     loss_fn = make_loss(net, **settings)
     run = lambda p: loss_fn(  # noqa: E731
-        p, variables["batch_stats"], {"image": images}, key
+        p, model_state(variables), {"image": images}, key
     )
     (value, (_, metrics)), grads = jax.jit(jax.value_and_grad(run, has_aux=True))(
         variables["params"]
@@ -165,12 +171,13 @@ def test_statistics_are_updated_and_parameters_receive_gradients(key, images):
     net = tiny_net()
     variables = init(net, key, images)
     loss_fn = make_loss(net, **options())
-    (_, (batch_stats, _)), grads = jax.jit(jax.value_and_grad(loss_fn, has_aux=True))(
-        variables["params"], variables["batch_stats"], {"image": images}, key
+    run = jax.jit(jax.value_and_grad(loss_fn, has_aux=True))
+    (_, (after, _)), grads = run(
+        variables["params"], model_state(variables), {"image": images}, key
     )
     jax.tree.map(
         lambda a, b: np.testing.assert_(not np.allclose(a, b)),
-        batch_stats,
+        after.batch_stats,
         variables["batch_stats"],
     )
     silent = [
@@ -182,6 +189,6 @@ def test_statistics_are_updated_and_parameters_receive_gradients(key, images):
 
 
 def test_an_unknown_loss_is_refused():
-    """The error names what was found and what there is."""
-    with pytest.raises(ValueError, match=r"'triplet'.*'info_nce'"):
+    """The error names the setting and its value."""
+    with pytest.raises(InputError, match=r"pretrain\.loss is 'triplet'"):
         make_loss(tiny_net(), **options(loss="triplet"))

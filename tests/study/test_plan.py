@@ -10,7 +10,7 @@ from pix2rep_jax.errors import InputError
 from pix2rep_jax.study import command as study_mode
 from pix2rep_jax.study.plan import make_plan
 from pix2rep_jax.study.report.paper_numbers import find_number
-from pix2rep_jax.training.feed import count_steps
+from pix2rep_jax.training.optimizer import count_steps
 from tests.support.plans import plan, plan_config
 
 

@@ -1,11 +1,22 @@
 """The stream of samples: complete epochs, and a pure function of key and step."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import Mesh
 
-from pix2rep_jax.training.feed import batch_indices, draw_rows, take_batch
+from pix2rep_jax.training.feed import (
+    batch_indices,
+    draw_rows,
+    host_batches,
+    make_batches,
+    resident_batches,
+    take_batch,
+)
+from pix2rep_jax.training.sharding import batched
 
 
 def stream(key, *, num_samples: int, batch_size: int, num_steps: int) -> np.ndarray:
@@ -73,3 +84,79 @@ def test_sets_are_drawn_apart_and_taken_apart(key):
     batch = take_batch(data, rows[0])
     np.testing.assert_array_equal(batch["a"]["image"], first[:4])
     np.testing.assert_array_equal(batch["b"], 100 + second[:4])
+
+
+# --- the two generators ------------------------------------------------------------
+
+DATA = {
+    "labeled": {"image": np.arange(14.0).reshape(7, 2), "label": np.arange(7)},
+    "unlabeled": {"image": 100 + np.arange(22.0).reshape(11, 2)},
+}
+SIZES = {"labeled": 4, "unlabeled": 8}
+
+
+def make_mesh(devices):
+    return Mesh(np.asarray(jax.devices()[:devices]), ("data",))
+
+
+def take(stream, number):
+    return jax.tree.map(np.asarray, list(itertools.islice(stream, number)))
+
+
+@pytest.mark.parametrize("devices", [1, 4])
+@pytest.mark.parametrize("stream", [resident_batches, host_batches])
+@pytest.mark.parametrize("first_step", [0, 5])
+def test_both_streams_yield_the_batches_of_their_steps(
+    key, stream, devices, first_step
+):
+    """Bit for bit the rows of `draw_rows`, split over the devices, from any step on;
+    so a stream that begins in the middle goes on as an unbroken one."""
+    options = {"order_key": key, "mesh": make_mesh(devices), "batch_size": SIZES}
+    batches = stream(DATA, first_step=first_step, **options)
+    for step in range(first_step, first_step + 4):
+        batch = next(batches)
+        assert all(
+            leaf.sharding.is_equivalent_to(batched(options["mesh"]), leaf.ndim)
+            for leaf in jax.tree.leaves(batch)
+        )
+        rows = draw_rows(
+            key,
+            jnp.int32(step),
+            num_samples={"labeled": 7, "unlabeled": 11},
+            batch_size=SIZES,
+        )
+        expected = take_batch(DATA, jax.tree.map(np.asarray, rows))
+        expected = jax.tree.map(lambda x: np.asarray(jnp.asarray(x)), expected)
+        jax.tree.map(np.testing.assert_array_equal, batch, expected)
+
+
+@pytest.mark.parametrize(("budget_mb", "devices"), [(0, 1), (0, 4), (100, 4)])
+def test_the_stream_depends_on_neither_place_nor_devices(key, budget_mb, devices):
+    """It equals that of data resident on one device, and its key may be donated."""
+    options = {"batch_size": SIZES, "first_step": 2}
+    expected = make_batches(DATA, key=key, mesh=make_mesh(1), budget_mb=100, **options)
+    expected = take(expected, 5)
+    own_key = key.copy()
+    found = make_batches(
+        DATA, key=own_key, mesh=make_mesh(devices), budget_mb=budget_mb, **options
+    )
+    own_key.delete()
+    jax.tree.map(np.testing.assert_array_equal, take(found, 5), expected)
+
+
+def test_the_host_stays_one_batch_ahead(key, monkeypatch):
+    """When a batch is handed over, the next one has been spread over the devices."""
+    made = []
+    spread = jax.make_array_from_callback
+    monkeypatch.setattr(
+        jax, "make_array_from_callback", lambda *x: made.append(None) or spread(*x)
+    )
+    data = {"image": np.arange(6.0)[:, None]}
+    batches = host_batches(
+        data, order_key=key, first_step=0, mesh=make_mesh(1), batch_size=2
+    )
+    counts = []
+    for _ in range(3):
+        next(batches)
+        counts.append(len(made))
+    assert counts == [2, 3, 4]

@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from ml_collections import ConfigDict
 
-from pix2rep_jax.training.optimizer import make_optimizer, make_schedule
+from pix2rep_jax.errors import InputError
+from pix2rep_jax.training.optimizer import count_steps, make_optimizer, make_schedule
 
 
 def test_each_part_is_plain_adam_at_its_own_rate(key):
@@ -61,5 +63,31 @@ def test_constant_stays():
 
 def test_unknown_schedule_is_refused():
     """A schedule that does not exist is named in the error."""
-    with pytest.raises(ValueError, match="linear"):
+    with pytest.raises(InputError, match=r"schedule is 'linear'"):
         make_schedule("linear", num_steps=5, warmup_steps=0)
+
+
+@pytest.mark.parametrize(
+    ("num_steps", "num_epochs", "num_samples", "expected"),
+    [(7, 200, 100, 7), (0, 200, 1000, 25_000), (0, 3, 10, 4), (0, 1, 1, 1)],
+)
+def test_number_of_steps(num_steps, num_epochs, num_samples, expected):
+    """`num_steps` decides, else as many as show each sample `num_epochs` times."""
+    recipe = ConfigDict(
+        {"num_steps": num_steps, "num_epochs": num_epochs, "batch_size": 8}
+    )
+    assert count_steps(recipe, num_samples=num_samples) == expected
+    recipe.min_steps = 100
+    assert count_steps(recipe, num_samples=num_samples) == (
+        num_steps or max(expected, 100)
+    )
+
+
+@pytest.mark.parametrize(("num_steps", "num_epochs"), [(0, 0), (-3, 5), (0, -1)])
+def test_no_step_at_all_is_refused(num_steps, num_epochs):
+    """A run that would train nothing is a mistake, not a finished run."""
+    recipe = ConfigDict(
+        {"num_steps": num_steps, "num_epochs": num_epochs, "batch_size": 8}
+    )
+    with pytest.raises(InputError, match=f"num_steps={num_steps} "):
+        count_steps(recipe, num_samples=10)

@@ -1,21 +1,22 @@
-"""Supervised segmentation on top of the backbone: fine-tuning and probing."""
+"""Probing: a segmentation head on the frozen backbone."""
 
 import jax
 
 from pix2rep_jax import losses
 from pix2rep_jax.models.segmentation_net import SegmentationNet
+from pix2rep_jax.training.state import LossFn, ModelState
 
-__all__ = ["make_probe_loss"]
+__all__ = ["make_loss"]
 
 
-def make_probe_loss(
+def make_loss(
     net: SegmentationNet,
     *,
     cross_entropy_weight: float,
     dice_weight: float,
     include_background: bool,
-):
-    """Makes the loss of the head on a frozen backbone, its BatchNorm frozen too.
+) -> LossFn:
+    """Makes the loss of the head on a frozen backbone. Its BatchNorm is frozen too.
 
     Args:
         net: Backbone and head.
@@ -24,15 +25,15 @@ def make_probe_loss(
         include_background: Whether background counts in the soft Dice loss.
 
     Returns:
-        `loss_fn(params, batch_stats, batch, key) -> (loss, (batch_stats, metrics))`
-        for batches with "label" `[batch, height, width]` and either "features"
-        `[batch, height, width, num_features]`, computed once before, or "image"
-        `[batch, height, width, 1]`, whose features are computed each time.
+        The loss of batches with "label" `[batch, height, width]`, and with either
+        "features" `[batch, height, width, num_features]` or "image"
+        `[batch, height, width, 1]`. Features are computed once, before the run;
+        those of an image are computed in each step.
     """
 
-    def loss_fn(params, batch_stats, batch, key: jax.Array):
+    def loss_fn(params, model_state: ModelState, batch, key: jax.Array):
         del key
-        variables = {"params": params, "batch_stats": batch_stats}
+        variables = {"params": params, "batch_stats": model_state.batch_stats}
         if "features" in batch:
             features = batch["features"]
         else:
@@ -45,6 +46,6 @@ def make_probe_loss(
             dice_weight=dice_weight,
             include_background=include_background,
         )
-        return value, (batch_stats, {})
+        return value, (model_state, {})
 
     return loss_fn

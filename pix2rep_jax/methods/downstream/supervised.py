@@ -1,4 +1,4 @@
-"""Supervised segmentation on top of the backbone: fine-tuning and probing."""
+"""Fine-tuning: supervised segmentation by the whole network."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,12 +8,13 @@ import jax
 from pix2rep_jax import losses
 from pix2rep_jax.errors import check_choice
 from pix2rep_jax.models.segmentation_net import SegmentationNet
+from pix2rep_jax.training.state import LossFn, ModelState
 from pix2rep_jax.views.sampling import augment
 
 __all__ = ["BATCH_NORM", "make_loss"]
 
 BATCH_NORM = ("train", "frozen")
-"""Ways of normalising in fine-tuning."""
+"""How BatchNorm normalises in fine-tuning."""
 
 
 def make_loss(
@@ -25,8 +26,8 @@ def make_loss(
     spatial: Mapping[str, Any],
     intensity: Mapping[str, Any],
     batch_norm: str,
-):
-    """Makes the supervised loss of a batch, augmented by the pretraining's warp.
+) -> LossFn:
+    """Makes the supervised loss of a batch, augmented by the warp of pretraining.
 
     Args:
         net: Backbone and head.
@@ -35,25 +36,24 @@ def make_loss(
         include_background: Whether background counts in the soft Dice loss.
         spatial: Options of `affine.sample_sources`.
         intensity: Options of `intensity.random_intensity`.
-        batch_norm: "train" normalises by each batch and keeps running averages;
-            "frozen" normalises by the statistics the run started from.
+        batch_norm: "train" normalises by each batch and keeps running averages.
+            "frozen" normalises by the statistics that the run started from.
 
     Returns:
-        `loss_fn(params, batch_stats, batch, key) -> (loss, (batch_stats, metrics))`
-        for batches with "image" `[batch, height, width, 1]` and "label"
+        The loss of batches with "image" `[batch, height, width, 1]` and "label"
         `[batch, height, width]`.
 
     Raises:
-        InputError: If `batch_norm` is neither of the two.
+        InputError: If `batch_norm` is neither "train" nor "frozen".
     """
     check_choice("finetune.batch_norm", batch_norm, BATCH_NORM)
 
-    def loss_fn(params, batch_stats, batch, key: jax.Array):
+    def loss_fn(params, model_state: ModelState, batch, key: jax.Array):
         image, label = augment(
             key, batch["image"], batch["label"], spatial=spatial, intensity=intensity
         )
         logits, updated = net.apply(
-            {"params": params, "batch_stats": batch_stats},
+            {"params": params, "batch_stats": model_state.batch_stats},
             image,
             train=batch_norm == "train",
             mutable=["batch_stats"],
@@ -65,6 +65,6 @@ def make_loss(
             dice_weight=dice_weight,
             include_background=include_background,
         )
-        return value, (updated["batch_stats"], {})
+        return value, (model_state._replace(batch_stats=updated["batch_stats"]), {})
 
     return loss_fn

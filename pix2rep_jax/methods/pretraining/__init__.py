@@ -1,4 +1,8 @@
-"""One file a pretraining method, found by the name that `pretrain.method` gives."""
+"""One file per pretraining method, found by the name that `pretrain.method` gives.
+
+A file that makes a method has `make_method(config, recipe) -> Method`. The other files
+hold what several methods, or several parts of one, share.
+"""
 
 import importlib
 import pkgutil
@@ -24,14 +28,14 @@ def load_method(config: ConfigDict) -> Method:
     if name not in _files() or not hasattr(_import(name), "make_method"):
         known = [each for each in _files() if hasattr(_import(each), "make_method")]
         raise InputError(
-            f"pretrain.method is {name!r}, and there is no such method: it must be "
+            f"pretrain.method is {name!r}, which does not exist: set it to "
             + " or ".join(map(repr, known))
         )
     return _import(name).make_method(config, make_recipe(config))
 
 
 def make_recipe(config: ConfigDict) -> ConfigDict:
-    """Returns `pretrain`, with what the section of the method's name says otherwise."""
+    """Returns `pretrain`, overridden by the section with the method's name."""
     recipe = config.pretrain.copy_and_resolve_references()
     with recipe.unlocked():
         for name, value in config.get(method_name(config), {}).items():
@@ -40,7 +44,7 @@ def make_recipe(config: ConfigDict) -> ConfigDict:
 
 
 def method_name(config: ConfigDict) -> str:
-    """Returns the method's name; runs from before there was a choice are Pix2Rep's."""
+    """Returns the method's name, which is Pix2Rep's if the configuration has none."""
     return config.pretrain.get("method", "pix2rep")
 
 

@@ -1,5 +1,6 @@
 """BYOL of whole images: predict how a slowly moving copy embeds the other view."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,24 +10,26 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from pix2rep_jax import losses
+from pix2rep_jax.methods.ema import ema_update
 from pix2rep_jax.methods.method import Method
 from pix2rep_jax.models.build import make_backbone
 from pix2rep_jax.models.heads import MLP
 from pix2rep_jax.models.image_embedder import embed_image, encoder_parts
 from pix2rep_jax.models.param_parts import put_parts, take_parts
 from pix2rep_jax.models.unet import UNet
+from pix2rep_jax.training.state import LossFn, ModelState
 from pix2rep_jax.views.sampling import make_view_pairs
 
-__all__ = ["ByolNet", "make_loss", "make_method", "move_target"]
+__all__ = ["ByolNet", "make_extra", "make_loss", "make_method"]
 
 
 class ByolNet(nn.Module):
     """The online network; its copy, the target, has no predictor.
 
     Attributes:
-        backbone: f; its decoder has parameters, and takes no part.
+        backbone: f. Its decoder has parameters but is not used.
         projection: Maps the pooled bottleneck to an embedding.
-        predictor: Maps an embedding to what the target makes of the other view.
+        predictor: Maps an embedding of one view to the target's of the other.
     """
 
     backbone: UNet
@@ -34,7 +37,7 @@ class ByolNet(nn.Module):
     predictor: MLP
 
     def __call__(self, image: jax.Array, *, train: bool) -> jax.Array:
-        """Maps `[batch, height, width, 1]` to `[batch, features]`, f run as a whole."""
+        """Maps `[batch, height, width, 1]` to `[batch, features]`; runs all of f."""
         self.backbone(image, train=train)
         return self.predict(image, train=train)
 
@@ -54,7 +57,7 @@ def make_method(config: ConfigDict, recipe: ConfigDict) -> Method:
 
     Args:
         config: The whole configuration; `model`, `spatial` and `intensity` are read.
-        recipe: Its `pretrain`, with what `byol` says otherwise.
+        recipe: Its `pretrain`, overridden by its `byol`.
 
     Raises:
         InputError: If the network cannot be made.
@@ -77,10 +80,13 @@ def make_method(config: ConfigDict, recipe: ConfigDict) -> Method:
         net=net,
         loss_fn=loss_fn,
         trained=(*followed, "predictor"),
-        begin=lambda params, batch_stats: (
-            batch_stats | {"target": take_parts(params, followed)}
-        ),
+        make_extra=functools.partial(make_extra, followed=followed),
     )
+
+
+def make_extra(params: Any, *, followed: Sequence[str]) -> dict[str, Any]:
+    """Makes the initial extra state: a target that is equal to the online network."""
+    return {"target": take_parts(params, followed)}
 
 
 def make_loss(
@@ -90,41 +96,40 @@ def make_loss(
     followed: Sequence[str],
     spatial: Mapping[str, Any],
     intensity: Mapping[str, Any],
-):
-    """Makes the loss of a batch, which moves the target too.
+) -> LossFn:
+    """Makes the loss of a batch, which also moves the target.
 
-    The target first follows the parameters it is given, which are those after the
-    last step's update, and is then compared with.
+    The target first moves towards the given parameters, which the step before left.
+    Then its embeddings are what the online network has to predict.
 
     Args:
         net: The online network.
-        momentum: What of itself the target keeps in a step.
-        followed: Names of the parts of the parameters that the target has.
+        momentum: Share of itself that the target keeps in a step.
+        followed: Dotted names of the parts that the target has.
         spatial: Options of `affine.sample_sources`, for both views.
-        intensity: Options of `intensity.random_intensity`, likewise.
+        intensity: Options of `intensity.random_intensity`, for both views.
 
     Returns:
-        `loss_fn(params, batch_stats, batch, key) -> (loss, (batch_stats, metrics))`
-        for batches with an "image" `[batch, height, width, 1]`; `batch_stats` holds
-        the "target", as `take_parts` makes it.
+        The loss of batches with an "image" `[batch, height, width, 1]`. The extra
+        state is `make_extra`'s.
 
     Reference:
         Grill et al., "Bootstrap Your Own Latent: A New Approach to Self-Supervised
         Learning", NeurIPS 2020, Eq. 1-2.
     """
 
-    def loss_fn(params, batch_stats, batch, key: jax.Array):
-        statistics = dict(batch_stats)
-        target = move_target(
-            statistics.pop("target"), take_parts(params, followed), momentum=momentum
-        )
+    def loss_fn(params, model_state: ModelState, batch, key: jax.Array):
+        online = take_parts(params, followed)
+        target = ema_update(model_state.extra["target"], online, decay=momentum)
+        # The average contains the online network: no gradient may pass through it.
+        target = jax.lax.stop_gradient(target)
         views = make_view_pairs(
             key, batch["image"], spatial=spatial, intensity=intensity
         )
 
         def apply(params, method):
             return net.apply(
-                {"params": params, "batch_stats": statistics},
+                {"params": params, "batch_stats": model_state.batch_stats},
                 views,
                 train=True,
                 method=method,
@@ -132,7 +137,7 @@ def make_loss(
             )
 
         predicted, updated = apply(params, "predict")
-        # It normalises by the batch's statistics and keeps none of its own.
+        # The target normalises by the batch and keeps no statistics of its own.
         aims, _ = apply(put_parts(params, target), "embed")
         first, second = jnp.split(jax.lax.stop_gradient(aims), 2)
         alignment = losses.alignment(predicted, jnp.concatenate([second, first]))
@@ -142,24 +147,6 @@ def make_loss(
         }
         # |p - z|² of unit vectors, of both views.
         value = 2 * (2 - 2 * alignment)
-        return value, (updated["batch_stats"] | {"target": target}, metrics)
+        return value, (ModelState(updated["batch_stats"], {"target": target}), metrics)
 
     return loss_fn
-
-
-def move_target(target: Any, online: Any, *, momentum: float) -> Any:
-    """Moves the target towards the online network, without a gradient.
-
-    Args:
-        target: Tree of arrays.
-        online: Tree of the same shapes.
-        momentum: What of itself the target keeps.
-
-    Returns:
-        momentum · target + (1 - momentum) · online.
-    """
-    return jax.tree.map(
-        lambda old, new: jax.lax.stop_gradient(momentum * old + (1 - momentum) * new),
-        target,
-        online,
-    )

@@ -30,6 +30,7 @@ from pix2rep_jax.models.heads import MLP, ProjectionHead
 from pix2rep_jax.models.image_embedder import ImageEmbedder, embed_views, encoder_parts
 from pix2rep_jax.models.param_parts import put_parts, take_parts
 from pix2rep_jax.models.unet import UNet
+from pix2rep_jax.training.state import LossFn, ModelState
 from pix2rep_jax.views.intensity import random_intensity
 from pix2rep_jax.views.sampling import make_view_pairs
 
@@ -46,7 +47,7 @@ class LocalNet(nn.Module):
     Attributes:
         backbone: f.
         projection: Two 1 x 1 convolutions.
-        num_blocks: Decoding blocks that run.
+        num_blocks: Number of decoding blocks that run.
     """
 
     backbone: UNet
@@ -54,12 +55,12 @@ class LocalNet(nn.Module):
     num_blocks: int
 
     def __call__(self, image: jax.Array, *, train: bool) -> jax.Array:
-        """Maps `[batch, height, width, 1]` to a map of embeddings, f run as a whole."""
+        """Maps `[batch, height, width, 1]` to a map of embeddings; runs all of f."""
         self.backbone(image, train=train)
         return self.embed(image, train=train)
 
     def embed(self, image: jax.Array, *, train: bool) -> jax.Array:
-        """Maps `[batch, height, width, 1]` to a map of embeddings, coarser as f's."""
+        """Maps `[batch, height, width, 1]` to a map of embeddings, coarser than f's."""
         features = self.backbone(image, train=train, decoded=self.num_blocks)
         return self.projection(features)
 
@@ -69,10 +70,10 @@ def make_method(config: ConfigDict, recipe: ConfigDict) -> Method:
 
     Args:
         config: The whole configuration; `data.size` and `model` are read.
-        recipe: Its `pretrain`, with what `chaitanya` says otherwise.
+        recipe: Its `pretrain`, overridden by its `chaitanya`.
 
     Raises:
-        InputError: If a setting is none of those that there are.
+        InputError: If a setting has an invalid value.
     """
     for name, known in (
         ("stage", ("global", "local")),
@@ -82,15 +83,15 @@ def make_method(config: ConfigDict, recipe: ConfigDict) -> Method:
         check_choice(f"chaitanya.{name}", recipe[name], known)
     if recipe.num_partitions < 2:
         raise InputError(
-            f"chaitanya.num_partitions is {recipe.num_partitions}: slices of other "
-            "partitions are what is contrasted, so make it 2 or more"
+            f"chaitanya.num_partitions is {recipe.num_partitions}: set it to 2 or "
+            "more, since the loss contrasts slices of different partitions"
         )
     make = _make_global if recipe.stage == "global" else _make_local
     return make(config, recipe)
 
 
 def _make_global(config: ConfigDict, recipe: ConfigDict) -> Method:
-    """The first stage: encoder and image-level head."""
+    """Makes the first stage: encoder and image-level head."""
     head = MLP(hidden=tuple(recipe.hidden), features=recipe.features)
     net = ImageEmbedder(make_backbone(config), head, pool=False)
     loss_fn = make_global_loss(
@@ -107,7 +108,7 @@ def _make_global(config: ConfigDict, recipe: ConfigDict) -> Method:
         net=net,
         loss_fn=loss_fn,
         trained=(*encoder_parts(config), "projection"),
-        arrange=functools.partial(
+        make_samples=functools.partial(
             partition_volumes, num_partitions=recipe.num_partitions
         ),
         collapsed_loss=math.log1p(negative[0].sum()),
@@ -115,19 +116,19 @@ def _make_global(config: ConfigDict, recipe: ConfigDict) -> Method:
 
 
 def _make_local(config: ConfigDict, recipe: ConfigDict) -> Method:
-    """The second stage: the first decoding blocks and a head on their map."""
+    """Makes the second stage: the first decoding blocks and a head on their map."""
     halvings = len(config.model.channels) - 1
     size = config.data.size // 2 ** max(0, halvings - recipe.num_blocks)
     if not 1 <= recipe.num_blocks <= halvings or size < chaitanya_pairs.MIN_MAP:
         raise InputError(
-            f"chaitanya.num_blocks is {recipe.num_blocks}, of {halvings} decoding "
-            f"blocks, whose map is {size} px wide: take 1 to {halvings} blocks, and so "
-            f"many that the map is {chaitanya_pairs.MIN_MAP} px or wider"
+            f"chaitanya.num_blocks is {recipe.num_blocks}, which gives a map {size} px "
+            f"wide: set it to 1 to {halvings} so that the map is "
+            f"{chaitanya_pairs.MIN_MAP} px or wider"
         )
     if not 1 <= recipe.num_negatives < chaitanya_pairs.NUM_REGIONS:
         raise InputError(
-            f"chaitanya.num_negatives is {recipe.num_negatives}: take 1 to "
-            f"{chaitanya_pairs.NUM_REGIONS - 1} of an image's other regions"
+            f"chaitanya.num_negatives is {recipe.num_negatives}: set it to 1 to "
+            f"{chaitanya_pairs.NUM_REGIONS - 1}, the number of an image's other regions"
         )
     backbone = make_backbone(config)
     head = ProjectionHead(
@@ -150,10 +151,10 @@ def _make_local(config: ConfigDict, recipe: ConfigDict) -> Method:
         net=net,
         loss_fn=loss_fn,
         trained=(*blocks, "projection"),
-        arrange=functools.partial(
+        make_samples=functools.partial(
             partition_volumes, num_partitions=recipe.num_partitions
         ),
-        needs_run=True,
+        requires_pretrained=True,
         collapsed_loss=math.log1p(2 * recipe.num_negatives),
     )
 
@@ -165,33 +166,32 @@ def make_global_loss(
     temperature: float,
     spatial: Mapping[str, Any],
     intensity: Mapping[str, Any],
-):
+) -> LossFn:
     """Makes the loss that contrasts the slices of a batch of volumes.
 
     Args:
         net: Encoder and head.
-        loss: "GR", "GD-" or "GD", as `chaitanya_pairs.global_pairs` says.
+        loss: "GR", "GD-" or "GD"; see `chaitanya_pairs.global_pairs`.
         temperature: τ.
         spatial: Options of `affine.sample_sources`, for both views.
-        intensity: Options of `intensity.random_intensity`, likewise.
+        intensity: Options of `intensity.random_intensity`, for both views.
 
     Returns:
-        `loss_fn(params, batch_stats, batch, key) -> (loss, (batch_stats, metrics))`
-        for batches of what `partition_volumes` makes.
+        The loss of batches of the samples that `partition_volumes` makes.
 
     Reference:
         Chaitanya et al., "Contrastive Learning of Global and Local Features for
         Medical Image Segmentation with Limited Annotations", NeurIPS 2020, section 3.1.
     """
 
-    def loss_fn(params, batch_stats, batch, key: jax.Array):
+    def loss_fn(params, model_state: ModelState, batch, key: jax.Array):
         slice_key, view_key = jax.random.split(key)
         images = draw_slices(slice_key, batch)
         views = make_view_pairs(view_key, images, spatial=spatial, intensity=intensity)
-        z, updated = embed_views(net, params, batch_stats, views)
+        z, batch_stats = embed_views(net, params, model_state.batch_stats, views)
         pairs = chaitanya_pairs.global_pairs(*batch["first"].shape, loss=loss)
         value, metrics = _compare(z, pairs, temperature)
-        return value, (updated, metrics)
+        return value, (model_state._replace(batch_stats=batch_stats), metrics)
 
     return loss_fn
 
@@ -204,50 +204,50 @@ def make_local_loss(
     num_negatives: int,
     frozen: tuple[str, ...],
     intensity: Mapping[str, Any],
-):
+) -> LossFn:
     """Makes the loss that contrasts regions of the decoder's maps.
 
     Args:
         net: The backbone up to some decoding block, and a head.
-        loss: "LR" or "LD", as `chaitanya_pairs.local_pairs` says.
+        loss: "LR" or "LD"; see `chaitanya_pairs.local_pairs`.
         temperature: τ.
-        num_negatives: Near regions of the same image that a region is contrasted with,
-            in both views.
+        num_negatives: Number of near regions of the same image, in both views, that a
+            region is contrasted with.
         frozen: Parts of the network whose BatchNorm keeps its averages.
         intensity: Options of `intensity.random_intensity`. The views are not moved, so
-            their regions agree.
+            equal regions show the same place.
 
     Returns:
-        `loss_fn(params, batch_stats, batch, key) -> (loss, (batch_stats, metrics))`
-        for batches of what `partition_volumes` makes.
+        The loss of batches of the samples that `partition_volumes` makes.
 
     Reference:
         Chaitanya et al., "Contrastive Learning of Global and Local Features for
         Medical Image Segmentation with Limited Annotations", NeurIPS 2020, section 3.2.
     """
 
-    def loss_fn(params, batch_stats, batch, key: jax.Array):
+    def loss_fn(params, model_state: ModelState, batch, key: jax.Array):
         slice_key, view_key = jax.random.split(key)
         images = draw_slices(slice_key, batch)
         views = jax.vmap(functools.partial(random_intensity, **intensity))(
             jax.random.split(view_key, 2 * images.shape[0]),
             jnp.concatenate([images, images]),
         )
-        maps, updated = embed_views(net, params, batch_stats, views)
+        maps, updated = embed_views(net, params, model_state.batch_stats, views)
         corners = chaitanya_pairs.region_corners(maps.shape[1])
         near = chaitanya_pairs.near_regions(corners, num_negatives)
         pairs = chaitanya_pairs.local_pairs(*batch["first"].shape, near, loss=loss)
         value, metrics = _compare(
             chaitanya_pairs.take_regions(maps, corners), pairs, temperature
         )
-        updated = put_parts(updated, take_parts(batch_stats, frozen))
-        return value, (updated, metrics)
+        kept = take_parts(model_state.batch_stats, frozen)
+        batch_stats = put_parts(updated, kept)
+        return value, (model_state._replace(batch_stats=batch_stats), metrics)
 
     return loss_fn
 
 
 def _compare(z: jax.Array, pairs: tuple[np.ndarray, np.ndarray], temperature: float):
-    """The loss of the embeddings, and what to watch."""
+    """Computes the loss of the embeddings, and the metrics."""
     positive, negative = pairs
     value = contrast(z, positive=positive, negative=negative, temperature=temperature)
     unit = losses.normalise(z.astype(jnp.float32))

@@ -1,4 +1,4 @@
-"""A contrastive loss over any pairs, and which pairs Chaitanya et al. 2020 choose."""
+"""Which slices and regions Chaitanya et al. 2020 call alike and unlike."""
 
 import jax
 import numpy as np
@@ -15,32 +15,34 @@ __all__ = [
 ]
 
 REGION_SIZE = 3
-"""Side of a region, px of the decoder's map; Chaitanya et al. 2020."""
+"""Side of a region (px of the decoder's map); Chaitanya et al. 2020."""
 
 NUM_REGIONS = 13
-"""Of a map; Chaitanya et al. 2020."""
+"""Number of regions of a map; Chaitanya et al. 2020."""
 
 MIN_MAP = 7
-"""Side of the smallest map whose regions all differ, px."""
+"""Side of the smallest map whose regions all differ (px)."""
 
 
 def global_pairs(
     num_volumes: int, num_partitions: int, *, loss: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Says which images of a batch are alike; its rows are view, volume, partition.
+    """Lists the pairs of images of a batch that are alike and unlike.
+
+    The rows of the batch are ordered by view, volume and partition.
 
     Args:
-        num_volumes: Volumes of the batch.
-        num_partitions: Slices of each, one a partition of its long axis.
-        loss: "GR" has the two views of a slice alike and all other slices unlike;
-            "GD-" takes slices of the same partition out of these; "GD" makes them
-            alike too, where their views have the same number.
+        num_volumes: Number of volumes in the batch.
+        num_partitions: Number of slices of each volume, one per partition.
+        loss: "GR": the two views of a slice are alike, and all other slices are unlike.
+            "GD-": slices of the same partition are neither alike nor unlike.
+            "GD": they are alike if their views have the same number.
 
     Returns:
         The positive and the negative pairs, `[rows, rows]` bool.
     """
     shape = (2, num_volumes, num_partitions)
-    view, volume, partition = map(_agree, np.indices(shape).reshape(3, -1))
+    view, volume, partition = map(_same_index, np.indices(shape).reshape(3, -1))
     image = volume & partition
     positive = image & ~view
     if loss == "GD":
@@ -51,21 +53,24 @@ def global_pairs(
 def local_pairs(
     num_volumes: int, num_partitions: int, near: np.ndarray, *, loss: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Says which regions are alike; the rows are view, volume, partition, region.
+    """Lists the pairs of regions of a batch that are alike and unlike.
+
+    The rows are ordered by view, volume, partition and region.
 
     Args:
-        num_volumes: Volumes of the batch.
-        num_partitions: Slices of each.
-        near: `[regions, regions]` bool, from `near_regions`: which regions of an image
+        num_volumes: Number of volumes in the batch.
+        num_partitions: Number of slices of each volume.
+        near: `[regions, regions]` bool, from `near_regions`. These regions of an image
             are unlike, in either view.
-        loss: "LR" has a region's two views alike; "LD" the same region in the same
-            partition of other volumes too, where their views have the same number.
+        loss: "LR": the two views of a region are alike. "LD": the same region in the
+            same partition of other volumes is alike too, if their views have the same
+            number.
 
     Returns:
         The positive and the negative pairs, `[rows, rows]` bool.
     """
     indices = np.indices((2, num_volumes, num_partitions, len(near))).reshape(4, -1)
-    view, volume, partition, region = map(_agree, indices)
+    view, volume, partition, region = map(_same_index, indices)
     image = volume & partition
     positive = image & region & ~view
     if loss == "LD":
@@ -73,8 +78,8 @@ def local_pairs(
     return positive, image & near[np.ix_(indices[3], indices[3])]
 
 
-def _agree(index: np.ndarray) -> np.ndarray:
-    """Tells of each pair of rows whether they have the same index."""
+def _same_index(index: np.ndarray) -> np.ndarray:
+    """Tells for each pair of rows whether they have the same index."""
     return index[:, None] == index[None, :]
 
 
@@ -82,11 +87,11 @@ def region_corners(size: int) -> np.ndarray:
     """Places the 13 regions of a square map.
 
     Args:
-        size: Side of the map, px.
+        size: Side of the map (px).
 
     Returns:
-        `[13, 2]` int32 upper left pixels: corners, edges and centre row by row, then
-        the four quarter points.
+        `[13, 2]` int32, the upper left pixels. Corners, edges and centre come first,
+        row by row; then the four quarter points.
     """
     last = size - REGION_SIZE
     grid = [(r, c) for r in (0, 0.5, 1) for c in (0, 0.5, 1)]
@@ -95,11 +100,13 @@ def region_corners(size: int) -> np.ndarray:
 
 
 def near_regions(corners: np.ndarray, number: int) -> np.ndarray:
-    """Finds the regions nearest to each; of equally near ones, the first.
+    """Finds the regions nearest to each region.
+
+    Among equally near regions the first ones are taken.
 
     Args:
         corners: `[regions, 2]`.
-        number: How many, fewer than there are regions.
+        number: How many to find, fewer than there are regions.
 
     Returns:
         `[regions, regions]` bool with `number` in each row.
@@ -113,11 +120,11 @@ def near_regions(corners: np.ndarray, number: int) -> np.ndarray:
 
 
 def take_regions(maps: jax.Array, corners: np.ndarray) -> jax.Array:
-    """Cuts regions out of maps, one vector each.
+    """Cuts regions out of maps, and makes each region a vector.
 
     Args:
         maps: `[batch, height, width, d]`.
-        corners: `[regions, 2]` upper left pixels.
+        corners: `[regions, 2]`, the upper left pixels.
 
     Returns:
         `[batch x regions, REGION_SIZE² x d]`.

@@ -1,4 +1,4 @@
-"""Volumes divided along their axis, and a random slice of every part."""
+"""Divides volumes along their axis, and draws a random slice of every part."""
 
 from collections.abc import Mapping
 
@@ -17,14 +17,14 @@ def partition_volumes(
     """Makes every volume a sample, divided into parts of its long axis.
 
     Args:
-        slices: As `Method.arrange` takes them.
-        num_partitions: Parts of a volume, equal but for rounding. A volume with fewer
-            slices is left out.
+        slices: As `Method.make_samples` takes them.
+        num_partitions: Number of parts of a volume, equal up to rounding. Volumes with
+            fewer slices are left out.
 
     Returns:
-        "image" `[volumes, most slices, height, width, 1]`, zero beyond a volume's last
-        slice; "first" and "count" `[volumes, num_partitions]` int32: the slices of each
-        part.
+        "image" `[volumes, most slices, height, width, 1]`, zero after a volume's last
+        slice; "first" and "count" `[volumes, num_partitions]` int32, the first slice of
+        each part and its number of slices.
 
     Raises:
         InputError: If no volume has enough slices.
@@ -36,8 +36,8 @@ def partition_volumes(
     members = [rows for rows in members if len(rows) >= num_partitions]
     if not members:
         raise InputError(
-            f"no volume has {num_partitions} slices, one a partition: lower "
-            "chaitanya.num_partitions, or take another pretrain.method"
+            f"no volume has {num_partitions} slices, as many as it has partitions: "
+            "lower chaitanya.num_partitions, or choose another pretrain.method"
         )
     shape = (len(members), max(map(len, members)), *slices["image"].shape[1:])
     image = np.zeros(shape, slices["image"].dtype)
@@ -55,10 +55,10 @@ def draw_slices(key: jax.Array, batch: Mapping[str, jax.Array]) -> jax.Array:
 
     Args:
         key: One random key.
-        batch: Rows of what `partition_volumes` makes.
+        batch: Samples that `partition_volumes` makes.
 
     Returns:
-        `[volumes x partitions, height, width, 1]`, the first volume's first.
+        `[volumes x partitions, height, width, 1]`, ordered by volume.
     """
     first, image = batch["first"], batch["image"]
     index = jax.random.randint(key, first.shape, first, first + batch["count"])

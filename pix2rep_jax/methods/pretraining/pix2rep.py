@@ -14,6 +14,7 @@ from pix2rep_jax.methods.method import Method
 from pix2rep_jax.models.build import make_backbone
 from pix2rep_jax.models.heads import ProjectionHead
 from pix2rep_jax.models.unet import UNet
+from pix2rep_jax.training.state import LossFn, ModelState
 from pix2rep_jax.views.sampling import Views, make_views, sample_points
 from pix2rep_jax.views.warp import gather_neighbours, warp_at
 
@@ -43,16 +44,16 @@ class Pix2RepNet(nn.Module):
         return self.projection(self.backbone(image, train=train))
 
     def features(self, image: jax.Array, *, train: bool) -> jax.Array:
-        """Maps `[batch, height, width, 1]` to features: f alone."""
+        """Maps `[batch, height, width, 1]` to features, by f alone."""
         return self.backbone(image, train=train)
 
     def project(self, features: jax.Array) -> jax.Array:
-        """Maps `[..., num_features]` to embeddings `[..., d]`: g alone."""
+        """Maps `[..., num_features]` to embeddings `[..., d]`, by g alone."""
         return self.projection(features)
 
 
 def make_method(config: ConfigDict, recipe: ConfigDict) -> Method:
-    """Makes Pix2Rep: it trains the whole backbone, and g.
+    """Makes Pix2Rep, which trains the whole backbone and g.
 
     Args:
         config: The whole configuration; `data.size`, `model`, `projection`, `spatial`
@@ -60,16 +61,16 @@ def make_method(config: ConfigDict, recipe: ConfigDict) -> Method:
         recipe: Its `pretrain`.
 
     Raises:
-        InputError: If an image has fewer pixels than points are asked for, or the
-            loss or the network cannot be made.
+        InputError: If `num_points` is more than an image has pixels, or the
+            configuration is invalid otherwise.
     """
     num_pixels = config.data.size**2
     if recipe.num_points != "all" and not (
         isinstance(recipe.num_points, int) and 1 <= recipe.num_points <= num_pixels
     ):
         raise InputError(
-            f"pretrain.num_points is {recipe.num_points!r}, and an image has "
-            f"{num_pixels} pixels: take a whole number of them from 1 up, or 'all'"
+            f"pretrain.num_points is {recipe.num_points!r}: set it to a whole number "
+            f"from 1 to {num_pixels}, the pixels of an image, or to 'all'"
         )
     net = make_net(config)
     loss_fn = make_loss(
@@ -85,7 +86,7 @@ def make_method(config: ConfigDict, recipe: ConfigDict) -> Method:
 
 
 def make_net(config: ConfigDict) -> Pix2RepNet:
-    """Builds f and g; `data.size`, `model` and `projection` are read."""
+    """Makes f and g from `data.size`, `model` and `projection`."""
     backbone = make_backbone(config)
     projection = ProjectionHead(
         hidden=tuple(config.projection.hidden),
@@ -104,7 +105,7 @@ def make_loss(
     num_points: int | str,
     spatial: Mapping[str, Any],
     intensity: Mapping[str, Any],
-):
+) -> LossFn:
     """Makes the pretraining loss of a batch.
 
     Args:
@@ -112,17 +113,16 @@ def make_loss(
         loss: "info_nce" (Pix2Rep) or "cross_correlation" (Pix2Rep-v2).
         temperature: τ of the InfoNCE loss.
         off_diagonal_weight: λ of the cross-correlation loss.
-        num_points: Points an image at which the views are compared, M of the
-            paper; "all" takes every pixel.
+        num_points: M, the number of points per image at which the views are
+            compared; "all" takes every pixel.
         spatial: Options of `affine.sample_sources`: φ.
         intensity: Options of `intensity.random_intensity`: t and t'.
 
     Returns:
-        `loss_fn(params, batch_stats, batch, key) -> (loss, (batch_stats, metrics))`
-        for batches with an "image" `[batch, height, width, 1]`.
+        The loss of batches with an "image" `[batch, height, width, 1]`.
 
     Raises:
-        InputError: If `loss` is neither of the two.
+        InputError: If there is no such `loss`.
 
     Reference:
         Seince et al., "Dense Self-Supervised Learning for Medical Image
@@ -135,13 +135,16 @@ def make_loss(
         off_diagonal_weight=off_diagonal_weight,
     )
 
-    def loss_fn(params, batch_stats, batch, key: jax.Array):
+    def loss_fn(params, model_state: ModelState, batch, key: jax.Array):
         view_key, point_key = jax.random.split(key)
         views = make_views(
             view_key, batch["image"], spatial=spatial, intensity=intensity
         )
         points, valid = choose_points(point_key, views.valid, num_points)
-        return compare(params, batch_stats, views, points, valid)
+        value, (batch_stats, metrics) = compare(
+            params, model_state.batch_stats, views, points, valid
+        )
+        return value, (model_state._replace(batch_stats=batch_stats), metrics)
 
     return loss_fn
 
@@ -159,10 +162,10 @@ def make_comparison(
 
     Returns:
         `compare(params, batch_stats, views, points, valid) -> (loss, (batch_stats,
-        metrics))`, with `points` and `valid` as `choose_points` returns them.
+        metrics))`, with `points` and `valid` from `choose_points`.
 
     Raises:
-        InputError: If `loss` is neither of the two.
+        InputError: If there is no such `loss`.
     """
     check_choice("pretrain.loss", loss, ("info_nce", "cross_correlation"))
 
@@ -195,10 +198,16 @@ def make_comparison(
 
 
 def choose_points(key: jax.Array, valid: jax.Array, num_points: int | str):
-    """Samples M valid pixels an image, or takes all pixels with their validity.
+    """Samples M valid pixels of each image, or takes all pixels.
+
+    Args:
+        key: One random key.
+        valid: `[batch, height, width]` bool, the pixels that lie in both views.
+        num_points: M, or "all".
 
     Returns:
-        `[batch, M]` flat indices, None for all pixels; and `[batch, M]` bool.
+        `[batch, M]` flat indices, or None for all pixels; and `[batch, M]` bool, which
+        of them count.
     """
     if num_points != "all":
         return sample_points(key, valid, num_points=num_points)
@@ -208,9 +217,20 @@ def choose_points(key: jax.Array, valid: jax.Array, num_points: int | str):
 def embed_pairs(net: Pix2RepNet, params, features_a, features_b, sources, points):
     """Embeds a batch's points in both views: φ·(g∘f)(v) and (g∘f)(φ·v').
 
-    g acts on each pixel alone, so φ·g(f(v)) at a few points needs g only at the four
-    pixels around each source: equal to warping the whole map, which is what is done
-    where all pixels are wanted (`points` is None).
+    g acts on each pixel alone. So φ·g(f(v)) at a point needs g only at the four pixels
+    around its source. The result equals that of warping the whole map, which is what
+    happens if `points` is None.
+
+    Args:
+        net: f and g.
+        params: Their parameters.
+        features_a: f(v), `[batch, height, width, num_features]`.
+        features_b: f(φ·v'), of the same shape.
+        sources: Where φ reads each pixel, `[batch, height, width, 2]` (px).
+        points: `[batch, M]` flat indices; None for all pixels.
+
+    Returns:
+        Two arrays `[batch, M, d]`.
     """
     project = lambda x: net.apply({"params": params}, x, method="project")  # noqa: E731
     if points is None:
