@@ -28,7 +28,8 @@ def main(jobs, results):
         process = os.fork()
         if process == 0:
             run(job, output)
-        _, status = os.waitpid(process, 0)
+        _, status, usage = os.wait4(process, 0)
+        print(f"{usage.ru_utime + usage.ru_stime:5.1f} s  {job[:4]}", file=sys.stderr)
         found.append([os.waitstatus_to_exitcode(status), output.read_text()])
     pathlib.Path(results).write_text(json.dumps(found))
 
