@@ -1,0 +1,83 @@
+"""Every example of the README and of docs/ runs, on a phantom and tiny networks."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from pix2rep_jax.data.phantom.write import write
+from tests.docs.pages import examples, shell_commands, tiny
+from tests.support.program import ROOT, environment
+
+EXAMPLES = [example for example in examples() if example.is_run]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, cache):
+    """A user's folder: ACDC, SCANS and scan.nii.gz, as the pages name them."""
+    folder = tmp_path_factory.mktemp("user")
+    (folder / "configs").symlink_to(ROOT / "configs")
+    home = folder / "home" / ".cache"
+    home.mkdir(parents=True)
+    cache.mkdir(exist_ok=True)
+    (home / "pix2rep-jax").symlink_to(cache)  # the phantom is drawn once for all tests
+    write(folder / "ACDC", num_training=5, num_testing=2)
+    write(folder / "phantom", seed=1, num_training=8, num_testing=0)
+    for mask in sorted(folder.glob("phantom/training/*/*_gt.nii.gz")):
+        scan = mask.with_name(mask.name.replace("_gt", ""))
+        for kind, path in (("labels", mask), ("images", scan)):
+            target = folder / "SCANS" / kind / scan.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
+    shutil.copy(target, folder / "scan.nii.gz")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(folder):
+    """What each job says, by its words; equal commands of several pages run once."""
+    jobs = []
+    for example in EXAMPLES:
+        jobs += [job for job in jobs_of(example) if job not in jobs]
+    (folder / "jobs.json").write_text(json.dumps(jobs))
+    # One process for all: starting Python and jax would take most of the time.
+    subprocess.run(
+        [sys.executable, "-m", "tests.docs.run_examples", "jobs.json", "results.json"],
+        cwd=folder,
+        env=environment()
+        | {
+            "HOME": str(folder / "home"),
+            "PYTHONPATH": str(ROOT),
+            "MPLBACKEND": "agg",
+            # main.py would start anew to ask for huge pages.
+            "GLIBC_TUNABLES": "glibc.malloc.hugetlb=0",
+        },
+        check=True,
+        timeout=900,
+    )
+    found = json.loads((folder / "results.json").read_text())
+    return {json.dumps(job): result for job, result in zip(jobs, found, strict=True)}
+
+
+def jobs_of(example):
+    if example.language == "python":
+        return [example.code]
+    return [tiny(words) for words in shell_commands(example.code)]
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.id)
+def test_an_example_runs(example, results):
+    """Each of its commands ends well."""
+    jobs = jobs_of(example)
+    assert jobs
+    for job in jobs:
+        status, output = results[json.dumps(job)]
+        assert status == 0, output[-3000:]
+
+
+def test_few_examples_are_left_out():
+    """Those need another machine, another package or minutes; each page says why."""
+    left_out = [example.id for example in examples() if not example.is_run]
+    assert len(left_out) <= 12, left_out

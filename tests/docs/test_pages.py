@@ -1,0 +1,75 @@
+"""What the pages name exists, and they stay short."""
+
+import ast
+import importlib
+import re
+import sys
+
+import pytest
+
+from tests.docs.pages import PAGES, examples
+from tests.support.program import ROOT
+
+MAP = {
+    "pix2rep_jax/losses/contrastive.py": "info_nce",  # Eq. 1 and 2
+    "pix2rep_jax/views/affine.py": "sample_pull_matrix",  # φ
+    "pix2rep_jax/views/warp.py": "warp",
+    "pix2rep_jax/views/sampling.py": "sample_points",
+    "pix2rep_jax/models/unet.py": "UNet",
+    "pix2rep_jax/data/splits.py": "make_split",
+    "pix2rep_jax/training/step.py": "make_train_step",
+}
+
+
+def words(text):
+    return len(text.split())
+
+
+def test_the_readme_is_short():
+    """A newcomer reads it in three minutes."""
+    assert words((ROOT / "README.md").read_text("utf-8")) <= 700
+
+
+def test_all_pages_together_are_short():
+    """README and docs/, as they are written: generated tables are not counted."""
+    pages = [page for page in PAGES if page.name != "CONTRIBUTING.md"]
+    assert sum(words(page.read_text("utf-8")) for page in pages) <= 12_000
+
+
+@pytest.mark.parametrize("file", MAP)
+def test_the_map_leads_to_the_code(file):
+    """README's map names the file, and the file defines the thing."""
+    readme = (ROOT / "README.md").read_text("utf-8")
+    table = readme.partition("## Map of the code")[2].partition("\n## ")[0]
+    assert f"`{file}`" in table
+    tree = ast.parse((ROOT / file).read_text("utf-8"))
+    kinds = ast.FunctionDef | ast.ClassDef
+    assert MAP[file] in {node.name for node in tree.body if isinstance(node, kinds)}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_files_that_a_page_names_exist(page):
+    """Paths of the repository in `code`, targets of links, and pictures."""
+    text = page.read_text("utf-8")
+    roots = "|".join(["pix2rep_jax", "configs", "benchmarks", "tests", "notebooks"])
+    named = re.findall(rf"`((?:{roots})/[\w./-]*)`", text)
+    made = {example.code for example in examples() if "uniformity" in example.code}
+    named = [x for x in named if not (made and x.endswith("uniformity.py"))]
+    assert [path for path in named if not (ROOT / path).exists()] == []
+    links = re.findall(r"\]\(([^)#\s]+)(?:#[\w-]+)?\)", text)
+    links = [link for link in links if not link.startswith("http")]
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_settings_page_has_every_setting(monkeypatch):
+    """Its table is made from configs/, with most of the comments."""
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    hooks = importlib.import_module("hooks")
+    table = hooks.settings_tables()
+    rows = re.findall(r"^\| `([\w.]+)` \|(.*)\|$", table, flags=re.M)
+    assert {name for name, _ in rows} == set(hooks.read_settings())
+    temperature = dict(rows)["pretrain.temperature"].split("|")
+    assert [cell.strip() for cell in temperature[:3]] == ["0.2", "0.2", "0.53"]
+    assert "released" in temperature[3]
+    assert sum(bool(cells.split("|")[-1].strip()) for _, cells in rows) > 100
