@@ -17,12 +17,13 @@ import jax
 import matplotlib
 import numpy as np
 
+from benchmarks.dense_info_nce import dense_info_nce
 from pix2rep_jax import losses
 from pix2rep_jax.runtime.compiler import compiler_options
 from pix2rep_jax.runtime.huge_pages import use_huge_pages
 
 WIDTH = 64
-FORMS = {"whole matrix": losses.info_nce_dense, "ours": losses.info_nce}
+FORMS = {"whole matrix": dense_info_nce, "ours": losses.info_nce}
 LONGEST_S = 300
 
 

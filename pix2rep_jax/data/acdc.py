@@ -26,18 +26,18 @@ def list_volumes(
     """Lists the volumes of ACDC, or of a data set in its layout.
 
     Args:
-        root: The folder that holds `training/` and, where present, `testing/`.
+        root: The folder that holds `training/` and optionally `testing/`.
         all_frames: Whether to list the other frames of every `patientNNN_4d.nii.gz`
-            too; they have no masks.
-        exclude: Patients that are listed, since splits count them, but never read, so
-            their scans may be missing.
+            too. They have no masks.
+        exclude: Patients that will not be read, so their scans may be missing. They are
+            listed nevertheless, because splits count them.
 
     Returns:
-        End-diastole and end-systole of each patient as its Info.cfg says, then the
-        other frames; patients in the order of their names, training before testing.
+        For each patient end diastole and end systole, as Info.cfg names them, then the
+        other frames. Patients are in the order of their names, training before testing.
 
     Raises:
-        InputError: If the folder, an Info.cfg, a field of it or a scan is missing, or
+        InputError: If the folder, an Info.cfg, a field of it or a scan is missing. Also
             if all frames are wanted and no patient has them.
     """
     root = Path(root).expanduser()
@@ -58,8 +58,8 @@ def list_volumes(
         )
     if all_frames and all(volume.frame is None for volume in volumes):
         raise InputError(
-            f"there is no patientNNN_4d.nii.gz in {root}: all frames need the full "
-            "download of ACDC; without it set data.all_frames=False"
+            f"there is no patientNNN_4d.nii.gz in {root}, which data.all_frames=True "
+            "needs: download all of ACDC, or set data.all_frames=False"
         )
     return volumes
 
@@ -67,7 +67,7 @@ def list_volumes(
 def _patient_volumes(
     folder: Path, subset: str, all_frames: bool, exclude: Collection[str]
 ) -> Iterator[VolumeFile]:
-    """The volumes of one patient's folder."""
+    """Yields the volumes of one patient's folder."""
     patient = folder.name
     info = _read_info(folder / "Info.cfg")
     labelled_frames = set()
@@ -110,34 +110,34 @@ def _patient_volumes(
 
 
 def _read_info(path: Path) -> dict[str, str]:
-    """The fields of an Info.cfg, lines such as "ED: 1"."""
+    """Reads the fields of an Info.cfg, which has lines such as "ED: 1"."""
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
         raise InputError(
-            f"{path} cannot be read ({error.strerror}): it says which frames are end-"
-            "diastole and end-systole, download the patient again"
+            f"{path} cannot be read ({error.strerror}), so the frames of end diastole "
+            "and end systole are unknown: download the patient again"
         ) from error
     fields = (line.partition(":") for line in lines if ":" in line)
     return {name.strip(): value.strip() for name, _, value in fields}
 
 
 def _frame_number(info: dict[str, str], phase: str, path: Path) -> int:
-    """The number of a phase's frame, from 1."""
+    """Reads the number of a phase's frame, which counts from 1."""
     value = info.get(phase, "")
     if not value.isdecimal() or int(value) < 1:
         raise InputError(
-            f"{path} has no frame number for {phase} (it says {value!r}): it needs a "
-            f"line such as '{phase}: 1'"
+            f"{path} has no frame number for {phase} (found {value!r}): add a line "
+            f"like '{phase}: 1'"
         )
     return int(value)
 
 
 def _find(folder: Path, stem: str) -> Path | None:
-    """The NIfTI file of this name, compressed or not."""
+    """Finds the NIfTI file of this name, compressed or not."""
     for suffix in (".nii.gz", ".nii"):
         path = folder / f"{stem}{suffix}"
-        # Some copies of ACDC hold a folder of the file's name with the file inside.
+        # In some copies of ACDC a folder has the file's name and holds the file.
         if path.is_dir():
             path = path / path.name
         if path.is_file():
@@ -146,13 +146,16 @@ def _find(folder: Path, stem: str) -> Path | None:
 
 
 def _num_frames(path: Path) -> int:
-    """The number of frames of a 4-D file, from its header alone."""
+    """Reads the number of frames of a 4-D file from its header."""
     try:
-        shape = nib.load(path).shape
+        shape = nib.load(path).shape  # type: ignore[attr-defined]  # nibabel's types
     except (nib.filebasedimages.ImageFileError, OSError, EOFError, ValueError) as error:
         raise InputError(
             f"{path} cannot be read as NIfTI ({error}): copy it again"
         ) from error
     if len(shape) != 4:
-        raise InputError(f"{path} has shape {shape}: a cine needs 4 axes")
+        raise InputError(
+            f"{path} has shape {shape}, but all frames of a patient need 4 axes: copy "
+            "it again, or set data.all_frames=False"
+        )
     return shape[3]

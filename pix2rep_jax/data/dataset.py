@@ -1,4 +1,4 @@
-"""Scans as one array of slices on the network's grid, prepared once and cached."""
+"""A data set as one array of slices on the network's grid, prepared once and cached."""
 
 import concurrent.futures
 import dataclasses
@@ -13,8 +13,14 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from pix2rep_jax.data import acdc, nifti_folder, slice_cache
+from pix2rep_jax.data.labels import UNLABELLED
 from pix2rep_jax.data.phantom import write
-from pix2rep_jax.data.volume import UNLABELLED, VolumeFile, VolumeRecord, prepare_file
+from pix2rep_jax.data.volume import (
+    PreparedVolume,
+    VolumeFile,
+    VolumeRecord,
+    prepare_file,
+)
 from pix2rep_jax.errors import InputError
 
 __all__ = [
@@ -25,7 +31,7 @@ __all__ = [
 ]
 
 PREPARATION = ("crop", "spacing_mm", "crop_px", "size", "percentiles")
-"""Settings of `data` that decide how large, how sharp and how bright anatomy is."""
+"""Settings of `data` that decide the size, sharpness and brightness of anatomy."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,10 +41,11 @@ class Dataset:
     Attributes:
         images: `[slices, height, width]` float32 in [0, 1].
         labels: `[slices, height, width]` uint8; 255 in slices without a mask.
-        volume_index: `[slices]` int32, into `volumes`.
-        slice_index: `[slices]` int32, which slice of its scan each one is.
-        volumes: What was read, and how it was prepared.
-        excluded: What `data.exclude` kept from being read.
+        volume_index: `[slices]` int32, for each slice the index of its volume in
+            `volumes`.
+        slice_index: `[slices]` int32, for each slice its index in the scan.
+        volumes: The volumes, and how they were prepared.
+        excluded: The volumes that were not read because of `data.exclude`.
     """
 
     images: np.ndarray
@@ -52,28 +59,29 @@ class Dataset:
 def load_dataset(data: ConfigDict, *, progress: bool = True) -> Dataset:
     """Loads the data set that a configuration describes.
 
-    The prepared slices are kept in one file under `data.cache_dir`, named by a hash of
-    the settings and of the scans' names, sizes and dates, so the next start is instant.
+    The prepared slices are kept in one file under `data.cache_dir`, so the next start
+    does not read the scans. The file's name is a hash of the settings and of the scans'
+    names, sizes and dates.
 
     Args:
-        data: The `data` part of a configuration.
-        progress: Whether to show a bar on standard error once it takes 5 s.
+        data: The `data` section of a configuration.
+        progress: Whether to show a bar on standard error if it takes more than 5 s.
 
     Raises:
-        InputError: If the scans are missing or damaged, or the settings senseless.
+        InputError: If scans are missing or damaged, or if a setting is invalid.
     """
     _check_settings(data)
     listed = list_volumes(data)
     unknown = sorted(set(data.exclude) - {volume.patient for volume in listed})
     if unknown:
         raise InputError(
-            f"data.exclude names {unknown[0]}, and there is no such patient in "
+            f"data.exclude names {unknown[0]}, but there is no such patient in "
             f"{data.root or 'the phantom'}: correct the name"
         )
-    excluded = tuple(each for each in listed if each.patient in data.exclude)
-    volumes = [each for each in listed if each.patient not in data.exclude]
+    excluded = tuple(volume for volume in listed if volume.patient in data.exclude)
+    volumes = [volume for volume in listed if volume.patient not in data.exclude]
     if not volumes:
-        raise InputError("data.exclude leaves no patient: shorten it")
+        raise InputError("data.exclude names all patients: shorten it")
     settings = {
         "crop": data.crop,
         "fov_mm": data.spacing_mm * data.crop_px,
@@ -86,7 +94,7 @@ def load_dataset(data: ConfigDict, *, progress: bool = True) -> Dataset:
     if dataset is None:
         dataset = _prepare(volumes, settings, progress=progress)
         slice_cache.save(path, dataset)
-    # The same files may have been named relative to another folder when cached.
+    # When the slices were cached, the same files may have had other relative paths.
     records = tuple(
         dataclasses.replace(record, **vars(volume))
         for record, volume in zip(dataset.volumes, volumes, strict=True)
@@ -95,10 +103,10 @@ def load_dataset(data: ConfigDict, *, progress: bool = True) -> Dataset:
 
 
 def list_volumes(data: ConfigDict) -> list[VolumeFile]:
-    """Lists the volumes that a configuration names, writing the phantom if needed.
+    """Lists the volumes that a configuration names, and writes the phantom if needed.
 
     Raises:
-        InputError: If `data.name` is no known layout, or its folder is missing.
+        InputError: If `data.name` is unknown, or if its folder is missing.
     """
     root = data.root
     if data.name == "phantom":
@@ -112,8 +120,8 @@ def list_volumes(data: ConfigDict) -> list[VolumeFile]:
         )
     elif data.name not in ("acdc", "nifti"):
         raise InputError(
-            f"data.name={data.name!r} is no layout that is known: set it to 'phantom', "
-            "'acdc' or 'nifti'"
+            f"data.name={data.name!r} is unknown: set it to 'phantom', 'acdc' or "
+            "'nifti'"
         )
     elif not root:
         raise InputError(
@@ -126,14 +134,14 @@ def list_volumes(data: ConfigDict) -> list[VolumeFile]:
 
 
 def _check_settings(data: ConfigDict) -> None:
-    """Raises InputError where the settings of the preparation make no sense."""
+    """Raises InputError if a setting of the preparation is invalid."""
     if data.crop not in ("center", "mask_box"):
         raise InputError(
-            f"data.crop={data.crop!r} is no crop: set it to 'center' or 'mask_box'"
+            f"data.crop={data.crop!r} is unknown: set it to 'center' or 'mask_box'"
         )
     if not (data.spacing_mm > 0 and data.crop_px > 0 and data.size > 0):
         raise InputError(
-            "data.spacing_mm, data.crop_px and data.size must be above 0; they are "
+            "data.spacing_mm, data.crop_px and data.size must be above 0, but they are "
             f"{data.spacing_mm}, {data.crop_px} and {data.size}"
         )
     percentiles = tuple(data.percentiles)
@@ -150,7 +158,7 @@ def _check_settings(data: ConfigDict) -> None:
     names = (*data.classes, "mean", "mean_foreground")  # scores have these names too
     if twice := [name for name in data.classes if names.count(name) > 1]:
         raise InputError(
-            f"data.classes={tuple(data.classes)} has {twice[0]!r} twice, or as the "
+            f"data.classes={tuple(data.classes)} has {twice[0]!r} twice, or it is the "
             "name of an average: give every class a name of its own"
         )
 
@@ -158,13 +166,13 @@ def _check_settings(data: ConfigDict) -> None:
 def _prepare(
     volumes: Sequence[VolumeFile], settings: dict, *, progress: bool
 ) -> Dataset:
-    """Reads and prepares the volumes, several files at once."""
+    """Reads and prepares the volumes, several files at the same time."""
     files = [
         list(group)
         for _, group in itertools.groupby(volumes, lambda volume: volume.image_path)
     ]
     workers = min(8, os.cpu_count() or 1)
-    prepared = []
+    prepared: list[PreparedVolume] = []
     with (
         concurrent.futures.ThreadPoolExecutor(workers) as executor,
         tqdm(
@@ -185,7 +193,10 @@ def _prepare(
             raise
     records, images, labels, kept = zip(*prepared, strict=True)
     if not sum(map(len, images)):
-        raise InputError("every mask is empty, so data.crop='mask_box' leaves no slice")
+        raise InputError(
+            "every mask is empty, so data.crop='mask_box' leaves no slice: check the "
+            "masks, or set data.crop='center'"
+        )
     counts = [len(indices) for indices in kept]
     return Dataset(
         images=np.concatenate(images),

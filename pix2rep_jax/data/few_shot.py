@@ -1,4 +1,4 @@
-"""Seeded draws: which patients are labelled, and which slices validate."""
+"""Seeded draws of the patients that are labelled, and of the slices that validate."""
 
 from collections.abc import Collection, Hashable, Mapping, Sequence
 
@@ -9,7 +9,10 @@ from pix2rep_jax.errors import InputError
 __all__ = ["KNOWN_DUPLICATES", "few_shot", "split_slices", "with_twins"]
 
 KNOWN_DUPLICATES = (("patient074", "patient076"), ("patient055", "patient118"))
-"""Patients of ACDC whose scans are the same images; the last one is in its test set."""
+"""Pairs of ACDC's patients whose scans are the same images.
+
+Patient 118 is in ACDC's test set.
+"""
 
 
 def few_shot(
@@ -22,35 +25,35 @@ def few_shot(
 ) -> tuple[str, ...]:
     """Draws the patients whose masks are used.
 
-    Draws of one number and seed are nested: the first two of a draw of five are the
-    draw of two. Each has as many of one pathology as of any other, give or take one,
-    as long as there are enough of it. Of two patients with the same scan the second
+    Draws with the same `draw` and `seed` are nested: two patients are the first two of
+    five. The numbers of patients per pathology differ by at most one, as long as there
+    are enough patients of each. If two patients have the same scan, the second one
     comes after all others of its pathology.
 
     Args:
-        groups: Pathology of each patient that may be drawn.
-        num_labeled: How many to draw, from 1.
+        groups: The pathology of each patient that may be drawn.
+        num_labeled: Number of patients to draw, at least 1.
         draw: Number of the draw, from 0.
-        seed: Of all draws.
+        seed: Seed of all draws.
         duplicates: Pairs of patients with the same scan.
 
     Returns:
         The patients in the order drawn.
 
     Raises:
-        InputError: If there are fewer patients, or none is wanted.
+        InputError: If there are fewer patients, or if a number is out of range.
     """
     if num_labeled < 1 or draw < 0:
         raise InputError(
-            f"data.num_labeled={num_labeled} and data.draw={draw} make no draw: set at "
-            "least 1 patient and draw 0"
+            f"data.num_labeled={num_labeled} and data.draw={draw} are out of range: "
+            "set data.num_labeled to 1 or more, and data.draw to 0 or more"
         )
     if num_labeled > len(groups):
         fewer = "data.num_labeled, " if groups else ""
         raise InputError(
-            f"data.num_labeled={num_labeled} patients are wanted, and {len(groups)} "
-            f"have masks and are not held out: lower {fewer}data.holdout_per_group or "
-            "data.validation_patients, or give more patients a mask"
+            f"data.num_labeled={num_labeled}, but only {len(groups)} patients have "
+            f"masks and are not held out: lower {fewer}data.holdout_per_group or "
+            "data.validation_patients, or add masks"
         )
     seconds = {second for first, second in duplicates if {first, second} <= set(groups)}
     generator = np.random.default_rng([seed, draw])
@@ -78,37 +81,39 @@ def split_slices(
     """Divides slices into those that train and those that validate.
 
     Args:
-        slices: What each slice shows; equal ones (of duplicate scans) stay together.
-        val_fraction: Of the slices that validate, between 0 and 1; at least one
+        slices: A key for what each slice shows. Slices with equal keys (of duplicate
+            scans) stay on the same side.
+        val_fraction: Share of the slices that validate, between 0 and 1. At least one
             slice is on either side.
-        seed: Of the division.
+        seed: Seed of the division.
 
     Returns:
         Indices of the training and of the validation slices, sorted.
 
     Raises:
-        InputError: If there are fewer than two slices, or the fraction is none.
+        InputError: If there are fewer than two different slices, or if the fraction is
+            not between 0 and 1.
     """
     if not 0 < val_fraction < 1:
         raise InputError(
-            f"data.val_fraction={val_fraction} must lie between 0 and 1: some slices "
-            "train and some choose the checkpoint"
+            f"data.val_fraction={val_fraction} must lie between 0 and 1, because some "
+            "slices train and the others choose the checkpoint"
         )
-    shown = {each: number for number, each in enumerate(dict.fromkeys(slices))}
+    shown = {key: number for number, key in enumerate(dict.fromkeys(slices))}
     if len(shown) < 2:
         raise InputError(
-            f"{len(shown)} labelled slice cannot be divided into training and "
-            "validation: raise data.num_labeled"
+            f"there are {len(shown)} different labelled slices, but training and "
+            "validation need at least 2: raise data.num_labeled"
         )
     num_val = min(max(1, round(val_fraction * len(shown))), len(shown) - 1)
     chosen = np.random.default_rng(seed).permutation(len(shown))[:num_val]
-    in_val = np.isin([shown[each] for each in slices], chosen)
+    in_val = np.isin([shown[key] for key in slices], chosen)
     return np.flatnonzero(~in_val), np.flatnonzero(in_val)
 
 
 def with_twins(
     patients: Collection[str], duplicates: Collection[tuple[str, str]]
 ) -> set[str]:
-    """Adds to patients those whose scans are the same images."""
+    """Adds the patients whose scans are the same images as those of a given one."""
     twins = (set(pair) for pair in duplicates)
     return set(patients).union(*(pair for pair in twins if pair & set(patients)))

@@ -1,4 +1,9 @@
-"""From a scan's own pixels to the network's grid, and back."""
+"""From a scan's own pixels to the network's grid, and back.
+
+The interpolation weights ("taps") are computed here instead of by a library. Published
+numbers depend on them to the last bit, and this folder does not import JAX, whose
+`scale_and_translate` is the nearest equivalent.
+"""
 
 import dataclasses
 from collections.abc import Sequence
@@ -25,12 +30,12 @@ __all__ = [
 class Grid:
     """Where the network's pixels lie in a slice.
 
-    The centre of the network's pixel (i, j) is at the slice's (fractional) index
-    `origin + step * (i, j)`, index 0 being the centre of the slice's first pixel.
+    The centre of the network's pixel (i, j) is at the fractional index
+    `origin + step * (i, j)` of the slice. Index 0 is the centre of its first pixel.
 
     Attributes:
-        origin: Row and column of the network's first pixel, px of the slice.
-        step: Distance of the network's rows and columns, px of the slice.
+        origin: Row and column of the network's first pixel, in px of the slice.
+        step: Distance of the network's rows and of its columns, in px of the slice.
         shape: (rows, columns) of the slice.
         size: (height, width) of the network's grid.
     """
@@ -47,25 +52,25 @@ def percentile_range(
     *,
     name: str = "the scan",
 ) -> tuple[float, float]:
-    """Finds the intensities between which a volume is stretched.
+    """Finds the intensities of a volume that become 0 and 1.
 
     Args:
-        array: A volume.
-        percentiles: Of its intensities; the paper's are 1 and 99.
-        name: Of the volume, for a complaint.
+        array: The volume.
+        percentiles: Percentiles of its intensities; 1 and 99 in the paper.
+        name: Name of the volume in the error message.
 
     Returns:
         The lower and the higher intensity.
 
     Raises:
-        InputError: If they are the same, so that there is no picture between them.
+        InputError: If both are the same, so that the volume shows nothing.
     """
     low, high = (float(value) for value in np.percentile(array, percentiles))
     if not low < high:
         raise InputError(
             f"{name} is {low:g} almost everywhere (percentiles {percentiles[0]:g} and "
-            f"{percentiles[1]:g}): there is nothing to see; copy it again, crop it to "
-            "what it shows, or leave it out"
+            f"{percentiles[1]:g}): copy it again, crop it to what it shows, or remove "
+            "it"
         )
     return low, high
 
@@ -74,12 +79,12 @@ def normalise(array: np.ndarray, low: float, high: float) -> np.ndarray:
     """Maps intensities linearly so that low is 0 and high is 1, and clips to [0, 1].
 
     Args:
-        array: Of any shape.
-        low: Mapped to 0.
-        high: Mapped to 1.
+        array: Intensities in any shape.
+        low: Intensity that becomes 0.
+        high: Intensity that becomes 1.
 
     Returns:
-        float32 of the same shape; 0 everywhere where high is not above low.
+        float32 in the same shape. If high is not above low, it is 0 everywhere.
     """
     if not high > low:
         return np.zeros(array.shape, np.float32)
@@ -92,96 +97,112 @@ def centre_grid(
 ) -> Grid:
     """Places a square field of view at the image centre.
 
-    It is what resampling to a fixed spacing, cropping or padding about the centre and
-    resizing to `size` give, in one interpolation instead of two.
+    The result equals three operations: resampling to a fixed spacing, cropping or
+    padding about the centre, and resizing to `size`. It needs one interpolation instead
+    of two.
 
     Args:
         shape: (rows, columns) of the slice.
-        spacing_mm: Of the slice's rows and columns, mm.
-        fov_mm: Side of the field of view, mm; it may stick out of the slice.
+        spacing_mm: Distance of the slice's rows and of its columns, mm.
+        fov_mm: Side of the field of view, mm. It may reach beyond the slice.
         size: Side of the network's grid, px.
     """
-    step = tuple(fov_mm / size / spacing for spacing in spacing_mm)
-    origin = tuple(
-        (length - 1) / 2 - each * (size - 1) / 2
-        for length, each in zip(shape, step, strict=True)
+    rows, columns = shape
+    row_step, column_step = (fov_mm / size / spacing for spacing in spacing_mm)
+    first_row = (rows - 1) / 2 - row_step * (size - 1) / 2
+    first_column = (columns - 1) / 2 - column_step * (size - 1) / 2
+    return Grid(
+        (first_row, first_column),
+        (row_step, column_step),
+        (rows, columns),
+        (size, size),
     )
-    return Grid(origin, step, tuple(shape), (size, size))
 
 
 def mask_box_grid(label: np.ndarray, *, size: int, margin_px: int = 10) -> Grid:
-    """Stretches the box of a slice's mask over the network's grid.
+    """Stretches the box of one slice's mask over the network's grid.
 
-    This is the crop of the paper's released code. It uses the ground truth, in test
-    images too, so its scores are not those of segmenting unseen scans.
+    It follows the crop of the paper's released code, which has one box per volume. Such
+    a crop uses the ground truth, in test images too. So its scores are not those of
+    unseen scans.
 
     Args:
         label: `[rows, columns]`, the expert's mask, background 0.
         size: Side of the network's grid, px.
-        margin_px: Added on the four sides of the box as far as the slice reaches, px.
+        margin_px: Margin on each side of the box, px; it ends at the slice's border.
 
     Raises:
         ValueError: If the mask is empty.
     """
     if not label.any():
         raise ValueError("an empty mask has no box")
-    origin, step = [], []
-    for axis in (0, 1):
+    rows, columns = label.shape
+
+    def along(axis: int) -> tuple[float, float]:
+        """Returns origin and step along an axis."""
         inside = np.flatnonzero(label.any(1 - axis))
         first = max(inside[0] - margin_px, 0)
         last = min(inside[-1] + margin_px, label.shape[axis] - 1)
-        step.append(float(last - first + 1) / size)
-        # The box reaches from edge to edge of its pixels, half a pixel beyond centres.
-        origin.append(float(first) - 0.5 + step[-1] / 2)
-    return Grid(tuple(origin), tuple(step), label.shape, (size, size))
+        step = float(last - first + 1) / size
+        # The box ends at the edges of its pixels, half a pixel beyond their centres.
+        return float(first) - 0.5 + step / 2, step
+
+    (first_row, row_step), (first_column, column_step) = along(0), along(1)
+    return Grid(
+        (first_row, first_column),
+        (row_step, column_step),
+        (rows, columns),
+        (size, size),
+    )
 
 
 def resample_image(image: np.ndarray, grid: Grid) -> np.ndarray:
     """Brings slices to the network's grid, linearly and with antialiasing.
 
-    Each pixel is the mean of the slice's pixels about it under a triangle, which is
-    linear interpolation where the network's grid is finer than the slice and a
-    low-pass filter where it is coarser.
+    Each pixel is a mean of the slice's pixels around it, weighted by a triangle. If the
+    network's grid is finer than the slice, this is linear interpolation. If it is
+    coarser, it is a low-pass filter.
 
     Args:
-        image: `[..., rows, columns]`; taken as 0 outside.
-        grid: Where to sample.
+        image: `[..., rows, columns]`; it counts as 0 outside.
+        grid: The grid to sample on.
 
     Returns:
-        `[..., height, width]`, between the least and the greatest value of the image
-        and 0.
+        `[..., height, width]`, within the range of the image's values and 0.
     """
     sampled = _combine(image, *_sampling_taps(grid, 0), axis=-2)
     sampled = _combine(sampled, *_sampling_taps(grid, 1), axis=-1)
-    # The weights sum to one but for rounding.
+    # Rounding may take the sum of the weights slightly above one.
     return np.clip(sampled, image.min(initial=0), image.max(initial=0))
 
 
 def resample_label(label: np.ndarray, grid: Grid) -> np.ndarray:
-    """Brings masks to the network's grid: each pixel takes the nearest one's label.
+    """Brings masks to the network's grid; each pixel takes the nearest label.
 
     Args:
-        label: `[..., rows, columns]` integers; taken as 0 outside.
-        grid: Where to sample.
+        label: `[..., rows, columns]` integers; background (0) outside.
+        grid: The grid to sample on.
 
     Returns:
         `[..., height, width]` of the same type.
     """
-    index, inside = zip(*(_nearest(grid, axis) for axis in (0, 1)), strict=True)
-    taken = label[..., index[0][:, None], index[1]]
-    return np.where(inside[0][:, None] & inside[1], taken, label.dtype.type(0))
+    (rows, row_inside), (columns, column_inside) = (
+        _nearest(grid, axis) for axis in (0, 1)
+    )
+    taken = label[..., rows[:, None], columns]
+    return np.where(row_inside[:, None] & column_inside, taken, label.dtype.type(0))
 
 
 def share_inside(label: np.ndarray, grid: Grid) -> float:
-    """Measures how much of a mask lies where the network sees it.
+    """Measures the share of a mask that lies within the network's field of view.
 
     Args:
         label: `[..., rows, columns]` integers, background 0.
-        grid: Where the slices are sampled.
+        grid: The grid on which the slices are sampled.
 
     Returns:
-        The share of the labelled pixels that lie in one of the network's, 0 to 1; 1
-        where none is labelled.
+        The share of the foreground pixels whose centres lie in one of the network's
+        pixels, 0 to 1. An empty mask gives 1.
     """
     rows, columns = (np.flatnonzero(_is_seen(grid, axis)) for axis in (0, 1))
     total = np.count_nonzero(label)
@@ -193,29 +214,29 @@ def restore_probabilities(probabilities: np.ndarray, grid: Grid) -> np.ndarray:
     """Brings class probabilities back to the slice's own pixels, linearly.
 
     Args:
-        probabilities: `[..., height, width, classes]` on the network's grid, class 0
-            being background.
+        probabilities: `[..., height, width, classes]` on the network's grid. Class 0
+            is background.
         grid: The grid on which the slice was sampled.
 
     Returns:
-        `[..., rows, columns, classes]`; background is certain where the slice's pixel
-        lies beyond the network's outermost pixels.
+        `[..., rows, columns, classes]`. Outside the network's field of view background
+        has probability 1.
     """
     (rows, row_weights), (columns, column_weights) = (
         _restoring_taps(grid, axis) for axis in (0, 1)
     )
     restored = _combine(probabilities, rows, row_weights, axis=-3)
     restored = _combine(restored, columns, column_weights, axis=-2)
-    seen = row_weights.any(1)[:, None] & column_weights.any(1)
+    seen = _is_seen(grid, 0)[:, None] & _is_seen(grid, 1)
     restored[..., 0] += ~seen
     return restored
 
 
 def restore_labels(probabilities: np.ndarray, grid: Grid) -> np.ndarray:
-    """Brings class probabilities back and takes the likeliest class.
+    """Brings class probabilities back, and takes the most probable class.
 
     Args:
-        probabilities: As for `restore_probabilities`.
+        probabilities: `[..., height, width, classes]` on the network's grid.
         grid: The grid on which the slice was sampled.
 
     Returns:
@@ -225,26 +246,26 @@ def restore_labels(probabilities: np.ndarray, grid: Grid) -> np.ndarray:
 
 
 def _centres(grid: Grid, axis: int) -> np.ndarray:
-    """Where the network's pixels lie along an axis of the slice."""
+    """Returns the positions of the network's pixels along an axis of the slice."""
     return grid.origin[axis] + grid.step[axis] * np.arange(grid.size[axis])
 
 
 def _sampling_taps(grid: Grid, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which of the slice's pixels make up each of the network's, and their weights."""
+    """Returns the slice's pixels that make up each network pixel, and their weights."""
     support = max(1.0, grid.step[axis])
     index, weights = _taps(_centres(grid, axis), support)
-    # The total counts pixels beyond the slice too: they are black, not absent.
+    # The total includes pixels beyond the slice, because they count as black.
     weights /= weights.sum(1, keepdims=True)
     inside = (index >= 0) & (index < grid.shape[axis])
     return np.where(inside, index, 0), np.where(inside, weights, 0)
 
 
 def _restoring_taps(grid: Grid, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which of the network's pixels make up each of the slice's, and their weights."""
+    """Returns the network's pixels that make up each slice pixel, and their weights."""
     size = grid.size[axis]
     index, weights = _taps(_places(grid, axis), max(1.0, 1 / grid.step[axis]))
-    # Here the total leaves out what is absent, so the outermost pixels reach half a
-    # pixel further; beyond that nothing was seen.
+    # Here the total leaves out absent pixels, so the outermost pixels reach half a
+    # pixel further. Beyond that the network saw nothing.
     weights = np.where((index >= 0) & (index < size), weights, 0)
     seen = _is_seen(grid, axis)
     total = np.where(seen, weights.sum(1), 1)
@@ -253,18 +274,18 @@ def _restoring_taps(grid: Grid, axis: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _places(grid: Grid, axis: int) -> np.ndarray:
-    """Where the slice's pixels lie along an axis of the network's grid."""
+    """Returns the positions of the slice's pixels along an axis of the network."""
     return (np.arange(grid.shape[axis]) - grid.origin[axis]) / grid.step[axis]
 
 
 def _is_seen(grid: Grid, axis: int) -> np.ndarray:
-    """Which of the slice's pixels have their centres in one of the network's."""
+    """Tells which of the slice's pixels have their centres in a network pixel."""
     places = _places(grid, axis)
     return (places >= -0.5) & (places <= grid.size[axis] - 0.5)
 
 
 def _taps(centres: np.ndarray, support: float) -> tuple[np.ndarray, np.ndarray]:
-    """`[centres, taps]` twice: the pixels under a triangle, and its height there."""
+    """Returns `[centres, taps]` pixels under a triangle, and its height at each."""
     reach = np.arange(1 - np.ceil(support), np.ceil(support) + 1)
     index = np.floor(centres)[:, None] + reach
     weights = np.maximum(0, 1 - np.abs(index - centres[:, None]) / support)
@@ -274,20 +295,20 @@ def _taps(centres: np.ndarray, support: float) -> tuple[np.ndarray, np.ndarray]:
 def _combine(
     array: np.ndarray, index: np.ndarray, weights: np.ndarray, *, axis: int
 ) -> np.ndarray:
-    """Sums the taps of an axis; not by matrices, whose threads get in each other's way.
+    """Sums the taps of an axis.
 
-    NumPy's matrix products start threads that wait by spinning: on a busy machine they
-    took ten times as long.
+    A matrix product would do the same. But NumPy's products start threads that wait by
+    spinning, and on a busy machine they took ten times as long.
     """
     after = (1,) * (-axis - 1)
-    total = np.float32(0)
+    total = np.zeros((), np.float32)
     for position, weight in zip(index.T, weights.T.astype(np.float32), strict=True):
         total = total + np.take(array, position, axis) * weight.reshape(-1, *after)
     return total.astype(np.float32, copy=False)
 
 
 def _nearest(grid: Grid, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """`[size]` twice: the nearest pixel, and whether it lies in the slice."""
+    """Returns `[size]` nearest pixels, and whether each lies in the slice."""
     index = np.floor(_centres(grid, axis) + 0.5).astype(int)
     last = grid.shape[axis] - 1
     return np.clip(index, 0, last), (index >= 0) & (index <= last)

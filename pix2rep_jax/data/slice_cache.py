@@ -2,8 +2,8 @@
 
 import hashlib
 import json
+import logging
 import os
-import sys
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,10 @@ from pix2rep_jax.runtime.atomic_file import replacing
 
 __all__ = ["find_path", "load", "save"]
 
-VERSION = 5  # raise it when the same scans and settings give other slices or records
+VERSION = 5
+"""Raise it when the same scans and settings give other slices or records."""
+
+_LOG = logging.getLogger(__name__)
 
 _PATHS = ("image_path", "label_path")
 
@@ -28,26 +31,28 @@ _ARRAYS = ("images", "labels", "volume_index", "slice_index")
 def find_path(
     folder: Path, settings: Mapping[str, Any], volumes: Sequence[VolumeFile]
 ) -> Path:
-    """Names the cache's file after a hash of all that its content depends on.
+    """Names the cache's file by a hash of everything that its content depends on.
 
     Args:
-        folder: Of the caches.
-        settings: Of the preparation.
-        volumes: What is prepared; the files' sizes and dates count.
+        folder: The folder of all caches.
+        settings: The settings of the preparation.
+        volumes: The volumes to prepare. The sizes and dates of their files count.
 
     Returns:
-        A path in the folder, whether the file exists or not.
+        A path in the folder. The file need not exist.
     """
     inputs = []
     for volume in volumes:
-        fields = {name: str(value) for name, value in vars(volume).items()}
+        fields: dict[str, Any] = {
+            name: str(value) for name, value in vars(volume).items()
+        }
         for name in _PATHS:
             if (path := getattr(volume, name)) is not None:
                 try:
                     status = path.stat()
                 except OSError as error:
                     raise InputError(
-                        f"{path} cannot be read ({error.strerror}): check the folder"
+                        f"{path} cannot be read ({error.strerror}): check its folder"
                     ) from error
                 stamp = (str(path.resolve()), status.st_size, status.st_mtime_ns)
                 fields[name] = stamp
@@ -57,10 +62,10 @@ def find_path(
 
 
 def save(path: Path, dataset: Any) -> None:
-    """Writes a data set so that the file is there whole or not at all.
+    """Writes a data set atomically.
 
-    A run has its slices in memory, so where they cannot be written (a full disk) it is
-    told so on standard error and goes on.
+    A run has its slices in memory. So if they cannot be written (a full disk), there is
+    a warning and no error.
     """
     records = [
         {name: value for name, value in vars(record).items() if name != "grids"}
@@ -72,17 +77,17 @@ def save(path: Path, dataset: Any) -> None:
             np.savez(
                 file,
                 records=np.array(json.dumps(records, default=str)),
-                grids=np.concatenate([each.grids for each in dataset.volumes]),
+                grids=np.concatenate([record.grids for record in dataset.volumes]),
                 **{name: getattr(dataset, name) for name in _ARRAYS},
             )
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        print(
-            f"the prepared scans could not be kept in {path.parent} "
-            f"({error.strerror or error}), so the next start prepares them again: free "
-            "some space or set --config.data.cache_dir",
-            file=sys.stderr,
+        _LOG.warning(
+            "the prepared scans could not be kept in %s (%s), so the next start "
+            "prepares them again: free some space or set --config.data.cache_dir",
+            path.parent,
+            error.strerror or error,
         )
 
 
@@ -90,27 +95,27 @@ def load(path: Path, dataset_type: type, record_type: type) -> Any | None:
     """Reads a data set that `save` wrote.
 
     Args:
-        path: From `find_path`.
+        path: The path that `find_path` returned.
         dataset_type: `Dataset`.
         record_type: `VolumeRecord`.
 
     Returns:
-        The data set; None where there is no file, or where it is damaged, which is
-        said on standard error.
+        The data set, or None if there is no file. If the file is damaged, it is None
+        too, with a warning.
     """
     try:
         if not path.is_file():
             return None
-        # np.load leaves a file open that it cannot read.
+        # If np.load cannot read a file that it opened itself, it leaves it open.
         with open(path, "rb") as stream, np.load(stream) as file:
             arrays = {name: file[name] for name in _ARRAYS}
             fields = json.loads(file["records"].item())
             grids = file["grids"]
-        counts = [each["shape"][2] for each in fields]
-        own = np.split(grids, np.cumsum(counts)[:-1])
+        counts = [volume["shape"][2] for volume in fields]
+        grids_by_volume = np.split(grids, np.cumsum(counts)[:-1])
         records = [
-            _make_record(record_type, each, grid)
-            for each, grid in zip(fields, own, strict=True)
+            _make_record(record_type, *volume)
+            for volume in zip(fields, grids_by_volume, strict=True)
         ]
         return dataset_type(**arrays, volumes=tuple(records))
     except (
@@ -123,15 +128,14 @@ def load(path: Path, dataset_type: type, record_type: type) -> Any | None:
         zipfile.BadZipFile,
         zlib.error,
     ) as error:
-        print(
-            f"the cache {path} is damaged ({error}): the scans are prepared again",
-            file=sys.stderr,
+        _LOG.warning(
+            "the cache %s is damaged (%s): the scans are prepared again", path, error
         )
         return None
 
 
 def _make_record(record_type: type, fields: dict, grids: np.ndarray) -> Any:
-    """A record from its fields as JSON has them."""
+    """Makes a record from its fields in JSON."""
     fields = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in fields.items()

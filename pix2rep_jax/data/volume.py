@@ -1,14 +1,15 @@
-"""One scan's slices on the network's grid, and the way back."""
+"""One volume: where its files are, and how its slices came onto the network's grid."""
 
 import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from pix2rep_jax.data import nifti
+from pix2rep_jax.data.labels import UNLABELLED
 from pix2rep_jax.data.resample import (
     Grid,
     centre_grid,
@@ -21,10 +22,13 @@ from pix2rep_jax.data.resample import (
 )
 from pix2rep_jax.errors import InputError
 
-__all__ = ["UNLABELLED", "VolumeFile", "VolumeRecord", "prepare_file", "take_frame"]
-
-UNLABELLED = 255
-"""The label of every pixel of a slice without a mask."""
+__all__ = [
+    "PreparedVolume",
+    "VolumeFile",
+    "VolumeRecord",
+    "prepare_file",
+    "take_frame",
+]
 
 _DIGEST_BYTES = 8
 
@@ -34,14 +38,15 @@ class VolumeFile:
     """One volume to read.
 
     Attributes:
-        volume_id: Unique name, such as "patient001_ED".
-        patient: Splits are made over these, such as "patient001".
+        volume_id: Unique name, for example "patient001_ED".
+        patient: Name of the patient, for example "patient001". Splits are made over
+            patients.
         subset: "training" or "testing", as the data set's publisher divided it.
-        phase: "ED", "ES" or "frame07" in ACDC; "" where unknown.
-        group: Pathology, over which few-shot draws are balanced; "" where unknown.
+        phase: "ED", "ES" or "frame07" in ACDC; "" if unknown.
+        group: Pathology, over which few-shot draws are balanced; "" if unknown.
         image_path: NIfTI file of the scan.
-        label_path: NIfTI file of the expert's mask; None where there is none.
-        frame: Which frame of a 4-D file, from 0; None for a 3-D file.
+        label_path: NIfTI file of the expert's mask, or None if there is no mask.
+        frame: Number of the frame in a 4-D file, from 0; None for a 3-D file.
     """
 
     volume_id: str
@@ -59,17 +64,17 @@ class VolumeRecord(VolumeFile):
     """A volume, and how its slices were prepared.
 
     Attributes:
-        spacing_mm: Of rows, columns and slices, mm.
+        spacing_mm: Distance of rows, of columns and of slices, mm.
         shape: (rows, columns, slices) of the scan.
         low: The intensity that became 0.
         high: The intensity that became 1.
-        grids: `[slices, 4]` float64: origin (row, column) and step (row, column) of
-            each slice's grid, NaN for a slice that was dropped.
+        grids: `[slices, 4]` float64, for each slice its grid's origin (row, column) and
+            step (row, column); NaN for a slice that was dropped.
         size: Side of the network's grid, px.
         uses_ground_truth: Whether the expert's mask decided where to crop.
-        image_digest: Of the scan's voxels and spacing.
-        label_digest: Of its mask; empty without one.
-        label_share: How much of the mask lies within the field of view, 0 to 1.
+        image_digest: Digest of the scan's voxels and spacing.
+        label_digest: Digest of the mask; "" without a mask.
+        label_share: Share of the mask that lies within the field of view, 0 to 1.
     """
 
     spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -86,26 +91,37 @@ class VolumeRecord(VolumeFile):
     label_share: float = 1.0
 
     def grid(self, index: int) -> Grid:
-        """Returns the grid on which the slice of this index was sampled."""
+        """Returns the grid on which the slice with this index was sampled."""
         row, column, row_step, column_step = self.grids[index].tolist()
         return Grid(
             (row, column), (row_step, column_step), self.shape[:2], (self.size,) * 2
         )
 
 
+class PreparedVolume(NamedTuple):
+    """A volume's slices on the network's grid.
+
+    Attributes:
+        record: The volume, and how it was prepared.
+        images: `[slices, size, size]` float32 in [0, 1].
+        labels: `[slices, size, size]` uint8; `UNLABELLED` if there is no mask.
+        kept: `[slices]`, the index of each slice in the scan.
+    """
+
+    record: VolumeRecord
+    images: np.ndarray
+    labels: np.ndarray
+    kept: np.ndarray
+
+
 def prepare_file(
     volumes: Sequence[VolumeFile], settings: Mapping[str, Any]
-) -> list[tuple[VolumeRecord, np.ndarray, np.ndarray, np.ndarray]]:
+) -> list[PreparedVolume]:
     """Prepares the volumes of one file, which is read once.
 
     Args:
-        volumes: All of one file.
+        volumes: Volumes with the same `image_path`.
         settings: "crop", "fov_mm", "size", "percentiles" and "num_classes".
-
-    Returns:
-        Of each volume its record; its images `[slices, size, size]` float32; its
-        labels, likewise, uint8, `UNLABELLED` where there is no mask; and which slices
-        of the scan they are.
 
     Raises:
         InputError: If a file cannot be used.
@@ -116,8 +132,8 @@ def prepare_file(
 
 def _prepare_volume(
     volume: VolumeFile, scan: nifti.NiftiVolume, settings: Mapping[str, Any]
-) -> tuple[VolumeRecord, np.ndarray, np.ndarray, np.ndarray]:
-    """One volume of a file, as `prepare_file` returns it."""
+) -> PreparedVolume:
+    """Prepares one volume of a file that has been read."""
     array = take_frame(volume, scan)
     shape, size = array.shape, settings["size"]
     label, label_share = None, 1.0
@@ -137,14 +153,16 @@ def _prepare_volume(
     if uses_ground_truth:
         if label is None:
             raise InputError(
-                f"data.crop='mask_box' needs a mask of every scan, and "
+                f"data.crop='mask_box' needs a mask for every scan, but "
                 f"{volume.image_path} has none: set data.crop='center'"
             )
+        # One box per slice. The paper's released code has one box per volume.
         kept = np.flatnonzero(label.any((1, 2)))
         grids = [mask_box_grid(label[index], size=size) for index in kept]
         pairs = list(zip(kept, grids, strict=True))
-        images = [resample_image(image[index], grid) for index, grid in pairs]
-        labels = [resample_label(label[index], grid) for index, grid in pairs]
+        side = (-1, size, size)
+        images = np.reshape([resample_image(image[i], grid) for i, grid in pairs], side)
+        labels = np.reshape([resample_label(label[i], grid) for i, grid in pairs], side)
     else:
         kept = np.arange(shape[2])
         grid = centre_grid(
@@ -172,21 +190,20 @@ def _prepare_volume(
         label_digest="" if label is None else _digest(label),
         label_share=label_share,
     )
-    side = (-1, size, size)
-    return (
+    return PreparedVolume(
         record,
-        np.reshape(images, side).astype(np.float32, copy=False),
-        np.reshape(labels, side).astype(np.uint8, copy=False),
+        images.astype(np.float32, copy=False),
+        labels.astype(np.uint8, copy=False),
         kept,
     )
 
 
 def _digest(array: np.ndarray, spacing_mm: Sequence[float] = ()) -> str:
-    """Hexadecimal digits for an array's values and a scan's spacing."""
-    # As few digits as a header's float32 is sure of.
+    """Computes a hexadecimal digest of an array's values and a scan's spacing."""
+    # Four digits of the spacing survive a header's float32.
     about = [array.shape, [f"{size:.4g}" for size in spacing_mm]]
     result = hashlib.blake2b(repr(about).encode(), digest_size=_DIGEST_BYTES)
-    result.update(np.ascontiguousarray(array))
+    result.update(np.ascontiguousarray(array).data)
     return result.hexdigest()
 
 
@@ -204,5 +221,5 @@ def take_frame(volume: VolumeFile, scan: nifti.NiftiVolume) -> np.ndarray:
         return scan.array[..., 0]
     raise InputError(
         f"{volume.image_path} holds {scan.array.shape[3]} frames: split it into one "
-        "file a frame"
+        "file per frame"
     )

@@ -1,4 +1,5 @@
-"""Dice, surface distances, the scores of volumes, and their report.
+"""How good masks are: Dice, surface distances, scores of volumes, and their report.
 
-NumPy on the host: no jax where NumPy does, and no training.
+This is NumPy on the host. Training does not belong here, and neither does JAX: what
+predicts is passed in as a function from slices to probabilities.
 """

@@ -1,14 +1,13 @@
-"""How well a segmentation agrees with the expert's: 3D Dice, as the paper counts it."""
+"""Overlap of a segmentation with the expert's: 3D Dice, as the paper counts it."""
 
 import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["IGNORED", "Summary", "dice_per_class", "soft_dice_per_class", "summarise"]
+from pix2rep_jax.data.labels import UNLABELLED
 
-IGNORED = 255
-"""Label of a pixel without an expert's opinion."""
+__all__ = ["Summary", "dice_per_class", "soft_dice_per_class", "summarise"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,9 +15,10 @@ class Summary:
     """A score over several volumes.
 
     Attributes:
-        mean: Mean by class name, and "mean" and "mean_foreground".
+        mean: Mean of each class by its name, and the averages "mean" and
+            "mean_foreground".
         std: Standard deviation over the volumes, by the same names.
-        num_volumes: Volumes that were scored.
+        num_volumes: Number of volumes that were scored.
     """
 
     mean: dict[str, float]
@@ -31,16 +31,25 @@ def dice_per_class(
 ) -> np.ndarray:
     """Computes the Dice coefficient of each class over a whole volume.
 
-    `2 |P ∩ L| / (|P| + |L|)`, all slices of the volume together.
+    It is `2 |P ∩ L| / (|P| + |L|)` over all slices of the volume together.
 
     Args:
-        prediction: Integer classes of any shape.
-        label: The expert's classes, same shape. Where it is 255 (`IGNORED`) nothing
-            is counted.
-        num_classes: Classes, background (0) included.
+        prediction: Integer classes, in an array of any shape.
+        label: The expert's classes, same shape. Pixels with 255 (`UNLABELLED`) are not
+            counted.
+        num_classes: Number of classes, background (0) included.
 
     Returns:
         `[num_classes]` float64; NaN for a class that is absent from both.
+
+    Example:
+        Class 2 is in neither array:
+
+        >>> import numpy as np
+        >>> prediction = np.array([[0, 0, 1, 1]])
+        >>> label = np.array([[0, 0, 0, 1]])
+        >>> print(dice_per_class(prediction, label, num_classes=3).round(3))
+        [0.8   0.667   nan]
 
     Raises:
         ValueError: If the shapes differ, or a class is outside `0..num_classes - 1`.
@@ -50,8 +59,8 @@ def dice_per_class(
         raise ValueError(
             f"the prediction has shape {prediction.shape}, the label {label.shape}"
         )
-    judged = label != IGNORED
-    predicted, expected = prediction[judged], label[judged]
+    labelled = label != UNLABELLED
+    predicted, expected = prediction[labelled], label[labelled]
     for name, classes in (("prediction", predicted), ("label", expected)):
         if classes.size and not (
             classes.min() >= 0 and classes.max() < num_classes
@@ -60,7 +69,7 @@ def dice_per_class(
                 f"the {name} holds classes from {classes.min()} to {classes.max()}, "
                 f"outside 0 to {num_classes - 1}"
             )
-    # int64, since `uint8 * num_classes` would wrap.
+    # In uint8 the product with num_classes would wrap.
     pairs = expected.astype(np.int64) * num_classes + predicted.astype(np.int64)
     confusion = np.bincount(pairs, minlength=num_classes**2).reshape(
         num_classes, num_classes
@@ -75,18 +84,19 @@ def dice_per_class(
 
 
 def soft_dice_per_class(probabilities: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """Computes the soft Dice coefficient of each class, as the released code scores.
+    """Computes the soft Dice coefficient of each class, the released code's score.
 
-    `2 Σ p y / (Σ p + Σ y)` over all voxels, with y 1 where the expert drew the class.
+    It is `2 Σ p y / (Σ p + Σ y)` over all voxels, where y is 1 if the expert drew the
+    class and 0 if not.
 
     Args:
-        probabilities: `[..., num_classes]`, summing to 1.
-        label: The expert's classes, `[...]`. Where it is 255 (`IGNORED`) nothing is
+        probabilities: `[..., num_classes]`, which sum to 1 over the classes.
+        label: `[...]`, the expert's classes. Pixels with 255 (`UNLABELLED`) are not
             counted.
 
     Returns:
-        `[num_classes]` float64; NaN, as in `dice_per_class`, for a class that is
-        neither in the label nor anywhere the likeliest.
+        `[num_classes]` float64. As in `dice_per_class` a class is NaN if it is absent
+        from both: from the label, and from the most probable classes.
 
     Raises:
         ValueError: If the shapes differ.
@@ -97,8 +107,8 @@ def soft_dice_per_class(probabilities: np.ndarray, label: np.ndarray) -> np.ndar
             f"the probabilities have shape {probabilities.shape}, the label "
             f"{label.shape}"
         )
-    judged = label != IGNORED
-    p, y = probabilities[judged].astype(np.float64), label[judged]
+    labelled = label != UNLABELLED
+    p, y = probabilities[labelled].astype(np.float64), label[labelled]
     num_classes = probabilities.shape[-1]
     expected = np.bincount(y, minlength=num_classes)
     both = [p[y == value, value].sum() for value in range(num_classes)]
@@ -114,22 +124,22 @@ def soft_dice_per_class(probabilities: np.ndarray, label: np.ndarray) -> np.ndar
 def summarise(scores: np.ndarray, *, classes: Sequence[str]) -> Summary:
     """Averages a score over volumes, then over structures.
 
-    A NaN (a class absent from a volume) is left out wherever it occurs; what has
-    nothing left to average is NaN.
+    NaN (a class that is absent from a volume) is left out of every average. An average
+    of nothing is NaN.
 
     Args:
         scores: `[volumes, len(classes)]`.
         classes: Names of the classes, background first.
 
     Returns:
-        The mean and the standard deviation (of the population) over volumes of
-        each class, and of two averages over classes: "mean" of all of them, the
-        paper's "avg. Dice", and "mean_foreground", without background. The mean
-        of an average is that of the classes' means; its standard deviation is
-        that of the volumes' own averages.
+        The mean and the population's standard deviation over volumes, for each class
+        and for two averages over classes. "mean" is the average of all classes, the
+        paper's "avg. Dice", and "mean_foreground" leaves out background. The mean of an
+        average is the average of the classes' means. Its standard deviation is that of
+        the volumes' averages.
 
     Raises:
-        ValueError: If `scores` does not have a column a class.
+        ValueError: If `scores` does not have one column per class.
     """
     scores = np.asarray(scores, np.float64)
     if scores.ndim != 2 or scores.shape[1] != len(classes):
@@ -146,12 +156,12 @@ def summarise(scores: np.ndarray, *, classes: Sequence[str]) -> Summary:
 
 
 def _mean(values: np.ndarray) -> float:
-    """Mean of what is not NaN; NaN without NumPy's warning where that is nothing."""
+    """Averages all but NaN; an average of nothing is NaN, without NumPy's warning."""
     values = values[~np.isnan(values)]
     return float(values.mean()) if values.size else float("nan")
 
 
 def _std(values: np.ndarray) -> float:
-    """Standard deviation of what is not NaN."""
+    """Computes the standard deviation of all but NaN."""
     values = values[~np.isnan(values)]
     return float(values.std()) if values.size else float("nan")

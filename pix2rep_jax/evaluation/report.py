@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind: a table, evaluation.json and per_volume.csv."""
+"""The report of an evaluation: a table, evaluation.json and per_volume.csv."""
 
 import csv
 import functools
@@ -16,9 +16,9 @@ from pix2rep_jax.evaluation.volume_score import (
     DISTANCES,
     METRICS,
     VolumeScore,
+    count_undefined,
     display_order,
-    left_out,
-    names_of,
+    score_names,
     summaries,
 )
 from pix2rep_jax.runtime.atomic_file import write_whole
@@ -27,6 +27,7 @@ __all__ = [
     "GROUND_TRUTH_NOTE",
     "evaluation",
     "per_volume_csv",
+    "read_foreground_dice",
     "table",
     "write_evaluation",
 ]
@@ -43,19 +44,19 @@ def table(
     classes: Sequence[str],
     uses_ground_truth: bool = False,
 ) -> str:
-    """Renders scores as text: Dice, one row a resolution, and distances below.
+    """Renders scores as text: one row of Dice per resolution, and distances below.
 
     Args:
-        scores: Of every volume.
+        scores: The scores of every volume.
         classes: Names of the classes, background first.
-        uses_ground_truth: Whether the crop saw the test labels; the table says so.
+        uses_ground_truth: Whether the crop used the test labels; the table says so.
 
     Returns:
-        Lines of equal columns: mean ± standard deviation over the volumes.
+        Lines with aligned columns: mean ± standard deviation over the volumes.
     """
     by_resolution = summaries(scores, classes=classes)
     order = display_order(classes)
-    names = names_of("dice", classes)
+    names = score_names("dice", classes)
     rows = [["resolution", *order, "mean", "mean foreground"]]
     for resolution, summary in by_resolution.items():
         cells = [_cell(summary.mean[name], summary.std[name]) for name in names]
@@ -80,23 +81,26 @@ def evaluation(
     """Lays out the content of evaluation.json.
 
     Args:
-        scores: Of every volume. Native resolution, where there is one, stands at the
-            top; another is nested under its name in the same layout.
+        scores: The scores of every volume. Native resolution, if there is one, stands
+            at the top level. The other one is nested under its name.
         classes: Names of the classes, background first.
-        uses_ground_truth: Whether the crop saw the test labels.
-        details: More to record at the top, such as the mode.
-        others: Scores of further networks of the run by name; each stands under its
+        uses_ground_truth: Whether the crop used the test labels.
+        details: Further entries for the top level, such as the mode.
+        others: Scores of the run's further networks by name. Each is nested under its
             name, in the same layout.
 
     Returns:
-        A tree that JSON can hold: what is not a number is null. A metric stands beside
-        "dice", with its standard deviation over the volumes under `NAME_std`.
+        A tree that JSON can hold, with NaN as None. Each metric stands under its name,
+        and its standard deviation over the volumes under `NAME_std`.
 
     Raises:
         ValueError: If there is no score.
     """
     first, nested = _blocks(scores, classes)
-    beside = {name: _blocks(own, classes) for name, own in (others or {}).items()}
+    beside = {
+        name: _blocks(other_scores, classes)
+        for name, other_scores in (others or {}).items()
+    }
     return {
         **first,
         "uses_ground_truth": uses_ground_truth,
@@ -106,12 +110,14 @@ def evaluation(
     }
 
 
-def _blocks(scores: Sequence[VolumeScore], classes: Sequence[str]):
-    """The numbers of the first resolution, and those of the others by its name."""
+def _blocks(
+    scores: Sequence[VolumeScore], classes: Sequence[str]
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Collects the numbers of the first resolution, and of the others by name."""
     blocks: dict[str, dict[str, Any]] = {}
     for metric in METRICS:
         by_resolution = summaries(scores, classes=classes, metric=metric)
-        names = names_of(metric, classes)
+        names = score_names(metric, classes)
         for resolution, summary in by_resolution.items():
             block = blocks.setdefault(resolution, {})
             for suffix, values in (("", summary.mean), ("_std", summary.std)):
@@ -119,7 +125,7 @@ def _blocks(scores: Sequence[VolumeScore], classes: Sequence[str]):
             block["resolution"] = resolution
             block["num_volumes"] = summary.num_volumes
             if metric in DISTANCES:
-                block["distances_left_out"] = left_out(scores, classes=classes)
+                block["distances_left_out"] = count_undefined(scores, classes=classes)
     if not blocks:
         raise ValueError("there is no score to report")
     first, *others = blocks
@@ -127,16 +133,16 @@ def _blocks(scores: Sequence[VolumeScore], classes: Sequence[str]):
 
 
 def per_volume_csv(scores: Sequence[VolumeScore], *, classes: Sequence[str]) -> str:
-    """Renders one line a volume and resolution; an absent class is an empty cell.
+    """Renders one line per volume and resolution.
 
     Args:
-        scores: In the order of the lines.
+        scores: The scores, in the order of the lines.
         classes: Names of the classes, background first.
 
     Returns:
-        CSV with a header: volume_id, patient, phase, group, resolution and a column
-        `METRIC_NAME` a class and average, of every metric that a score has; empty in
-        the lines of a resolution without it.
+        CSV with the header volume_id, patient, phase, group, resolution. Then follows
+        one column `METRIC_NAME` per metric and class or average. A cell is empty if the
+        class is absent, or if the line's resolution does not have the metric.
     """
     metrics = [
         metric
@@ -150,7 +156,7 @@ def per_volume_csv(scores: Sequence[VolumeScore], *, classes: Sequence[str]) -> 
         + [
             f"{metric}_{name}"
             for metric in metrics
-            for name in names_of(metric, classes)
+            for name in score_names(metric, classes)
         ]
     )
     for score in scores:
@@ -159,14 +165,31 @@ def per_volume_csv(scores: Sequence[VolumeScore], *, classes: Sequence[str]) -> 
             values = getattr(score, metric)
             if values is None:
                 values = np.full(len(classes), np.nan)
-            own = summarise(values[None], classes=classes).mean
-            cells += [own[name] for name in names_of(metric, classes)]
+            by_name = summarise(values[None], classes=classes).mean
+            cells += [by_name[name] for name in score_names(metric, classes)]
         writer.writerow(
             [score.volume_id, score.patient, score.phase, score.group]
             + [score.resolution]
             + ["" if math.isnan(cell) else f"{cell:.6f}" for cell in cells]
         )
     return text.getvalue()
+
+
+def read_foreground_dice(path: Path) -> dict[str, float]:
+    """Reads the mean foreground Dice at native resolution from a per_volume.csv.
+
+    Args:
+        path: The file that `write_evaluation` wrote.
+
+    Returns:
+        The Dice coefficients by volume id. A volume without any foreground is left out.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        return {
+            row["volume_id"]: float(row["dice_mean_foreground"])
+            for row in csv.DictReader(file)
+            if row["resolution"] == "native" and row["dice_mean_foreground"]
+        }
 
 
 def write_evaluation(
@@ -181,16 +204,16 @@ def write_evaluation(
     """Writes evaluation.json and per_volume.csv into a run's folder.
 
     Args:
-        folder: Exists. Earlier files of these names are replaced, each in one go.
-        scores: Of every test volume, at one or both resolutions.
+        folder: An existing folder. Earlier files are replaced atomically.
+        scores: The scores of every test volume, at one or both resolutions.
         classes: Names of the classes, background first.
-        uses_ground_truth: Whether the crop saw the test labels.
-        details: More to record at the top of evaluation.json.
-        others: Scores of further networks of the run by name, for evaluation.json and
-            the table; per_volume.csv is of `scores` alone.
+        uses_ground_truth: Whether the crop used the test labels.
+        details: Further entries for the top level of evaluation.json.
+        others: Scores of the run's further networks by name. They go into
+            evaluation.json and the table; per_volume.csv holds `scores` only.
 
     Returns:
-        The table to print, and those of `others` below it.
+        The table to print, followed by those of `others`.
     """
     content = evaluation(
         scores,
@@ -207,13 +230,16 @@ def write_evaluation(
     render = functools.partial(
         table, classes=classes, uses_ground_truth=uses_ground_truth
     )
-    below = [f"The {name}: {render(own)}" for name, own in (others or {}).items()]
+    below = [
+        f"The {name}: {render(other_scores)}"
+        for name, other_scores in (others or {}).items()
+    ]
     return "\n\n".join([render(scores), *below])
 
 
 def _distance_lines(scores: Sequence[VolumeScore], classes: Sequence[str]) -> list[str]:
-    """The table of distances, with what it leaves out; nothing where none is."""
-    names = names_of("hd95_mm", classes)
+    """Renders the table of distances, if any, with the counts of undefined ones."""
+    names = score_names("hd95_mm", classes)
     rows = [["native", *names[:-1], "mean foreground"]]
     for metric, title in DISTANCES.items():
         for summary in summaries(scores, classes=classes, metric=metric).values():
@@ -221,19 +247,19 @@ def _distance_lines(scores: Sequence[VolumeScore], classes: Sequence[str]) -> li
             rows.append([title, *cells])
     if len(rows) == 1:
         return []
-    counts = left_out(scores, classes=classes)
+    counts = count_undefined(scores, classes=classes)
     for key in ("in_one_only", "in_neither"):
         cells = [str(counts[name][key]) for name in names[:-1]]
         rows.append([key.replace("_", " "), *cells, ""])
     title = (
-        "Surface distances, over the volumes in which expert and network both have the "
-        "structure; the others are counted"
+        "Surface distances, over the volumes in which both the expert and the network "
+        "drew the structure; the other volumes are counted"
     )
     return ["", title, "", *_columns(rows)]
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of equal columns, the first one underlined."""
+    """Renders rows as lines with aligned columns, the first one underlined."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
@@ -244,10 +270,10 @@ def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _cell(mean: float, std: float, *, digits: int = 3) -> str:
-    """A table's cell; a class that no volume has is a dash."""
+    """Renders a table's cell; a class that no volume has is a dash."""
     return "-" if math.isnan(mean) else f"{mean:.{digits}f} ± {std:.{digits}f}"
 
 
 def _number(value: float) -> float | None:
-    """A number as JSON holds it: NaN is null."""
+    """Converts a number to what JSON can hold: NaN becomes None."""
     return None if math.isnan(value) else round(value, 6)

@@ -1,5 +1,6 @@
-"""--mode evaluate: Dice and distances of the test patients, as every run reports."""
+"""Scores volumes of a data set: Dice and distances, as every run reports them."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -14,6 +15,8 @@ from pix2rep_jax.inference.predict import predict_volume
 
 __all__ = ["evaluate_networks", "evaluate_volumes"]
 
+_LOG = logging.getLogger(__name__)
+
 
 def evaluate_networks(
     predictors: Mapping[str, Callable[[np.ndarray], np.ndarray]],
@@ -22,7 +25,7 @@ def evaluate_networks(
     *,
     classes: Sequence[str],
 ) -> dict[str, list[VolumeScore]]:
-    """Scores each of a run's networks as `evaluate_volumes` does, under its name."""
+    """Scores several networks by `evaluate_volumes`; predictors and results by name."""
     return {
         name: evaluate_volumes(predict, dataset, volume_indices, classes=classes)
         for name, predict in predictors.items()
@@ -39,20 +42,21 @@ def evaluate_volumes(
     """Scores volumes on the scan's own grid and on the network's.
 
     At native resolution the prediction is brought back to the scan's grid and compared
-    with the expert's mask as it is in its file, so everything counts: what lies
-    outside the network's field of view, and slices without a structure. Distances are
-    measured there, in mm; soft Dice, the released code's score, on the network's grid.
+    with the expert's mask as it is in its file. So everything counts, also what lies
+    outside the network's field of view and slices without a structure. Distances are
+    measured there, in mm. Soft Dice, the released code's score, is measured on the
+    network's grid.
 
     Args:
         predict: Maps slices `[slices, height, width]` to probabilities
             `[slices, height, width, num_classes]`.
         dataset: Holds the volumes.
-        volume_indices: Which of `dataset.volumes` to score; those without a mask, or
-            without a slice, are left out.
+        volume_indices: Indices into `dataset.volumes`. Volumes without a mask or
+            without a slice are not scored.
         classes: Names of the classes, background first.
 
     Returns:
-        Two scores a volume, native and network.
+        Two scores per volume, native and network.
 
     Raises:
         InputError: If none of the volumes has a mask.
@@ -63,7 +67,7 @@ def evaluate_volumes(
         if record.label_path is None:
             continue
         if not (dataset.volume_index == index).any():  # data.crop=mask_box
-            print(f"{record.volume_id} is not scored: its mask is empty")
+            _LOG.warning("%s is not scored: its mask is empty", record.volume_id)
             continue
         ids = (record.volume_id, record.patient, record.phase, record.group)
         probabilities, native = predict_volume(predict, dataset, index)
@@ -93,7 +97,7 @@ def evaluate_volumes(
         ]
     if not scores:
         raise InputError(
-            "no test patient has an expert's mask to compare with: hold some that have "
-            "one out by data.holdout_per_group, or add their masks"
+            "no test patient has an expert's mask to compare with: add masks, or raise "
+            "data.holdout_per_group so that patients with masks are held out"
         )
     return scores

@@ -1,4 +1,4 @@
-"""How far a segmentation's surface is from the expert's, in mm: HD95 and ASSD."""
+"""Distance of a segmentation's surface from the expert's, in mm: HD95 and ASSD."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,7 +10,7 @@ __all__ = ["SurfaceDistances", "surface_distances"]
 
 
 class SurfaceDistances(NamedTuple):
-    """Distances of a volume by class, NaN where they are not defined.
+    """Distances in one volume by class; NaN where they are not defined.
 
     Attributes:
         hd95_mm: `[num_classes]` float64, the 95th percentile of the Hausdorff distance.
@@ -30,24 +30,25 @@ def surface_distances(
 ) -> SurfaceDistances:
     """Measures the distances between the surfaces of each foreground class.
 
-    A class's surface is its voxels that share a face with a voxel outside it, or with
-    the outside of the volume; distances are between their centres. HD95 is the larger
-    of the two directed 95th percentiles (MedPy has one of both directions together,
-    which is mostly smaller), and ASSD is the mean over the voxels of both surfaces
-    together (as MedPy's).
+    The surface of a class consists of its voxels that share a face with a voxel outside
+    the class, or with the outside of the volume. Distances are between voxel centres.
+
+    HD95 is the larger of the two directed 95th percentiles. (MedPy takes one percentile
+    of both directions together, which is mostly smaller.) ASSD is the mean over the
+    voxels of both surfaces together, as in MedPy.
 
     Args:
         prediction: `[rows, columns, slices]` integer classes.
         label: The expert's classes, same shape.
-        num_classes: Classes, background (0) included.
-        spacing_mm: Of rows, columns and slices (mm).
+        num_classes: Number of classes, background (0) included.
+        spacing_mm: Distance of rows, of columns and of slices (mm).
 
     Returns:
-        NaN for background, and for a class that either of the two lacks: there is no
-        distance to a surface that does not exist.
+        The distances. Background is NaN, and so is a class that is missing in the
+        prediction or in the label, because it has no surface there.
 
     Raises:
-        ValueError: If the shapes differ or there is not one spacing an axis.
+        ValueError: If the shapes differ, or if there is not one spacing per axis.
 
     Reference:
         Maier-Hein, Reinke et al., "Metrics reloaded: recommendations for image
@@ -78,12 +79,12 @@ def directed_distances(
     Args:
         mask_a: Bool, not empty.
         mask_b: Bool, not empty, same shape.
-        spacing_mm: Of each axis (mm).
+        spacing_mm: Voxel spacing along each axis (mm).
 
     Returns:
-        From a to b and from b to a (mm), a number a surface voxel.
+        The distances from a to b and from b to a (mm), one number per surface voxel.
     """
-    # Within the box around both nothing changes, and it is a tenth of the volume.
+    # The box around both masks gives the same result in a tenth of the volume.
     (box,) = ndimage.find_objects((mask_a | mask_b).astype(np.int8))
     surfaces = [
         mask[box] & ~ndimage.binary_erosion(mask[box]) for mask in (mask_a, mask_b)

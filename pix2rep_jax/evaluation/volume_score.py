@@ -1,4 +1,4 @@
-"""What is known of each test volume, and what it amounts to over all of them."""
+"""The scores of each test volume, and their summary over all of them."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -11,17 +11,17 @@ __all__ = [
     "DISTANCES",
     "METRICS",
     "VolumeScore",
+    "count_undefined",
     "display_order",
-    "left_out",
-    "names_of",
+    "score_names",
     "summaries",
 ]
 
 RESOLUTIONS = ("native", "network")
-"""The scan's own grid, which counts, and the grid the network sees."""
+"""The scan's own grid, whose scores are the ones to report, and the network's grid."""
 
 DISTANCES = {"hd95_mm": "HD95 (mm)", "assd_mm": "ASSD (mm)"}
-"""Scores of `VolumeScore` in mm, and their titles."""
+"""The scores of `VolumeScore` that are distances, and their titles."""
 
 METRICS = ("dice", *DISTANCES, "soft_dice")
 """All scores of `VolumeScore`."""
@@ -34,16 +34,16 @@ class VolumeScore:
     """The score of one volume at one resolution.
 
     Attributes:
-        volume_id: As in the data set, e.g. "patient001_ED".
-        patient: e.g. "patient001".
-        phase: "ED" or "ES", where the data set has phases.
+        volume_id: Name of the volume in its data set, e.g. "patient001_ED".
+        patient: Name of the patient, e.g. "patient001".
+        phase: "ED" or "ES" if the data set has phases.
         group: Pathology group, or "".
         resolution: "native" or "network".
-        dice: `[num_classes]`, NaN for a class absent from mask and prediction.
-        hd95_mm: `[num_classes]`, NaN for background and for a class absent from either
-            of them; None where distances are not measured. So is the next.
-        assd_mm: `[num_classes]`, average symmetric surface distance.
-        soft_dice: `[num_classes]`; None where there are no probabilities.
+        dice: `[num_classes]`; NaN for a class that mask and prediction both lack.
+        hd95_mm: `[num_classes]`; NaN for background and for a class that mask or
+            prediction lacks. None if distances were not measured.
+        assd_mm: Average symmetric surface distance, NaN and None as in `hd95_mm`.
+        soft_dice: `[num_classes]`; None if there are no probabilities.
     """
 
     volume_id: str
@@ -63,13 +63,12 @@ def summaries(
     """Summarises volumes by resolution, native first.
 
     Args:
-        scores: Any number of volumes; a resolution that no score has is left out, and
-            so is one without the metric.
+        scores: The scores of any number of volumes.
         classes: Names of the classes, background first.
         metric: "dice", "hd95_mm", "assd_mm" or "soft_dice".
 
     Returns:
-        The summary of each resolution.
+        One summary per resolution at which some score has the metric.
     """
     by_resolution = {
         resolution: [
@@ -92,31 +91,34 @@ def display_order(classes: Sequence[str]) -> list[str]:
     return known + [name for name in classes[1:] if name not in known] + [classes[0]]
 
 
-def left_out(
+def count_undefined(
     scores: Sequence[VolumeScore], *, classes: Sequence[str]
 ) -> dict[str, dict[str, int]]:
     """Counts the volumes whose distance is not defined, by foreground class.
 
     Returns:
-        "in_one_only" counts volumes in which the network missed or invented the class,
-        which a mean distance therefore does not punish; "in_neither" those without it.
+        For each class two numbers of volumes. "in_one_only": the network missed or
+        invented the class, which a mean distance therefore does not punish.
+        "in_neither": neither the network nor the expert drew the class.
     """
-    measured = [score for score in scores if score.hd95_mm is not None]
+    measured = [
+        (score.dice, score.hd95_mm) for score in scores if score.hd95_mm is not None
+    ]
     counts = {}
     for name in display_order(classes)[:-1]:
         value = list(classes).index(name)
-        neither = sum(bool(np.isnan(score.dice[value])) for score in measured)
-        undefined = sum(bool(np.isnan(score.hd95_mm[value])) for score in measured)
+        neither = sum(bool(np.isnan(dice[value])) for dice, _ in measured)
+        undefined = sum(bool(np.isnan(hd95_mm[value])) for _, hd95_mm in measured)
         counts[name] = {"in_one_only": undefined - neither, "in_neither": neither}
     return counts
 
 
-def names_of(metric: str, classes: Sequence[str]) -> list[str]:
-    """Lists what a metric has values of: structures in the paper's order, and means.
+def score_names(metric: str, classes: Sequence[str]) -> list[str]:
+    """Lists the structures (in the paper's order) and averages that a metric has.
 
     Args:
-        metric: "dice", "soft_dice", "hd95_mm" or "assd_mm". Background has no surface
-            to measure a distance from.
+        metric: "dice", "soft_dice", "hd95_mm" or "assd_mm". A distance has no value for
+            background and none for the mean over all classes.
         classes: Names of the classes, background first.
     """
     order = display_order(classes)

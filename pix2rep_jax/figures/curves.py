@@ -1,37 +1,38 @@
-"""The picture of how the runs went: their logged metrics over the steps."""
+"""The picture of a run's progress: its logged metrics over the steps."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
 from pix2rep_jax.figures.drawing import PALETTE
-from pix2rep_jax.runs.metric_log import Series
 
 __all__ = ["draw_curves"]
 
-_PANELS = (  # title, the modes it is for, the metric
+_PANELS = (  # title, modes, metric
     ("pretraining loss", ("pretrain",), "loss"),
     ("alignment of positive pairs", ("pretrain",), "alignment"),
     ("standard deviation of embeddings", ("pretrain",), "embedding_std"),
     ("segmentation loss", ("probe", "finetune"), "loss"),
     ("validation Dice, foreground", ("probe", "finetune"), "val_dice"),
 )
-_STYLES = {  # not by colour alone
+_STYLES = {  # colour, line, marker: readable without colours too
     "pretrain": (PALETTE[2], "-", ""),
     "probe": (PALETTE[4], "--", "o"),
     "finetune": (PALETTE[5], "-", "s"),
 }
 
 
-def draw_curves(runs: Mapping[str, Series]) -> Figure:
-    """Draws the metrics of every mode that ran, one panel each.
+def draw_curves(
+    runs: Mapping[str, Mapping[str, tuple[Sequence[int], Sequence[float]]]],
+) -> Figure:
+    """Draws one panel per metric, with one curve per mode.
 
     Args:
-        runs: Metrics by mode: "pretrain", "probe" and "finetune"; at least one of
-            them has one of the metrics that are drawn.
+        runs: For each of the modes "pretrain", "probe" and "finetune" that ran, its
+            metrics: steps and values by the metric's name.
 
     Raises:
-        ValueError: If there is nothing to draw.
+        ValueError: If no metric is among those that are drawn.
     """
     panels = []
     for title, modes, metric in _PANELS:

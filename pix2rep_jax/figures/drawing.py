@@ -1,19 +1,22 @@
-"""What all pictures share: a sheet of panels, slices, outlines, points and files.
+"""The parts that all pictures share: sheets, slices, outlines, marks and files.
 
 Positions are array positions (row, column) in px, as in the rest of the package. The
-first axis is drawn to the right and the second one down: that is how viewers show a
-NIfTI slice, with the chest wall of a short-axis scan up and its right ventricle left.
+first axis is drawn to the right and the second one down, as viewers show a NIfTI slice.
+In a short-axis scan the chest wall is then at the top, and the right ventricle left.
 
-Figures are made without pyplot, so no state of matplotlib's is touched.
+Figures are made without pyplot, so matplotlib's global state does not change.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import contourpy
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from pix2rep_jax.runtime.atomic_file import replacing
@@ -34,9 +37,10 @@ __all__ = [
     "show_image",
 ]
 
-DPI = 150  # of the PNG files
+DPI = 150
+"""Resolution of the PNG files."""
 
-PALETTE = (  # Okabe and Ito's, told apart by colour-blind readers too
+PALETTE = (  # by Okabe and Ito, for colour-blind readers too
     "#E69F00",  # orange
     "#56B4E9",  # sky blue
     "#009E73",  # green
@@ -46,13 +50,13 @@ PALETTE = (  # Okabe and Ito's, told apart by colour-blind readers too
     "#CC79A7",  # purple
 )
 CLASS_COLORS = tuple(PALETTE[i] for i in (1, 3, 5, 2, 6, 0, 4))
-"""By label value from 1 on: ACDC's RV, myocardium and LV first."""
+"""Colours of the label values from 1 on, beginning with ACDC's RV, MYO and LV."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 def class_color(label: int) -> str:
-    """Returns the colour of a foreground class; they repeat where there are many."""
+    """Returns the colour of a foreground class; many classes repeat the colours."""
     return CLASS_COLORS[(label - 1) % len(CLASS_COLORS)]
 
 
@@ -67,10 +71,10 @@ def new_sheet(
     """Makes a figure of square panels without frames or ticks.
 
     Args:
-        rows: Of panels.
-        columns: Of panels.
+        rows: Rows of panels.
+        columns: Columns of panels.
         panel_in: Side of a panel, inches.
-        titles: Of the columns.
+        titles: Titles of the columns.
         extra_in: Height for a legend below, inches.
 
     Returns:
@@ -78,9 +82,8 @@ def new_sheet(
     """
     figure = Figure(
         figsize=(columns * panel_in, rows * panel_in + 0.25 + extra_in),
-        layout="constrained",
+        layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.0, hspace=0.0),
     )
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.0, hspace=0.0)
     axes = figure.subplots(rows, columns, squeeze=False)
     for ax in axes.flat:
         ax.set_xticks([])
@@ -100,17 +103,17 @@ def show_image(
     box: tuple[float, float, float, float] | None = None,
     cmap: str = "gray",
     value_range: tuple[float, float] = (0.0, 1.0),
-):
+) -> AxesImage:
     """Draws a slice.
 
     Args:
-        ax: Where to.
+        ax: The axes to draw on.
         image: `[rows, columns]`.
-        spacing: Of rows and columns, in one unit.
-        box: The part to show: first and last row, first and last column, px; None
-            shows all of it.
+        spacing: Distance of rows and of columns, in the same unit.
+        box: The part to show: first and last row, first and last column, px. None
+            shows the whole slice.
         cmap: matplotlib's name of a colour map.
-        value_range: Drawn in its first and its last colour.
+        value_range: The values of the map's first and last colour.
 
     Returns:
         The drawn image, for a colour bar.
@@ -142,12 +145,25 @@ def mask_outlines(mask: np.ndarray) -> list[np.ndarray]:
         mask: `[rows, columns]` bool.
 
     Returns:
-        `[points, 2]` array positions a line, the first point being the last too; none
-        for an empty mask.
+        For each line its `[points, 2]` array positions; the first point is repeated at
+        the end. An empty mask has no line.
     """
     padded = np.pad(mask.astype(float), 1)
-    lines = contourpy.contour_generator(z=padded).lines(0.5)
-    return [line[:, ::-1] - 1 for line in lines]
+    return [line - 1 for line in contour_lines(padded, 0.5)]
+
+
+def contour_lines(image: np.ndarray, level: float) -> list[np.ndarray]:
+    """Finds the lines on which an image, interpolated linearly, has a value.
+
+    Args:
+        image: `[rows, columns]`, or a masked array; lines end at masked pixels.
+        level: The value.
+
+    Returns:
+        For each line its `[points, 2]` array positions.
+    """
+    lines: Any = contourpy.contour_generator(z=image).lines(level)
+    return [line[:, ::-1] for line in lines]  # contourpy has x, the column, first
 
 
 def draw_lines(
@@ -177,10 +193,10 @@ def draw_outlines(
     """Draws the outline of each foreground class, later classes on top.
 
     Args:
-        ax: Where to.
-        label: `[rows, columns]` classes; other values, such as 255, are no class.
-        num_classes: Classes, background (0) included.
-        width: Of the lines, points.
+        ax: The axes to draw on.
+        label: `[rows, columns]` classes. Other values, such as 255, are not drawn.
+        num_classes: Number of classes, background (0) included.
+        width: Width of the lines, points.
     """
     for value in range(1, num_classes):
         lines = mask_outlines(label == value)
@@ -195,28 +211,30 @@ def mark(
     marker: str = "o",
     hollow: bool = False,
 ) -> None:
-    """Marks an array position, so that it shows on any background.
+    """Marks an array position with edges that show on any background.
 
     Args:
-        ax: Where to.
+        ax: The axes to draw on.
         position: Row and column, px.
-        color: Of the marker.
-        marker: matplotlib's code of its shape.
-        hollow: Whether the pixel stays to be seen.
+        color: The marker's colour.
+        marker: matplotlib's code of the marker's shape.
+        hollow: Whether the pixel itself stays visible.
     """
-    style = {"marker": marker, "linestyle": "none", "scalex": False, "scaley": False}
+    style: dict[str, Any] = {"marker": marker, "linestyle": "none"}
+    style |= {"scalex": False, "scaley": False}
+    edges: list[tuple[str, float]]
     if hollow:
-        edges = (("black", 3.0), ("white", 2.4), (color, 1.6))
+        edges = [("black", 3.0), ("white", 2.4), (color, 1.6)]
         style |= {"markerfacecolor": "none", "markersize": 8}
     else:
-        edges = (("black", 0.8),)
+        edges = [("black", 0.8)]
         style |= {"markerfacecolor": color, "markersize": 6}
     for edge, width in edges:
         ax.plot(*position, markeredgecolor=edge, markeredgewidth=width, **style)
 
 
 def add_class_legend(figure: Figure, classes: Sequence[str]) -> None:
-    """Says below the panels which colour is which foreground class."""
+    """Adds a legend below the panels: the colour of each foreground class."""
     handles = [
         Line2D([], [], color=class_color(value), linewidth=2, label=name)
         for value, name in enumerate(classes)
@@ -232,11 +250,11 @@ def add_class_legend(figure: Figure, classes: Sequence[str]) -> None:
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:
-    """Writes a figure as PNG and PDF, each in one go and without its date.
+    """Writes a figure as PNG and PDF, atomically and without a date.
 
     Args:
-        figure: What to write.
-        stem: The files' path without a suffix; its folder exists.
+        figure: The figure.
+        stem: The files' path without a suffix, in an existing folder.
 
     Returns:
         The two paths.

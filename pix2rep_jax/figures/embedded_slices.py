@@ -1,33 +1,27 @@
-"""Slices of a few patients with the embeddings that a pretraining run gives them."""
+"""Slices of a few patients with the embeddings that a network gives them."""
 
-import functools
-from pathlib import Path
+from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import numpy as np
-from ml_collections import ConfigDict
 
 from pix2rep_jax.data.dataset import Dataset
 from pix2rep_jax.data.splits import Split
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.figures import selection
-from pix2rep_jax.figures.panels import name_of
-from pix2rep_jax.methods.pretraining import method_name, pix2rep
-from pix2rep_jax.runs.checkpoint_reader import restore_params
-from pix2rep_jax.runs.manifest import read_config
+from pix2rep_jax.figures.panels import volume_title
 
-__all__ = ["Compared", "compare_slices", "embed"]
+__all__ = ["EmbeddedSlices", "embed_middle_slices"]
 
 
-class Compared(NamedTuple):
-    """Slices and their pixels' embeddings.
+class EmbeddedSlices(NamedTuple):
+    """Slices, one per patient, with the embeddings of their pixels.
 
     Attributes:
         images: `[slices, height, width]` in [0, 1].
         embeddings: `[slices, height, width, d]`.
         labels: `[slices, height, width]` classes, or None without test patients.
-        names: Whose they are.
+        names: For each slice the name of its volume.
     """
 
     images: np.ndarray
@@ -36,19 +30,25 @@ class Compared(NamedTuple):
     names: list[str]
 
 
-def compare_slices(
-    dataset: Dataset, split: Split, run: Path, *, number: int = 3
-) -> Compared:
+def embed_middle_slices(
+    dataset: Dataset,
+    split: Split,
+    embed: Callable[[np.ndarray], np.ndarray],
+    *,
+    number: int = 3,
+) -> EmbeddedSlices:
     """Embeds the middle slices of a few test patients.
 
     Args:
-        dataset: All slices.
-        split: Without test patients, those of the pretraining are taken.
-        run: The pretraining run.
-        number: Of patients.
+        dataset: The data set that holds the patients' slices.
+        split: Names the test patients. Without any, patients of the pretraining are
+            shown.
+        embed: Maps images `[slices, height, width]` to embeddings
+            `[slices, height, width, d]`.
+        number: Number of patients.
 
     Raises:
-        InputError: If there are fewer than two.
+        InputError: If there are fewer than two patients.
     """
     patients = split.test_patients or split.pretrain_patients
     labeled = bool(split.test_patients)
@@ -59,32 +59,10 @@ def compare_slices(
             "data.holdout_per_group"
         )
     volumes = selection.spread(volumes, number)
-    chosen = [selection.middle_slice(dataset, v) for v in volumes]
-    return Compared(
+    chosen = [selection.middle_slice(dataset, volume) for volume in volumes]
+    return EmbeddedSlices(
         images=dataset.images[chosen],
-        embeddings=embed(run, dataset.images[chosen]),
+        embeddings=embed(dataset.images[chosen]),
         labels=dataset.labels[chosen] if labeled else None,
-        names=[name_of(dataset.volumes[v]) for v in volumes],
+        names=[volume_title(dataset.volumes[volume]) for volume in volumes],
     )
-
-
-def embed(run: Path, images: np.ndarray) -> np.ndarray:
-    """Embeds all pixels of `[batch, height, width]` images by a pretraining run.
-
-    Returns:
-        `[batch, height, width, d]`, (g∘f)(x).
-
-    Raises:
-        InputError: If the run is of a method without embeddings of pixels.
-    """
-    config = ConfigDict(read_config(run))
-    if method_name(config) != "pix2rep":
-        raise InputError(
-            f"{run} was pretrained by {method_name(config)}, which embeds no pixels: "
-            "name a run of pretrain.method=pix2rep by --config.init.checkpoint"
-        )
-    net = pix2rep.make_net(config)
-    params, batch_stats = restore_params(run)
-    apply = jax.jit(functools.partial(net.apply, train=False))
-    variables = {"params": params, "batch_stats": batch_stats}
-    return np.asarray(apply(variables, images[..., None]), np.float32)

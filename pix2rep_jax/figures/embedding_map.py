@@ -1,4 +1,4 @@
-"""The picture of the embeddings' own geometry: t-SNE, and scans coloured by it."""
+"""The picture of the embeddings' geometry: t-SNE, and scans in the colours of it."""
 
 from collections.abc import Sequence
 
@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from pix2rep_jax.data.labels import UNLABELLED
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.figures.drawing import (
     class_color,
@@ -23,7 +24,7 @@ __all__ = [
     "spread_out",
 ]
 
-_CORNERS = np.array(  # of the colour map: (0, 0), (0, 1), (1, 0), (1, 1)
+_CORNERS = np.array(  # the colour map at (0, 0), (0, 1), (1, 0) and (1, 1)
     [[0.00, 0.25, 0.55], [0.35, 0.75, 0.95], [0.80, 0.30, 0.00], [0.98, 0.92, 0.35]]
 )
 _BACKGROUND, _OTHERS = "#B4B4B4", "#4E4E4E"
@@ -39,22 +40,23 @@ def draw_embedding_map(
     num_points: int = 4000,
     seed: int = 0,
 ) -> Figure:
-    """Draws t-SNE coordinates of the pixels of a few scans, and the scans by them.
+    """Draws the pixels of a few scans in a t-SNE plane, and the scans in its colours.
 
     Args:
         images: `[scans, height, width]` in [0, 1].
         embeddings: `[scans, height, width, d]`.
-        names: Whose the images are.
-        labels: `[scans, height, width]` classes, or None where nobody drew them.
+        names: Names of the scans.
+        labels: `[scans, height, width]` classes, or None if there are no masks.
         classes: Names of the classes, background first.
-        num_points: Pixels of all scans together that t-SNE places. The others take
-            the colour of the one whose embedding is closest to theirs.
-        seed: Of their choice and of t-SNE.
+        num_points: Number of pixels, of all scans together, that t-SNE places. Each
+            other pixel takes the colour of the placed one with the closest embedding.
+        seed: Seeds the choice of these pixels, and t-SNE.
 
     Returns:
-        A row a scan: the image with the expert's outlines; its pixels in the common
-        t-SNE plane by class, those of the other scans in dark grey; the scan with each
-        pixel in the colour of its place. On the right the colours of the plane.
+        A figure with one row per scan. The columns are: the image with the expert's
+        outlines; its pixels in the common t-SNE plane by class, over those of the other
+        scans in dark grey; the scan with each pixel in the colour of its place. On the
+        right are the colours of the plane.
 
     Raises:
         InputError: If scikit-learn is not installed.
@@ -76,12 +78,12 @@ def draw_embedding_map(
     for scan, panels in enumerate(axes):
         show_image(panels[0], images[scan])
         panels[0].set_ylabel(names[scan], fontsize=9)
-        own = owner == scan
-        values = np.zeros(own.sum(), int)
+        in_scan = owner == scan
+        values = np.zeros(in_scan.sum(), int)
         if labels is not None:
             draw_outlines(panels[0], labels[scan], num_classes=len(classes))
-            values = labels[scan].reshape(-1)[chosen[own] - scan * per_scan]
-        draw_plane(panels[1], places[~own], places[own], values)
+            values = labels[scan].reshape(-1)[chosen[in_scan] - scan * per_scan]
+        draw_plane(panels[1], places[~in_scan], places[in_scan], values)
         panels[2].imshow(colors[scan].swapaxes(0, 1), interpolation="nearest")
         panels[3].axis("off")
     draw_colors(axes[0, 3])
@@ -101,7 +103,7 @@ def project(points: np.ndarray, *, seed: int) -> np.ndarray:
 
     Args:
         points: `[n, d]`.
-        seed: Of the optimisation.
+        seed: Seeds the optimisation.
 
     Returns:
         `[n, 2]`.
@@ -122,15 +124,16 @@ def project(points: np.ndarray, *, seed: int) -> np.ndarray:
 
 
 def spread_out(places: np.ndarray) -> np.ndarray:
-    """Moves points so that each coordinate is evenly spread over [0, 1].
+    """Spreads each coordinate more evenly over [0, 1].
 
-    Colours are then used alike, however t-SNE scales the gaps between its groups.
+    All colours are then used, whatever gaps t-SNE leaves between its groups.
 
     Args:
         places: `[n, 2]`, at least two points.
 
     Returns:
-        `[n, 2]`: the mean of a coordinate's rank and of its value, both in [0, 1].
+        `[n, 2]`, for each coordinate the mean of its rank and its value, both scaled to
+        [0, 1].
     """
     ranks = places.argsort(0, kind="stable").argsort(0, kind="stable")
     extent = np.maximum(np.ptp(places, axis=0), 1e-12)
@@ -138,10 +141,10 @@ def spread_out(places: np.ndarray) -> np.ndarray:
 
 
 def color_at(places: np.ndarray) -> np.ndarray:
-    """Reads the two-dimensional colour map, linear between four corners.
+    """Reads the two-dimensional colour map, which is linear between four corners.
 
-    Brightness rises along the second coordinate, and along the first blue turns to
-    orange, so that colour-blind readers can tell the directions apart.
+    Along the first coordinate blue turns to orange, and along the second brightness
+    rises. Colour-blind readers can tell these directions apart.
 
     Args:
         places: `[..., 2]` in [0, 1].
@@ -169,16 +172,24 @@ def closest_anchors(points: np.ndarray, anchors: np.ndarray) -> np.ndarray:
 
 
 def draw_plane(
-    ax: Axes, others: np.ndarray, own: np.ndarray, values: np.ndarray
+    ax: Axes, others: np.ndarray, places: np.ndarray, values: np.ndarray
 ) -> None:
-    """Scatters a scan's points by class over those of the other scans."""
-    ax.scatter(*others.T, s=1, color=_OTHERS, linewidths=0, rasterized=True)
+    """Scatters a scan's points by class over those of the other scans.
+
+    Args:
+        ax: The axes to draw on.
+        others: `[m, 2]` points of the other scans.
+        places: `[n, 2]` points of the scan.
+        values: `[n]` classes of these points.
+    """
+    x, y = others.T
+    ax.scatter(x, y, s=1, color=_OTHERS, linewidths=0, rasterized=True)
     for value in np.unique(values):
-        known = 0 < value < 255
+        known = 0 < value < UNLABELLED
         color = class_color(value) if known else _BACKGROUND
-        chosen = own[values == value]
+        x, y = places[values == value].T
         size = 7 if known else 2
-        ax.scatter(*chosen.T, s=size, color=color, linewidths=0, rasterized=True)
+        ax.scatter(x, y, s=size, color=color, linewidths=0, rasterized=True)
     ax.set_xlim(-0.02, 1.02)
     ax.set_ylim(-0.02, 1.02)
     ax.set_aspect("equal")
@@ -192,7 +203,7 @@ def draw_colors(ax: Axes) -> None:
 
 
 def add_legend(ax: Axes, classes: Sequence[str]) -> None:
-    """Says which colour is which class, background included."""
+    """Adds a legend: the colour of each class, background included."""
     colors = [_BACKGROUND, *(class_color(i) for i in range(1, len(classes)))]
     handles = [
         Line2D([], [], color=color, marker="o", linestyle="none", label=name)

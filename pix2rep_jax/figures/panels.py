@@ -1,4 +1,4 @@
-"""Slices on their scans' own grids, with what the expert and the network see there."""
+"""Slices on their scans' own grids, with the expert's and the network's classes."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -14,17 +14,17 @@ from pix2rep_jax.evaluation.volume_score import display_order
 from pix2rep_jax.figures.selection import middle_slice
 from pix2rep_jax.inference.predict import predict_volume
 
-__all__ = ["Panel", "field_of_view", "name_of", "predicted_panel", "scan_panels"]
+__all__ = ["Panel", "field_of_view", "predicted_panel", "scan_panels", "volume_title"]
 
 
 class Panel(NamedTuple):
     """A slice on its scan's own grid.
 
     Attributes:
-        title: To stand above it.
+        title: The text above it.
         image: `[rows, columns]` in [0, 1].
         label: `[rows, columns]`, the expert's classes, or None.
-        spacing: Of rows and columns, mm.
+        spacing: Distance of rows and of columns, mm.
         box: The part to show: first and last row, first and last column, px.
         prediction: `[rows, columns]`, the network's classes, or None.
     """
@@ -38,23 +38,24 @@ class Panel(NamedTuple):
 
 
 def scan_panels(record: VolumeRecord, *, num_classes: int) -> list[Panel]:
-    """Takes the first, the middle and the last slice of a scan that show a structure.
+    """Takes the first, middle and last of the slices of a scan that show a structure.
 
     In a short-axis stack they are base, middle and apex. Without an expert's mask
-    every slice counts.
+    they are the first, middle and last of all slices.
 
     Args:
         record: The volume.
-        num_classes: Classes of the masks, background included.
+        num_classes: Number of classes in the masks, background included.
 
     Raises:
         InputError: If a file cannot be read.
     """
     image, label = read_scan(record, num_classes=num_classes)
-    kept = np.flatnonzero(~np.isnan(record.grids).any(1))
-    shows = kept if label is None else kept[label.any((0, 1))[kept]]
-    shows = shows if len(shows) else kept
-    places = {"first": shows[0], "middle": shows[len(shows) // 2], "last": shows[-1]}
+    kept = np.flatnonzero(np.isfinite(record.grids).all(axis=1))
+    shown = kept
+    if label is not None and label[..., kept].any():
+        shown = np.intersect1d(kept, np.flatnonzero(label.any(axis=(0, 1))))
+    places = {"first": shown[0], "middle": shown[len(shown) // 2], "last": shown[-1]}
     return [
         Panel(
             title=f"{record.phase} {place}".strip(),
@@ -80,22 +81,26 @@ def predicted_panel(
     Args:
         predict: Maps slices `[slices, height, width]` to probabilities
             `[slices, height, width, num_classes]`.
-        dataset: Holds the volume, which has an expert's mask.
-        volume: Index into `dataset.volumes`.
-        rank: Such as "best", to start the title with; the volume's 3D Dice follows.
+        dataset: Holds the volume.
+        volume: Index into `dataset.volumes`. The volume has an expert's mask.
+        rank: The beginning of the title, for example "best"; the volume's 3D Dice
+            follows.
         classes: Names of the classes, background first.
 
     Raises:
         InputError: If a file cannot be read.
+        ValueError: If the volume does not have an expert's mask.
     """
     record = dataset.volumes[volume]
     _, prediction = predict_volume(predict, dataset, volume)
     image, label = read_scan(record, num_classes=len(classes))
+    if label is None:
+        raise ValueError(f"{record.volume_id} has no expert's mask")
     dice = dice_per_class(prediction, label, num_classes=len(classes))
     by_name = dict(zip(classes, dice, strict=True))
     i = int(dataset.slice_index[middle_slice(dataset, volume)])
     return Panel(
-        title=f"{rank}: {name_of(record)}, Dice {np.nanmean(dice[1:]):.3f}\n"
+        title=f"{rank}: {volume_title(record)}, Dice {np.nanmean(dice[1:]):.3f}\n"
         + ", ".join(f"{n} {by_name[n]:.2f}" for n in display_order(classes)[:-1]),
         image=image[..., i],
         label=label[..., i],
@@ -112,10 +117,10 @@ def read_scan(
 
     Args:
         record: The volume.
-        num_classes: Classes of the masks, background included.
+        num_classes: Number of classes in the masks, background included.
 
     Returns:
-        `[rows, columns, slices]` in [0, 1] as the network's slices are stretched, and
+        `[rows, columns, slices]` in [0, 1], normalised like the network's slices, and
         the expert's classes, or None.
 
     Raises:
@@ -132,13 +137,14 @@ def read_scan(
 
 def field_of_view(grid: Grid) -> tuple[float, float, float, float]:
     """Returns the network's field of view: first and last row and column, px."""
-    ends = []
-    for origin, step, size in zip(grid.origin, grid.step, grid.size, strict=True):
-        ends += [origin - step / 2, origin + step * (size - 0.5)]
-    return tuple(ends)
+    (first_row, last_row), (first_column, last_column) = (
+        (origin - step / 2, origin + step * (size - 0.5))
+        for origin, step, size in zip(grid.origin, grid.step, grid.size, strict=True)
+    )
+    return first_row, last_row, first_column, last_column
 
 
-def name_of(record: VolumeRecord) -> str:
-    """Names a volume for a title: "patient041 ED (DCM)"."""
+def volume_title(record: VolumeRecord) -> str:
+    """Names a volume for a title, for example "patient041 ED (DCM)"."""
     group = f" ({record.group})" if record.group else ""
     return f"{record.patient} {record.phase}".strip() + group

@@ -21,15 +21,15 @@ def draw_patients(
     """Draws patients, one row each.
 
     Args:
-        rows: What to call the patient, and the slices, as many of each; the titles of
-            the first row stand above the columns.
+        rows: For each patient a name and the slices; each patient has as many slices.
+            The titles of the first patient's slices stand above the columns.
         classes: Names of the classes, background first.
     """
     columns = max(len(panels) for _, panels in rows)
     figure, axes = new_sheet(len(rows), columns, panel_in=1.35, extra_in=0.3)
-    for own, (name, panels) in zip(axes, rows, strict=True):
-        own[0].set_ylabel(name, fontsize=9)
-        for ax, panel in zip(own, panels, strict=False):
+    for row_axes, (name, panels) in zip(axes, rows, strict=True):
+        row_axes[0].set_ylabel(name, fontsize=9)
+        for ax, panel in zip(row_axes, panels, strict=False):
             show_image(ax, panel.image, spacing=panel.spacing, box=panel.box)
             if panel.label is not None:
                 draw_outlines(ax, panel.label, num_classes=len(classes), width=0.9)

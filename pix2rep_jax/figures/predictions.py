@@ -1,8 +1,6 @@
 """The picture of segmented test volumes: the best, the median and the worst."""
 
-import csv
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
@@ -17,23 +15,18 @@ from pix2rep_jax.figures.panels import Panel
 __all__ = ["choose_volumes", "draw_predictions"]
 
 
-def choose_volumes(per_volume_csv: Path) -> dict[str, str]:
+def choose_volumes(dice: Mapping[str, float]) -> dict[str, str]:
     """Finds the best, the median and the worst volume of an evaluation.
 
     Args:
-        per_volume_csv: As probe, finetune and evaluate write it.
+        dice: The score of each volume by its id.
 
     Returns:
-        The volumes' ids under "best", "median" and "worst", by the mean Dice over the
-        foreground classes at native resolution; of an even number the median is the
-        better one of the two in the middle. Fewer where there are fewer volumes.
+        The volumes' ids under "best", "median" and "worst". Of an even number of
+        volumes the median is the better one in the middle. Two volumes have no median,
+        and a single one is the best.
     """
-    with per_volume_csv.open(encoding="utf-8", newline="") as file:
-        scores = [
-            (float(row["dice_mean_foreground"]), row["volume_id"])
-            for row in csv.DictReader(file)
-            if row["resolution"] == "native" and row["dice_mean_foreground"]
-        ]
+    scores = [(score, volume_id) for volume_id, score in dice.items()]
     order = [volume_id for _, volume_id in sorted(scores, reverse=True)]
     if len(order) < 3:
         return dict(zip(("best", "worst"), order, strict=False))
@@ -50,17 +43,18 @@ def draw_predictions(
     """Draws the expert's outlines above the network's.
 
     Args:
-        panels: One a column, each with a prediction.
+        panels: One per column, each with a label and a prediction.
         classes: Names of the classes, background first.
-        mode: That trained the network.
-        note: To stand above everything.
+        mode: The mode that trained the network.
+        note: A text above all panels.
     """
     figure, axes = new_sheet(2, len(panels), panel_in=3.0, extra_in=0.45)
     for column, panel in enumerate(panels):
         pair = (panel.label, panel.prediction)
         for ax, label in zip(axes[:, column], pair, strict=True):
             show_image(ax, panel.image, spacing=panel.spacing, box=panel.box)
-            draw_outlines(ax, label, num_classes=len(classes), width=1.5)
+            if label is not None:
+                draw_outlines(ax, label, num_classes=len(classes), width=1.5)
         axes[0, column].set_title(panel.title, fontsize=9)
     axes[0, 0].set_ylabel("expert", fontsize=11)
     axes[1, 0].set_ylabel(f"network ({mode})", fontsize=11)

@@ -1,4 +1,4 @@
-"""Which patients and slices a picture shows."""
+"""The choice of patients and slices that a picture shows."""
 
 from collections.abc import Collection, Sequence
 from typing import TypeVar
@@ -6,7 +6,7 @@ from typing import TypeVar
 import numpy as np
 
 from pix2rep_jax.data.dataset import Dataset
-from pix2rep_jax.data.volume import UNLABELLED
+from pix2rep_jax.data.labels import UNLABELLED
 
 __all__ = [
     "by_group",
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def spread(items: Sequence[T], number: int) -> list[T]:
-    """Takes items evenly from first to last; all of them where there are fewer."""
+    """Takes `number` items evenly from first to last, or all if there are fewer."""
     if len(items) <= number:
         return list(items)
     return [
@@ -34,11 +34,11 @@ def first_volumes(
 
     Args:
         dataset: Holds the volumes.
-        patients: Whose.
-        labeled: Whether only volumes with an expert's mask count.
+        patients: Names of the patients.
+        labeled: Whether to take only volumes with an expert's mask.
 
     Returns:
-        Indices into `dataset.volumes`, in their order.
+        Indices into `dataset.volumes`, ascending.
     """
     first: dict[str, int] = {}
     shown = set(dataset.volume_index.tolist())
@@ -50,12 +50,12 @@ def first_volumes(
 
 
 def by_group(dataset: Dataset, volumes: Sequence[int], *, number: int) -> list[int]:
-    """Takes the first volume of each pathology, or evenly where none is known.
+    """Takes the first volume of each pathology, or evenly if no pathology is known.
 
     Args:
         dataset: Holds the volumes.
         volumes: Indices into `dataset.volumes`.
-        number: At most so many.
+        number: Largest number of volumes.
     """
     first: dict[str, int] = {}
     for index in volumes:
@@ -70,11 +70,11 @@ def middle_slice(dataset: Dataset, volume: int) -> int:
 
     Args:
         dataset: Holds the slices.
-        volume: Index into `dataset.volumes`; it has slices.
+        volume: Index into `dataset.volumes`. The volume has slices.
 
     Returns:
-        Index into `dataset.images`; without an expert's mask, or with an empty one,
-        the middle one of all slices.
+        Index into `dataset.images`. Without an expert's mask, or if the mask is empty,
+        it is the middle one of all slices.
     """
     rows = np.flatnonzero(dataset.volume_index == volume)
     labels = dataset.labels[rows]

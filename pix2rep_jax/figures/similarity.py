@@ -1,14 +1,15 @@
-"""The picture of the learned embeddings: which pixels of other patients are alike."""
+"""The picture of similar embeddings: a pixel, and the closest of other patients."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from scipy import ndimage
 
 from pix2rep_jax.figures.drawing import mark, new_sheet, show_image
 
 __all__ = [
-    "closest_pixel",
+    "argmax_pixel",
     "cosine_similarity",
     "draw_similarity",
     "innermost_pixel",
@@ -27,21 +28,21 @@ def draw_similarity(
     labels: np.ndarray | None = None,
     classes: Sequence[str] = (),
 ) -> Figure:
-    """Draws, for pixels of the first image, the likest pixels of the other ones.
+    """Draws pixels of one image, and the most similar pixels of other images.
 
     Args:
         images: `[1 + others, height, width]`, the query image first.
         embeddings: `[1 + others, height, width, d]`.
-        queries: Pixels of the query image by name, one row each.
-        names: Whose the images are.
-        labels: `[1 + others, height, width]` classes, to say on what the likest pixel
-            lies.
+        queries: Pixels (row, column) of the query image by name; each gets one row.
+        names: Names of the images.
+        labels: `[1 + others, height, width]` classes. If given, the class under each
+            closest pixel is written below the panel.
         classes: Names of the classes.
 
     Returns:
-        Columns: the query image with its pixel marked; then, an other image each, the
-        image with its likest pixel marked, and the cosine similarity of all its
-        pixels.
+        A figure whose first column is the query image with its pixel marked. Each other
+        image has two columns: the image with its closest pixel marked, and the cosine
+        similarity of all its pixels.
 
     Reference:
         Seince et al., "Dense Self-Supervised Learning for Medical Image
@@ -57,14 +58,13 @@ def draw_similarity(
     for index in others:
         titles += [f"closest pixel\n{names[index]}", "cosine\nsimilarity"]
     figure, axes = new_sheet(len(queries), len(titles), panel_in=1.8, titles=titles)
-    drawn = None
     for panels, (name, pixel) in zip(axes, queries.items(), strict=True):
         show_image(panels[0], images[0])
         mark(panels[0], pixel, color=_COLOR, hollow=True)
         panels[0].set_ylabel(name, fontsize=10)
         for index in others:
             similarity = maps[name][index - 1]
-            closest = closest_pixel(similarity)
+            closest = argmax_pixel(similarity)
             picture, heat = panels[2 * index - 1], panels[2 * index]
             show_image(picture, images[index])
             mark(picture, closest, color=_COLOR, hollow=True)
@@ -72,11 +72,11 @@ def draw_similarity(
             if labels is not None:
                 note += f" on {classes[labels[index][closest]]}"
             picture.set_xlabel(note, fontsize=9)
-            drawn = show_image(
+            heat_image = show_image(
                 heat, similarity, cmap="viridis", value_range=(float(lowest), 1.0)
             )
             mark(heat, closest, color=_COLOR, hollow=True)
-    bar = figure.colorbar(drawn, ax=axes, fraction=0.02, aspect=40, pad=0.01)
+    bar = figure.colorbar(heat_image, ax=axes, fraction=0.02, aspect=40, pad=0.01)
     bar.set_label("cosine similarity with the query pixel", fontsize=9)
     bar.ax.tick_params(labelsize=8)
     return figure
@@ -90,7 +90,7 @@ def cosine_similarity(query: np.ndarray, embeddings: np.ndarray) -> np.ndarray:
         embeddings: `[..., d]`.
 
     Returns:
-        `[...]` in [-1, 1]; 0 where either has length zero.
+        `[...]` in [-1, 1]; 0 if either vector has length zero.
     """
     query = np.asarray(query, np.float64)
     lengths = np.linalg.norm(embeddings, axis=-1) * np.linalg.norm(query)
@@ -100,26 +100,26 @@ def cosine_similarity(query: np.ndarray, embeddings: np.ndarray) -> np.ndarray:
     ).clip(-1, 1)
 
 
-def closest_pixel(similarity: np.ndarray) -> tuple[int, int]:
+def argmax_pixel(image: np.ndarray) -> tuple[int, int]:
     """Returns row and column of the largest value, the first of equal ones."""
-    row, column = np.unravel_index(similarity.argmax(), similarity.shape)
+    row, column = np.unravel_index(image.argmax(), image.shape)
     return int(row), int(column)
 
 
 def query_pixels(
     label: np.ndarray | None, *, classes: Sequence[str], size: int
 ) -> dict[str, tuple[int, int]]:
-    """Chooses pixels to ask about.
+    """Chooses the pixels of the query image.
 
     Args:
-        label: `[size, size]` classes, or None where nobody has drawn them.
+        label: `[size, size]` classes, or None if there is no mask.
         classes: Names of the classes, background first.
         size: Side of the image, px.
 
     Returns:
-        The innermost pixel of each of the last three foreground classes that there
-        are, last class first (in ACDC LV, myocardium, RV); without any three fixed
-        positions.
+        Pixels (row, column) by name. They are the innermost pixels of the last three
+        foreground classes in the label, last class first (in ACDC LV, MYO and RV).
+        Without any foreground they are three fixed pixels.
     """
     if label is not None and np.isin(label, range(1, len(classes))).any():
         present = [i for i in range(1, len(classes)) if (label == i).any()][-3:]
@@ -139,23 +139,9 @@ def innermost_pixel(mask: np.ndarray) -> tuple[int, int]:
         mask: `[height, width]` bool, not empty.
 
     Returns:
-        Row and column: of the pixels that are left when the mask is peeled as often as
-        it can be, the one nearest to their centre.
+        Row and column of the pixel with the largest Euclidean distance to the nearest
+        pixel outside the mask; the first of equal ones.
     """
-    left = np.asarray(mask, bool)
-    while True:
-        padded = np.pad(left, 1)
-        peeled = (
-            left
-            & padded[:-2, 1:-1]
-            & padded[2:, 1:-1]
-            & padded[1:-1, :-2]
-            & padded[1:-1, 2:]
-        )
-        if not peeled.any():
-            break
-        left = peeled
-    positions = np.argwhere(left)
-    distance = np.linalg.norm(positions - positions.mean(0), axis=1)
-    row, column = positions[distance.argmin()]
-    return int(row), int(column)
+    # The frame of zeros makes the image's border an edge of the mask.
+    depth = ndimage.distance_transform_edt(np.pad(np.asarray(mask, bool), 1))
+    return argmax_pixel(depth[1:-1, 1:-1])

@@ -1,14 +1,15 @@
-"""The picture of two views: what moves where, and which points correspond."""
+"""The picture of two views: how φ moves the image, and which points correspond."""
 
 from collections.abc import Sequence
+from typing import Any
 
-import contourpy
 import numpy as np
 from matplotlib.figure import Figure
 
 from pix2rep_jax.figures.drawing import (
     MARKERS,
     PALETTE,
+    contour_lines,
     draw_lines,
     mark,
     new_sheet,
@@ -17,7 +18,7 @@ from pix2rep_jax.figures.drawing import (
 
 __all__ = ["choose_points", "draw_views", "warped_grid"]
 
-_GRID_COLORS = PALETTE[1], PALETTE[0]  # of the lines of equal rows and columns
+_GRID_COLORS = PALETTE[1], PALETTE[0]  # lines of equal rows, lines of equal columns
 _POINT_COLORS = PALETTE[2:]
 
 
@@ -29,25 +30,25 @@ def draw_views(
     valid: np.ndarray,
     points: Sequence[np.ndarray],
 ) -> Figure:
-    """Draws images and their views, one row an image.
+    """Draws images and their views, one row per image.
 
     Args:
         images: `[batch, height, width]`, x.
         view_a: `[batch, height, width]`, v = t(x).
         view_b: `[batch, height, width]`, φ·v'.
-        sources: `[batch, height, width, 2]` array positions in `view_a` of the pixels
-            of `view_b`.
-        valid: `[batch, height, width]` bool: the source lies inside the image.
-        points: `[num_points, 2]` pixels of each `view_b` to mark, and their sources
-            in `view_a` alike.
+        sources: `[batch, height, width, 2]`, for each pixel of `view_b` its array
+            position in `view_a`.
+        valid: `[batch, height, width]` bool, whether the source lies inside the image.
+        points: For each image the `[num_points, 2]` pixels of `view_b` to mark. Their
+            sources in `view_a` get the same marks.
 
     Returns:
-        Columns: the image; `view_a` with a regular grid; `view_b` with the same grid
-        carried along by φ; where `view_b` holds anatomy.
+        A figure with four columns: the image; `view_a` with a regular grid; `view_b`
+        with this grid moved by φ; the valid pixels of `view_b`.
     """
     height, width = images.shape[1:3]
     spacing = height / 8
-    at_rest = np.stack(np.mgrid[:height, :width], -1).astype(float)
+    at_rest = np.moveaxis(np.mgrid[:height, :width], 0, -1).astype(float)
     regular = warped_grid(at_rest, np.ones((height, width), bool), spacing=spacing)
     figure, axes = new_sheet(
         len(images),
@@ -64,7 +65,7 @@ def draw_views(
             for lines, color in zip(grid, _GRID_COLORS, strict=True):
                 draw_lines(ax, lines, color=color, width=0.7)
         for index, (i, j) in enumerate(points[row]):
-            style = {
+            style: dict[str, Any] = {
                 "color": _POINT_COLORS[index % len(_POINT_COLORS)],
                 "marker": MARKERS[index % len(MARKERS)],
             }
@@ -76,31 +77,30 @@ def draw_views(
 def warped_grid(
     sources: np.ndarray, valid: np.ndarray, *, spacing: float
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Finds where φ carries the lines of a regular grid.
+    """Finds where φ moves the lines of a regular grid.
 
-    A line of rows equal to r is carried to where the source's row is r, which holds
-    for any φ without inverting it.
+    The line of row r moves to the pixels whose source has row r. So φ need not be
+    inverted.
 
     Args:
-        sources: `[height, width, 2]` array positions: φ⁻¹ of every pixel.
-        valid: `[height, width]` bool: the source lies inside the image. The lines
-            end there.
-        spacing: Of the lines, px; one goes through the image's middle.
+        sources: `[height, width, 2]` array positions, φ⁻¹ of every pixel.
+        valid: `[height, width]` bool, whether the source lies inside the image. The
+            lines end where it does not.
+        spacing: Distance of the lines, px. One line goes through the image's middle.
 
     Returns:
-        The lines of equal rows and those of equal columns, `[points, 2]` array
-        positions each.
+        The lines of equal rows and those of equal columns, each as `[points, 2]` array
+        positions.
     """
-    grid = []
+    lines: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     for axis, length in enumerate(valid.shape):
         middle = (length - 1) / 2
         reach = np.floor(middle / spacing)
         levels = middle + spacing * np.arange(-reach, reach + 1)
         place = np.ma.masked_where(~valid, sources[..., axis])
-        generator = contourpy.contour_generator(z=place)
-        lines = [line for level in levels for line in generator.lines(level)]
-        grid.append([line[:, ::-1] for line in lines])
-    return tuple(grid)
+        for level in levels:
+            lines[axis].extend(contour_lines(place, level))
+    return lines
 
 
 def choose_points(
@@ -111,12 +111,12 @@ def choose_points(
     Args:
         candidates: `[candidates, 2]` valid pixels of `view_b` in random order.
         sources: `[height, width, 2]` array positions in `view_a`.
-        number: How many to choose, at most.
+        number: Largest number of points.
 
     Returns:
-        `[number, 2]` of the candidates, or fewer where there are fewer. They keep a
-        fifth of the image's width between them, and a twentieth to the edges, or half
-        of that, and so on, where there is no room.
+        `[number, 2]` of the candidates, or all of them if there are fewer. They keep a
+        fifth of the image's width between them, and a twentieth to the edges. If there
+        is no room, these distances are halved until there is.
     """
     height, width = sources.shape[:2]
     both = np.stack([candidates, sources[tuple(candidates.T)]])
@@ -125,7 +125,7 @@ def choose_points(
     distance = width / 5
     while True:
         chosen: list[int] = []
-        for index in np.flatnonzero(to_edge >= distance / 4):
+        for index in np.flatnonzero(to_edge >= distance / 4).tolist():
             apart = np.linalg.norm(both[:, chosen] - both[:, [index]], axis=-1)
             if len(chosen) < number and (apart >= distance).all():
                 chosen.append(index)

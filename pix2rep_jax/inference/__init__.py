@@ -1,1 +1,4 @@
-"""From a trained network and a scan to a mask. No training."""
+"""From a finished run and scans to probabilities, masks and embeddings.
+
+Training does not belong here, and neither does scoring.
+"""

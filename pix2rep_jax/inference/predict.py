@@ -1,4 +1,4 @@
-"""From a trained network and slices to class probabilities."""
+"""From a network and slices to class probabilities, and back to the scan's grid."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +24,7 @@ __all__ = [
 
 
 def make_predict(net: nn.Module) -> Callable[[Any, jax.Array], jax.Array]:
-    """Compiles a network's class probabilities; BatchNorm uses its averages.
+    """Compiles a network's class probabilities; BatchNorm uses its running averages.
 
     Args:
         net: Maps `[batch, height, width, 1]` to logits `[..., num_classes]`.
@@ -32,11 +32,11 @@ def make_predict(net: nn.Module) -> Callable[[Any, jax.Array], jax.Array]:
     Returns:
         `predict(variables, images) -> probabilities`, with variables
         `{"params": …, "batch_stats": …}` and images `[batch, height, width, 1]`. It
-        is compiled once a shape, so evaluating other weights costs nothing.
+        is compiled once per shape, so other weights need no further compilation.
     """
 
     def predict(variables: Any, images: jax.Array) -> jax.Array:
-        logits = net.apply(variables, images, train=False)
+        logits: Any = net.apply(variables, images, train=False)
         return jax.nn.softmax(logits.astype(jnp.float32), axis=-1)
 
     return jax.jit(predict, compiler_options=compiler_options())
@@ -45,16 +45,16 @@ def make_predict(net: nn.Module) -> Callable[[Any, jax.Array], jax.Array]:
 def make_predictors(
     net: nn.Module, networks: Mapping[str, Any], *, batch_size: int
 ) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-    """Makes a function from slices to probabilities of each of a run's networks.
+    """Makes a function from slices to probabilities for each set of variables.
 
     Args:
-        net: As for `make_predict`; one program serves them all.
-        networks: Variables by name.
-        batch_size: Slices predicted at once.
+        net: Maps `[batch, height, width, 1]` to logits `[..., num_classes]`.
+        networks: Variables by name; all of them share one compiled program.
+        batch_size: Number of slices predicted at once.
 
     Returns:
-        By name, what maps slices `[slices, height, width]` to probabilities
-        `[slices, height, width, num_classes]`.
+        Functions by the same names. Each maps slices `[slices, height, width]` to
+        probabilities `[slices, height, width, num_classes]`.
     """
     predict = make_predict(net)
     return {
@@ -66,7 +66,7 @@ def make_predictors(
 
 
 def predict_slices(
-    predict: Callable[[Any, np.ndarray], Any],
+    predict: Callable[[Any, Any], Any],
     variables: Any,
     images: np.ndarray,
     *,
@@ -75,16 +75,16 @@ def predict_slices(
     """Predicts any number of slices in batches of one size.
 
     Args:
-        predict: From `make_predict`, or another function of variables and images
-            that treats each image by itself.
-        variables: The network's.
-        images: `[slices, height, width]` in [0, 1], at least one.
-        batch_size: Slices a batch. The last one is filled up with zeros, so that no
-            second program is compiled; what it gives for them is dropped.
+        predict: The function of `make_predict`, or another function of variables and
+            images that treats each image on its own.
+        variables: The first argument of `predict`.
+        images: `[slices, height, width]` in [0, 1], at least one slice.
+        batch_size: Slices per batch. The last batch is filled up with zeros, so that no
+            second program is compiled. The results for these zeros are dropped.
 
     Returns:
-        What `predict` gives, such as `[slices, height, width, num_classes]` float32
-        probabilities, on the host.
+        The results of `predict` on the host, for example float32 probabilities
+        `[slices, height, width, num_classes]`.
 
     Raises:
         ValueError: If there is no slice.
@@ -94,7 +94,7 @@ def predict_slices(
     images = np.asarray(images, np.float32)[..., None]
     missing = -len(images) % batch_size
     padded = np.pad(images, ((0, missing), (0, 0), (0, 0), (0, 0)))
-    # One batch waits on the device while the one before it is copied back.
+    # While one batch is computed on the device, the batch before it is copied back.
     results, waiting = [], None
     for start in range(0, len(padded), batch_size):
         ahead = predict(variables, padded[start : start + batch_size])
@@ -117,8 +117,8 @@ def predict_volume(
         volume: Index into `dataset.volumes`.
 
     Returns:
-        The probabilities of its slices on the network's grid, in the data set's order,
-        and `[rows, columns, slices]` uint8 classes on the scan's own.
+        The probabilities of the volume's slices on the network's grid, in the data
+        set's order. The classes `[rows, columns, slices]` (uint8) on the scan's grid.
     """
     record = dataset.volumes[volume]
     rows = np.flatnonzero(dataset.volume_index == volume)
@@ -141,15 +141,17 @@ def restore_volume(
 
     Args:
         probabilities: `[slices, height, width, num_classes]` on the network's grid.
-        grids: Where each of these slices was cropped and resized.
-        slice_indices: Which slice of the scan each of them is.
+        grids: The grid on which each of these slices was sampled.
+        slice_indices: The index of each of these slices in the scan.
         shape: `(rows, columns, slices)` of the scan.
 
     Returns:
-        `[rows, columns, slices]` uint8, the likeliest class; background in slices
-        without probabilities and beyond the network's field of view.
+        `[rows, columns, slices]` uint8, the most probable class. Slices without
+        probabilities are background, and so is everything outside the network's field
+        of view.
     """
     labels = np.zeros(shape, np.uint8)
-    for own, grid, index in zip(probabilities, grids, slice_indices, strict=True):
-        labels[..., index] = resample.restore_labels(own, grid)
+    slices = zip(probabilities, grids, slice_indices, strict=True)
+    for slice_probabilities, grid, index in slices:
+        labels[..., index] = resample.restore_labels(slice_probabilities, grid)
     return labels

@@ -1,8 +1,8 @@
 """A finished run as a function from scans to masks, for notebooks and `predict`."""
 
 import dataclasses
+import logging
 import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,19 +21,21 @@ from pix2rep_jax.runs.manifest import read_config
 __all__ = ["Segmenter", "find_runs", "load_predict", "load_predictors"]
 
 MODES = ("finetune", "probe")
-"""The modes that train a segmenter; the first that ran is the one to use."""
+"""The modes that train a segmenter, the preferred one first."""
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
 class Segmenter:
-    """Segments volumes that it prepares as its run's training data were prepared.
+    """Segments scans, prepared in the same way as the run's training data.
 
     Attributes:
         classes: Names of the labels 0, 1, …
         predict_network: Maps slices `[slices, height, width]` on the network's grid to
             probabilities `[slices, height, width, num_classes]`.
-        percentiles: Of a volume's intensities, mapped to 0 and 1.
-        fov_mm: Side of the square that the network sees, mm.
+        percentiles: Percentiles of a volume's intensities that are mapped to 0 and 1.
+        fov_mm: Side of the square field of view, mm.
         size: Side of the network's grid, px.
     """
 
@@ -45,25 +47,25 @@ class Segmenter:
 
     @classmethod
     def load(cls, workdir: str | Path) -> "Segmenter":
-        """Loads the network of a run, and says so where it has not come to its end.
+        """Loads the network of a run. A run that is not finished yet gives a warning.
 
         Args:
-            workdir: A run's folder, where fine-tuning is preferred to probing, or one
-                of its subfolders `finetune` and `probe`.
+            workdir: A run's folder, or its subfolder `finetune` or `probe`. In a run's
+                folder fine-tuning is preferred to probing.
 
         Raises:
-            InputError: If there is no such network, or if it was trained on crops that
-                need the expert's mask, which a new scan has not.
+            InputError: If there is no such network. Also if it was trained on crops
+                that need the expert's mask, because a new scan has none.
         """
         run = find_runs(workdir)[0]
         if note := unfinished(run):
-            print(note, file=sys.stderr)
+            _LOG.warning(note)
         data = read_config(run)["data"]
         if data["crop"] != "center":
             raise InputError(
-                f"the network in {run} was trained with data.crop={data['crop']}, on "
-                "crops around the expert's masks, so it cannot segment a scan that has "
-                "none: train one with --config.data.crop=center in another workdir"
+                f"the network in {run} was trained on crops around the expert's masks "
+                f"(data.crop={data['crop']}), so it cannot segment a scan without a "
+                "mask: train one with --config.data.crop=center in another workdir"
             )
         return cls(
             classes=tuple(data["classes"]),
@@ -82,14 +84,14 @@ class Segmenter:
         """Segments a scan.
 
         Args:
-            scan: A NIfTI file, or an array `[rows, columns, slices]` of real numbers,
-                with a further axis for frames, each segmented by itself, or without
-                one for slices.
-            spacing_mm: Size of an array's pixels, rows and columns first, mm. A file
-                says so itself.
+            scan: The path of a NIfTI file, or an array of real numbers: `[rows,
+                columns]`, `[rows, columns, slices]` or `[rows, columns, slices,
+                frames]`. Each frame is segmented on its own.
+            spacing_mm: Distance of an array's rows and of its columns, mm; further
+                numbers are ignored. A file has its own spacing.
 
         Returns:
-            uint8 labels of the scan's own shape.
+            uint8 labels in the shape of the scan.
 
         Raises:
             InputError: If the scan cannot be read, or an array lacks its spacing.
@@ -112,11 +114,11 @@ class Segmenter:
         *,
         spacing_mm: tuple[float, ...] | None = None,
     ) -> np.ndarray:
-        """Computes the probability of each class; arguments as `predict`'s.
+        """Computes the probability of each class; the arguments are those of `predict`.
 
         Returns:
-            float32 `[*scan.shape, num_classes]`. They sum to 1; beyond the network's
-            field of view background has probability 1.
+            float32 `[*scan.shape, num_classes]`, which sum to 1 over the classes.
+            Outside the network's field of view background has probability 1.
 
         Raises:
             InputError: If the scan cannot be read, or an array lacks its spacing.
@@ -131,8 +133,10 @@ class Segmenter:
             result[index] = np.moveaxis(restored, 0, 2).reshape(result[index].shape)
         return result
 
-    def _prepare(self, volume: np.ndarray, spacing_mm: tuple[float, ...]):
-        """A volume's slices on the network's grid, and that grid."""
+    def _prepare(
+        self, volume: np.ndarray, spacing_mm: tuple[float, ...]
+    ) -> tuple[np.ndarray, resample.Grid]:
+        """Returns a volume's slices on the network's grid, and that grid."""
         low, high = resample.percentile_range(volume, self.percentiles)
         grid = resample.centre_grid(
             volume.shape[:2], spacing_mm[:2], fov_mm=self.fov_mm, size=self.size
@@ -146,14 +150,14 @@ def find_runs(workdir: str | Path, *, elsewhere: str = "") -> list[Path]:
 
     Args:
         workdir: A run's folder, or its subfolder `finetune` or `probe`.
-        elsewhere: Another place to look where there is none, as `init.checkpoint`
-            names it; "" and "none" are no place.
+        elsewhere: The workdir to search if there is none, from `init.checkpoint`. ""
+            and "none" mean that there is no other workdir.
 
     Returns:
-        The folders, at least one.
+        The folders of the runs, at least one.
 
     Raises:
-        InputError: If there is none.
+        InputError: If there is no such run.
     """
     workdir = Path(workdir).expanduser()
     folders = [workdir] if workdir.name in MODES else []
@@ -170,13 +174,13 @@ def find_runs(workdir: str | Path, *, elsewhere: str = "") -> list[Path]:
 
 
 def load_predict(run: Path) -> Callable[[np.ndarray], np.ndarray]:
-    """Loads the network that is a segmentation run's result, at its best step.
+    """Loads the result of a segmentation run, at its best step.
 
     Args:
         run: The folder of a finetune or probe run.
 
     Returns:
-        Maps slices `[slices, height, width]` to probabilities
+        A function from slices `[slices, height, width]` to probabilities
         `[slices, height, width, num_classes]`.
     """
     return next(iter(load_predictors(run).values()))
@@ -189,11 +193,11 @@ def load_predictors(
 
     Args:
         run: The folder of a finetune or probe run.
-        batch_size: Slices predicted at once.
+        batch_size: Number of slices predicted at once.
 
     Returns:
-        Functions as of `load_predict` by the names of `mean_teacher.networks_of_state`,
-        the result first.
+        Functions like that of `load_predict`, by the names that
+        `mean_teacher.networks_of_state` gives. The run's result comes first.
     """
     config = ConfigDict(read_config(run))
     net = make_segmentation_net(config, scratch=config.init.checkpoint == "none")
@@ -201,10 +205,12 @@ def load_predictors(
     return make_predictors(net, networks, batch_size=batch_size)
 
 
-def _read(scan, spacing_mm) -> tuple[np.ndarray, tuple[float, ...]]:
-    """The array of a file or an array, and its spacing."""
+def _read(
+    scan: Any, spacing_mm: tuple[float, ...] | None
+) -> tuple[np.ndarray, tuple[float, ...]]:
+    """Returns the values and the spacing (mm) of a file or an array."""
     if isinstance(scan, str | os.PathLike):
-        volume = nifti.read_volume(scan)
+        volume = nifti.read_volume(os.fspath(scan))
         return volume.array, volume.spacing_mm
     try:
         scan = np.asarray(scan)
@@ -213,33 +219,32 @@ def _read(scan, spacing_mm) -> tuple[np.ndarray, tuple[float, ...]]:
         is_real = False
     if not is_real:
         raise InputError(
-            f"{type(scan).__name__} is no scan here: give an array of real numbers, or "
-            "the path of a NIfTI file"
+            f"a scan cannot be a {type(scan).__name__}: give an array of real numbers, "
+            "or the path of a NIfTI file"
         )
     if scan.ndim not in (2, 3, 4) or not scan.size:
         raise InputError(
-            f"an array of shape {scan.shape} is no scan: give [rows, columns, slices], "
-            "with or without a further axis for frames"
+            f"a scan cannot have the shape {scan.shape}: give an array [rows, columns, "
+            "slices], with or without a further axis for frames"
         )
     spacing = np.atleast_1d(np.asarray(spacing_mm))[:2]
     is_length = spacing.dtype.kind in "iuf" and len(spacing) == 2
     if not (is_length and np.isfinite(spacing).all() and (spacing > 0).all()):
         raise InputError(
-            "an array does not say how large its pixels are: give spacing_mm=(row, "
-            f"column) in mm, both above 0 (it is {spacing_mm})"
+            "an array does not say how large its pixels are: give spacing_mm=(rows, "
+            f"columns) in mm, both above 0 (it is {spacing_mm})"
         )
     with np.errstate(over="ignore"):
         scan = scan.astype(np.float32)
     if not np.isfinite(scan).all():
         raise InputError(
-            "the array holds values that are not finite (in float32): replace them "
-            "before predicting"
+            "the array holds values that are not finite in float32: replace them first"
         )
     return scan, tuple(spacing.tolist())
 
 
 def _frames(array: np.ndarray) -> Iterator[tuple[Any, np.ndarray]]:
-    """Index and `[rows, columns, slices]` of each frame of a 2-D to 4-D array."""
+    """Yields the index and the `[rows, columns, slices]` of each frame of an array."""
     if array.ndim == 4:
         yield from ((np.s_[:, :, :, i], array[..., i]) for i in range(array.shape[3]))
     else:

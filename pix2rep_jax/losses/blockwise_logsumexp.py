@@ -1,4 +1,9 @@
-"""Sums over all pairs of rows in memory that is linear in the rows, for InfoNCE."""
+"""The log-sums of InfoNCE over all pairs of rows, in memory linear in the rows.
+
+The matrix of similarities is symmetric. Its upper triangle is walked in blocks, and
+each block is added to its rows and to its columns. A custom gradient computes the
+blocks once more instead of storing them.
+"""
 
 import functools
 import itertools
@@ -13,27 +18,31 @@ from pix2rep_jax.losses.rows import dot, mean_over
 __all__ = ["count_blocks", "mean_log_sum"]
 
 
-# More embeddings (2N) than this are compared in blocks of a loop, fewer at once; on a
-# CPU in three blocks, since half of the similarities are the other half, and it writes
-# and reads each. There the blocks of a loop are such that stay in its cache.
 MAX_AT_ONCE = 4096
+"""Up to this many rows (2N) one CPU device compares without a loop, in three blocks.
+
+The matrix is symmetric, so 3 x 3 blocks need 6 products instead of 9.
+"""
 
 BLOCK_SIZE = 4096
+"""Largest number of rows in a block, on an accelerator."""
 
 CPU_BLOCK_SIZE = 1000
+"""Largest number of rows in a block on a CPU, where a block must fit into the cache."""
 
 BLOCKS_AT_ONCE = 3
+"""Up to this many blocks are unrolled; more are computed in a loop."""
 
 
 def count_blocks(count: int, block_size: int | None) -> int:
-    """Says in how many blocks rows are compared.
+    """Chooses the number of blocks in which rows are compared.
 
     Args:
-        count: Rows.
-        block_size: Of them in a block at most; None chooses it.
+        count: Number of rows.
+        block_size: Largest number of rows in a block; None chooses it.
 
     Returns:
-        A number of blocks whose pairs all devices can share evenly.
+        A number of blocks whose pairs can be shared evenly among all devices.
     """
     num_devices = mesh_in_use().size
     if block_size is None:
@@ -51,8 +60,8 @@ def mean_log_sum(num_blocks, z, keep, temperature):
     """Averages log(sum over k != i of exp(z_i · z_k / τ)) over the rows i to keep.
 
     Args:
-        num_blocks: In which the rows are divided, evenly.
-        z: `[rows, d]`, each of length one or zero.
+        num_blocks: Number of blocks; it divides the number of rows.
+        z: `[rows, d]`, rows of length one or zero.
         keep: `[rows]`, 1 for the rows that take part and 0 for the others.
         temperature: τ.
 
@@ -75,7 +84,7 @@ def mean_log_sum_fwd(num_blocks, z, keep, temperature):
     blocks = in_blocks(num_blocks, z), in_blocks(num_blocks, keep)
     start = jnp.zeros_like(blocks[1])
     sums = over_upper_triangle(add, start, *blocks, temperature).reshape(keep.shape)
-    # A row to keep has its partner in the sum; only others can have no one.
+    # A kept row has its partner in its sum. Only the sum of another row can be empty.
     sums = jnp.maximum(sums, jnp.finfo(sums.dtype).tiny)
     loss = mean_over(keep, jnp.log(sums) + 1 / temperature)
     return loss, (z, keep, temperature, sums)
@@ -86,8 +95,8 @@ def mean_log_sum_bwd(num_blocks, residuals, cotangent):
     z, keep, temperature, sums = residuals
     scale = keep / (jnp.maximum(keep.sum(), 1) * sums)
 
-    # Neither mask is needed here: rows to leave out are zero, so they add nothing to
-    # others, and what they get themselves ends at the mask before the normalisation.
+    # No mask is needed here. Rows that take no part are zero, so they add nothing to
+    # others, and their own gradient ends at the mask before the normalisation.
     # The sum is kept transposed: CPUs multiply by a transposed block at half the speed.
     def add(gradient, i, j, is_diagonal, z, scale, temperature):
         e = exponentials(z[i], z[j], temperature, is_diagonal)
@@ -118,7 +127,7 @@ def exponentials(rows, columns, temperature, is_diagonal):
 def over_upper_triangle(add, start, *operands):
     """Folds `add(total, i, j, is_diagonal, *operands)` over all pairs of blocks i <= j.
 
-    Each device takes its share of the pairs, and what they add to `start` is summed.
+    Each device folds over its share of the pairs. The results are summed.
     """
     num_blocks, mesh = start.shape[0], mesh_in_use()
     if num_blocks <= BLOCKS_AT_ONCE and mesh.size <= 1:
@@ -153,10 +162,10 @@ def over_upper_triangle(add, start, *operands):
 
 
 def mesh_in_use():
-    """The mesh of `jax.set_mesh`, whose devices share the work; without, of size 0."""
+    """Returns the mesh of `jax.set_mesh`, or one of size 0 if none is set."""
     return jax.sharding.get_abstract_mesh()
 
 
 def in_blocks(num_blocks, x):
-    """Splits the rows: `[num_blocks, rows, ...]`."""
+    """Splits `[rows, ...]` into `[num_blocks, rows / num_blocks, ...]`."""
     return x.reshape(num_blocks, -1, *x.shape[1:])

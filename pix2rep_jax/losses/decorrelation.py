@@ -1,12 +1,4 @@
-"""Losses of the pretraining and of the segmentation, and what to watch beside them.
-
-Losses over pairs take the two views' embeddings as `u, v` `[N, d]`, row i of one
-being the same anatomical point as row i of the other, and an optional mask `valid`
-`[N]`: rows where it is False take no part and get a gradient of exactly zero, even
-if they hold NaN. Everything is computed in float32 whatever the input is, with an
-accelerator's products of matrices as `rows.dot` says, and without any valid row
-every function returns 0.
-"""
+"""Cross-correlation of two views: the loss of Barlow Twins and Pix2Rep-v2."""
 
 import jax
 import jax.numpy as jnp
@@ -23,10 +15,10 @@ def cross_correlation(
     off_diagonal_weight: float,
     valid: jax.Array | None = None,
 ) -> jax.Array:
-    """Draws the cross-correlation of the two views' dimensions to the identity.
+    """Pulls the cross-correlation of the two views' dimensions to the identity.
 
     Each dimension is standardised over the valid rows by its mean and its biased
-    variance, to which 1e-8 is added: a constant dimension has correlation 0.
+    variance. The variance gets 1e-8 added, so a constant dimension has correlation 0.
 
     Args:
         u: `[N, d]` embeddings of one view.
@@ -35,7 +27,17 @@ def cross_correlation(
         valid: `[N]` bool, the pairs that take part; all of them by default.
 
     Returns:
-        sum_i (1 - C_ii)² + λ sum_{i != j} C_ij², a scalar.
+        A scalar: sum_i (1 - C_ii)² + λ sum_{i != j} C_ij².
+
+    Example:
+        Equal views whose dimensions do not correlate are the optimum:
+
+        >>> import jax.numpy as jnp
+        >>> u = jnp.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+        >>> print(round(float(cross_correlation(u, u, off_diagonal_weight=0.005)), 4))
+        0.0
+        >>> print(round(float(cross_correlation(u, -u, off_diagonal_weight=0.005)), 4))
+        8.0
 
     Reference:
         Zbontar et al., "Barlow Twins: Self-Supervised Learning via Redundancy
@@ -49,7 +51,7 @@ def cross_correlation(
         return x * jax.lax.rsqrt(mean_over(valid, x * x) + 1e-8)[None, :]
 
     correlation = dot(standardise(u).T, standardise(v)) / jnp.maximum(valid.sum(), 1)
-    on_diagonal = jnp.eye(*correlation.shape, dtype=bool)
+    on_diagonal = jnp.eye(len(correlation), dtype=bool)
     terms = jnp.where(
         on_diagonal, (1 - correlation) ** 2, off_diagonal_weight * correlation**2
     )

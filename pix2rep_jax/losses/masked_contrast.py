@@ -1,4 +1,4 @@
-"""A contrastive loss over any pairs, and which pairs Chaitanya et al. 2020 choose."""
+"""A contrastive loss whose positive and negative pairs the caller chooses."""
 
 import jax
 import jax.numpy as jnp
@@ -12,19 +12,19 @@ __all__ = ["contrast"]
 def contrast(
     z: jax.Array, *, positive: np.ndarray, negative: np.ndarray, temperature: float
 ) -> jax.Array:
-    """Draws each positive pair together, against the negatives of its first row.
+    """Pulls each positive pair together, against the negatives of its first row.
 
     Args:
         z: `[rows, d]` embeddings, compared by their cosine.
-        positive: `[rows, rows]` bool, pairs that are alike.
-        negative: `[rows, rows]` bool, pairs that are not; one in each row at least.
-            What is neither takes no part.
+        positive: `[rows, rows]` bool, the pairs that should be alike.
+        negative: `[rows, rows]` bool, the pairs that should differ, at least one per
+            row. A pair in neither mask takes no part.
         temperature: τ.
 
     Returns:
-        The mean over all positive pairs (i, k) of
-        -log(e_ik / (e_ik + sum over the negatives j of i of e_ij)) with
-        e_ik = exp(cosine / τ), a scalar.
+        A scalar: the mean over all positive pairs (i, k) of
+        -log(e_ik / (e_ik + sum_j e_ij)), where j runs over the negatives of i and
+        e_ik = exp(cosine / τ).
 
     Reference:
         Chaitanya et al., "Contrastive Learning of Global and Local Features for

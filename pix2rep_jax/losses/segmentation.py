@@ -1,23 +1,12 @@
-"""Losses of the pretraining and of the segmentation, and what to watch beside them.
-
-Losses over pairs take the two views' embeddings as `u, v` `[N, d]`, row i of one
-being the same anatomical point as row i of the other, and an optional mask `valid`
-`[N]`: rows where it is False take no part and get a gradient of exactly zero, even
-if they hold NaN. Everything is computed in float32 whatever the input is, with an
-accelerator's products of matrices as `rows.dot` says, and without any valid row
-every function returns 0.
-"""
+"""Cross-entropy and soft Dice over the labelled pixels of a batch."""
 
 import jax
 import jax.numpy as jnp
 
+from pix2rep_jax.data.labels import UNLABELLED
 from pix2rep_jax.losses.rows import mean_over
 
 __all__ = ["cross_entropy", "segmentation_loss", "soft_dice"]
-
-
-# The label of a pixel without a mask.
-IGNORED = 255
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -25,12 +14,12 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
     Args:
         logits: `[..., num_classes]`.
-        labels: `[...]` int; 255 marks a pixel without a label.
+        labels: `[...]` int; 255 (`UNLABELLED`) marks a pixel without a label.
 
     Returns:
         A scalar in nats.
     """
-    labelled = labels != IGNORED
+    labelled = labels != UNLABELLED
     log_probabilities = jax.nn.log_softmax(logits.astype(jnp.float32))
     picked = jnp.take_along_axis(
         log_probabilities, jnp.where(labelled, labels, 0)[..., None], axis=-1
@@ -49,16 +38,16 @@ def soft_dice(
         include_background: Whether class 0 counts.
 
     Returns:
-        1 - mean over classes of (2 Σ p y + ε) / (Σ p + Σ y + ε) with ε = 1e-5 and
-        sums over all labelled pixels of the batch, a scalar. A class that the batch
-        does not have adds nearly 1 / num_classes to it, however little of it is
-        predicted, and next to nothing to its gradient.
+        A scalar: 1 - mean over classes of (2 Σ p y + ε) / (Σ p + Σ y + ε). The sums run
+        over all labelled pixels of the batch, and ε is 1e-5. A class that is absent
+        from the batch adds almost 1 / num_classes, even if little of it is predicted.
+        It adds next to nothing to the gradient.
 
     Reference:
         Milletari et al., "V-Net: Fully Convolutional Neural Networks for Volumetric
-        Medical Image Segmentation", 3DV 2016, with p rather than p² below.
+        Medical Image Segmentation", 3DV 2016. Their denominator has p², this one p.
     """
-    labelled = (labels != IGNORED)[..., None]
+    labelled = (labels != UNLABELLED)[..., None]
     p = jnp.where(labelled, jax.nn.softmax(logits.astype(jnp.float32)), 0)
     y = jnp.where(labelled, jax.nn.one_hot(labels, logits.shape[-1]), 0)
     pixels = tuple(range(labels.ndim))

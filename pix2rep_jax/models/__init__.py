@@ -1,4 +1,5 @@
-"""Flax modules, and the functions that build them from a configuration.
+"""Flax modules, and the functions that build them from the configuration's `model`.
 
-They know no method, no loss and no file.
+Methods, losses and files do not belong here: a method puts a network and a loss
+together, and `runs` stores its parameters.
 """

@@ -1,4 +1,4 @@
-"""BatchNorm's statistics at the change of task."""
+"""BatchNorm's statistics, measured anew for another task."""
 
 from typing import Any
 
@@ -23,20 +23,20 @@ def recalibrate(
 ) -> Any:
     """Measures BatchNorm's statistics anew, on images as they will be segmented.
 
-    Pretraining leaves the averages of what it saw: images reversed, blurred, noisy
-    and magnified. A frozen backbone that normalises plain images by them is off.
+    Pretraining leaves averages over reversed, blurred, noisy and magnified images. They
+    do not fit the plain images that a frozen backbone sees afterwards.
 
     Args:
         backbone: A `UNet`.
         variables: `{"params": …, "batch_stats": …}`.
         images: `[slices, height, width]`; labels are not needed.
         batch_size: Images whose statistics are measured together.
-        max_batches: More images than these many batches hold are sampled.
-        seed: Of the order.
+        max_batches: If the images fill more batches than this, a sample is measured.
+        seed: Seeds the order of the images.
 
     Returns:
-        Statistics like `variables["batch_stats"]`: the mean over the batches of each
-        batch's own mean and variance.
+        Statistics like `variables["batch_stats"]`. Means and variances are measured per
+        batch and averaged over the batches.
     """
     order = np.random.default_rng(seed).permutation(len(images))
     batch_size = min(batch_size, len(images))
@@ -51,7 +51,8 @@ def recalibrate(
             train=True,
             mutable=["batch_stats"],
         )
-        # From zero, one step of the running average is this fraction of the batch's.
+        # The running averages start at zero, so one step leaves 1 - MOMENTUM of the
+        # batch's statistics.
         return jax.tree.map(lambda x: x / (1 - MOMENTUM), updated["batch_stats"])
 
     params, total = jax.device_put(variables["params"]), zeros

@@ -1,4 +1,4 @@
-"""From a configuration to the networks it describes, and their first parameters."""
+"""Builds the networks that a configuration describes, and draws their parameters."""
 
 from typing import Any
 
@@ -17,28 +17,29 @@ __all__ = ["initialise", "make_backbone", "make_segmentation_net"]
 
 
 def make_backbone(config: ConfigDict, *, scratch: bool = False) -> UNet:
-    """Builds f.
+    """Builds the backbone, f of the paper.
 
     Args:
         config: The run's configuration; `model` and `data.size` are read.
-        scratch: Whether it is the fully supervised baseline, whose number of last
-            feature maps is another in the paper.
+        scratch: Whether this is the fully supervised baseline. In the paper it has
+            another number of feature maps in its last layer.
 
     Raises:
-        InputError: If there is one level only, the images cannot be halved as often
-            as the depth asks, or the dtype is unknown.
+        InputError: If there is only one level, if the images cannot be halved that
+            often, or if the dtype is unknown.
     """
     model = config.model
     if len(model.channels) < 2:
         raise InputError(
-            f"model.channels is {tuple(model.channels)}: a U-Net has two levels at "
-            "least, such as --config.model.channels=16,32"
+            f"model.channels is {tuple(model.channels)}, but a U-Net needs at least "
+            "two levels: set for example --config.model.channels=16,32"
         )
     multiple = 2 ** (len(model.channels) - 1)
     if config.data.size % multiple:
         raise InputError(
-            f"data.size is {config.data.size} px, which {len(model.channels)} levels "
-            f"(model.channels) cannot halve evenly: make it a multiple of {multiple}"
+            f"data.size is {config.data.size} px, which cannot be halved evenly "
+            f"{len(model.channels) - 1} times, as model.channels asks: make it a "
+            f"multiple of {multiple}"
         )
     check_choice("model.dtype", model.dtype, ("float32", "bfloat16"))
     return UNet(
@@ -52,7 +53,7 @@ def make_backbone(config: ConfigDict, *, scratch: bool = False) -> UNet:
 def make_segmentation_net(
     config: ConfigDict, *, scratch: bool = False
 ) -> SegmentationNet:
-    """Builds f with a segmentation head for the classes of `data.classes`."""
+    """Builds the backbone with a segmentation head for `data.classes`."""
     return SegmentationNet(
         backbone=make_backbone(config, scratch=scratch),
         head=SegmentationHead(num_classes=len(config.data.classes)),
@@ -63,12 +64,12 @@ def initialise(net: nn.Module, key: jax.Array, *, size: int) -> tuple[Any, Any]:
     """Draws the parameters of a network for square images of one channel.
 
     Args:
-        net: One of the above, or a pretraining method's.
-        key: Random key.
+        net: A network that is called as `net(image, train=False)`.
+        key: One random key.
         size: Side of the images (px).
 
     Returns:
-        Parameters and BatchNorm statistics, float32.
+        Parameters and BatchNorm statistics, both float32.
     """
     draw = jax.jit(
         lambda key: net.init(key, jnp.zeros((1, size, size, 1)), train=False),

@@ -1,4 +1,4 @@
-"""The U-Net that is pretrained, and the two heads that are put on it."""
+"""What stands on the backbone: projection head, segmentation head, MLP."""
 
 from collections.abc import Sequence
 
@@ -14,13 +14,12 @@ __all__ = ["MLP", "ProjectionHead", "SegmentationHead"]
 class ProjectionHead(nn.Module):
     """Maps features to the space of the contrastive loss: g of the paper.
 
-    An MLP that acts on each pixel alone (1 x 1 convolutions), with ReLU after every
-    hidden layer.
+    It is an MLP for each pixel (1 x 1 convolutions), with ReLU after each hidden layer.
 
     Attributes:
-        hidden: Width of each hidden layer; one in the paper.
+        hidden: Width of each hidden layer. The paper has one.
         features: Width of the embedding, d of the paper.
-        dtype: Of the computation.
+        dtype: Type of the computation; parameters stay float32.
     """
 
     hidden: Sequence[int]
@@ -38,10 +37,10 @@ class ProjectionHead(nn.Module):
 
 
 class SegmentationHead(nn.Module):
-    """Maps features to class logits: a 1 x 1 convolution; softmax is the loss's.
+    """Maps features to class logits by a 1 x 1 convolution, without softmax.
 
     Attributes:
-        num_classes: Classes, background included.
+        num_classes: Number of classes, background included.
     """
 
     num_classes: int
@@ -54,7 +53,7 @@ class SegmentationHead(nn.Module):
 
 
 class MLP(nn.Module):
-    """Dense layers in float32, ReLU after every hidden one.
+    """Maps vectors by dense layers in float32, with ReLU after every hidden one.
 
     Attributes:
         hidden: Width of each hidden layer.

@@ -1,4 +1,4 @@
-"""The U-Net's encoder with a head on what it makes of an image as a whole."""
+"""The U-Net's encoder with a head: one embedding per image instead of per pixel."""
 
 from typing import Any
 
@@ -14,12 +14,12 @@ __all__ = ["ImageEmbedder", "embed_image", "embed_views", "encoder_parts"]
 
 
 class ImageEmbedder(nn.Module):
-    """The backbone's encoder and a projection head.
+    """Embeds an image by the backbone's encoder and a projection head.
 
     Attributes:
-        backbone: f; its decoder has parameters, and takes no part.
-        projection: Maps what `embed_image` takes from the encoder.
-        pool: Whether that is the mean over the bottleneck's pixels, or all of them.
+        backbone: f of the paper. Its decoder has parameters, but `embed` skips it.
+        projection: Maps the result of `embed_image`.
+        pool: Whether to average over the bottleneck's pixels, or to list them all.
     """
 
     backbone: UNet
@@ -27,12 +27,15 @@ class ImageEmbedder(nn.Module):
     pool: bool = True
 
     def __call__(self, image: jax.Array, *, train: bool) -> jax.Array:
-        """Maps `[batch, height, width, 1]` to `[batch, features]`, f run as a whole."""
+        """Maps `[batch, height, width, 1]` to `[batch, features]`.
+
+        It runs the decoder too, so that initialisation draws the decoder's parameters.
+        """
         self.backbone(image, train=train)
         return self.embed(image, train=train)
 
     def embed(self, image: jax.Array, *, train: bool) -> jax.Array:
-        """Maps `[batch, height, width, 1]` to `[batch, features]`, by the encoder."""
+        """Does the same without running the decoder."""
         code = embed_image(self.backbone, image, train=train, pool=self.pool)
         return self.projection(code, train=train)
 
@@ -40,10 +43,10 @@ class ImageEmbedder(nn.Module):
 def embed_image(
     backbone: UNet, image: jax.Array, *, train: bool, pool: bool = True
 ) -> jax.Array:
-    """Runs the encoder of a bound backbone.
+    """Runs the encoder of a backbone.
 
     Args:
-        backbone: A submodule of the module that calls.
+        backbone: A submodule of the calling module, so that it has its parameters.
         image: `[batch, height, width, 1]`.
         train: Whether BatchNorm uses the batch's statistics.
         pool: Whether to average over the bottleneck's pixels, or to list them all.
@@ -58,16 +61,16 @@ def embed_image(
 def embed_views(
     net: nn.Module, params: Any, batch_stats: Any, views: jax.Array
 ) -> tuple[jax.Array, Any]:
-    """Embeds images by a network's `embed`, in training.
+    """Embeds images by a network's `embed`, with the batch's own statistics.
 
     Args:
-        net: Such as an `ImageEmbedder`.
+        net: A network with a method `embed`, for example an `ImageEmbedder`.
         params: Its parameters.
         batch_stats: Its BatchNorm statistics.
         views: `[batch, height, width, 1]`.
 
     Returns:
-        The embeddings, and the new statistics.
+        The embeddings, and the updated BatchNorm statistics.
     """
     embeddings, updated = net.apply(
         {"params": params, "batch_stats": batch_stats},
@@ -80,6 +83,6 @@ def embed_views(
 
 
 def encoder_parts(config: ConfigDict) -> tuple[str, ...]:
-    """Names the blocks of the encoder, for `take_parts`; `model` is read."""
+    """Lists the encoder's blocks as names for `take_parts`; `model` is read."""
     levels = range(len(config.model.channels))
     return tuple(f"backbone.encode_{level}" for level in levels)

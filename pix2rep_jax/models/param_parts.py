@@ -1,4 +1,4 @@
-"""Parts of a network by dotted name: "projection", or "backbone.encode_0"."""
+"""Parts of a network's parameters by dotted name, such as "backbone.encode_0"."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,11 +10,11 @@ def take_parts(tree: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     """Takes parts out of a tree of nested mappings.
 
     Args:
-        tree: Such as the parameters.
-        names: Dotted names; none lies within another.
+        tree: For example a network's parameters.
+        names: Dotted names. No part may contain another.
 
     Returns:
-        The parts by their whole names, in one flat mapping.
+        A flat mapping from dotted name to part.
     """
     parts = {}
     for name in names:
@@ -26,9 +26,9 @@ def take_parts(tree: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
 
 
 def put_parts(tree: Mapping[str, Any], parts: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a tree with parts replaced by those of `take_parts`."""
-    tree = dict(tree)
+    """Returns a copy of the tree with these parts, as `take_parts` names them."""
+    result = dict(tree)
     for name, part in parts.items():
         first, _, rest = name.partition(".")
-        tree[first] = put_parts(tree[first], {rest: part}) if rest else part
-    return tree
+        result[first] = put_parts(result[first], {rest: part}) if rest else part
+    return result

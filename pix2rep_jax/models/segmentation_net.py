@@ -1,4 +1,4 @@
-"""Supervised segmentation on top of the backbone: fine-tuning and probing."""
+"""The network of probing and fine-tuning: the backbone with a segmentation head."""
 
 import flax.linen as nn
 import jax
@@ -10,11 +10,11 @@ __all__ = ["SegmentationNet"]
 
 
 class SegmentationNet(nn.Module):
-    """The backbone f with a segmentation head in the place of g.
+    """Segments images by the backbone f and a segmentation head in the place of g.
 
     Attributes:
-        backbone: f; its parameters have the names they have in pretraining.
-        head: 1 x 1 convolution to class logits.
+        backbone: f. Its parameters have the same names as in pretraining.
+        head: Maps features to class logits.
     """
 
     backbone: UNet
@@ -25,9 +25,9 @@ class SegmentationNet(nn.Module):
         return self.head(self.backbone(image, train=train))
 
     def features(self, image: jax.Array) -> jax.Array:
-        """Maps `[batch, height, width, 1]` to the frozen backbone's features."""
+        """Maps `[batch, height, width, 1]` to features, with the running averages."""
         return self.backbone(image, train=False)
 
     def classify(self, features: jax.Array) -> jax.Array:
-        """Maps features `[..., num_features]` to logits: the head alone."""
+        """Maps features `[..., num_features]` to logits by the head alone."""
         return self.head(features)

@@ -1,4 +1,4 @@
-"""The U-Net that is pretrained, and the two heads that are put on it."""
+"""The U-Net: the backbone that is pretrained."""
 
 from collections.abc import Sequence
 
@@ -12,18 +12,26 @@ __all__ = ["UNet"]
 
 
 class UNet(nn.Module):
-    """Maps an image to a feature vector a pixel: f of the paper.
+    """Maps an image to a feature vector per pixel: f of the paper.
 
-    An encoding block at every resolution, max pooling between them, transposed
-    convolutions and skip connections on the way back.
+    There is an encoding block at every resolution, with max pooling between them.
+    Transposed convolutions and skip connections lead back to full resolution.
 
     Attributes:
-        channels: Feature maps a resolution, finest first, of two at least. The
-            image's sides must be divisible by `2 ** (len(channels) - 1)`.
+        channels: Feature maps at each resolution, finest first; at least two numbers.
+            The image's sides must be divisible by `2 ** (len(channels) - 1)`.
         num_features: Feature maps of the last layer, n_ft of the paper.
-        last_hidden: Feature maps between the last block's two convolutions;
-            `num_features` when None, as in the released code.
-        dtype: Of the computation; parameters stay float32.
+        last_hidden: Feature maps between the last block's two convolutions. None means
+            `num_features`, as in the released code.
+        dtype: Type of the computation; parameters stay float32.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> net = UNet(channels=(4, 8), num_features=3)
+        >>> image = jnp.zeros((1, 16, 16, 1))
+        >>> variables = net.init(jax.random.key(0), image, train=False)
+        >>> net.apply(variables, image, train=False).shape
+        (1, 16, 16, 3)
 
     Reference:
         Seince et al., "Dense Self-Supervised Learning for Medical Image
@@ -46,20 +54,20 @@ class UNet(nn.Module):
         Args:
             image: `[batch, height, width, channels]`.
             train: Whether BatchNorm uses (and updates) the batch's statistics.
-            decoded: Decoding blocks to run, coarsest first; all of them when None,
-                and with 0 the encoder alone.
+            decoded: Number of decoding blocks to run, coarsest first. None runs all,
+                and 0 the encoder alone.
 
         Returns:
-            `[batch, height, width, num_features]`, dtype as `dtype`; after fewer
-            blocks the last one's map, of its own resolution and width.
+            `[batch, height, width, num_features]` of type `dtype`. If fewer blocks run,
+            it is the map of the last one, at its own resolution and width.
 
         Raises:
-            ValueError: If there is one level only, or a side cannot be halved as
-                often as the depth asks.
+            ValueError: If there is only one level, or if a side cannot be halved that
+                often.
         """
         halvings = len(self.channels) - 1
         if halvings < 1:
-            raise ValueError("a U-Net has two levels at least (model.channels)")
+            raise ValueError("a U-Net needs at least two levels (model.channels)")
         if any(side % 2**halvings for side in image.shape[1:3]):
             raise ValueError(
                 f"an image of {image.shape[1]} x {image.shape[2]} px cannot be halved "

@@ -13,17 +13,18 @@ from ml_collections import ConfigDict
 from pix2rep_jax.data.dataset import Dataset, load_dataset
 from pix2rep_jax.data.splits import Split, check_unseen, is_scored_alike, make_split
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.evaluation.report import GROUND_TRUTH_NOTE
+from pix2rep_jax.evaluation.report import GROUND_TRUTH_NOTE, read_foreground_dice
 from pix2rep_jax.figures import selection
 from pix2rep_jax.figures.curves import draw_curves
 from pix2rep_jax.figures.drawing import save
-from pix2rep_jax.figures.embedded_slices import Compared, compare_slices
+from pix2rep_jax.figures.embedded_slices import EmbeddedSlices, embed_middle_slices
 from pix2rep_jax.figures.embedding_map import draw_embedding_map
 from pix2rep_jax.figures.panels import predicted_panel, scan_panels
 from pix2rep_jax.figures.patients import draw_patients
 from pix2rep_jax.figures.predictions import choose_volumes, draw_predictions
 from pix2rep_jax.figures.similarity import draw_similarity, query_pixels
 from pix2rep_jax.figures.views import choose_points, draw_views
+from pix2rep_jax.inference.pixel_embeddings import load_embed
 from pix2rep_jax.inference.segmenter import find_runs, load_predict
 from pix2rep_jax.modes.evaluate import check_same_data
 from pix2rep_jax.modes.pretrain import NEUTRAL
@@ -212,7 +213,7 @@ def sample_views(
 
 def find_compared(
     config: ConfigDict, dataset: Dataset, split: Split, workdir: Path
-) -> Compared:
+) -> EmbeddedSlices:
     """Embeds slices of three test patients by the pretrained network.
 
     Raises:
@@ -224,10 +225,10 @@ def find_compared(
     ours = {name: config.data[name] for name in neutral}
     check_same_data(config.data, read_config(run)["data"] | ours, run)
     check_unseen(split, run)
-    return compare_slices(dataset, split, run)
+    return embed_middle_slices(dataset, split, load_embed(run))
 
 
-def picture_similarity(config: ConfigDict, compared: Compared) -> Figure:
+def picture_similarity(config: ConfigDict, compared: EmbeddedSlices) -> Figure:
     """Draws the pixels of two test patients that are likest to those of a third."""
     classes = tuple(config.data.classes)
     images, embeddings, labels, names = compared
@@ -242,7 +243,7 @@ def picture_similarity(config: ConfigDict, compared: Compared) -> Figure:
     )
 
 
-def picture_embeddings(config: ConfigDict, compared: Compared) -> Figure:
+def picture_embeddings(config: ConfigDict, compared: EmbeddedSlices) -> Figure:
     """Draws the embeddings' t-SNE and three test patients coloured by it.
 
     Raises:
@@ -273,7 +274,7 @@ def picture_predictions(
     classes, predict = tuple(config.data.classes), load_predict(run)
     index_of = {v.volume_id: i for i, v in enumerate(dataset.volumes)}
     panels = []
-    for rank, volume_id in choose_volumes(table).items():
+    for rank, volume_id in choose_volumes(read_foreground_dice(table)).items():
         if volume_id not in index_of:
             raise InputError(
                 f"{table} scores {volume_id}, which is not in the configuration's "

@@ -1,12 +1,16 @@
-"""Maps of the image plane and the differentiable warp they drive.
+"""Where each pixel of a view comes from: φ⁻¹ as a random map of the image plane.
 
-Positions are (row, column) in pixels throughout. A *centred* position has its
-origin in the middle of the image, so that rotations and zooms keep the centre; an
-*array* position counts from the middle of the first pixel, so that integers are
-pixels. Matrices are `[2, 3]` and pull: they take a position of the output to the
-position of the input it is read from, which is φ⁻¹ for an image moved by φ
-(Seince et al., "Dense Self-Supervised Learning for Medical Image Segmentation",
-MIDL 2024, footnote 2).
+Conventions of this folder:
+
+- A position is (row, column) in pixels.
+- A *centred* position has its origin in the middle of the image, so rotations and zooms
+  keep the centre.
+- An *array* position has its origin in the middle of the first pixel, so integers are
+  pixels.
+- Matrices are `[2, 3]` and pull. They take a position in the output to the position in
+  the input that it is read from. For an image moved by φ that is φ⁻¹ (Seince et al.,
+  "Dense Self-Supervised Learning for Medical Image Segmentation", MIDL 2024,
+  footnote 2).
 """
 
 from collections.abc import Sequence
@@ -38,27 +42,27 @@ def sample_pull_matrix(
     shift_probability: float = 1.0,
     shift_inside: bool = False,
 ) -> jax.Array:
-    """Samples φ⁻¹ directly: a flip, then a zoom, then a rotation, then a shift.
+    """Samples φ⁻¹ itself: a flip, then a zoom, then a rotation, then a shift.
 
     Args:
         key: One random key.
         max_rotation: The angle is uniform in ±`max_rotation` (rad).
-        rotation_probability: How often there is a rotation at all.
-        extent: The side of the region that the output shows, as a fraction of the
-            image's side, uniform in this range: below 1 magnifies.
+        rotation_probability: How often there is a rotation.
+        extent: Range of the side of the region that the output shows, as a fraction of
+            the image's side. The fraction is uniform in it; below 1 it magnifies.
         extent_probability: How often the extent differs from 1.
-        flip_probability: How often the columns are mirrored. With a rotation on top
-            that makes every mirror axis possible.
+        flip_probability: How often the columns are mirrored. Together with a rotation
+            every mirror axis is possible.
         max_shift: The shift of (rows, columns) is uniform in ± this many px.
         shift_probability: How often there is a shift.
-        shift_inside: Draws the shift uniform in ±`max_shift` times `1 - extent`
-            instead: with half the image's side as `max_shift` the unrotated region
-            lies anywhere inside the frame, and with less nearer to its middle.
+        shift_inside: Multiplies `max_shift` by `1 - extent`. If `max_shift` is half the
+            image's side, the region (before the rotation) lies anywhere inside the
+            frame. If it is smaller, the region stays nearer to the middle.
 
     Returns:
         A `[2, 3]` pull matrix for centred positions.
     """
-    # One draw for everything: each further one is a program of its own to compile.
+    # One draw for everything, because each further draw is compiled on its own.
     draw = jax.random.uniform(key, (8,))
     spread = 2 * draw - 1
     angle = jnp.where(draw[0] < rotation_probability, spread[1] * max_rotation, 0.0)
@@ -88,16 +92,17 @@ def sample_sources(
     """Samples φ⁻¹ of every pixel: an elastic displacement, then an affine map.
 
     Args:
-        key: One random key. The affine map is that of `sample_pull_matrix`, whether
-            there is a displacement or not.
+        key: One random key. The affine map is `sample_pull_matrix(key, **affine)`,
+            with and without a displacement.
         height: Rows of the image.
         width: Columns of the image.
-        elastic_probability: How often there is a displacement; at 0 none is drawn.
-        elastic_grids: Control points along each side, of each of its grids.
-        elastic_reach: Largest displacement of each grid's points, as a share of the
-            image's side. An affine map that magnifies shortens it in the input.
-        **affine: Options of `sample_pull_matrix`; with `shift_inside` the shift never
-            reaches beyond the frame, whatever `max_shift` is.
+        elastic_probability: How often there is a displacement.
+        elastic_grids: One number per control grid: its points along each side.
+        elastic_reach: One number per control grid: the largest displacement of its
+            points in the output, as a share of the image's side. An affine map that
+            magnifies makes it shorter in the input.
+        **affine: Options of `sample_pull_matrix`. With `shift_inside`, `max_shift` is
+            limited to half the image's side, so the region stays inside the frame.
 
     Returns:
         `[height, width, 2]` float32 array positions in the input.
@@ -138,10 +143,10 @@ def to_array_positions(
         width: Columns of the input.
 
     Returns:
-        `[..., 2]` array positions in the input. They stay float32 whatever the
-        image is: bfloat16 has no half pixels above 128.
+        `[..., 2]` array positions in the input. They are always float32, because
+        bfloat16 cannot represent half pixels above 128.
     """
-    # Elementwise rather than a dot: an accelerator may do a dot in bfloat16.
+    # Not a matrix product: an accelerator may compute that in bfloat16.
     matrix = matrix.astype(jnp.float32)
     row, column = positions[..., 0], positions[..., 1]
     source_row = matrix[0, 0] * row + matrix[0, 1] * column + matrix[0, 2]
@@ -154,8 +159,8 @@ def to_array_positions(
 def inside(positions: jax.Array, *, height: int, width: int) -> jax.Array:
     """Tells which array positions lie among the input's pixel centres.
 
-    Only there are all neighbours that carry weight real pixels, so only there does
-    a warped value hold anatomy and nothing else.
+    At these positions every neighbour with a weight is a real pixel. Elsewhere a warped
+    value is at least partly the zero outside the image.
 
     Args:
         positions: `[..., 2]` array positions.
@@ -165,7 +170,7 @@ def inside(positions: jax.Array, *, height: int, width: int) -> jax.Array:
     Returns:
         `[...]` bool.
     """
-    # Rotations by right angles land a rounding error outside the outermost pixels.
+    # A rotation by a right angle ends a rounding error outside the outermost pixels.
     slack = 1e-3
     row, column = positions[..., 0], positions[..., 1]
     rows_inside = (row >= -slack) & (row <= height - 1 + slack)

@@ -1,4 +1,4 @@
-"""Elastic deformations: smooth displacements of all pixels by a few control points."""
+"""Elastic deformations: a few control points displace all pixels smoothly."""
 
 from collections.abc import Sequence
 
@@ -9,20 +9,20 @@ __all__ = ["sample_displacement", "spline_displacement"]
 
 
 def spline_displacement(points: jax.Array, *, height: int, width: int) -> jax.Array:
-    """Spreads the displacements of a grid of control points by cubic B-splines.
+    """Interpolates the displacements of a grid of control points by cubic B-splines.
 
     The grid's outermost points lie on the image's outermost pixels, and are repeated
-    beyond. A displacement below 0.4 of the distance between two points folds nothing
-    (Choi and Lee 2000).
+    outside. The image does not fold while displacements stay below 0.4 of the distance
+    between two points (Choi and Lee 2000).
 
     Args:
-        points: `[rows, columns, 2]` displacements of the control points, px; two each
-            way at least.
+        points: `[rows, columns, 2]` displacements of the control points, px; at least
+            two points in each direction.
         height: Rows of the image.
         width: Columns of the image.
 
     Returns:
-        `[height, width, 2]` float32 displacements, never beyond those of `points`.
+        `[height, width, 2]` float32 displacements, within the range of `points`.
 
     Reference:
         Rueckert et al., "Nonrigid Registration Using Free-Form Deformations:
@@ -35,7 +35,7 @@ def spline_displacement(points: jax.Array, *, height: int, width: int) -> jax.Ar
 
 
 def _spline_weights(length: int, num_points: int) -> jax.Array:
-    """Weight of each of a row of control points at each of a row of pixels."""
+    """Computes the `[length, num_points]` weights of control points at pixels."""
     place = jnp.linspace(0.0, num_points - 1.0, length)
     apart = jnp.abs(place[:, None] - jnp.arange(-1.0, num_points + 1)[None])
     near = 2 / 3 - apart**2 + apart**3 / 2
@@ -54,21 +54,21 @@ def sample_displacement(
     grids: Sequence[int],
     reach: Sequence[float],
 ) -> jax.Array:
-    """Samples a sum of spline displacements, from coarse and fine control grids.
+    """Samples the sum of spline displacements of coarse and fine control grids.
 
     Args:
         key: One random key.
         height: Rows of the image.
         width: Columns of the image.
-        probability: How often there is a displacement at all.
-        grids: Control points along each side, of each grid.
-        reach: Displacements of a grid's points are uniform in ± this share of the
-            image's side, rows and columns apart; one number a grid.
+        probability: How often there is a displacement.
+        grids: One number per grid: its control points along each side.
+        reach: One number per grid: the points' displacements are uniform in ± this
+            share of the height (along rows) and of the width (along columns).
 
     Returns:
         `[height, width, 2]` float32 displacements, px.
     """
-    # One draw for everything: each further one is a program of its own to compile.
+    # One draw for everything, because each further draw is compiled on its own.
     draw = jax.random.uniform(key, (1 + sum(2 * number**2 for number in grids),))
     total, start = jnp.zeros((height, width, 2)), 1
     for number, share in zip(grids, reach, strict=True):

@@ -1,8 +1,8 @@
 """Random intensity transformations of one image: t and t' of the paper.
 
-Images are `[height, width, 1]` with intensities about in [0, 1]; every pixel stays
-where it is. The single transformations take their strength, and
-`random_intensity` draws it.
+Images are `[height, width, 1]` with intensities in about [0, 1]. Every pixel stays
+where it is. The single transformations take their strength, and `random_intensity`
+draws it.
 """
 
 import dm_pix as pix
@@ -19,15 +19,15 @@ __all__ = [
 ]
 
 
-# Powers of (row, column) of a polynomial of order 3 without its constant, which
-# would be a change of brightness.
+# Powers of (row, column) in a polynomial of order 3. Its constant would change the
+# brightness, so it is left out.
 _POWERS = tuple((i, j) for i in range(4) for j in range(4 - i) if i + j)
 
 BIAS_FIELD_TERMS = len(_POWERS)
 
 
 def apply_bias_field(image: jax.Array, coefficients: jax.Array) -> jax.Array:
-    """Multiplies by exp of a smooth polynomial, as a coil's sensitivity does.
+    """Multiplies by the exponential of a smooth polynomial, like a coil's sensitivity.
 
     Args:
         image: `[height, width, 1]`.
@@ -45,7 +45,7 @@ def apply_bias_field(image: jax.Array, coefficients: jax.Array) -> jax.Array:
 
 
 def blur(image: jax.Array, std_px: jax.Array, *, radius: int) -> jax.Array:
-    """Blurs by a Gaussian; the border is continued outwards.
+    """Blurs by a Gaussian; outside the image the border pixels are repeated.
 
     Args:
         image: `[height, width, 1]`.
@@ -59,8 +59,8 @@ def blur(image: jax.Array, std_px: jax.Array, *, radius: int) -> jax.Array:
     taps = jnp.exp(-0.5 * (offsets / std_px) ** 2)
     taps = taps / taps.sum()
 
-    # Banded matrices rather than pix.gaussian_blur: a convolution whose kernel
-    # differs from image to image is slow under vmap.
+    # Banded matrices instead of pix.gaussian_blur: under vmap each image has its own
+    # kernel, and such a convolution is slow.
     def band(size: int) -> jax.Array:
         shifts = offsets.astype(jnp.int32)[None, :]
         target = jnp.arange(size)[:, None]
@@ -70,15 +70,15 @@ def blur(image: jax.Array, std_px: jax.Array, *, radius: int) -> jax.Array:
 
     height, width, _ = image.shape
     bands = band(height), image, band(width)
-    # An accelerator would round the image to the digits of a bfloat16.
+    # By default an accelerator would round the image to bfloat16.
     return jnp.einsum("rh,hwc,sw->rsc", *bands, precision="highest")
 
 
 def adjust_gamma(image: jax.Array, gamma: jax.Array) -> jax.Array:
-    """Raises intensities to the power `gamma`, and clips them to [-1, 1] before.
+    """Clips intensities to [-1, 1] and raises them to the power `gamma`.
 
-    The sign is kept. Gamma is a display's, whose range ends at 1; noise and bias field
-    may have led beyond it.
+    The sign is kept. Gamma belongs to a display, whose range ends at 1. Noise and bias
+    field may have led beyond that.
 
     Args:
         image: `[height, width, 1]`.
@@ -87,7 +87,7 @@ def adjust_gamma(image: jax.Array, gamma: jax.Array) -> jax.Array:
     Returns:
         `[height, width, 1]`, in [-1, 1].
     """
-    # The slope at zero is infinite for gamma < 1: clip, so that no NaN can arise.
+    # For gamma < 1 the slope at zero is infinite. The lower limit avoids a NaN.
     magnitude = pix.adjust_gamma(jnp.maximum(jnp.abs(image), 1e-6), gamma)
     return jnp.sign(image) * magnitude
 
@@ -115,40 +115,40 @@ def random_intensity(
     brightness_probability: float = 0.0,
     reversal_probability: float = 0.0,
 ) -> jax.Array:
-    """Applies each transformation with its own probability, in acquisition's order.
+    """Applies each transformation with its own probability, in the order of a scan.
 
-    Blur and bias field belong to the scanner, noise to the receiver, gamma, contrast
-    and brightness to the display; reversal comes last, so that it is exactly 1 - x of
-    everything before. A probability of zero costs nothing.
+    Blur and bias field belong to the scanner, and noise to the receiver. Gamma,
+    contrast and brightness belong to the display. Reversal comes last: it is 1 - x of
+    the result so far. A transformation with probability zero costs nothing.
 
     Args:
         key: One random key.
         image: `[height, width, 1]`.
         max_blur: The Gaussian's standard deviation is uniform up to this, px.
         blur_probability: How often the image is blurred.
-        max_bias_field: Polynomial coefficients are uniform in ± this.
+        max_bias_field: The polynomial's coefficients are uniform in ± this.
         bias_field_probability: How often there is a bias field.
         max_noise: The Gaussian noise's standard deviation is uniform up to this, in
             units of the intensity range.
         noise_probability: How often noise is added.
         max_gamma: log γ is uniform in ± this.
         gamma_probability: How often γ differs from 1.
-        max_contrast: Intensities are stretched about their mean by 1 ± this.
+        max_contrast: Intensities are stretched about their mean by a factor that is
+            uniform in 1 ± this.
         contrast_probability: How often contrast changes.
-        max_brightness: The shift is uniform in ± this, in units of the range.
+        max_brightness: The shift is uniform in ± this, in units of the intensity range.
         brightness_probability: How often brightness changes.
         reversal_probability: How often the image becomes 1 - x.
 
     Returns:
-        `[height, width, 1]`; may leave [0, 1], by noise and bias field within [-1, 1]
-        only where gamma is drawn.
+        `[height, width, 1]`. Values may leave [0, 1].
 
     Reference:
         Seince et al., "Dense Self-Supervised Learning for Medical Image
         Segmentation", MIDL 2024, section 3 (1).
     """
     scalar_key, field_key, noise_key = jax.random.split(key, 3)
-    # One draw for all scalars: each further one is a program of its own to compile.
+    # One draw for all scalars, because each further draw is compiled on its own.
     chance, strength = jax.random.uniform(scalar_key, (2, 7))
     spread = 2 * strength - 1
     if blur_probability > 0:

@@ -1,4 +1,8 @@
-"""The two views of an image, and the points at which they are compared."""
+"""The two views of an image, and the points at which they are compared.
+
+This is the paper's section 3, (1) and (2). `augment` does the same for supervised
+training: one view of an image together with its labels.
+"""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -19,9 +23,9 @@ class Views(NamedTuple):
     Attributes:
         view_a: `[batch, height, width, 1]`, t(x).
         view_b: `[batch, height, width, 1]`, φ·t'(x).
-        sources: `[batch, height, width, 2]` array positions in `view_a` of the
-            pixels of `view_b`: φ⁻¹ of every pixel.
-        valid: `[batch, height, width]` bool: the source lies inside the image.
+        sources: `[batch, height, width, 2]`, φ⁻¹ of every pixel of `view_b`: its array
+            position in `view_a`.
+        valid: `[batch, height, width]` bool, whether the source lies inside the image.
     """
 
     view_a: jax.Array
@@ -46,7 +50,7 @@ def make_views(
         intensity: Options of `intensity.random_intensity`, for both t and t'.
 
     Returns:
-        The views; one φ, one t and one t' an image, all independent.
+        The views. Each image has its own φ, t and t'; all are independent.
 
     Reference:
         Seince et al., "Dense Self-Supervised Learning for Medical Image
@@ -83,8 +87,8 @@ def make_view_pairs(
         intensity: Options of `intensity.random_intensity`.
 
     Returns:
-        `[2 batch, height, width, 1]`: a view of each image, then another of each, every
-        one moved and changed on its own.
+        `[2 batch, height, width, 1]`: one view of each image, then a second view of
+        each. Every view is moved and changed independently.
     """
     height, width = image.shape[1:3]
 
@@ -102,25 +106,25 @@ def sample_points(
 ) -> tuple[jax.Array, jax.Array]:
     """Draws distinct pixels among the valid ones of each image, all equally likely.
 
-    Distinct, because a pixel drawn twice would be its own negative.
+    They are distinct because a pixel drawn twice would be its own negative.
 
     Args:
         key: One random key.
         valid: `[batch, height, width]` bool.
-        num_points: Points an image, M of the paper.
+        num_points: Number of points per image, M of the paper.
 
     Returns:
         `[batch, num_points]` int32 flat pixel indices, and `[batch, num_points]`
         bool, False where an image has fewer valid pixels than points.
 
     Raises:
-        ValueError: If an image has fewer pixels than points are asked for.
+        ValueError: If an image has fewer pixels than `num_points`.
     """
     batch, height, width = valid.shape
     if num_points > height * width:
         raise ValueError(
             f"num_points is {num_points}, but an image of {height} x {width} px has "
-            f"only {height * width} pixels: lower it, or say 'all'"
+            f"only {height * width} pixels: lower it, or set it to 'all'"
         )
     lottery = jax.random.uniform(key, (batch, height * width))
     lottery = jnp.where(valid.reshape(batch, -1), lottery, -1.0)
@@ -141,8 +145,8 @@ def augment(
     Args:
         key: One random key.
         image: `[batch, height, width, 1]`.
-        label: `[batch, height, width]` integer classes; moved to the nearest pixel,
-            and background (0) where the source lies outside.
+        label: `[batch, height, width]` integer classes. A pixel takes the label nearest
+            to its source, and background (0) where the source lies outside.
         spatial: Options of `affine.sample_sources`.
         intensity: Options of `intensity.random_intensity`.
 

@@ -120,7 +120,7 @@ def test_folder_of_a_files_name_holds_the_file(tmp_path):
     assert len(volumes) == 4
     # An empty one is no scan.
     (volumes[1].image_path).unlink()
-    refuse(tmp_path, r"no scan .*patient001_frame03\.nii\.gz, which Info\.cfg names")
+    refuse(tmp_path, r"patient001_frame03\.nii\.gz.*Info\.cfg")
 
 
 def test_all_frames_are_the_cines_others(tmp_path):
@@ -149,7 +149,7 @@ def test_all_frames_are_the_cines_others(tmp_path):
 def test_missing_cines_are_said(tmp_path):
     """All frames of a download without any would silently be two a patient."""
     write_patient(tmp_path, "patient001")
-    refuse(tmp_path, r"no patientNNN_4d\.nii\.gz.*data\.all_frames", all_frames=True)
+    refuse(tmp_path, r"4d\.nii\.gz.*data\.all_frames", all_frames=True)
 
 
 @pytest.mark.parametrize("damage", ["three axes", "cut off", "text"])
@@ -159,11 +159,11 @@ def test_damaged_cine_is_said(tmp_path, damage):
     path = folder / "patient001_4d.nii.gz"
     if damage == "three axes":
         write_scan(path)
-        match = r"patient001_4d\.nii\.gz has shape \(6, 5, 2\): a cine needs 4 axes"
+        match = r"patient001_4d\.nii\.gz .*\(6, 5, 2\)"
     else:
         content = path.read_bytes()
         path.write_bytes(content[:30] if damage == "cut off" else b"no scan" * 99)
-        match = r"patient001_4d\.nii\.gz cannot be read as NIfTI"
+        match = r"patient001_4d\.nii\.gz .*NIfTI"
     refuse(tmp_path, match, all_frames=True)
     assert len(list_volumes(tmp_path)) == 2
 
@@ -171,11 +171,11 @@ def test_damaged_cine_is_said(tmp_path, damage):
 def test_root_without_training_is_shown_the_layout(tmp_path):
     """A missing folder, the training folder itself and an empty one are each said."""
     layout = r"data\.root must hold training/patient001/\{Info\.cfg"
-    refuse(tmp_path / "nowhere", rf"no folder .*nowhere.training: {layout}")
+    refuse(tmp_path / "nowhere", rf"nowhere.training.*{layout}")
     write_patient(tmp_path / "ACDC", "patient001")
-    refuse(tmp_path / "ACDC" / "training", rf"no folder .*: {layout}")
+    refuse(tmp_path / "ACDC" / "training", layout)
     (tmp_path / "empty" / "training").mkdir(parents=True)
-    refuse(tmp_path / "empty", rf"no patient in .*empty.training: {layout}")
+    refuse(tmp_path / "empty", rf"empty.training.*{layout}")
     (tmp_path / "file").write_text("")
     refuse(tmp_path / "file", layout)
 
@@ -184,9 +184,7 @@ def test_missing_info_is_said(tmp_path):
     """Without it nobody knows which frame is end-diastole."""
     folder = write_patient(tmp_path, "patient001")
     (folder / "Info.cfg").unlink()
-    refuse(
-        tmp_path, r"patient001.Info\.cfg cannot be read \(No such file.*end-diastole"
-    )
+    refuse(tmp_path, r"patient001.Info\.cfg .*No such file")
 
 
 @pytest.mark.parametrize("line", ["", "ED:", "ED: first", "ED: 0", "ED: -1", "ED: 1.5"])
@@ -195,9 +193,7 @@ def test_info_without_a_frame_is_said(tmp_path, line):
     folder = write_patient(tmp_path, "patient001")
     (folder / "Info.cfg").write_text(f"{line}\nES: 3\nGroup: NOR\n")
     says = line.partition(":")[2].strip()
-    refuse(
-        tmp_path, rf"Info\.cfg has no frame number for ED \(it says '{says}'\).*ED: 1"
-    )
+    refuse(tmp_path, rf"Info\.cfg .*ED .*'{says}'.*'ED: 1'")
 
 
 def test_missing_scan_is_said_and_may_be_excluded(tmp_path):
@@ -209,8 +205,7 @@ def test_missing_scan_is_said_and_may_be_excluded(tmp_path):
     (folder / "patient001_frame09.nii.gz").unlink()
     refuse(
         tmp_path,
-        r"no scan .*patient001_frame09\.nii\.gz, which Info\.cfg names as ES.*"
-        r"data\.exclude=patient001",
+        r"patient001_frame09\.nii\.gz.*Info\.cfg.* ES.*data\.exclude=patient001",
     )
     refuse(tmp_path, "patient001_frame09", exclude=("patient002",))
     assert list_volumes(tmp_path, exclude=("patient001",)) == before

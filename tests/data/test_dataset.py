@@ -11,6 +11,7 @@ import pytest
 
 from pix2rep_jax.data import nifti, slice_cache
 from pix2rep_jax.data.dataset import load_dataset
+from pix2rep_jax.data.labels import UNLABELLED
 from pix2rep_jax.data.resample import (
     centre_grid,
     mask_box_grid,
@@ -18,7 +19,6 @@ from pix2rep_jax.data.resample import (
     resample_image,
     resample_label,
 )
-from pix2rep_jax.data.volume import UNLABELLED
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.evaluation.score_volumes import evaluate_volumes
 
@@ -185,7 +185,7 @@ def test_mask_that_lies_elsewhere_is_refused(root):
     """A mask of the scan's shape with another affine is of other voxels."""
     path = scan_path(root, "patient002_frame07_gt")
     save(path, make_mask(2, (12, 30, 2)), spacing_mm=(1.5, -1.5, 8))
-    with pytest.raises(InputError, match=f"{path.name} lies up to 87 mm away"):
+    with pytest.raises(InputError, match=f"{path.name}.* 87 mm"):
         load_dataset(make_data(root))
 
 
@@ -227,11 +227,11 @@ def test_scan_without_a_picture_is_refused_by_its_name(root, monkeypatch):
     save(path, cine)
     for name in ("patient001_frame01", "patient001_frame05"):
         assert scan_path(root, name).exists()
-    with pytest.raises(InputError, match=r"patient001_4d.*, frame 4, is 0 almost"):
+    with pytest.raises(InputError, match=r"patient001_4d.*, frame 4, is 0 "):
         load_dataset(make_data(root, all_frames=True))
     path = scan_path(root, "patient002_frame07")
     save(path, np.full((12, 30, 2), 5, np.int16))
-    with pytest.raises(InputError, match=rf"the scan {path} is 5 almost everywhere"):
+    with pytest.raises(InputError, match=rf"{path} is 5 "):
         load_dataset(make_data(root))
 
 
@@ -285,6 +285,23 @@ def test_mask_box_drops_slices_and_says_so(root):
         assert dropped.tolist() == [False] * (record.shape[2] - 1) + [True]
 
 
+def test_each_slice_has_a_mask_box_of_its_own(root):
+    """Two slices of a volume with structures at different places: their boxes differ.
+
+    A box for the whole volume would be rows 2 to 19 and columns 0 to 23 in both.
+    """
+    mask = np.zeros((20, 24, 3), np.uint8)
+    mask[2:5, 1:4, 0] = 1  # with the margin of 10 px rows 0 to 14, columns 0 to 13
+    mask[12:18, 15:21, 1] = 2  # rows 2 to 19, columns 5 to 23
+    save(scan_path(root, "patient001_frame01_gt"), mask)
+    record = load_dataset(make_data(root, crop="mask_box")).volumes[0]
+    for index, first, sides in ((0, (0, 0), (15, 14)), (1, (2, 5), (18, 19))):
+        grid = record.grid(index)
+        step = np.array(sides) / 16
+        np.testing.assert_allclose(grid.step, step)
+        np.testing.assert_allclose(grid.origin, np.array(first) - 0.5 + step / 2)
+
+
 def test_mask_box_bears_an_empty_mask(root, no_reading):
     """A volume without structures has no slice, keeps its place, and is cached so."""
     save(scan_path(root, "patient001_frame05_gt"), np.zeros((20, 24, 3), np.uint8))
@@ -296,7 +313,7 @@ def test_mask_box_bears_an_empty_mask(root, no_reading):
     check_equal(load_dataset(data), dataset)
 
 
-def test_a_volume_that_mask_box_leaves_nothing_of_is_not_scored(root, capsys):
+def test_a_volume_that_mask_box_leaves_nothing_of_is_not_scored(root, caplog):
     """Said, and no reason for a run to end after its training."""
     save(scan_path(root, "patient001_frame05_gt"), np.zeros((20, 24, 3), np.uint8))
     dataset = load_dataset(make_data(root, crop="mask_box"))
@@ -304,7 +321,7 @@ def test_a_volume_that_mask_box_leaves_nothing_of_is_not_scored(root, capsys):
     scores = evaluate_volumes(predict, dataset, range(4), classes=tuple("BRML"))
     scored = {score.volume_id for score in scores}
     assert scored == {x.volume_id for x in dataset.volumes} - {"patient001_ES"}
-    assert "patient001_ES is not scored: its mask is empty" in capsys.readouterr().out
+    assert "patient001_ES" in caplog.text
 
 
 def test_mask_box_without_masks_is_said(root):
@@ -312,13 +329,13 @@ def test_mask_box_without_masks_is_said(root):
     for stem, shape in SHAPES.items():
         save(scan_path(root, f"{stem}_gt"), np.zeros(shape, np.uint8))
     data = make_data(root, crop="mask_box")
-    refuse(data, "every mask is empty")
+    refuse(data, r"data\.crop='mask_box'")
     scan_path(root, "patient002_frame07_gt").unlink()
-    refuse(data, r"needs a mask.*patient002_frame07\.nii\.gz has none.*'center'")
+    refuse(data, r"mask_box.*patient002_frame07\.nii\.gz .*'center'")
 
 
 @pytest.mark.parametrize("crop", ["center", "mask_box"])
-def test_second_load_is_the_cache_bit_for_bit(root, no_reading, capsys, crop):
+def test_second_load_is_the_cache_bit_for_bit(root, no_reading, capsys, caplog, crop):
     """No scan is opened again, and nothing differs: arrays, types, records, grids."""
     data = make_data(root, crop=crop, exclude=("patient001",))
     first = load_dataset(data)
@@ -328,7 +345,7 @@ def test_second_load_is_the_cache_bit_for_bit(root, no_reading, capsys, crop):
     no_reading()
     check_equal(load_dataset(data), first)
     assert caches(data) == [path] and path.read_bytes() == before
-    assert capsys.readouterr() == ("", "")
+    assert capsys.readouterr() == ("", "") and not caplog.records
 
 
 def test_cache_knows_no_spelling_of_a_folder(root, no_reading, monkeypatch):
@@ -398,7 +415,7 @@ def test_changed_file_is_prepared_anew(root, stem, change):
     elif change == "gone":
         refuse_path = path.with_name("elsewhere.nii.gz")
         path.rename(refuse_path)
-        with pytest.raises(InputError, match="no scan"):
+        with pytest.raises(InputError, match="patient002"):
             load_dataset(data)
         return
     else:
@@ -440,7 +457,7 @@ def damages(whole: bytes) -> dict[str, bytes]:
     }
 
 
-def test_damaged_cache_is_prepared_again_and_said(root, capsys):
+def test_damaged_cache_is_prepared_again_and_said(root, caplog):
     """Whatever is wrong with it: the slices are right, and the next load is silent."""
     data = make_data(root)
     first = load_dataset(data)
@@ -449,15 +466,15 @@ def test_damaged_cache_is_prepared_again_and_said(root, capsys):
     for name, content in damages(whole).items():
         path.write_bytes(content)
         check_equal(load_dataset(data), first)
-        said = capsys.readouterr().err
-        assert f"the cache {path} is damaged" in said, name
-        assert said.count("\n") == 1 and "prepared again" in said, name
+        (warning,) = caplog.records
+        assert str(path) in warning.getMessage(), name
+        caplog.clear()
         assert caches(data) == [path]
         check_equal(load_dataset(data), first)
-        assert not capsys.readouterr().err, name
+        assert not caplog.records, name
 
 
-def test_cache_of_another_content_is_prepared_again(root, capsys):
+def test_cache_of_another_content_is_prepared_again(root, caplog):
     """An archive without what is expected is as good as none."""
     data = make_data(root)
     first = load_dataset(data)
@@ -468,11 +485,13 @@ def test_cache_of_another_content_is_prepared_again(root, capsys):
         kept = arrays if change else {k: arrays[k] for k in arrays if k != "grids"}
         np.savez(path, **(kept | change))
         check_equal(load_dataset(data), first)
-        assert "is damaged" in capsys.readouterr().err
+        (warning,) = caplog.records
+        assert str(path) in warning.getMessage()
+        caplog.clear()
 
 
 @pytest.mark.parametrize("call", ["open", "is_file"])
-def test_cache_that_may_not_be_read_is_said(root, monkeypatch, capsys, call):
+def test_cache_that_may_not_be_read_is_said(root, monkeypatch, caplog, call):
     """A folder of somebody else's slows the start down and stops nothing."""
     data = make_data(root)
     first = load_dataset(data)
@@ -491,11 +510,11 @@ def test_cache_that_may_not_be_read_is_said(root, monkeypatch, capsys, call):
     else:
         monkeypatch.setattr(pathlib.Path, call, refuse_cache(pathlib.Path.is_file))
     check_equal(load_dataset(data), first)
-    assert "Permission denied" in capsys.readouterr().err
+    assert "Permission denied" in caplog.text
 
 
 @pytest.mark.parametrize("stage", ["folder", "savez", "fsync", "replace"])
-def test_cache_that_cannot_be_written_is_only_said(root, monkeypatch, capsys, stage):
+def test_cache_that_cannot_be_written_is_only_said(root, monkeypatch, caplog, stage):
     """The run has its slices; on the disk there is no part of a file."""
     data = make_data(root)
     first = load_dataset(make_data(root, cache_dir=str(root.parent / "good")))
@@ -510,9 +529,9 @@ def test_cache_that_cannot_be_written_is_only_said(root, monkeypatch, capsys, st
 
         monkeypatch.setattr(np if stage == "savez" else os, stage, fail)
     check_equal(load_dataset(data), first)
-    said = capsys.readouterr().err
-    assert f"could not be kept in {data.cache_dir} (" in said
-    assert "data.cache_dir" in said and said.count("\n") == 1
+    (warning,) = caplog.records
+    assert str(data.cache_dir) in warning.getMessage()
+    assert "--config.data.cache_dir" in warning.getMessage()
     assert not caches(data)
 
 
@@ -530,7 +549,7 @@ def test_interrupted_write_leaves_no_file(root, monkeypatch, error):
     assert not caches(make_data(root))
 
 
-def test_whole_cache_survives_a_failed_write(root, monkeypatch, capsys):
+def test_whole_cache_survives_a_failed_write(root, monkeypatch, caplog):
     """What replaces a file replaces it whole or not at all."""
     data = make_data(root)
     dataset = load_dataset(data)
@@ -542,7 +561,7 @@ def test_whole_cache_survives_a_failed_write(root, monkeypatch, capsys):
 
     monkeypatch.setattr(os, "replace", fail)
     slice_cache.save(path, dataset)
-    assert "No space left" in capsys.readouterr().err
+    assert "No space left" in caplog.text
     assert caches(data) == [path] and path.read_bytes() == before
 
 
@@ -574,7 +593,7 @@ def test_plain_folder_is_loaded(tmp_path):
     assert (dataset.labels[:3] == UNLABELLED).all()
     np.testing.assert_array_equal(dataset.labels[4], crop(mask[..., 1]))
     save(tmp_path / "scans" / "images" / "C_1.nii", make_image(1, (20, 24, 3, 2)))
-    with pytest.raises(InputError, match=r"C_1\.nii holds 2 frames: split it"):
+    with pytest.raises(InputError, match=r"C_1\.nii holds 2 frames"):
         load_dataset(data)
 
 
@@ -599,14 +618,14 @@ def test_scan_that_is_not_finite_is_said(root):
     image = make_image(2, SHAPES["patient002_frame07"]).astype(np.float32)
     image[3, 4, 1] = np.nan
     save(scan_path(root), image)
-    refuse(make_data(root), r"patient002_frame07\.nii\.gz holds 1 values .* not finite")
+    refuse(make_data(root), r"patient002_frame07\.nii\.gz .* 1 ")
 
 
 def test_scan_that_is_cut_off_is_said(root):
     """Half a download; the sentence comes from the file among many."""
     path = scan_path(root)
     path.write_bytes(path.read_bytes()[:500])
-    refuse(make_data(root), r"patient002_frame07\.nii\.gz cannot be read as NIfTI")
+    refuse(make_data(root), r"patient002_frame07\.nii\.gz .*NIfTI")
 
 
 def test_mask_of_another_shape_is_said(root):
@@ -614,39 +633,39 @@ def test_mask_of_another_shape_is_said(root):
     save(scan_path(root, "patient002_frame07_gt"), make_mask(0, (30, 12, 2)))
     refuse(
         make_data(root),
-        r"mask .*frame07_gt\.nii\.gz has shape \(30, 12, 2\), its scan \(12, 30, 2\)",
+        r"frame07_gt\.nii\.gz .*\(30, 12, 2\).*\(12, 30, 2\)",
     )
 
 
 def test_label_that_is_no_class_is_said(root):
     """The mask, the label and the setting that names the classes."""
     data = make_data(root, classes=("BG", "RV", "MYO"))
-    refuse(data, r"_gt\.nii\.gz holds the label 3, and data\.classes names.* 0 to 2")
+    refuse(data, r"_gt\.nii\.gz .* label 3, .*data\.classes .* 0 to 2")
 
 
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"name": "ACDC"}, r"data\.name='ACDC' is no layout.*'acdc' or 'nifti'"),
-        ({"root": ""}, r"data\.name='acdc' needs the folder.*--config\.data\.root"),
-        ({"name": "nifti", "root": ""}, r"data\.name='nifti' needs the folder"),
-        ({"root": "nowhere"}, r"no folder nowhere.training: data\.root must hold"),
-        ({"name": "nifti"}, r"no scan in .*images: data\.root must hold"),
-        ({"crop": "centre"}, r"data\.crop='centre' is no crop.*'center' or 'mask_box'"),
-        ({"percentiles": (99.0, 1.0)}, r"data\.percentiles=\(99\.0, 1\.0\) must be"),
-        ({"percentiles": (1.0, 101.0)}, r"data\.percentiles=.*between 0 and 100"),
-        ({"percentiles": (-1.0, 99.0)}, r"data\.percentiles=.*between 0 and 100"),
-        ({"percentiles": (5.0, 5.0)}, r"data\.percentiles=.*the lower one first"),
-        ({"percentiles": (1.0,)}, r"data\.percentiles=.*must be two numbers"),
-        ({"percentiles": (1.0, 50.0, 99.0)}, r"data\.percentiles=.*two numbers"),
-        ({"size": 0}, r"data\.size must be above 0; they are 1\.5, 16 and 0"),
-        ({"spacing_mm": -1.5}, r"data\.spacing_mm.* above 0; they are -1\.5"),
-        ({"crop_px": 0}, r"data\.crop_px .*above 0; they are 1\.5, 0"),
-        ({"classes": ("BG",)}, r"data\.classes=\('BG',\) must name 2 to 255 classes"),
-        ({"classes": ("BG", "A", "A", "B")}, r"data\.classes=.* has 'A' twice"),
-        ({"classes": ("BG", "mean", "A", "B")}, r"has 'mean' twice, or as the name of"),
-        ({"exclude": ("patient003",)}, r"exclude names patient003.*no such patient in"),
-        ({"exclude": ("patient001", "patient002")}, "leaves no patient"),
+        ({"name": "ACDC"}, r"data\.name='ACDC'.*'phantom'.*'acdc'.*'nifti'"),
+        ({"root": ""}, r"data\.name='acdc'.*--config\.data\.root"),
+        ({"name": "nifti", "root": ""}, r"data\.name='nifti'.*--config\.data\.root"),
+        ({"root": "nowhere"}, r"nowhere.training.*data\.root"),
+        ({"name": "nifti"}, r"images.*data\.root"),
+        ({"crop": "centre"}, r"data\.crop='centre'.*'center'.*'mask_box'"),
+        ({"percentiles": (99.0, 1.0)}, r"data\.percentiles=\(99\.0, 1\.0\)"),
+        ({"percentiles": (1.0, 101.0)}, r"data\.percentiles=\(1\.0, 101\.0\)"),
+        ({"percentiles": (-1.0, 99.0)}, r"data\.percentiles=\(-1\.0, 99\.0\)"),
+        ({"percentiles": (5.0, 5.0)}, r"data\.percentiles=\(5\.0, 5\.0\)"),
+        ({"percentiles": (1.0,)}, r"data\.percentiles=\(1\.0,\)"),
+        ({"percentiles": (1.0, 50.0, 99.0)}, r"data\.percentiles=\(1\.0, 50\.0, 99"),
+        ({"size": 0}, r"data\.size .* 1\.5, 16 and 0$"),
+        ({"spacing_mm": -1.5}, r"data\.spacing_mm.* -1\.5, 16 and 16$"),
+        ({"crop_px": 0}, r"data\.crop_px .* 1\.5, 0 and 16$"),
+        ({"classes": ("BG",)}, r"data\.classes=\('BG',\).* 2 to 255 "),
+        ({"classes": ("BG", "A", "A", "B")}, r"data\.classes=.* 'A'"),
+        ({"classes": ("BG", "mean", "A", "B")}, r"data\.classes=.* 'mean'"),
+        ({"exclude": ("patient003",)}, r"data\.exclude names patient003"),
+        ({"exclude": ("patient001", "patient002")}, r"data\.exclude"),
     ],
 )
 def test_senseless_settings_are_said(root, changes, match):

@@ -130,10 +130,10 @@ def test_scan_without_a_picture_is_refused():
     """One value everywhere, or nearly so, is an export that went wrong; one whose
     contrast is that of a rounding error is black, and nothing is divided by zero."""
     volume = np.full((10, 10, 2), 7, np.int16)
-    with pytest.raises(InputError, match="the scan is 7 almost everywhere"):
+    with pytest.raises(InputError, match="the scan is 7 "):
         percentile_range(volume)
     volume[0, 0, 0] = 900  # half a percent of the voxels
-    with pytest.raises(InputError, match=r"a/b is 7 .* or leave it out"):
+    with pytest.raises(InputError, match=r"a/b is 7 "):
         percentile_range(volume, name="a/b")
     assert percentile_range(volume, (0, 100)) == (7, 900)
     stretched = normalise(volume, 7.0, 7.0)
@@ -331,7 +331,7 @@ def test_mask_box_of_the_grids_size_is_a_plain_crop():
 
 def test_empty_mask_has_no_box():
     """It is the caller's to drop such slices."""
-    with pytest.raises(ValueError, match="an empty mask has no box"):
+    with pytest.raises(ValueError, match="empty"):
         mask_box_grid(np.zeros((8, 8), np.uint8), size=4)
 
 

@@ -1,12 +1,8 @@
 import numpy as np
 import pytest
 
-from pix2rep_jax.evaluation.dice import (
-    IGNORED,
-    dice_per_class,
-    soft_dice_per_class,
-    summarise,
-)
+from pix2rep_jax.data.labels import UNLABELLED
+from pix2rep_jax.evaluation.dice import dice_per_class, soft_dice_per_class, summarise
 
 
 def loop_dice(prediction, label, num_classes):
@@ -15,7 +11,7 @@ def loop_dice(prediction, label, num_classes):
     for c in range(num_classes):
         both = in_prediction = in_label = 0
         for p, y in zip(prediction.ravel(), label.ravel(), strict=True):
-            if y == IGNORED:
+            if y == UNLABELLED:
                 continue
             both += int(p == c and y == c)
             in_prediction += int(p == c)
@@ -31,7 +27,7 @@ def test_dice_equals_a_loop_over_voxels(seed, num_classes):
     """Counting through the confusion matrix changes nothing, for uint8 labels too."""
     random = np.random.default_rng(seed)
     prediction, label = random.integers(0, num_classes, (2, 5, 6, 3)).astype(np.uint8)
-    label[random.random(label.shape) < 0.1] = IGNORED
+    label[random.random(label.shape) < 0.1] = UNLABELLED
     np.testing.assert_allclose(
         dice_per_class(prediction, label, num_classes=num_classes),
         loop_dice(prediction, label, num_classes),
@@ -78,17 +74,17 @@ def test_dice_is_symmetric_and_counts_the_volume_as_one():
 
 def test_dice_without_any_label_is_nan():
     """Where nothing was labelled there is no score, and no warning."""
-    label = np.full((3, 3), IGNORED, np.uint8)
+    label = np.full((3, 3), UNLABELLED, np.uint8)
     assert np.isnan(dice_per_class(np.zeros((3, 3), int), label, num_classes=4)).all()
 
 
 def test_dice_refuses_what_cannot_be_compared():
     """Another shape or an unknown class is an error that says which."""
-    with pytest.raises(ValueError, match=r"shape \(2,\), the label \(3,\)"):
+    with pytest.raises(ValueError, match=r"\(2,\).*\(3,\)"):
         dice_per_class(np.zeros(2, int), np.zeros(3, int), num_classes=2)
-    with pytest.raises(ValueError, match="prediction holds classes from 0 to 4"):
+    with pytest.raises(ValueError, match=r"prediction.* 0 to 4"):
         dice_per_class(np.array([0, 4]), np.array([0, 1]), num_classes=4)
-    with pytest.raises(ValueError, match="label holds classes from -1 to 1"):
+    with pytest.raises(ValueError, match=r"label.* -1 to 1"):
         dice_per_class(np.array([0, 1]), np.array([-1, 1]), num_classes=4)
 
 
@@ -97,11 +93,11 @@ def test_soft_dice_equals_a_loop_over_voxels():
     random = np.random.default_rng(0)
     probabilities = random.dirichlet(np.ones(3), (5, 4, 2))
     label = random.integers(0, 3, (5, 4, 2)).astype(np.uint8)
-    label[0] = IGNORED
+    label[0] = UNLABELLED
     both, total = np.zeros(3), np.zeros(3)
     for p, y in zip(probabilities.reshape(-1, 3), label.ravel(), strict=True):
         for c in range(3):
-            if y != IGNORED:
+            if y != UNLABELLED:
                 both[c] += p[c] * (y == c)
                 total[c] += p[c] + (y == c)
     np.testing.assert_allclose(
@@ -162,5 +158,5 @@ def test_summary_of_a_class_that_no_volume_has_is_nan():
 
 def test_summary_refuses_another_number_of_classes():
     """Three columns are not four classes."""
-    with pytest.raises(ValueError, match=r"\(2, 3\) are not \[volumes, 4\]"):
+    with pytest.raises(ValueError, match=r"\(2, 3\).* 4\]"):
         summarise(np.ones((2, 3)), classes=("BG", "RV", "MYO", "LV"))

@@ -12,14 +12,14 @@ from configs.pix2rep import get_config
 from pix2rep_jax.data.dataset import load_dataset
 from pix2rep_jax.data.splits import make_split
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.evaluation.report import write_evaluation
+from pix2rep_jax.evaluation.report import read_foreground_dice, write_evaluation
 from pix2rep_jax.evaluation.volume_score import VolumeScore
 from pix2rep_jax.figures import embedding_map, panels, selection
 from pix2rep_jax.figures.curves import draw_curves
 from pix2rep_jax.figures.drawing import draw_outlines, mask_outlines, show_image
 from pix2rep_jax.figures.predictions import choose_volumes, draw_predictions
 from pix2rep_jax.figures.similarity import (
-    closest_pixel,
+    argmax_pixel,
     cosine_similarity,
     draw_similarity,
     innermost_pixel,
@@ -220,8 +220,8 @@ def test_the_closest_pixel_is_a_plain_loops():
             assert similarity[i, j] == pytest.approx(expected)
             if expected > best:
                 best, where = expected, (i, j)
-    assert closest_pixel(similarity) == where
-    assert closest_pixel(cosine_similarity(3 * query, 0.1 * embeddings)) == where
+    assert argmax_pixel(similarity) == where
+    assert argmax_pixel(cosine_similarity(3 * query, 0.1 * embeddings)) == where
 
 
 def test_similarity_marks_query_and_closest_and_names_the_class():
@@ -268,6 +268,8 @@ def test_queries_lie_inside_what_they_are_named_after():
     single = np.zeros((5, 5), bool)
     single[0, 4] = True
     assert innermost_pixel(single) == (0, 4)
+    # The image's border is an edge too: a full image has its innermost pixel inside.
+    assert innermost_pixel(np.ones((7, 9), bool)) == (3, 3)
     fixed = query_pixels(None, classes=CLASSES, size=32)
     assert len(fixed) == 3
     assert fixed == query_pixels(np.zeros((32, 32)), classes=CLASSES, size=32)
@@ -315,10 +317,14 @@ def test_best_median_and_worst_are_those_of_native_foreground(tmp_path):
         for resolution, value in (("native", native), ("network", 1 - native))
     ]
     write_evaluation(tmp_path, scores, classes=CLASSES)
-    chosen = choose_volumes(tmp_path / "per_volume.csv")
+    native = read_foreground_dice(tmp_path / "per_volume.csv")
+    assert native == {"a": 0.5, "b": 0.9, "c": 0.1, "d": 0.7}
+    chosen = choose_volumes(native)
     assert chosen == {"best": "b", "median": "d", "worst": "c"}
     write_evaluation(tmp_path, scores[:4], classes=CLASSES)
-    assert choose_volumes(tmp_path / "per_volume.csv") == {"best": "b", "worst": "a"}
+    native = read_foreground_dice(tmp_path / "per_volume.csv")
+    assert choose_volumes(native) == {"best": "b", "worst": "a"}
+    assert choose_volumes({"a": 0.5}) == {"best": "a"}
 
 
 def test_curves_are_the_logged_values(tmp_path):
@@ -457,10 +463,10 @@ def test_what_is_missing_is_said_and_the_rest_is_drawn(
     for name in ("config.json", "checkpoints"):
         (tmp_path / "finetune" / name).symlink_to(workdir / "finetune" / name)
     pictures = figures.list_pictures(config, tmp_path)
-    with pytest.raises(InputError, match="run --mode evaluate"):
+    with pytest.raises(InputError, match="--mode evaluate"):
         pictures["predictions"]()
     (tmp_path / "pretrain").unlink()
-    with pytest.raises(InputError, match="run --mode pretrain there first"):
+    with pytest.raises(InputError, match="--mode pretrain"):
         pictures["similarity"]()
     elsewhere = config.copy_and_resolve_references()
     elsewhere.init.checkpoint = str(workdir)
@@ -483,13 +489,13 @@ def test_another_preparation_is_no_picture_of_this_network(workdir, config):
     other.data.num_labeled = 1
     assert figures.list_pictures(other, workdir)["similarity"]()
     other.data.percentiles = (0.0, 100.0)
-    with pytest.raises(InputError, match=r"data\.percentiles is \[0\.0, 100\.0\]"):
+    with pytest.raises(InputError, match=r"data\.percentiles"):
         figures.list_pictures(other, workdir)["similarity"]()
 
 
 def test_an_empty_workdir_has_nothing_to_draw(config, tmp_path):
     """One sentence with the mend, and no folder is made."""
-    with pytest.raises(InputError, match=r"nothing to draw in .* run --mode pretrain"):
+    with pytest.raises(InputError, match="--mode pretrain"):
         figures.run(config, tmp_path)
     assert not list(tmp_path.iterdir())
 

@@ -85,6 +85,28 @@ def test_anisotropic_pixels_keep_their_place():
     np.testing.assert_allclose(found, np.argwhere(image > 500).mean(0), atol=0.3)
 
 
+@pytest.mark.parametrize("spacing_mm", [(1.5, 1.0, 8.0), (1.0, 1.5, 8.0)])
+def test_the_network_sees_a_square_as_a_square(tmp_path, spacing_mm):
+    """A block of 18 x 18 mm is as high as wide on the network's grid, whatever the
+    pixels' sides, for a file and for its array."""
+    high, wide = (round(18 / side) for side in spacing_mm[:2])
+    image = np.full((40, 50, 1), 100.0, np.float32)
+    image[10 : 10 + high, 20 : 20 + wide] = 900.0
+    seen = []
+
+    def look(images):
+        seen.append(images[0] > 0.5)
+        return bright_is_lv(images)
+
+    uses = segmenter(fov_mm=60.0, size=60, predict_network=look)
+    uses.predict(image, spacing_mm=spacing_mm)
+    uses.predict(write_nifti(tmp_path / "scan.nii.gz", image, spacing_mm))
+    for block in seen:
+        sides = block.any(1).sum(), block.any(0).sum()
+        np.testing.assert_allclose(sides, 18, atol=1)  # 1 mm per pixel
+    np.testing.assert_array_equal(*seen)
+
+
 def test_beyond_the_field_of_view_is_background():
     """What the network cannot see is background with certainty, never guessed."""
     everything = lambda images: np.stack(  # noqa: E731
@@ -175,36 +197,36 @@ def test_a_cine_file_is_its_frames(tmp_path):
 def test_files_that_are_no_scans_are_refused(tmp_path):
     """A missing file, a NaN and a 2-D image are one sentence with the file's name."""
     uses = segmenter()
-    with pytest.raises(InputError, match="there is no file"):
+    with pytest.raises(InputError, match=r"missing\.nii\.gz"):
         uses.predict(tmp_path / "missing.nii.gz")
     broken = scan()
     broken[0, 0, 0] = np.nan
-    with pytest.raises(InputError, match=r"nan\.nii\.gz holds 1 values .* not finite"):
+    with pytest.raises(InputError, match=r"nan\.nii\.gz.* 1 "):
         uses.predict(write_nifti(tmp_path / "nan.nii.gz", broken))
     flat = nib.Nifti1Image(scan()[..., 0], np.eye(4))
     nib.save(flat, tmp_path / "flat.nii.gz")
-    with pytest.raises(InputError, match=r"shape \(40, 50\).*3 or 4 axes"):
+    with pytest.raises(InputError, match=r"flat\.nii\.gz.*\(40, 50\)"):
         uses.predict(tmp_path / "flat.nii.gz")
 
 
 def test_arrays_that_are_no_scans_are_refused():
     """Each mistake is one sentence that says how to mend it."""
     uses = segmenter()
-    with pytest.raises(InputError, match="give spacing_mm"):
+    with pytest.raises(InputError, match="spacing_mm"):
         uses.predict(scan())
     wrong = ((0.0, 1.0), 1.25, (1.25,), ("1", "1"), (1.0, np.nan), (np.inf, 1.0))
     for spacing_mm in wrong:
-        with pytest.raises(InputError, match="both above 0"):
+        with pytest.raises(InputError, match="spacing_mm"):
             uses.predict(scan(), spacing_mm=spacing_mm)
     for other in (None, scan() + 1j, np.full((4, 4), "x"), [[1, 2], [3]]):
-        with pytest.raises(InputError, match="real numbers, or the path"):
+        with pytest.raises(InputError, match=f"{type(other).__name__}|ndarray"):
             uses.predict(other, spacing_mm=(1.0, 1.0))
-    with pytest.raises(InputError, match=r"shape \(4,\) is no scan"):
+    with pytest.raises(InputError, match=r"shape \(4,\)"):
         uses.predict(np.zeros(4), spacing_mm=(1.0, 1.0))
-    with pytest.raises(InputError, match=r"shape \(4, 0, 2\) is no scan"):
+    with pytest.raises(InputError, match=r"shape \(4, 0, 2\)"):
         uses.predict(np.zeros((4, 0, 2)), spacing_mm=(1.0, 1.0))
     for value in (np.nan, -np.inf, 1e39):
-        with pytest.raises(InputError, match="not finite"):
+        with pytest.raises(InputError, match="finite"):
             uses.predict(np.full((4, 4, 2), value), spacing_mm=(1.0, 1.0))
 
 
@@ -295,11 +317,11 @@ def test_a_loaded_run_predicts_what_its_network_predicts(tmp_path, checkpoint):
 def test_fine_tuning_is_preferred_to_probing(tmp_path):
     """A run's folder means its best segmenter; a mode's folder means that mode's."""
     for mode in ("probe", "finetune"):
-        with pytest.raises(InputError, match="no trained segmenter"):
+        with pytest.raises(InputError, match="--mode finetune"):
             find_runs(tmp_path / mode)
     (tmp_path / "pretrain").mkdir()
     (tmp_path / "pretrain" / "config.json").write_text("{}")
-    with pytest.raises(InputError, match="run --mode finetune or --mode probe"):
+    with pytest.raises(InputError, match="--mode finetune"):
         Segmenter.load(tmp_path)
     for mode in ("probe", "finetune"):
         (tmp_path / mode).mkdir()
@@ -310,14 +332,14 @@ def test_fine_tuning_is_preferred_to_probing(tmp_path):
     assert find_runs(tmp_path) == [tmp_path / "finetune", tmp_path / "probe"]
     empty = tmp_path / "empty"
     assert find_runs(empty, elsewhere=str(tmp_path)) == find_runs(tmp_path)
-    with pytest.raises(InputError, match="no trained segmenter"):
+    with pytest.raises(InputError, match="--mode finetune"):
         find_runs(empty, elsewhere="none")
 
 
 def test_a_network_that_needs_masks_is_refused(tmp_path):
     """The released protocol's crop needs the expert's mask, so it cannot predict."""
     write_run(tmp_path / "finetune", crop="mask_box")
-    with pytest.raises(InputError, match=r"data\.crop=mask_box.*data\.crop=center"):
+    with pytest.raises(InputError, match=r"data\.crop"):
         Segmenter.load(tmp_path)
 
 
@@ -325,7 +347,7 @@ def test_a_damaged_config_is_an_error_that_names_it(tmp_path):
     """Half a config.json is no traceback."""
     (tmp_path / "probe").mkdir()
     (tmp_path / "probe" / "config.json").write_text('{"data": ')
-    with pytest.raises(InputError, match=r"config\.json cannot be read"):
+    with pytest.raises(InputError, match=r"config\.json"):
         Segmenter.load(tmp_path)
 
 
@@ -333,5 +355,5 @@ def test_a_run_without_a_checkpoint_is_an_error_that_says_so(tmp_path):
     """A run that was stopped before its first checkpoint cannot predict yet."""
     (tmp_path / "finetune").mkdir()
     (tmp_path / "finetune" / "config.json").write_text(json.dumps(CONFIG))
-    with pytest.raises(InputError, match="there is no checkpoint"):
+    with pytest.raises(InputError, match="no checkpoint"):
         Segmenter.load(tmp_path)

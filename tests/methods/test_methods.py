@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from configs.pix2rep import get_config
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.figures.embedded_slices import embed
+from pix2rep_jax.inference.pixel_embeddings import load_embed
 from pix2rep_jax.methods.method import Method
 from pix2rep_jax.methods.pretraining import load_method, make_recipe
 from pix2rep_jax.models.build import initialise, make_segmentation_net
@@ -189,4 +189,4 @@ def test_a_methods_run_goes_on_to_the_bit(tmp_path, name):
 def test_pixels_cannot_be_drawn_of_a_method_without_them(pretrained):
     """The error names the method."""
     with pytest.raises(InputError, match=r"\bbyol\b"):
-        embed(pretrained["byol"] / "pretrain", np.zeros((1, 32, 32)))
+        load_embed(pretrained["byol"] / "pretrain")

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from pix2rep_jax.methods.pretraining import pix2rep
 from pix2rep_jax.models.heads import ProjectionHead, SegmentationHead
-from pix2rep_jax.models.layers import Conv3x3, UpConv, max_pool
+from pix2rep_jax.models.layers import DoubleConv, UpConv, max_pool
 from pix2rep_jax.models.unet import UNet
 from pix2rep_jax.training.optimizer import make_optimizer, make_schedule
 from pix2rep_jax.training.state import create_state
@@ -49,19 +49,26 @@ def count(tree):
 # --- the convolution ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("inputs", "outputs"), [(1, 3), (5, 16), (3, 17), (2, 40)])
-def test_conv_is_correlation_with_zeros_beyond_the_border(inputs, outputs):
-    """Each output channel is the sum of SciPy's correlations of the inputs."""
-    draw = np.random.default_rng(0)
-    x = draw.normal(size=(2, 6, 9, inputs)).astype(np.float32)
-    kernel = draw.normal(size=(3, 3, inputs, outputs)).astype(np.float32)
-    expected = np.zeros((2, 6, 9, outputs))
-    for n, o, i in np.ndindex(2, outputs, inputs):
-        expected[n, :, :, o] += ndimage.correlate(
-            x[n, :, :, i].astype(float), kernel[:, :, i, o], mode="constant"
-        )
-    ours = Conv3x3(outputs).apply({"params": {"kernel": kernel}}, x)
-    np.testing.assert_allclose(ours, expected, atol=1e-5)
+@pytest.mark.parametrize(("inputs", "hidden", "outputs"), [(1, 3, 2), (5, 16, 4)])
+def test_double_conv_is_scipys_correlation(inputs, hidden, outputs):
+    """Twice: a correlation with zeros beyond the border, the running statistics, ReLU.
+    Each output channel is the sum of SciPy's correlations of the inputs."""
+    net = DoubleConv(hidden, outputs)
+    variables = init(net, (1, 6, 9, inputs))
+    x = np.random.default_rng(1).normal(size=(2, 6, 9, inputs)).astype(np.float32)
+    found = net.apply(variables, x, train=False)
+    for index in (0, 1):
+        kernel = variables["params"][f"Conv3x3_{index}"]["kernel"]
+        correlated = np.zeros((2, 6, 9, kernel.shape[3]))
+        for n, o, i in np.ndindex(2, kernel.shape[3], kernel.shape[2]):
+            correlated[n, :, :, o] += ndimage.correlate(
+                x[n, :, :, i].astype(float), kernel[:, :, i, o], mode="constant"
+            )
+        name = f"BatchNorm_{index}"
+        params, stats = variables["params"][name], variables["batch_stats"][name]
+        x = np.maximum(normalise(correlated, params, stats), 0)
+    assert np.abs(x).max() > 0.1
+    np.testing.assert_allclose(found, x, atol=1e-5 * np.abs(x).max())
 
 
 # --- pooling and its way back ------------------------------------------------------
@@ -339,7 +346,7 @@ def test_sides_that_cannot_be_halved_are_refused(key, image):
 
 def test_one_level_is_refused(key):
     """Without a way back up there would be no last layer of n_ft features."""
-    with pytest.raises(ValueError, match="two levels at least"):
+    with pytest.raises(ValueError, match=r"model\.channels"):
         UNet((4,), 6).init(key, jnp.zeros((1, 8, 8, 1)), train=False)
 
 

@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 from scipy.interpolate import BSpline
 
-from pix2rep_jax.views import warp
+from pix2rep_jax.views import affine, warp
 from pix2rep_jax.views.elastic import sample_displacement, spline_displacement
 from pix2rep_jax.views.sampling import augment, make_views
 
@@ -101,6 +101,17 @@ def test_sampled_displacements_stay_in_reach_and_fold_nothing(key):
     assert area.min() > 0 and area.max() > 1.3
 
 
+def test_the_reach_is_a_share_of_each_side(key):
+    """In an image of 20 x 80 px a tenth is 2 px along rows and 8 px along columns."""
+    draw = lambda key: sample_displacement(  # noqa: E731
+        key, height=20, width=80, probability=1.0, grids=(4,), reach=(0.1,)
+    )
+    moved = np.abs(np.asarray(jax.vmap(draw)(jax.random.split(key, 300))))
+    largest = moved.max((0, 1, 2))
+    np.testing.assert_array_less(largest, [2, 8])
+    np.testing.assert_array_less([1, 4], largest)
+
+
 def test_the_probability_is_how_often_there_is_one(key):
     """All of a displacement or nothing of it."""
     draw = lambda key: sample_displacement(  # noqa: E731
@@ -117,16 +128,16 @@ def test_the_probability_is_how_often_there_is_one(key):
 
 def test_without_displacement_it_is_the_affine_map_bit_for_bit(key):
     """Switched off, of no reach, and as if the options were not there: one array."""
-    matrix = warp.sample_pull_matrix(key, **AFFINE)
-    expected = warp.to_array_positions(
-        matrix, warp.centred_positions(24, 30), height=24, width=30
+    matrix = affine.sample_pull_matrix(key, **AFFINE)
+    expected = affine.to_array_positions(
+        matrix, affine.centred_positions(24, 30), height=24, width=30
     )
     for changes in (
         {},
         ELASTIC | {"elastic_probability": 0.0},
         ELASTIC | {"elastic_reach": (0.0, 0.0)},
     ):
-        found = warp.sample_sources(key, height=24, width=30, **AFFINE, **changes)
+        found = affine.sample_sources(key, height=24, width=30, **AFFINE, **changes)
         np.testing.assert_array_equal(found, expected)
 
 
@@ -144,14 +155,14 @@ def test_the_warp_is_scipys_spline_then_its_linear_interpolation(key):
     expected = ndimage.map_coordinates(
         image[..., 0].astype(float), places.transpose(2, 0, 1), order=1
     )
-    moved = warp.centred_positions(height, width) + spline_displacement(
+    moved = affine.centred_positions(height, width) + spline_displacement(
         jnp.asarray(points), height=height, width=width
     )
-    sources = warp.to_array_positions(
+    sources = affine.to_array_positions(
         jnp.asarray(matrix), moved, height=height, width=width
     )
     np.testing.assert_allclose(sources, places, atol=1e-4)
-    valid = np.asarray(warp.inside(sources, height=height, width=width))
+    valid = np.asarray(affine.inside(sources, height=height, width=width))
     limits = np.array([height, width]) - 1
     clear = np.abs(np.stack([places, places - limits])).min((0, 3)) > 0.01
     exact = ((places >= 0) & (places <= limits)).all(-1)
@@ -205,10 +216,10 @@ def test_gradients_are_finite_and_match_differences(key):
     points = jax.random.normal(key, (5, 5, 2))
 
     def value(image, points):
-        moved = warp.centred_positions(16, 16) + spline_displacement(
+        moved = affine.centred_positions(16, 16) + spline_displacement(
             points, height=16, width=16
         )
-        sources = warp.to_array_positions(jnp.eye(2, 3), moved, height=16, width=16)
+        sources = affine.to_array_positions(jnp.eye(2, 3), moved, height=16, width=16)
         return (warp.warp_at(image, sources) ** 2).mean()
 
     gradients = jax.grad(value, argnums=(0, 1))(image, points)

@@ -106,6 +106,18 @@ def test_labels_move_with_their_image(key):
     assert moved_label.dtype == label.dtype
 
 
+def test_labels_outside_the_image_are_background(key):
+    """A view of twice the image's side shows its labels in the middle half alone."""
+    label = jnp.full((2, 32, 32), 3, jnp.uint8)
+    spatial = STILL | {"extent": (2.0, 2.0)}
+    _, moved = augment(
+        key, jnp.ones((2, 32, 32, 1)), label, spatial=spatial, intensity={}
+    )
+    expected = np.zeros((32, 32))
+    expected[8:24, 8:24] = 3
+    np.testing.assert_array_equal(moved, np.stack([expected] * 2))
+
+
 def test_jit_changes_nothing(key):
     """Views under jit equal views outside it."""
     images = smooth_images(key, batch=2, size=16)

@@ -8,7 +8,7 @@ import scipy.ndimage
 from jax.scipy.ndimage import map_coordinates
 from jax.test_util import check_grads
 
-from pix2rep_jax.views import warp
+from pix2rep_jax.views import affine, warp
 
 
 def random_matrix(seed: int) -> np.ndarray:
@@ -57,8 +57,8 @@ def test_warp_equals_map_coordinates(seed, key):
     cotangent = jax.random.normal(jax.random.fold_in(key, 1), image.shape)
 
     def reference(image, matrix):
-        positions = warp.to_array_positions(
-            matrix, warp.centred_positions(11, 14), height=11, width=14
+        positions = affine.to_array_positions(
+            matrix, affine.centred_positions(11, 14), height=11, width=14
         )
         rows_columns = jnp.moveaxis(positions, -1, 0)
         by_channel = jax.vmap(
@@ -80,11 +80,11 @@ def test_warp_equals_map_coordinates(seed, key):
 def test_ramps_are_warped_exactly():
     """On an image of its own coordinates the warp returns φ⁻¹ of every pixel."""
     height, width = 20, 31
-    ramp = warp.centred_positions(height, width)
+    ramp = affine.centred_positions(height, width)
     matrix = jnp.array([[0.6, -0.3, 1.25], [0.2, 0.7, -2.5]])
-    positions = warp.to_array_positions(matrix, ramp, height=height, width=width)
+    positions = affine.to_array_positions(matrix, ramp, height=height, width=width)
     expected = ramp @ matrix[:, :2].T + matrix[:, 2][None, None]
-    valid = warp.inside(positions, height=height, width=width)
+    valid = affine.inside(positions, height=height, width=width)
     assert 0.5 < valid.mean() < 1
     np.testing.assert_allclose(
         warp.warp(ramp, matrix)[valid], expected[valid], atol=1e-5
@@ -104,8 +104,8 @@ def test_whole_numbers_are_interpolated_and_rounded(dtype):
     matrix = jnp.asarray(random_matrix(1))
     moved = warp.warp(jnp.asarray(image), matrix)
     assert moved.dtype == dtype
-    positions = warp.to_array_positions(
-        matrix, warp.centred_positions(9, 8), height=9, width=8
+    positions = affine.to_array_positions(
+        matrix, affine.centred_positions(9, 8), height=9, width=8
     )
     for channel in range(2):
         expected = map_coordinates(
@@ -139,10 +139,10 @@ def test_right_angles_are_exact(quarter_turns):
         np.rot90(np.asarray(image), -quarter_turns),
         atol=1e-5,
     )
-    positions = warp.to_array_positions(
-        matrix, warp.centred_positions(8, 8), height=8, width=8
+    positions = affine.to_array_positions(
+        matrix, affine.centred_positions(8, 8), height=8, width=8
     )
-    assert warp.inside(positions, height=8, width=8).all()
+    assert affine.inside(positions, height=8, width=8).all()
 
 
 def test_warp_is_linear_with_an_exact_adjoint(key):
@@ -202,7 +202,7 @@ def test_sampled_matrices_stay_in_range():
         max_rotation=0.5, extent=(0.4, 0.9), flip_probability=0.3, max_shift=(2.0, 5.0)
     )
     keys = jax.random.split(jax.random.key(0), 4000)
-    matrices = jax.vmap(lambda k: warp.sample_pull_matrix(k, **options))(keys)
+    matrices = jax.vmap(lambda k: affine.sample_pull_matrix(k, **options))(keys)
     matrices = np.asarray(matrices, np.float64)
     determinant = np.linalg.det(matrices[:, :, :2])
     extent = np.sqrt(np.abs(determinant))
@@ -217,7 +217,7 @@ def test_sampled_matrices_stay_in_range():
 
 def test_probabilities_switch_each_part_off():
     """With all probabilities at zero φ is the identity."""
-    matrix = warp.sample_pull_matrix(
+    matrix = affine.sample_pull_matrix(
         jax.random.key(3),
         max_rotation=1.0,
         rotation_probability=0.0,
@@ -235,7 +235,7 @@ def test_shift_inside_keeps_the_region_in_the_frame(max_shift):
     """An unrotated region drawn with shift_inside never leaves the image, however far
     the shift might reach: the sizes' own are meant for their own images."""
     keys = jax.random.split(jax.random.key(0), 500)
-    sample = lambda k: warp.sample_sources(  # noqa: E731
+    sample = lambda k: affine.sample_sources(  # noqa: E731
         k,
         height=16,
         width=16,
@@ -246,6 +246,6 @@ def test_shift_inside_keeps_the_region_in_the_frame(max_shift):
         shift_inside=True,
     )
     positions = jax.vmap(sample)(keys)
-    assert warp.inside(positions, height=16, width=16).all()
+    assert affine.inside(positions, height=16, width=16).all()
     # And it comes to lie at every side.
     assert positions.min() < 0.2 and positions.max() > 14.8

@@ -1,4 +1,5 @@
-"""The built-in cardiac phantom, drawn as NIfTI in ACDC's layout.
+"""The built-in cardiac phantom, drawn as NIfTI files in ACDC's layout.
 
-Nothing outside this folder knows how an image is drawn.
+`write` is the only function that other folders call. `heart`, `thorax`, `acquisition`
+and `canvas` draw one patient; nobody needs them to read real scans.
 """

@@ -1,4 +1,4 @@
-"""How the phantom's patients are scanned: planning, coils and receiver."""
+"""The scan of a phantom's patient: planning, coils and receiver."""
 
 import dataclasses
 import math
@@ -27,22 +27,22 @@ class Scan:
     size: tuple[int, int]
     spacing_mm: float
     slice_mm: float
-    depth: np.ndarray  # [slices], below the valve plane
-    centre_mm: np.ndarray  # [slices, 2], of the left ventricle from the image's centre
-    rotation: float  # of the patient in the image
-    heart_angle: float  # of the right ventricle in the patient
-    noise: float  # standard deviation; blood is about 0.8
-    gain: float  # what the scanner stores is the signal times this
+    depth: np.ndarray  # [slices], mm below the valve plane
+    centre_mm: np.ndarray  # [slices, 2], left ventricle, from the image's centre
+    rotation: float  # angle of the patient in the image
+    heart_angle: float  # direction of the right ventricle in the patient
+    noise: float  # standard deviation; the signal of blood is about 0.8
+    gain: float  # stored intensity / signal
 
 
 def draw_scan(generator: np.random.Generator, heart_length: float) -> Scan:
     """Draws the planning of one patient's scan."""
     sizes = list(_SIZES)
-    size = sizes[generator.choice(len(sizes), p=list(_SIZES.values()))]
+    rows, columns = sizes[generator.choice(len(sizes), p=list(_SIZES.values()))]
     spacing_mm = generator.choice(_SPACINGS_MM) * generator.uniform(0.99, 1.01)
     if generator.uniform() < 0.04:  # a few scans are interpolated much finer
         finer = generator.uniform(0.7, 1.1)
-        size = tuple(round(n * spacing_mm / finer) for n in size)
+        rows, columns = (round(n * spacing_mm / finer) for n in (rows, columns))
         spacing_mm = finer
     slice_mm = generator.choice((10.0, 5.0, 7.0), p=(0.86, 0.12, 0.02))
     first = generator.uniform(-2, 8)
@@ -53,7 +53,7 @@ def draw_scan(generator: np.random.Generator, heart_length: float) -> Scan:
     drift = generator.normal(0, 0.09, 2)
     breathing = generator.normal(0, 1.0, (num_slices, 2))
     return Scan(
-        size=size,
+        size=(rows, columns),
         spacing_mm=float(spacing_mm),
         slice_mm=float(slice_mm),
         depth=depth,
@@ -68,7 +68,7 @@ def draw_scan(generator: np.random.Generator, heart_length: float) -> Scan:
 def heart_window(
     generator: np.random.Generator, scan: Scan
 ) -> tuple[tuple, np.ndarray, np.ndarray]:
-    """Returns the part of the scan round the heart, and x and y in the heart there."""
+    """Returns the part of the scan around the heart, and x and y of the heart there."""
     window, offsets = [slice(None)], []
     for axis, count in enumerate(scan.size):
         position = (np.arange(count) - (count - 1) / 2) * scan.spacing_mm

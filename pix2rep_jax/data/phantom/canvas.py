@@ -1,7 +1,10 @@
 """A stack of slices on which the phantom's shapes are painted.
 
-Shapes are signed distances in mm (negative inside), evaluated on a coarse grid and
-brought to the scan's own by cubic interpolation, which keeps their edges sharp.
+Shapes are signed distances in mm, negative inside. They are evaluated on a coarse grid
+and brought to the scan's grid by cubic interpolation, which keeps their edges sharp.
+
+The cubic interpolation is written here instead of taken from SciPy. The phantom's
+bytes, and with them published numbers, depend on it.
 """
 
 import numpy as np
@@ -16,19 +19,20 @@ class Canvas:
 
     Attributes:
         image: `[slices, rows, columns]`.
-        x: `[rows, columns]` mm from the heart to the patient's left, coarse grid.
-        y: The same to the patient's back.
+        x: `[coarse rows, coarse columns]`, mm from the heart to the patient's left.
+        y: `[coarse rows, coarse columns]`, mm from the heart to the patient's back.
     """
 
     def __init__(self, num_slices, size, spacing_mm, centre_mm, rotation):
-        """Starts with nothing but air.
+        """Makes an empty canvas: air.
 
         Args:
-            num_slices: Slices.
-            size: Rows and columns.
-            spacing_mm: Of the pixels, mm.
-            centre_mm: The heart from the image's centre, along rows and columns.
-            rotation: Of the patient in the image, rad.
+            num_slices: Number of slices.
+            size: Number of rows and of columns.
+            spacing_mm: Distance of pixels, mm.
+            centre_mm: Position of the heart from the image's centre, along rows and
+                columns, mm.
+            rotation: Angle of the patient in the image, rad.
         """
         self.image = np.zeros((num_slices, *size), np.float32)
         self.spacing_mm = spacing_mm
@@ -48,24 +52,24 @@ class Canvas:
         return _interpolate(coarse, *self._taps)
 
     def paint(self, distance, value, *, outline=0.0, edge_mm=2.8):
-        """Covers the inside of a shape; `outline` darkens its border (chemical shift).
+        """Covers the inside of a shape.
 
         Args:
             distance: `[slices, coarse rows, coarse columns]`, mm, negative inside.
             value: Signal, a number or an array of the scan's shape.
-            outline: Part of the signal lost on the border itself.
-            edge_mm: Width over which the border is blended.
+            outline: Share of the signal that is lost on the border (chemical shift).
+            edge_mm: Width over which the border is blended, mm.
         """
         near = (distance < 4).any(axis=0)
-        box, taps = [slice(None)], []
+        slices, taps = [slice(None)], []
         for axis, (nodes, weights) in enumerate(self._taps):
-            # Where one of the four nodes of a pixel is near the shape.
+            # A pixel is touched if one of its four nodes is near the shape.
             touched = np.flatnonzero(near.any(axis=1 - axis)[nodes].any(axis=0))
             if not touched.size:
                 return
-            box.append(slice(touched[0], touched[-1] + 1))
-            taps.append((nodes[:, box[-1]], weights[:, box[-1]]))
-        box = tuple(box)
+            slices.append(slice(touched[0], touched[-1] + 1))
+            taps.append((nodes[:, slices[-1]], weights[:, slices[-1]]))
+        box = tuple(slices)
         distance, image = _interpolate(distance, *taps), self.image[box]
         if not np.isscalar(value):
             value = value[box]
@@ -77,8 +81,8 @@ class Canvas:
         """Draws a smooth random field of unit variance on the scan's grid.
 
         Args:
-            generator: Its source.
-            scale_mm: Correlation length in plane.
+            generator: Source of randomness.
+            scale_mm: Correlation length in the plane, mm.
             along: Correlation between neighbouring slices.
         """
         ratio = self.spacing_mm / scale_mm
@@ -92,7 +96,7 @@ class Canvas:
 
 
 def _cubic_taps(position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Four nodes and weights of cubic convolution (Catmull-Rom) a position."""
+    """Returns the four nodes and weights (Catmull-Rom) of each position."""
     first = np.floor(position).astype(int) - 1
     t = position - first - 1
     weights = [
@@ -105,7 +109,10 @@ def _cubic_taps(position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _interpolate(nodes: np.ndarray, rows: tuple, columns: tuple) -> np.ndarray:
-    """Applies taps along columns, then rows; taps, since BLAS would fight for cores."""
+    """Applies taps along columns, then along rows.
+
+    Matrix products would start threads, which fight for the cores.
+    """
     nodes = nodes.astype(np.float32, copy=False)
     wide = sum(w * nodes[:, :, i] for i, w in zip(*columns, strict=True))
     return sum(w[:, None] * wide[:, i, :] for i, w in zip(*rows, strict=True))

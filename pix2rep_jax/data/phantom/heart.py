@@ -1,7 +1,7 @@
 """The phantom's ventricles: contours in polar coordinates about the left one's axis.
 
-Everything is a function of the angle from the right ventricle's direction and of the
-distance below the valve plane, so a slice is a few lookups. Lengths in mm, volumes in
+A contour is a function of the angle from the right ventricle's direction and of the
+depth below the valve plane, so a slice is a few lookups. Lengths are in mm, volumes in
 ml, angles in rad.
 """
 
@@ -17,9 +17,9 @@ __all__ = ["Contours", "Heart", "contours", "draw_heart", "paint_heart"]
 NUM_ANGLES = 360
 
 
-# Of each group: mean and standard deviation of the left ventricle's volume at end
-# diastole, its ejection fraction, wall; and the right one's volume and fraction.
-# Their order of magnitude is that of ACDC's patients.
+# For each group the mean and the standard deviation of five quantities: the left
+# ventricle's volume at end diastole, its ejection fraction and its wall, and the right
+# ventricle's volume and ejection fraction. ACDC's patients have about these values.
 _GROUPS = {
     "DCM": ((275, 45), (0.20, 0.07), (7.8, 0.9), (175, 55), (0.30, 0.10)),
     "HCM": ((128, 28), (0.67, 0.06), (11.3, 1.6), (122, 28), (0.60, 0.06)),
@@ -31,7 +31,7 @@ _GROUPS = {
 
 @dataclasses.dataclass(frozen=True)
 class Heart:
-    """One patient's ventricles; see `contours` for what the numbers do."""
+    """The numbers that shape one patient's ventricles; `contours` uses them."""
 
     volume: float
     ejection_fraction: float
@@ -60,8 +60,9 @@ class Heart:
 class Contours:
     """Radii `[slices, NUM_ANGLES]` from the left ventricle's axis, in mm.
 
-    `level` is 0 at the valve plane and 1 at the cavity's apex; above the valve plane
-    (negative) and where a structure has ended its radius is 0, or the next inner one.
+    `level` is 0 at the valve plane and 1 at the cavity's apex; above the valve plane it
+    is negative. If a structure is absent from a slice, its radius is 0 or that of the
+    next inner one.
     """
 
     level: np.ndarray
@@ -71,7 +72,7 @@ class Contours:
 
 
 def draw_heart(generator: np.random.Generator, group: str) -> Heart:
-    """Draws the ventricles of one patient of an ACDC group."""
+    """Draws the ventricles of one patient from one of ACDC's groups."""
 
     def normal(mean, std):
         return mean + std * np.clip(generator.standard_normal(), -2, 2)
@@ -108,25 +109,26 @@ def draw_heart(generator: np.random.Generator, group: str) -> Heart:
 
 
 def _bump(angle: np.ndarray, centre: float, width: float) -> np.ndarray:
-    """A smooth hill of height 1 on the circle."""
+    """Computes a smooth hill of height 1 on the circle."""
     return np.exp((np.cos(angle - centre) - 1) / width**2)
 
 
 def _radius(volume: float, length: float) -> float:
-    """The cavity's radius at the valve plane, of the profile in `contours`."""
+    """Computes the cavity's radius at the valve plane for the profile in `contours`."""
     return np.sqrt(1000 * volume / (np.pi * length * 0.69))
 
 
 def contours(heart: Heart, depth: np.ndarray, *, systole: bool) -> Contours:
     """Evaluates the ventricles on slices.
 
-    At end systole the cavity has lost its ejection fraction, the valve plane has
-    descended and the wall has thickened by what its mass demands; a scar does not move.
+    At end systole the cavity has lost its ejection fraction, and the valve plane has
+    descended. The wall is thicker, so that its mass stays the same. A scar does not
+    move.
 
     Args:
         heart: One patient's ventricles.
-        depth: `[slices]`, below the valve plane at end diastole, mm.
-        systole: End systole instead of end diastole.
+        depth: `[slices]`, mm below the valve plane at end diastole.
+        systole: Whether to draw end systole instead of end diastole.
 
     Returns:
         The contours of every slice.
@@ -147,7 +149,7 @@ def contours(heart: Heart, depth: np.ndarray, *, systole: bool) -> Contours:
         shape = shape + (cosine * np.cos(k * angle) + sine * np.sin(k * angle)) / k
 
     def left(level):
-        """The left ventricle's radii, inner and outer."""
+        """Computes the left ventricle's inner and outer radius."""
         inside = np.clip(level, 0, 1)
         profile = (1 - inside**2.6) ** 0.6
         scar = _bump(angle, heart.scar_angle, 0.8) * (heart.scar_depth > 0)
@@ -164,7 +166,7 @@ def contours(heart: Heart, depth: np.ndarray, *, systole: bool) -> Contours:
         return inner, (inner + thickness) * cap
 
     def crescent(level):
-        """The right ventricle's thickness, up to its scale."""
+        """Computes the right ventricle's thickness, up to its scale."""
         inside = np.clip(level, 0, 1)
         span = heart.right_span * (1.08 - 0.55 * inside**1.5)
         turned = np.mod(angle - heart.twist * inside + np.pi, 2 * np.pi) - np.pi
@@ -210,16 +212,19 @@ def paint_heart(
 
     Args:
         image: `[slices, rows, columns]`, the heart's surroundings.
-        x: Of the same shape: mm from the left ventricle's axis to the right one.
-        y: The same, a quarter turn on: towards the front.
+        x: `[slices, rows, columns]`, mm from the left ventricle's axis towards the
+            right ventricle.
+        y: `[slices, rows, columns]`, mm in the direction a quarter turn on, which is
+            the front.
         heart: One patient's ventricles.
         shape: Their contours on these slices.
         tissues: The patient's contrast.
-        texture: Of the image's shape, random, of unit variance.
-        thickness_mm: Of a slice: where walls slope, their edges blur over it.
+        texture: `[slices, rows, columns]`, a random field of unit variance.
+        thickness_mm: Thickness of a slice. The edges of sloping walls blur over it.
 
     Returns:
-        uint8 labels of the image's shape: 1 right ventricle, 2 muscle, 3 left one.
+        uint8 labels in the image's shape: 1 right ventricle, 2 muscle, 3 left
+        ventricle.
     """
     radius = np.hypot(x, y)
     bins = ((np.arctan2(y, x) + np.pi) * (NUM_ANGLES / (2 * np.pi))).astype(np.int32)
@@ -236,7 +241,7 @@ def paint_heart(
         image[slices] += alpha * (value - image[slices])
 
     def pool(angle, reach, size, signal):
-        """A round vessel with a thin wall; no size, no vessel."""
+        """Paints a round vessel with a thin wall, unless its size is 0."""
         along, across = reach * math.cos(angle), reach * math.sin(angle)
         for i in np.flatnonzero(np.asarray(size) > 2):
             away = np.hypot(x[i] - along, y[i] - across) - size[i]
@@ -251,7 +256,7 @@ def paint_heart(
     blur = 2.4 + np.clip(0.35 * np.abs(slope), 0, 0.5 * thickness_mm)
     blur = (blur * np.ones(len(level)))[:, None, None].astype(np.float32)
 
-    # Fat of the pericardium, thickest beside the right ventricle and at the apex.
+    # Pericardial fat is thickest beside the right ventricle and at the apex.
     angle = np.linspace(-np.pi, np.pi, NUM_ANGLES, endpoint=False)[None, :]
     pad = _bump(angle, 0.9, 0.6) + 0.8 * _bump(angle, -1.2, 0.5)
     for k, phase in enumerate(heart.fat_phases, start=1):

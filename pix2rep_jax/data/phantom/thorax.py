@@ -1,4 +1,4 @@
-"""The phantom's surroundings of the heart: chest wall, lungs, abdomen and vessels."""
+"""The surroundings of the phantom's heart: chest wall, lungs, abdomen and vessels."""
 
 import dataclasses
 
@@ -11,7 +11,7 @@ __all__ = ["Tissues", "draw_thorax", "draw_tissues"]
 
 @dataclasses.dataclass(frozen=True)
 class Tissues:
-    """One patient's signal of each tissue; blood is about 0.8."""
+    """One patient's signal from each tissue; that of blood is about 0.8."""
 
     blood: float
     right_blood: float
@@ -38,7 +38,7 @@ def draw_tissues(generator: np.random.Generator) -> Tissues:
 
 
 def _ellipse(x, y, centre, axes, angle=0.0, power=2.0):
-    """Signed distance of a (super)ellipse, exact on its border's first order."""
+    """Computes the signed distance to a superellipse, to first order at its border."""
     along, across = np.cos(angle), np.sin(angle)
     u = (along * (x - centre[0]) + across * (y - centre[1])) / axes[0]
     v = (along * (y - centre[1]) - across * (x - centre[0])) / axes[1]
@@ -119,7 +119,7 @@ def draw_thorax(
     canvas.paint(dome, visceral + bowel * (filling - visceral), outline=0.5)
 
     def organ(centre, axes, value, *, angle=0.0, within=cavity, outline=0.6, grow=0.0):
-        """One ellipse, `grow` mm larger at the apex than at the base."""
+        """Paints an ellipse that is `grow` mm larger at the apex than at the base."""
         centre = [c + uniform(-9, 9) for c in centre]
         axes = [a * uniform(0.85, 1.15) + grow * (z - 0.5) for a in axes]
         angle = angle + uniform(-0.3, 0.3)

@@ -1,8 +1,8 @@
-"""A cardiac phantom: short-axis cine MRI of nobody, in ACDC's own layout.
+"""Writes the cardiac phantom: short-axis cine MRI of nobody, in ACDC's layout.
 
-It stands in for real scans, so that the whole path from files to scores runs with
-nothing to download. Its patients differ as ACDC's do: in build, disease, position,
-orientation, resolution, contrast and noise.
+It stands in for real scans, so that everything from files to scores runs without a
+download. Its patients differ as ACDC's do: in build, disease, position, orientation,
+resolution, contrast and noise.
 """
 
 import concurrent.futures
@@ -30,7 +30,8 @@ from pix2rep_jax.errors import InputError
 
 __all__ = ["GROUPS", "write"]
 
-VERSION = 2  # raise it when a patient of the same seed comes out differently
+VERSION = 2
+"""Raise it when the same seed gives other patients."""
 
 GROUPS = ("DCM", "HCM", "MINF", "NOR", "RV")
 
@@ -44,26 +45,26 @@ def write(
     num_training: int = 40,
     num_testing: int = 20,
 ) -> pathlib.Path:
-    """Writes the phantom's patients, unless they are there already.
+    """Writes the phantom's patients, unless they exist already.
 
     The folder then holds `training/patientNNN` and `testing/patientNNN`, numbered
-    through, each with `Info.cfg`, the int16 images of end diastole and end systole and
-    their uint8 masks (0 background, 1 right ventricle, 2 myocardium, 3 left ventricle).
-    The same arguments give the same bytes. A folder is complete or not there at all,
-    also when the program is killed or two of them write at once.
+    consecutively. Each has an `Info.cfg`, the int16 images of end diastole and end
+    systole, and their uint8 masks (0 background, 1 right ventricle, 2 myocardium,
+    3 left ventricle). The same arguments give the same bytes. The folder appears
+    complete or not at all, even if the program is killed or two programs write it.
 
     Args:
-        root: The folder to make. One that this function did not write is refused.
-        seed: Of everything random.
-        num_training: Patients under `training`.
-        num_testing: Patients under `testing`.
+        root: The folder to make. A folder that this function did not write is refused.
+        seed: Seed of everything random.
+        num_training: Number of patients under `training`.
+        num_testing: Number of patients under `testing`.
 
     Returns:
         `root`.
 
     Raises:
         InputError: If `root` holds something else or cannot be written, or if a number
-            makes no sense.
+            is out of range.
     """
     root = pathlib.Path(root).expanduser()
     settings = {
@@ -74,8 +75,9 @@ def write(
     }
     if seed < 0 or num_training < 1 or num_testing < 0:
         raise InputError(
-            f"the phantom cannot be made from {settings}: give a seed of 0 or more, at "
-            "least one training patient and no negative number of test patients"
+            f"the phantom cannot be made from {settings}: set data.phantom_seed to 0 "
+            "or more, data.phantom_training to 1 or more, and data.phantom_testing to "
+            "0 or more"
         )
     if _written_settings(root) == settings:
         return root
@@ -88,7 +90,7 @@ def write(
     except OSError as error:
         raise InputError(
             f"the phantom cannot be written to {root} ({error.strerror}): set "
-            "--config.data.cache_dir to a folder with room that you may write to"
+            "--config.data.cache_dir to a folder with space that you may write to"
         ) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -96,27 +98,27 @@ def write(
 
 
 def _written_settings(root: pathlib.Path) -> dict | None:
-    """Reads what `root` was written with; None if there is nothing yet."""
+    """Reads the settings that `root` was written with; None if it is still empty."""
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return None
     try:
         return json.loads((root / _MARKER).read_text())
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{root} holds something that is not the phantom, so nothing was written "
+            f"{root} holds something other than the phantom, so nothing was written "
             "there: remove it, or leave --config.data.root empty"
         ) from error
 
 
 def _replace(scratch: pathlib.Path, root: pathlib.Path, settings: dict) -> None:
-    """Puts the finished folder in place of whatever version was there."""
+    """Puts the finished folder in the place of an earlier version."""
     outdated = scratch.with_name(scratch.name + ".old")
     try:
         if root.exists():
             os.replace(root, outdated)
         os.replace(scratch, root)
     except OSError:
-        # Another process was faster; what it wrote is as good, if it is the same.
+        # Another process was faster. Its folder is as good, if the settings are equal.
         if _written_settings(root) != settings:
             raise
     finally:
@@ -126,7 +128,7 @@ def _replace(scratch: pathlib.Path, root: pathlib.Path, settings: dict) -> None:
 def _write_patients(
     root: pathlib.Path, seed: int, num_training: int, num_testing: int
 ) -> None:
-    """Writes all patients, several at a time: NumPy and zlib release the GIL."""
+    """Writes all patients in threads, because NumPy and zlib release the GIL."""
 
     def task(number):
         subset = "training" if number <= num_training else "testing"
@@ -195,10 +197,10 @@ def _write_patient(
 
 
 def _save(path: pathlib.Path, array: np.ndarray, scan: Scan) -> None:
-    """Writes NIfTI with ACDC's affine; no time stamp, so the bytes are always equal."""
+    """Writes NIfTI with ACDC's affine, without a time stamp that would change bytes."""
     affine = np.diag([-scan.spacing_mm, -scan.spacing_mm, scan.slice_mm, 1.0])
     image = nib.Nifti1Image(np.moveaxis(array, 0, -1), affine)
     image.header.set_xyzt_units("mm", "sec")
-    # Runs of equal bytes are all there is to find beside noise; wbits 31 is gzip.
+    # Beside noise there are only runs of equal bytes to compress; wbits=31 means gzip.
     packer = zlib.compressobj(1, wbits=31, strategy=zlib.Z_RLE)
     path.write_bytes(packer.compress(image.to_bytes()) + packer.flush())

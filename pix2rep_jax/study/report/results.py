@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.evaluation.volume_score import DISTANCES, names_of
+from pix2rep_jax.evaluation.volume_score import DISTANCES, score_names
 from pix2rep_jax.methods.downstream.mean_teacher import NETWORKS
 from pix2rep_jax.study.job_record import read_evaluation, read_record
 from pix2rep_jax.study.plan import Cell, Job, stages
@@ -192,7 +192,7 @@ def count_backbones(results: Sequence[Result]) -> dict[str, int]:
 def score_columns(classes: Sequence[str], *, crop: str) -> dict[str, str]:
     """Names the Dice columns that a protocol counts, by structure or average."""
     metric = "soft_dice" if crop == RELEASED else "dice"
-    names = names_of(metric, classes) if classes else ("mean", "mean_foreground")
+    names = score_names(metric, classes) if classes else ("mean", "mean_foreground")
     return {name: f"{metric}_{name}" for name in names}
 
 
