@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -80,7 +80,9 @@ def resident_batches(
         yield draw(order_key, np.int32(step), resident)
 
 
-def compile_draw(*, mesh: Mesh, num_samples: Any, batch_size: Any):
+def compile_draw(
+    *, mesh: Mesh, num_samples: Any, batch_size: Any
+) -> Callable[[jax.Array, Any, Any], Any]:
     """Compiles `draw(order_key, step, data) -> batch` for data on the devices."""
 
     def draw(order_key: jax.Array, step: jax.Array, data: Any) -> Any:

@@ -84,8 +84,10 @@ def train(
             bar.update()
 
             is_last = number == num_steps
-            late = time.monotonic() - saved_at > 60 * save_minutes
-            caught, late = _any_process(number, int(interrupt.signal or 0), int(late))
+            minutes = (time.monotonic() - saved_at) / 60
+            caught, late = _any_process(
+                number, int(interrupt.signal or 0), int(minutes > save_minutes)
+            )
             evaluating = evaluate is not None and (
                 is_last or _is_due(number, eval_every)
             )

@@ -32,23 +32,21 @@ def make_train_step(
 
     Args:
         loss_fn: It finds the devices by `jax.sharding.get_abstract_mesh`.
-        tx: The optimiser.
+        tx: The optimiser of the parts that move.
         schedule: Factor on the learning rates by step.
-        learning_rates: The optimiser's rate of each part that moves, by dotted name.
-            All other parts are frozen, and no gradient is computed for them.
+        learning_rates: Rate of each part that moves, by dotted name. Others are frozen.
     """
 
     def train_step(state: TrainState, batch: Any):
-        _, step_key = jax.random.split(state.key)
-        key = jax.random.fold_in(step_key, state.step)
+        key = jax.random.fold_in(jax.random.split(state.key)[1], state.step)
         trained = take_parts(state.params, learning_rates)
 
         def loss_of(trained: Any):
             params = put_parts(state.params, trained)
             return loss_fn(params, state.model_state, batch, key)
 
-        value_and_grad = jax.value_and_grad(loss_of, has_aux=True)
-        (loss, (model_state, metrics)), grads = value_and_grad(trained)
+        value, grads = jax.value_and_grad(loss_of, has_aux=True)(trained)
+        loss, (model_state, metrics) = value
         updates, opt_state = tx.update(grads, state.opt_state, trained)
         metrics = metrics | {
             "loss": loss,
