@@ -32,9 +32,9 @@ def make_train_step(
 
     Args:
         loss_fn: It finds the devices by `jax.sharding.get_abstract_mesh`.
+        tx: The optimiser of the parts that move.
         schedule: Factor on the learning rates by step.
-        learning_rates: The optimiser's rate of each part that moves, by dotted name.
-            All other parts are frozen, and no gradient is computed for them.
+        learning_rates: Rate of each part that moves, by dotted name. Others are frozen.
     """
 
     def train_step(state: TrainState, batch: Any):
