@@ -123,7 +123,7 @@ def host_batches(
         return jax.make_array_from_callback(
             (len(rows), *array.shape[1:]),
             batched(mesh),
-            lambda part: array[rows[part[0]]],
+            lambda part: array[rows[part[0]]] if part else array[rows],
         )
 
     def fetch(step: int) -> Any:
@@ -198,6 +198,7 @@ def draw_rows(
     Returns:
         `[batch_size]` int32 indices for each set, in that structure.
     """
+    structure: Any
     sizes, structure = jax.tree.flatten(batch_size)
     numbers = structure.flatten_up_to(num_samples)
     # Epochs are folded in from 0 upwards, so keys from the other end are free.

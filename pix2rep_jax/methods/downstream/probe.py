@@ -1,5 +1,7 @@
 """Probing: a segmentation head on the frozen backbone."""
 
+from typing import Any
+
 import jax
 
 from pix2rep_jax import losses
@@ -38,7 +40,7 @@ def make_loss(
             features = batch["features"]
         else:
             features = net.apply(variables, batch["image"], method="features")
-        logits = net.apply(variables, features, method="classify")
+        logits: Any = net.apply(variables, features, method="classify")
         value = losses.segmentation_loss(
             logits,
             batch["label"],

@@ -228,14 +228,17 @@ def make_local_loss(
     def loss_fn(params, model_state: ModelState, batch, key: jax.Array):
         slice_key, view_key = jax.random.split(key)
         images = draw_slices(slice_key, batch)
-        views = jax.vmap(functools.partial(random_intensity, **intensity))(
+        views = jax.vmap(lambda key, image: random_intensity(key, image, **intensity))(
             jax.random.split(view_key, 2 * images.shape[0]),
             jnp.concatenate([images, images]),
         )
         maps, updated = embed_views(net, params, model_state.batch_stats, views)
         corners = chaitanya_pairs.region_corners(maps.shape[1])
         near = chaitanya_pairs.near_regions(corners, num_negatives)
-        pairs = chaitanya_pairs.local_pairs(*batch["first"].shape, near, loss=loss)
+        num_volumes, num_partitions = batch["first"].shape
+        pairs = chaitanya_pairs.local_pairs(
+            num_volumes, num_partitions, near, loss=loss
+        )
         value, metrics = _compare(
             chaitanya_pairs.take_regions(maps, corners), pairs, temperature
         )

@@ -209,9 +209,9 @@ def choose_points(key: jax.Array, valid: jax.Array, num_points: int | str):
         `[batch, M]` flat indices, or None for all pixels; and `[batch, M]` bool, which
         of them count.
     """
-    if num_points != "all":
-        return sample_points(key, valid, num_points=num_points)
-    return None, valid.reshape(valid.shape[0], -1)
+    if isinstance(num_points, str):
+        return None, valid.reshape(valid.shape[0], -1)
+    return sample_points(key, valid, num_points=num_points)
 
 
 def embed_pairs(net: Pix2RepNet, params, features_a, features_b, sources, points):
@@ -232,7 +232,10 @@ def embed_pairs(net: Pix2RepNet, params, features_a, features_b, sources, points
     Returns:
         Two arrays `[batch, M, d]`.
     """
-    project = lambda x: net.apply({"params": params}, x, method="project")  # noqa: E731
+
+    def project(x: jax.Array) -> Any:
+        return net.apply({"params": params}, x, method="project")
+
     if points is None:
         u = jax.vmap(warp_at)(project(features_a).astype(jnp.float32), sources)
         v = project(features_b)
