@@ -6,13 +6,13 @@ import pytest
 from absl import flags
 from ml_collections import config_flags
 
-from configs.pix2rep import VARIANTS, get_config
+from configs.pix2rep import SIZES, get_config
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runtime.config_checks import SECTIONS, check_settings, split_words
 from tests.support.program import ROOT, refused, start
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", SIZES)
 def test_the_projects_own_sizes_are_sound(variant):
     """Nothing that this repository ships is refused."""
     check_settings(get_config(variant))
