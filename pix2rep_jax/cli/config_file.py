@@ -1,41 +1,51 @@
-"""Which configuration file a command line names, and which folder is its run's."""
+"""What a command line says: the configuration file, the run's folder, lists of words."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from ml_collections import ConfigDict
 
 import pix2rep_jax
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.runtime.config_checks import Check, walk, words
 
-__all__ = ["config_argument", "default_workdir", "find_config", "with_found_config"]
+__all__ = [
+    "config_argument",
+    "default_workdir",
+    "find_config",
+    "split_words",
+    "with_found_config",
+]
 
 
-def config_argument(words: Sequence[str]) -> str:
+def config_argument(command: Sequence[str]) -> str:
     """Finds what stands behind `--config`; empty where there is no such flag."""
-    index = _find_flag(words)
+    index = _find_flag(command)
     if index is None:
         return ""
-    word = words[index]
-    return word.partition("=")[2] if "=" in word else "".join(words[index + 1 :][:1])
+    word = command[index]
+    return word.partition("=")[2] if "=" in word else "".join(command[index + 1 :][:1])
 
 
-def with_found_config(words: Sequence[str]) -> list[str]:
+def with_found_config(command: Sequence[str]) -> list[str]:
     """Replaces what stands behind `--config` by the file that it means.
 
     Args:
-        words: The command line, program first.
+        command: The words of the command line, program first.
 
     Raises:
         InputError: If there is no such file.
     """
-    words, named = list(words), config_argument(words)
-    if named:
-        index, found = _find_flag(words), find_config(named)
-        if "=" in words[index]:
-            words[index] = f"--config={found}"
+    replaced, named = list(command), config_argument(command)
+    index = _find_flag(command)
+    if named and index is not None:
+        found = find_config(named)
+        if "=" in command[index]:
+            replaced[index] = f"--config={found}"
         else:
-            words[index + 1] = found
-    return words
+            replaced[index + 1] = found
+    return replaced
 
 
 def find_config(named: str) -> str:
@@ -77,12 +87,28 @@ def default_workdir(named: str) -> Path:
     return Path("runs") / re.sub(r"[^\w.=-]+", "-", name)
 
 
-def _find_flag(words: Sequence[str]) -> int | None:
-    """Returns the place of the flag that names a value, if there is one."""
-    for index, word in enumerate(words):
-        if re.match(r"--?config(=|$)", word):
-            return index
-    return None
+def split_words(config: ConfigDict, checks: Mapping[str, Check]) -> None:
+    """Reads lists of words as people write them on a command line: a,b.
+
+    The parser makes one word of "a,b", and numbers of words such as 101.
+
+    Args:
+        config: The whole configuration. Its lists of words are replaced.
+        checks: Checks by dotted names; a list of words is declared as `words`.
+    """
+    for name, value in list(walk(config)):
+        if checks.get(name) is not words or not isinstance(value, tuple):
+            continue
+        split = [str(word) for word in value]
+        if len(split) == 1:
+            split = [word.strip() for word in split[0].split(",")]
+        config.update_from_flattened_dict({name: tuple(filter(None, split))})
+
+
+def _find_flag(command: Sequence[str]) -> int | None:
+    """Returns the place of the flag that names the file, if there is one."""
+    places = (i for i, x in enumerate(command) if re.match(r"--?config(=|$)", x))
+    return next(places, None)
 
 
 def _own_folders() -> list[Path]:

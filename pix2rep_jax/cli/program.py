@@ -15,10 +15,10 @@ from ml_collections import config_flags
 from pix2rep_jax.cli.config_file import (
     config_argument,
     default_workdir,
+    split_words,
     with_found_config,
 )
 from pix2rep_jax.errors import InputError, explain_memory, explain_missing
-from pix2rep_jax.runtime.config_checks import split_words
 from pix2rep_jax.runtime.huge_pages import use_huge_pages
 from pix2rep_jax.runtime.messages import show_messages
 
@@ -61,6 +61,8 @@ def main() -> None:
     """Runs the command line of this process, and ends the process."""
     use_huge_pages()
     words = sys.argv
+    for flag in flags.FLAGS.get_flags_for_module(__name__):  # --help shows these
+        flags.FLAGS.register_key_flag_for_module(words[0], flag)
     try:
         # absl would print a traceback where the parsing fails.
         app.run(

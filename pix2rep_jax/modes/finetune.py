@@ -87,6 +87,7 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
         feed,
         mode="finetune",
         num_steps=num_steps,
+        command=command,
     )
     print(
         "next: "

@@ -113,6 +113,7 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
             *neutral_root(workdir / "pretrain"),
             "init.recalibrate",
         ),
+        command=command,
     )
     # Before anything is written that says what the run is: it may refuse.
     keep_origin(folder, backbone and backbone.origin)

@@ -78,6 +78,7 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
         feed,
         mode="probe",
         num_steps=num_steps,
+        command=command,
     )
     print("next: " + next_command(command, mode="finetune"))
 

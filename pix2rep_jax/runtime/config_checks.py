@@ -13,8 +13,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ml_collections import ConfigDict
-
 from pix2rep_jax.errors import InputError
 
 __all__ = [
@@ -32,7 +30,6 @@ __all__ = [
     "pair",
     "seed",
     "share",
-    "split_words",
     "walk",
     "whole_numbers",
     "words",
@@ -56,24 +53,6 @@ def check_values(values: Mapping[str, Any], checks: Mapping[str, Check]) -> None
         if wanted:
             shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
             raise InputError(f"{name} is {shown}: it must be {wanted}")
-
-
-def split_words(config: ConfigDict, checks: Mapping[str, Check]) -> None:
-    """Reads lists of words as people write them on a command line: a,b.
-
-    The parser makes one word of "a,b", and numbers of words such as 101.
-
-    Args:
-        config: The whole configuration. Its lists of words are replaced.
-        checks: Checks by dotted names; a list of words is declared as `words`.
-    """
-    for name, value in list(walk(config)):
-        if checks.get(name) is not words or not isinstance(value, tuple):
-            continue
-        split = [str(word) for word in value]
-        if len(split) == 1:
-            split = [word.strip() for word in split[0].split(",")]
-        config.update_from_flattened_dict({name: tuple(filter(None, split))})
 
 
 def walk(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -121,7 +100,7 @@ def anything(value: Any) -> str:
 
 
 def words(value: Any) -> str:
-    """Accepts a list of words; `split_words` reads it."""
+    """Accepts a list of words; the command line splits it at its commas."""
     return finite(value)
 
 
