@@ -148,6 +148,8 @@ def get_config(size: str = "quick") -> ConfigDict:
     study.figure3 = ("baseline", "proposed")
     study.confidence = 0.95  # of the intervals of differences
     study.resamples = 10_000  # of the patients, and of several seeds
+    # A CSV of finished runs, as in results/: they are read instead of run again.
+    study.records = ""
     study.dry_run = False  # print the plan and an estimate of its time instead
     study.tables_only = False  # run nothing, write the tables of what is finished
     return config

@@ -84,7 +84,7 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> in
 
 def read_published(config: ConfigDict, cells: Sequence[Cell]) -> dict[str, Result]:
     """Reads the finished runs that `study.records` names, by the key of their job."""
-    path = config.study.get("records", "")
+    path = config.study.records
     if not path:
         return {}
     published = read_runs(path, cells)

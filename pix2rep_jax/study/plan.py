@@ -24,6 +24,7 @@ SETTINGS = {
     "reference": anything,
     "confidence": anything,
     "resamples": anything,
+    "records": anything,
     "dry_run": anything,
     "tables_only": anything,
 }
