@@ -1,4 +1,4 @@
-"""What a command line says: the configuration file, the run's folder, lists of words."""
+"""What a command line says: the configuration file, the run's folder, lists."""
 
 import re
 from collections.abc import Mapping, Sequence

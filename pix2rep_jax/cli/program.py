@@ -142,7 +142,7 @@ def run_mode(words: Sequence[str], rest: Sequence[str]) -> int:
     join_hosts(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
     cache_programs(Path(config.data.cache_dir).expanduser() / "programs")
     named = _WORKDIR.value or default_workdir(config_argument(words))
-    module, takes = MODES[_MODE.value]
+    module, takes = MODES[str(_MODE.value)]
     given = {
         "command": words,
         "input": _INPUT.value,
