@@ -39,7 +39,9 @@ def compiler_options() -> dict[str, str | int] | None:
     if jax.default_backend() != "cpu":
         return None
     # The library keeps its reductions.
-    options = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
+    options: dict[str, str | int] = {
+        "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"
+    }
     if _LEVEL not in os.environ.get("XLA_FLAGS", ""):
         options[_LEVEL] = 2  # as fast a step as with 3, compiled in less time
     try:

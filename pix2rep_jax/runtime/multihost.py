@@ -40,10 +40,11 @@ def join_hosts(
                 f"--num_processes={num_processes} does nothing by itself: {_MEND}"
             )
         return
-    arguments = () if coordinator == "auto" else (coordinator,)
     try:
         jax.distributed.initialize(
-            *arguments, num_processes=num_processes, process_id=process_id
+            None if coordinator == "auto" else coordinator,
+            num_processes=num_processes,
+            process_id=process_id,
         )
     except (RuntimeError, ValueError) as error:
         said = str(error).splitlines()[0].rstrip(".")
