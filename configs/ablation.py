@@ -9,24 +9,28 @@ and as much of the other as their width allows.
 
 from ml_collections import ConfigDict
 
-from configs import pix2rep, study
+try:
+    from pix2rep_jax.configs import pix2rep, study  # once the package is installed
+except ModuleNotFoundError:
+    from configs import pix2rep, study  # in a clone of the repository
 
 GROUP = "Pix2Rep pretraining settings"
 
 
-def get_config(variant: str = "quick") -> ConfigDict:
+def get_config(size: str = "quick") -> ConfigDict:
     """Returns a size's configuration with the ablation's plan in `study`.
 
     Args:
-        variant: "quick", "small" or "paper", as in configs/pix2rep.py.
+        size: "quick", "small" or "paper", as in configs/pix2rep.py.
 
     Raises:
         ValueError: If there is no such size.
     """
-    pick = pix2rep.make_pick(variant, file="ablation.py")
-    config = study.get_config(variant)
+    pix2rep.check_size(size, file="ablation.py")
+    config = study.get_config(size)
     steps = config.pretrain.num_steps
-    few, many = pick(quick=(4, 32), small=(8, 64), paper=(64, 1024))  # n_ft; MIDL 4
+    # n_ft; MIDL 4 for "paper"
+    few, many = {"quick": (4, 32), "small": (8, 64), "paper": (64, 1024)}[size]
     short = {"num_epochs": 10, "num_steps": steps // 10}  # MIDL 4; 0 steps: epochs
     long = {"num_epochs": 100, "num_steps": steps}
     narrow = {"model": {"num_features": few}}

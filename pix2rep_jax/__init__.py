@@ -1,7 +1,44 @@
 """Pix2Rep in JAX: dense self-supervised learning for medical image segmentation.
 
+The names below are imported when they are first used, so `import pix2rep_jax` alone
+does not import jax.
+
 Reference: M. Seince, L. Le Folgoc, L. A. Facury de Souza, E. Angelini, "Dense
 Self-Supervised Learning for Medical Image Segmentation", MIDL 2024.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pix2rep_jax.inference.segmenter import Segmenter
+    from pix2rep_jax.losses.contrastive import info_nce
+    from pix2rep_jax.losses.decorrelation import cross_correlation
+    from pix2rep_jax.models.unet import UNet
+    from pix2rep_jax.views.warp import warp
+
 __version__ = "0.1.0"
+
+__all__ = ["Segmenter", "UNet", "cross_correlation", "info_nce", "warp"]
+
+_MODULES = {
+    "Segmenter": "pix2rep_jax.inference.segmenter",
+    "UNet": "pix2rep_jax.models.unet",
+    "cross_correlation": "pix2rep_jax.losses.decorrelation",
+    "info_nce": "pix2rep_jax.losses.contrastive",
+    "warp": "pix2rep_jax.views.warp",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a name of `__all__` when it is first asked for."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_MODULES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Lists the names that are imported on demand beside those that are there."""
+    return sorted({*globals(), *__all__})

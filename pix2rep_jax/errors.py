@@ -10,20 +10,20 @@ __all__ = ["InputError", "check_choice", "explain_memory", "explain_missing"]
 class InputError(ValueError):
     """Says in one sentence what is wrong, where, and how to mend it.
 
-    `main.py` prints the sentence without a traceback and exits with 1.
+    The command line prints the sentence without a traceback and exits with 1.
     """
 
 
 def check_choice(name: str, value: Any, known: Sequence[str]) -> None:
-    """Checks that a setting is one of the words that there are.
+    """Checks that a setting is one of the known words.
 
     Args:
-        name: Of the setting, as one would type it.
-        value: What it is.
-        known: What it may be.
+        name: The setting, as a user would type it.
+        value: The setting's value.
+        known: The words it may be.
 
     Raises:
-        InputError: If it is none of them.
+        InputError: If it is another word.
     """
     if value not in known:
         choices = " or ".join(map(repr, known))
@@ -31,13 +31,13 @@ def check_choice(name: str, value: Any, known: Sequence[str]) -> None:
 
 
 def explain_memory(error: Exception) -> str | None:
-    """Says that a device's memory did not suffice, if that is what an error means.
+    """Explains an error that means a device has too little memory.
 
     Args:
-        error: What jax raised.
+        error: Any exception that jax raised.
 
     Returns:
-        One sentence, or None where it is about something else.
+        One sentence, or None where the error means something else.
     """
     code, _, said = str(error).partition(": ")
     if code != "RESOURCE_EXHAUSTED":
@@ -45,19 +45,19 @@ def explain_memory(error: Exception) -> str | None:
     return (
         f"the device has not enough memory ({said.splitlines()[0].rstrip('.')}): in "
         "another --workdir lower the batch_size of the mode's section, "
-        "pretrain.num_points or the model's widths, or free the device of other "
-        "programs; the checkpoints are kept"
+        "pretrain.num_points or the model's widths, or end other programs on the "
+        "device; the checkpoints are kept"
     )
 
 
 def explain_missing(error: Exception) -> str | None:
-    """Says which package is not installed, if that is what an error means.
+    """Explains an error that means a package is not installed.
 
     Args:
-        error: Whatever was raised.
+        error: Any exception.
 
     Returns:
-        One sentence, or None where it is about something else.
+        One sentence, or None where the error means something else.
     """
     if not isinstance(error, ModuleNotFoundError) or error.name is None:
         return None
@@ -65,6 +65,6 @@ def explain_missing(error: Exception) -> str | None:
         return None
     return (
         f"{error.name} is not installed in this Python ({sys.executable}): install it "
-        "(pip install -r requirements.txt has all that this program needs), or "
+        "(pip install -r requirements.txt installs all that this program needs), or "
         "activate the environment that has it"
     )

@@ -22,6 +22,16 @@ from pix2rep_jax.data.volume import (
     prepare_file,
 )
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.runtime.config_checks import (
+    above_zero,
+    all_of,
+    anything,
+    finite,
+    not_below_zero,
+    pair,
+    seed,
+    words,
+)
 
 __all__ = [
     "PREPARATION",
@@ -32,6 +42,26 @@ __all__ = [
 
 PREPARATION = ("crop", "spacing_mm", "crop_px", "size", "percentiles")
 """Settings of `data` that decide the size, sharpness and brightness of anatomy."""
+
+
+SETTINGS = {
+    "name": anything,
+    "root": anything,
+    "crop": anything,
+    "spacing_mm": above_zero,
+    "crop_px": above_zero,
+    "size": above_zero,
+    "percentiles": all_of(pair, finite),
+    "classes": words,
+    "exclude": words,
+    "all_frames": anything,
+    "patient_regex": anything,
+    "cache_dir": anything,
+    "phantom_seed": seed,
+    "phantom_training": not_below_zero,
+    "phantom_testing": not_below_zero,
+}
+"""What this module reads of the configuration's section `data`."""
 
 
 @dataclasses.dataclass(frozen=True)

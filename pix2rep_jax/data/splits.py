@@ -20,6 +20,7 @@ from pix2rep_jax.data.scan_digests import find_exchanged, list_scans, shared_pat
 from pix2rep_jax.data.volume import VolumeFile
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runtime.atomic_file import read_object, write_whole
+from pix2rep_jax.runtime.config_checks import anything, not_below_zero
 
 __all__ = [
     "Split",
@@ -29,6 +30,16 @@ __all__ = [
     "neutral_root",
     "test_patients",
 ]
+
+SETTINGS = {
+    "num_labeled": anything,
+    "draw": anything,
+    "val_fraction": anything,
+    "holdout_per_group": not_below_zero,
+    "validation_patients": not_below_zero,
+}
+"""What this module reads of the configuration's section `data`."""
+
 
 _FILE = "split.json"
 _TWIN = "its scan is a held-out patient's too"

@@ -5,8 +5,17 @@ import jax.numpy as jnp
 
 from pix2rep_jax.data.labels import UNLABELLED
 from pix2rep_jax.losses.rows import mean_over
+from pix2rep_jax.runtime.config_checks import anything, not_below_zero
 
 __all__ = ["cross_entropy", "segmentation_loss", "soft_dice"]
+
+
+SETTINGS = {
+    "cross_entropy_weight": not_below_zero,
+    "dice_weight": not_below_zero,
+    "include_background": anything,
+}
+"""The configuration's section `segmentation`."""
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:

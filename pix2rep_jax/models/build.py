@@ -12,8 +12,28 @@ from pix2rep_jax.models.heads import SegmentationHead
 from pix2rep_jax.models.segmentation_net import SegmentationNet
 from pix2rep_jax.models.unet import UNet
 from pix2rep_jax.runtime.compiler import once_options
+from pix2rep_jax.runtime.config_checks import (
+    above_zero,
+    all_of,
+    choice,
+    not_below_zero,
+    whole_numbers,
+)
 
 __all__ = ["initialise", "make_backbone", "make_segmentation_net"]
+
+
+DTYPES = ("float32", "bfloat16")
+"""Types in which a network computes; its parameters are float32."""
+
+SETTINGS = {
+    "channels": all_of(whole_numbers, above_zero),
+    "num_features": above_zero,
+    "scratch_num_features": above_zero,
+    "last_hidden": not_below_zero,
+    "dtype": choice(*DTYPES),
+}
+"""The configuration's section `model`."""
 
 
 def make_backbone(config: ConfigDict, *, scratch: bool = False) -> UNet:
@@ -41,7 +61,7 @@ def make_backbone(config: ConfigDict, *, scratch: bool = False) -> UNet:
             f"{len(model.channels) - 1} times, as model.channels asks: make it a "
             f"multiple of {multiple}"
         )
-    check_choice("model.dtype", model.dtype, ("float32", "bfloat16"))
+    check_choice("model.dtype", model.dtype, DTYPES)
     return UNet(
         channels=tuple(model.channels),
         num_features=model.scratch_num_features if scratch else model.num_features,

@@ -1,7 +1,7 @@
 """--mode finetune: train backbone and segmentation head on a few labelled patients."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from pix2rep_jax.training.step import make_update
 __all__ = ["run"]
 
 
-def run(config: ConfigDict, workdir: Path) -> None:
+def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> None:
     """Fine-tunes, keeps the best validation checkpoint and scores it.
 
     With `init.checkpoint` "none" this is the paper's fully supervised baseline, or
@@ -30,6 +30,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     Args:
         config: The whole configuration.
         workdir: The run's folder; this mode's part is `<workdir>/finetune`.
+        command: The words of the command line; none from Python.
 
     Raises:
         InputError: If the data, the configuration or the pretrained run cannot be
@@ -86,10 +87,11 @@ def run(config: ConfigDict, workdir: Path) -> None:
         feed,
         mode="finetune",
         num_steps=num_steps,
+        command=command,
     )
     print(
         "next: "
-        + next_command(sys.argv, mode="predict")
+        + next_command(command, mode="predict")
         + " --input SCANS --output MASKS"
     )
 

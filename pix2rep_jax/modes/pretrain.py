@@ -1,7 +1,7 @@
 """--mode pretrain: learn from scans without labels, by the method of that name."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +64,13 @@ NEUTRAL = ("data.num_labeled", "data.draw", "data.val_fraction")
 """What of these sections none does: labels play no part in it."""
 
 
-def run(config: ConfigDict, workdir: Path) -> None:
+def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> None:
     """Pretrains the backbone, resuming what the workdir already holds.
 
     Args:
         config: The whole configuration; `pretrain.method` names the method.
         workdir: The run's folder; this mode's part is `<workdir>/pretrain`.
+        command: The words of the command line; none from Python.
 
     Raises:
         InputError: If the data or the configuration cannot be used.
@@ -77,7 +78,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     check_place(workdir)
     mesh, name = make_mesh(), method_name(config)
     own = config.get(name, {})
-    for sentence in overrides_without_effect(sys.argv, own, method=name):
+    for sentence in overrides_without_effect(command, own, method=name):
         print(f"warning: {sentence}", file=sys.stderr)
     method, recipe = load_method(config), make_recipe(config)
     section = name if "batch_size" in own else "pretrain"
@@ -112,6 +113,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
             *neutral_root(workdir / "pretrain"),
             "init.recalibrate",
         ),
+        command=command,
     )
     # Before anything is written that says what the run is: it may refuse.
     keep_origin(folder, backbone and backbone.origin)
@@ -153,7 +155,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     following = "probe" if "backbone" in method.trained else "finetune"
     # What this run started from is no longer what the next one starts from.
     named = f" --config.init.checkpoint={workdir}" if config.init.checkpoint else ""
-    print("next: " + next_command(sys.argv, mode=following) + named)
+    print("next: " + next_command(command, mode=following) + named)
 
 
 def find_start(config: ConfigDict, method: Method, workdir: Path) -> Path | None:

@@ -1,8 +1,7 @@
 """--mode probe: train a linear head on the frozen backbone's features."""
 
 import functools
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,13 @@ from pix2rep_jax.training.step import make_update
 __all__ = ["compute_features", "run"]
 
 
-def run(config: ConfigDict, workdir: Path) -> None:
+def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> None:
     """Probes, keeps the best validation checkpoint and scores it.
 
     Args:
         config: The whole configuration.
         workdir: The run's folder; this mode's part is `<workdir>/probe`.
+        command: The words of the command line; none from Python.
 
     Raises:
         InputError: If the data, the configuration or the pretrained run cannot be
@@ -78,8 +78,9 @@ def run(config: ConfigDict, workdir: Path) -> None:
         feed,
         mode="probe",
         num_steps=num_steps,
+        command=command,
     )
-    print("next: " + next_command(sys.argv, mode="finetune"))
+    print("next: " + next_command(command, mode="finetune"))
 
 
 def feature_budget(config: ConfigDict, *, platform: str) -> float:

@@ -1,7 +1,7 @@
 """What probing and fine-tuning share: where they start, how they are scored."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -231,6 +231,7 @@ def train_and_score(
     *,
     mode: str,
     num_steps: int,
+    command: Sequence[str] = (),
 ) -> Path:
     """Trains, keeps the best validation checkpoint and scores it on the test patients.
 
@@ -243,6 +244,7 @@ def train_and_score(
         feed: Makes the batches of the training slices from the state's step on.
         mode: "probe" or "finetune": the section of the configuration, and the folder.
         num_steps: Steps of the run.
+        command: The words of the command line; none from Python.
 
     Returns:
         The folder with checkpoints, metrics, and, where test patients have masks,
@@ -256,6 +258,7 @@ def train_and_score(
         config,
         sections=(*SECTIONS, mode),
         neutral=(*neutral, *neutral_root(folder)),
+        command=command,
     )
     task.split.write(folder)
     write_num_steps(folder, num_steps)

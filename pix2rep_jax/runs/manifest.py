@@ -4,7 +4,6 @@ import json
 import os
 import platform
 import shlex
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,6 +55,7 @@ def open_run(
     *,
     sections: Sequence[str],
     neutral: Sequence[str] = (),
+    command: Sequence[str] = (),
 ) -> Path:
     """Makes the folder of a run, or finds the one that is to go on.
 
@@ -68,6 +68,7 @@ def open_run(
         sections: Its parts that this mode depends on: if they differ from those of
             the run that is there, it cannot go on.
         neutral: Further settings that may differ, such as "data.draw".
+        command: The words of the command line; none from Python.
 
     Returns:
         `<workdir>/<mode>`.
@@ -91,7 +92,7 @@ def open_run(
         return path
     make_folder(path)
     if jax.process_index() == 0:
-        _write(path / _ENVIRONMENT, _environment())
+        _write(path / _ENVIRONMENT, _environment(command))
         _write(path / _CONFIG, ours)
     return path
 
@@ -219,11 +220,11 @@ def _changes(
             yield f"{name}: {old.get(name)} -> {new.get(name)}"
 
 
-def _environment() -> dict[str, str]:
+def _environment(command: Sequence[str]) -> dict[str, str]:
     """What a reader needs to repeat the run, besides its configuration."""
     device = jax.devices()[0]
     return {
-        "command": shlex.join(sys.argv),
+        "command": shlex.join(command),
         "pix2rep_jax": pix2rep_jax.__version__,
         "python": platform.python_version(),
         "jax": jax.__version__,

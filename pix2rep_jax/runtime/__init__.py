@@ -1,4 +1,4 @@
-"""The command line, configuration checks, hosts, compiler and whole files.
+"""Command lines, checks of settings, messages, hosts, compiler and whole files.
 
 Everything else may import this folder; it imports only `errors`.
 """

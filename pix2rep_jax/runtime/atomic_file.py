@@ -1,4 +1,4 @@
-"""Files that nobody ever reads half of."""
+"""Writes files whole: a reader never finds half of one."""
 
 import contextlib
 import json
@@ -17,13 +17,12 @@ __all__ = ["read_object", "replacing", "write_whole"]
 def replacing(path: Path, *, suffix: str = "") -> Iterator[Path]:
     """Gives a hidden file beside `path` to write, and at the end moves it there.
 
-    Nobody else writes it: process numbers, which several hosts may have alike, play no
-    part in its name. Where the block raises, what was at `path` is as it was and
-    nothing stays beside it.
+    Its name is random, since processes on several hosts may have equal numbers. If the
+    block raises, the hidden file is removed and `path` stays unchanged.
 
     Args:
-        path: Where the whole file is going to be; its folder exists.
-        suffix: What the name has to end in, for writers that look at it.
+        path: The file to write; its folder exists.
+        suffix: End of the hidden file's name, for writers that look at it.
 
     Yields:
         The hidden file's path.
@@ -38,16 +37,14 @@ def replacing(path: Path, *, suffix: str = "") -> Iterator[Path]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Writes a text file in one go, in place of what was there.
-
-    Nothing of the new one stays beside it if that fails.
+    """Replaces a text file.
 
     Args:
-        path: Of the file; its folder exists.
+        path: The file to write; its folder exists.
         text: The whole content.
 
     Raises:
-        InputError: If it cannot be written; what was there is as it was.
+        InputError: If it cannot be written; `path` then stays unchanged.
     """
     try:
         with replacing(path) as partial:
@@ -60,7 +57,7 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Reads a JSON object; an empty one where the file is missing or damaged."""
+    """Reads a JSON object; returns an empty one if the file is missing or damaged."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -14,11 +14,12 @@ _LEVEL = "xla_backend_optimization_level"
 def cache_programs(folder: Path) -> None:
     """Keeps compiled programs on disk, so that a mode starts sooner the next time.
 
-    Those that took a second or more to compile. A `JAX_COMPILATION_CACHE_DIR` of the
-    user's own is kept. A folder that cannot be written to costs the time, nothing else.
+    jax keeps programs that took a second or more to compile. If the user has set
+    `JAX_COMPILATION_CACHE_DIR`, that folder is used. If the folder cannot be written,
+    programs are compiled anew each time.
 
     Args:
-        folder: Where to keep them; made when there is something to keep.
+        folder: Where to keep them; it is made when there is a program to keep.
     """
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(folder))
@@ -29,16 +30,18 @@ def compiler_options() -> dict[str, str | int] | None:
     """Returns the options of `jax.jit` for programs with many convolutions.
 
     On a CPU, XLA hands convolutions and matrix products to a library that runs small
-    ones on a single core; its own run on all of them (docs/performance.md).
+    ones on a single core. XLA's own code runs them on all cores.
 
     Returns:
-        The options, or None on other backends and where this jax has no such option.
-        A level of optimisation in `XLA_FLAGS` is kept.
+        The options; None on other backends, or if this jax does not know them. An
+        optimisation level in `XLA_FLAGS` is kept.
     """
     if jax.default_backend() != "cpu":
         return None
-    # What is left to the library.
-    options = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
+    # The library keeps its reductions.
+    options: dict[str, str | int] = {
+        "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"
+    }
     if _LEVEL not in os.environ.get("XLA_FLAGS", ""):
         options[_LEVEL] = 2  # as fast a step as with 3, compiled in less time
     try:
@@ -51,7 +54,7 @@ def compiler_options() -> dict[str, str | int] | None:
 def once_options() -> dict[str, int] | None:
     """Returns the options of `jax.jit` for programs that run once.
 
-    On a CPU they are compiled without optimisation, ten times sooner.
+    On a CPU they are compiled without optimisation, which is ten times as fast.
     """
     on_cpu = jax.default_backend() == "cpu"
     return {_LEVEL: 0} if on_cpu else None

@@ -1,142 +1,58 @@
-"""Which values of a configuration make sense, before anything is read or written."""
+"""What a setting's value may be: small checks, and how a configuration is walked.
+
+A module that uses settings declares them beside its functions, each with its check:
+
+    SETTINGS = {"temperature": above_zero, "hidden": all_of(whole_numbers, above_zero)}
+
+`pix2rep_jax/modes/settings.py` collects these declarations and checks a whole
+configuration. A check takes a value and returns what the value must be instead, or ""
+where the value is right. A tuple is right where each of its entries is.
+"""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-
-from ml_collections import ConfigDict
 
 from pix2rep_jax.errors import InputError
 
-__all__ = ["SECTIONS", "check_settings", "effective", "split_words", "walk"]
+__all__ = [
+    "Check",
+    "above_zero",
+    "all_of",
+    "anything",
+    "ascending",
+    "at_least_two",
+    "check_values",
+    "choice",
+    "effective",
+    "finite",
+    "not_below_zero",
+    "pair",
+    "seed",
+    "share",
+    "walk",
+    "whole_numbers",
+    "words",
+]
 
-SECTIONS = (
-    "data",
-    "model",
-    "projection",
-    "spatial",
-    "intensity",
-    "pretrain",
-    "augment",
-    "probe",
-    "finetune",
-    "init",
-    "log",
-)
-"""What every configuration has; methods have sections of their own beside them."""
-
-_WORDS = ("classes", "exclude", "methods", "figure3")
-
-_CHOICES = {"schedule": ("constant", "cosine")}
-
-_PAIRS = ("percentiles", "extent", "max_shift")
-
-_COUNTS = ("channels", "hidden", "elastic_grids")
-
-_ABOVE_ZERO = (
-    "spacing_mm",
-    "crop_px",
-    "size",
-    "batch_size",
-    "unlabeled_batch_size",
-    "extent",
-    "channels",
-    "hidden",
-    "temperature",
-    "num_features",
-    "scratch_num_features",
-    "features",
-    "local_features",
-)
-
-_SHARES = ("ema_decay", "start_fraction", "ramp_up_fraction")
-
-_NOT_BELOW_ZERO = (
-    "num_steps",
-    "min_steps",
-    "num_epochs",
-    "max_rotation",
-    "max_shift",
-    "elastic_reach",
-    "max_blur",
-    "max_bias_field",
-    "max_noise",
-    "max_gamma",
-    "max_contrast",
-    "max_brightness",
-    "off_diagonal_weight",
-    "weight_decay",
-    "learning_rate",
-    "backbone_learning_rate",
-    "head_learning_rate",
-    "scratch_learning_rate",
-    "cross_entropy_weight",
-    "dice_weight",
-    "consistency_weight",
-    "noise_std",
-    "noise_clip",
-    "last_hidden",
-    "warmup_steps",
-    "device_budget_mb",
-    "feature_budget_mb",
-    "metrics_every",
-    "validate_every",
-    "checkpoint_every",
-    "checkpoint_minutes",
-    "holdout_per_group",
-    "validation_patients",
-    "phantom_training",
-    "phantom_testing",
-)
+Check = Callable[[Any], str]
 
 
-def check_settings(config: Mapping[str, Any]) -> None:
-    """Checks every value whose name says what it may be.
+def check_values(values: Mapping[str, Any], checks: Mapping[str, Check]) -> None:
+    """Checks every value by the check of its name.
 
     Args:
-        config: The whole configuration.
+        values: Values by dotted names.
+        checks: Checks by dotted names; a value without one must be finite.
 
     Raises:
-        InputError: If a section is missing, a number is not finite, a probability lies
-            outside 0 to 1, a range has other than two ends or the wrong order, a size
-            is none, a word is none of its choices, or the elastic grids are not as
-            many as their reaches; names the first such value.
+        InputError: If a value is refused; names the first one.
     """
-    for section in SECTIONS:
-        if section not in config:
-            raise InputError(
-                f"the configuration has no section {section!r}: start from "
-                "configs/pix2rep.py, which has all of them"
-            )
-    values = dict(walk(config))
     for name, value in values.items():
-        wanted = complaint(name.rpartition(".")[2], value)
+        wanted = checks.get(name, finite)(value)
         if wanted:
             shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
             raise InputError(f"{name} is {shown}: it must be {wanted}")
-        partner = name.replace("elastic_grids", "elastic_reach")
-        if partner != name and len(value) != len(values[partner]):
-            raise InputError(
-                f"{name} has {len(value)} grid(s) and {partner} {len(values[partner])} "
-                "number(s): give one of these a grid, such as 5,9 and 0.06,0.02"
-            )
-
-
-def split_words(config: ConfigDict) -> None:
-    """Reads lists of words as they are written on a command line: a,b.
-
-    Its parser makes one word of that, and numbers of words such as 101.
-
-    Args:
-        config: The whole configuration, in which they are replaced.
-    """
-    for name, value in list(walk(config)):
-        if name.rpartition(".")[2] not in _WORDS or not isinstance(value, tuple):
-            continue
-        words = [str(word) for word in value]
-        if len(words) == 1:
-            words = [word.strip() for word in words[0].split(",")]
-        config.update_from_flattened_dict({name: tuple(filter(None, words))})
 
 
 def walk(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -149,7 +65,7 @@ def walk(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
 
 
 def effective(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Lists the settings that change anything beside the others.
+    """Lists the settings that change anything, given the values of the others.
 
     Args:
         config: A whole configuration, or a part.
@@ -160,43 +76,95 @@ def effective(config: Mapping[str, Any]) -> dict[str, Any]:
     settings = dict(walk(config))
 
     def counts(name: str) -> bool:
-        section, _, own = name.rpartition(".")
-        if own == "min_steps":
+        section, _, leaf = name.rpartition(".")
+        if leaf == "min_steps":
             return settings[name] > 0 and not settings[f"{section}.num_steps"]
         return True
 
     return {name: value for name, value in settings.items() if counts(name)}
 
 
-def complaint(name: str, value: Any) -> str:
-    """Says what a value must be; empty where it is."""
-    entries = value if isinstance(value, tuple) else (value,)
-    if name in _CHOICES and value not in _CHOICES[name]:
-        return " or ".join(map(repr, _CHOICES[name]))
-    if name in _PAIRS and not (len(entries) == 2 and all(map(is_number, entries))):
-        return "two numbers, such as 0.5,1.5"
-    if name in _COUNTS and not all(type(x) is int for x in entries):
-        return "whole numbers, such as 16,32"
-    if any(isinstance(x, float) and not math.isfinite(x) for x in entries):
-        return "finite"
-    if name in _ABOVE_ZERO and not all(x > 0 for x in entries):
-        return "above 0"
-    if name == "elastic_grids" and min(entries, default=2) < 2:
-        return "2 or more"
-    if name == "extent" and entries[0] > entries[1]:
-        return "the smaller number first"
-    if name in _NOT_BELOW_ZERO and not all(x >= 0 for x in entries):
-        return "0 or more"
-    if name in ("seed", "phantom_seed") and not 0 <= value < 2**32:
-        return "between 0 and 4294967295"
-    is_share = name.endswith("_probability") or name in _SHARES
-    if is_share and not 0 <= value <= 1:
-        return "between 0 and 1"
-    if name == "momentum" and not 0 <= value <= 1:
-        return "between 0 and 1"
-    return ""
+def all_of(*checks: Check) -> Check:
+    """Makes the check that asks several, and answers as the first that refuses."""
+    return lambda value: next(filter(None, (check(value) for check in checks)), "")
 
 
-def is_number(x: Any) -> bool:
+def choice(*known: str) -> Check:
+    """Makes the check for one of some words."""
+    return lambda value: "" if value in known else " or ".join(map(repr, known))
+
+
+def anything(value: Any) -> str:
+    """Accepts texts and switches, and values that are checked where they are used."""
+    return finite(value)
+
+
+def words(value: Any) -> str:
+    """Accepts a list of words; the command line splits it at its commas."""
+    return finite(value)
+
+
+def finite(value: Any) -> str:
+    """Refuses infinity and NaN."""
+    wrong = (isinstance(x, float) and not math.isfinite(x) for x in _entries(value))
+    return "finite" if any(wrong) else ""
+
+
+def above_zero(value: Any) -> str:
+    """Accepts finite numbers above 0."""
+    return _numbers(value, lambda x: x > 0, "above 0")
+
+
+def not_below_zero(value: Any) -> str:
+    """Accepts finite numbers from 0 on."""
+    return _numbers(value, lambda x: x >= 0, "0 or more")
+
+
+def at_least_two(value: Any) -> str:
+    """Accepts finite numbers from 2 on."""
+    return _numbers(value, lambda x: x >= 2, "2 or more")
+
+
+def share(value: Any) -> str:
+    """Accepts numbers between 0 and 1, such as probabilities."""
+    return _numbers(value, lambda x: 0 <= x <= 1, "between 0 and 1")
+
+
+def seed(value: Any) -> str:
+    """Accepts what a random number generator can be started from."""
+    return _numbers(value, lambda x: 0 <= x < 2**32, "between 0 and 4294967295")
+
+
+def whole_numbers(value: Any) -> str:
+    """Accepts integers."""
+    right = all(type(x) is int for x in _entries(value))
+    return "" if right else "whole numbers, such as 16,32"
+
+
+def pair(value: Any) -> str:
+    """Accepts two numbers."""
+    right = len(_entries(value)) == 2 and all(map(_is_number, _entries(value)))
+    return "" if right else "two numbers, such as 0.5,1.5"
+
+
+def ascending(value: Any) -> str:
+    """Accepts a range whose first end is not above its second."""
+    return "" if value[0] <= value[1] else "the smaller number first"
+
+
+def _numbers(value: Any, is_right: Callable[[float], bool], wanted: str) -> str:
+    """Checks finite numbers by a condition that is described by `wanted`."""
+    if finite(value):
+        return finite(value)
+    entries = _entries(value)
+    return "" if all(_is_number(x) and is_right(x) for x in entries) else wanted
+
+
+def _entries(value: Any) -> tuple[Any, ...]:
+    """Returns a tuple as it is, and any other value as a tuple of one."""
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _is_number(value: Any) -> bool:
     """Tells numbers from texts and from truth values."""
-    return isinstance(x, int | float) and not isinstance(x, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -11,9 +11,9 @@ _TUNABLES = "GLIBC_TUNABLES"
 def use_huge_pages() -> None:
     """Starts this program once more, with its memory in huge pages, on Linux.
 
-    On a CPU every step maps its temporary memory anew, and to do so in pages of 4 KiB
-    takes a tenth to a fifth of the step (docs/performance.md). The C library reads the
-    setting when a process starts; a `GLIBC_TUNABLES` that is set already is kept.
+    On a CPU every step maps its temporary memory anew. In pages of 4 KiB that takes a
+    tenth to a fifth of the step. The C library reads the setting only when a process
+    starts. If `GLIBC_TUNABLES` is set already, nothing happens.
     """
     if sys.platform == "linux" and _TUNABLES not in os.environ:
         os.environ[_TUNABLES] = "glibc.malloc.hugetlb=1"

@@ -1,4 +1,4 @@
-"""Several processes, on one host or many, as one program."""
+"""Several processes, on one host or many, that work as one program."""
 
 import hashlib
 import json
@@ -22,17 +22,17 @@ _LOCAL = ("data.root", "data.cache_dir", "init.checkpoint")
 def join_hosts(
     coordinator: str | None, num_processes: int | None, process_id: int | None
 ) -> None:
-    """Makes one program of several processes, before anything touches a device.
+    """Joins several processes to one program, before anything touches a device.
 
     Args:
         coordinator: HOST:PORT of process 0; "auto" asks the TPU pod or the cluster
             (SLURM, Open MPI, Kubernetes) for everything; None or "" is one process.
-        num_processes: How many there are; None asks the cluster.
-        process_id: Which one this is, from 0; None asks the cluster.
+        num_processes: Number of processes; None asks the cluster.
+        process_id: Number of this process, from 0; None asks the cluster.
 
     Raises:
-        InputError: If what is given is not enough. Where the others do not come in
-            time jax itself ends the process.
+        InputError: If the flags are not enough. Where the other processes do not come
+            in time jax itself ends this one.
     """
     if not coordinator:
         if num_processes not in (None, 1):
@@ -40,10 +40,11 @@ def join_hosts(
                 f"--num_processes={num_processes} does nothing by itself: {_MEND}"
             )
         return
-    arguments = () if coordinator == "auto" else (coordinator,)
     try:
         jax.distributed.initialize(
-            *arguments, num_processes=num_processes, process_id=process_id
+            None if coordinator == "auto" else coordinator,
+            num_processes=num_processes,
+            process_id=process_id,
         )
     except (RuntimeError, ValueError) as error:
         said = str(error).splitlines()[0].rstrip(".")

@@ -29,12 +29,13 @@ from pix2rep_jax.study.runner import run_cells
 __all__ = ["run"]
 
 
-def run(config: ConfigDict, workdir: Path) -> int:
+def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> int:
     """Runs what a study lacks, and writes its tables and its figure.
 
     Args:
         config: A configuration with a section `study`, as in configs/study.py.
         workdir: The run's folder. This mode's part is `<workdir>/study`.
+        command: The words of the command line; none from Python.
 
     Returns:
         The exit status: 1 if a cell failed.
@@ -67,7 +68,7 @@ def run(config: ConfigDict, workdir: Path) -> int:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_scans(folder, scans)
-        results = write(config, cells, folder, published)
+        results = write(config, cells, folder, published, command=command)
     except OSError as error:
         raise InputError(
             f"{folder} cannot be written ({error.strerror or error}): free some space "
@@ -83,7 +84,7 @@ def run(config: ConfigDict, workdir: Path) -> int:
 
 def read_published(config: ConfigDict, cells: Sequence[Cell]) -> dict[str, Result]:
     """Reads the finished runs that `study.records` names, by the key of their job."""
-    path = config.study.get("records", "")
+    path = config.study.records
     if not path:
         return {}
     published = read_runs(path, cells)
@@ -109,6 +110,8 @@ def run_all(
     cells: Sequence[Cell],
     folder: Path,
     published: Mapping[str, Result],
+    *,
+    command: Sequence[str],
 ) -> list[Result]:
     """Runs the cells that are not published; writes the results however it ends."""
     left = [cell for cell in cells if cell.job.key not in published]
@@ -121,7 +124,7 @@ def run_all(
         print("study: stopped; the same command goes on from there", file=sys.stderr)
         raise SystemExit(130) from None
     finally:
-        results = write_results(config, cells, folder, published)
+        results = write_results(config, cells, folder, published, command=command)
     return results
 
 
@@ -198,11 +201,13 @@ def write_results(
     cells: Sequence[Cell],
     folder: Path,
     published: Mapping[str, Result],
+    *,
+    command: Sequence[str],
 ) -> list[Result]:
     """Writes study.csv, tables.md and figure3 from what there is."""
     results = current_results(cells, folder, published)
     write_table(config, results, folder)
-    document = make_document(config, results, command=own_command(sys.argv))
+    document = make_document(config, results, command=own_command(command))
     write_whole(folder / "tables.md", document)
     if any(x.scores and x.cell.method in config.study.figure3 for x in results):
         save(draw_figure3(config, results), folder / "figure3")
@@ -215,12 +220,12 @@ def write_table(config: ConfigDict, results: Sequence[Result], folder: Path) -> 
     write_whole(folder / "study.csv", run_table(results, titles=titles))
 
 
-def own_command(argv: Sequence[str]) -> str:
+def own_command(command: Sequence[str]) -> str:
     """Returns the command that runs this study; empty if it was called from Python."""
-    if Path(argv[0]).name not in ("main.py", "pix2rep"):
+    if not command:
         return ""
     looks = ("config.study.tables_only", "config.study.dry_run")
-    words = [word for word in argv if not word.lstrip("-").startswith(looks)]
+    words = [word for word in command if not word.lstrip("-").startswith(looks)]
     return next_command(words, mode="study")
 
 

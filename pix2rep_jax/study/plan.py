@@ -9,10 +9,26 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from pix2rep_jax.errors import InputError, check_choice
-from pix2rep_jax.runtime.config_checks import check_settings, walk
+from pix2rep_jax.modes.settings import check_settings
+from pix2rep_jax.runtime.config_checks import anything, walk, words
 from pix2rep_jax.study.fingerprint import fingerprint
 
 __all__ = ["Cell", "Job", "distinct_jobs", "make_plan", "stages"]
+
+SETTINGS = {
+    "methods": words,
+    "figure3": words,
+    "labeled": anything,
+    "draws": anything,
+    "seeds": anything,
+    "reference": anything,
+    "confidence": anything,
+    "resamples": anything,
+    "records": anything,
+    "dry_run": anything,
+    "tables_only": anything,
+}
+"""The section `study`, besides its rows; `check_study` checks the values."""
 
 MODES = ("probe", "finetune")
 """What can follow a pretraining."""

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from pix2rep_jax.runtime.config_checks import above_zero, not_below_zero
 from pix2rep_jax.training.sharding import batched, place, replicated
 
 __all__ = [
@@ -20,6 +21,15 @@ __all__ = [
     "resident_batches",
     "take_batch",
 ]
+
+
+SETTINGS = {
+    "batch_size": above_zero,
+    "num_epochs": not_below_zero,
+    "num_steps": not_below_zero,
+    "min_steps": not_below_zero,
+}
+"""The length of a run and of a batch, in each section that trains."""
 
 
 def make_batches(

@@ -6,6 +6,7 @@ from typing import Any
 import optax
 
 from pix2rep_jax.errors import InputError, check_choice
+from pix2rep_jax.runtime.config_checks import choice, not_below_zero
 
 __all__ = ["count_steps", "make_optimizer", "make_schedule"]
 
@@ -32,6 +33,17 @@ def count_steps(recipe: Any, *, num_samples: int) -> int:
     return num_steps
 
 
+SCHEDULES = ("constant", "cosine")
+
+SETTINGS = {
+    "learning_rate": not_below_zero,
+    "schedule": choice(*SCHEDULES),
+    "warmup_steps": not_below_zero,
+    "weight_decay": not_below_zero,
+}
+"""Optimisation, in each section that trains."""
+
+
 def make_schedule(
     schedule: str, *, num_steps: int, warmup_steps: int
 ) -> Callable[[int], float]:
@@ -48,7 +60,7 @@ def make_schedule(
     Raises:
         InputError: If there is no such schedule.
     """
-    check_choice("schedule", schedule, ("constant", "cosine"))
+    check_choice("schedule", schedule, SCHEDULES)
     warmup_steps = min(warmup_steps, num_steps // 2)
     if schedule == "constant":
         after = optax.constant_schedule(1.0)

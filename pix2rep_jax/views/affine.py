@@ -19,6 +19,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from pix2rep_jax.runtime.config_checks import (
+    above_zero,
+    all_of,
+    anything,
+    ascending,
+    not_below_zero,
+    pair,
+    share,
+)
+from pix2rep_jax.views import elastic
 from pix2rep_jax.views.elastic import sample_displacement
 
 __all__ = [
@@ -28,6 +38,20 @@ __all__ = [
     "sample_sources",
     "to_array_positions",
 ]
+
+
+SETTINGS = {
+    "max_rotation": not_below_zero,
+    "rotation_probability": share,
+    "extent": all_of(pair, above_zero, ascending),
+    "extent_probability": share,
+    "flip_probability": share,
+    "max_shift": all_of(pair, not_below_zero),
+    "shift_probability": share,
+    "shift_inside": anything,
+    **elastic.SETTINGS,
+}
+"""Options of `sample_sources`, as the configuration names them."""
 
 
 def sample_pull_matrix(

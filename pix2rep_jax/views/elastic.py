@@ -1,11 +1,50 @@
 """Elastic deformations: a few control points displace all pixels smoothly."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-__all__ = ["sample_displacement", "spline_displacement"]
+from pix2rep_jax.errors import InputError
+from pix2rep_jax.runtime.config_checks import (
+    all_of,
+    at_least_two,
+    not_below_zero,
+    share,
+    whole_numbers,
+)
+
+__all__ = ["SETTINGS", "check_grids", "sample_displacement", "spline_displacement"]
+
+
+SETTINGS = {
+    "elastic_probability": share,
+    "elastic_grids": all_of(whole_numbers, at_least_two),
+    "elastic_reach": not_below_zero,
+}
+"""Options of `sample_displacement`, as the configuration names them."""
+
+
+def check_grids(name: str, spatial: Mapping[str, Any]) -> None:
+    """Checks that each control grid has a reach.
+
+    Args:
+        name: Dotted name of the section, such as "augment.spatial".
+        spatial: The section; it may leave both out.
+
+    Raises:
+        InputError: If there are more of the one than of the other.
+    """
+    grids, reach = (
+        spatial.get(leaf, ()) for leaf in ("elastic_grids", "elastic_reach")
+    )
+    if len(grids) != len(reach):
+        raise InputError(
+            f"{name}.elastic_grids has {len(grids)} grid(s) and {name}.elastic_reach "
+            f"{len(reach)} number(s): give each grid a number, such as 5,9 and "
+            "0.06,0.02"
+        )
 
 
 def spline_displacement(points: jax.Array, *, height: int, width: int) -> jax.Array:
@@ -71,10 +110,10 @@ def sample_displacement(
     # One draw for everything, because each further draw is compiled on its own.
     draw = jax.random.uniform(key, (1 + sum(2 * number**2 for number in grids),))
     total, start = jnp.zeros((height, width, 2)), 1
-    for number, share in zip(grids, reach, strict=True):
+    for number, part in zip(grids, reach, strict=True):
         spread = 2 * draw[start : start + 2 * number**2] - 1
         start += 2 * number**2
         side = jnp.array([height, width], jnp.float32)[None, None]
-        points = spread.reshape(number, number, 2) * side * share
+        points = spread.reshape(number, number, 2) * side * part
         total += spline_displacement(points, height=height, width=width)
     return jnp.where(draw[0] < probability, total, 0.0)

@@ -9,6 +9,8 @@ import dm_pix as pix
 import jax
 import jax.numpy as jnp
 
+from pix2rep_jax.runtime.config_checks import not_below_zero, share
+
 __all__ = [
     "BIAS_FIELD_TERMS",
     "adjust_gamma",
@@ -17,6 +19,23 @@ __all__ = [
     "random_intensity",
     "reverse",
 ]
+
+SETTINGS = {
+    "max_blur": not_below_zero,
+    "blur_probability": share,
+    "max_bias_field": not_below_zero,
+    "bias_field_probability": share,
+    "max_noise": not_below_zero,
+    "noise_probability": share,
+    "max_gamma": not_below_zero,
+    "gamma_probability": share,
+    "max_contrast": not_below_zero,
+    "contrast_probability": share,
+    "max_brightness": not_below_zero,
+    "brightness_probability": share,
+    "reversal_probability": share,
+}
+"""Options of `random_intensity`, as the configuration names them."""
 
 
 # Powers of (row, column) in a polynomial of order 3. Its constant would change the

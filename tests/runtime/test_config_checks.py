@@ -1,4 +1,4 @@
-"""Values that make no sense are refused before anything is read or written."""
+"""The checks of single values, and lists of words on a command line."""
 
 import sys
 
@@ -6,58 +6,52 @@ import pytest
 from absl import flags
 from ml_collections import config_flags
 
-from configs.pix2rep import VARIANTS, get_config
+from pix2rep_jax.cli.config_file import split_words
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.runtime.config_checks import SECTIONS, check_settings, split_words
-from tests.support.program import ROOT, refused, start
+from pix2rep_jax.modes.settings import CHECKS
+from pix2rep_jax.runtime import config_checks as checks
+from tests.support.program import ROOT
 
-
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_the_projects_own_sizes_are_sound(variant):
-    """Nothing that this repository ships is refused."""
-    check_settings(get_config(variant))
+NAN, INFINITY = float("nan"), float("inf")
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "wanted"),
+    ("check", "right", "wrong"),
     [
-        ("spatial.extent", ("a", "b"), "two numbers"),
-        ("spatial.extent", (0.5,), "two numbers"),
-        ("spatial.extent", (1.1, 0.5), "smaller number first"),
-        ("spatial.extent", (0.0, 0.5), "above 0"),
-        ("augment.spatial.max_shift", (1.0, 2.0, 3.0), "two numbers"),
-        ("augment.spatial.max_shift", (-1.0, 2.0), "0 or more"),
-        ("data.percentiles", (True, 99.0), "two numbers"),
-        ("model.channels", (16, 32.0), "whole numbers"),
-        ("model.channels", (16, 0), "above 0"),
-        ("model.num_features", 0, "above 0"),
-        ("projection.hidden", ("x",), "whole numbers"),
-        ("intensity.noise_probability", 1.5, "between 0 and 1"),
-        ("intensity.noise_probability", float("nan"), "finite"),
-        ("spatial.elastic_grids", (5.0, 9), "whole numbers"),
-        ("spatial.elastic_grids", (5, 1), "2 or more"),
-        ("spatial.elastic_reach", (0.1, -0.1), "0 or more"),
-        ("spatial.elastic_probability", 2.0, "between 0 and 1"),
-        ("finetune.mean_teacher.ema_decay", 1.1, "between 0 and 1"),
-        ("pretrain.temperature", 0.0, "above 0"),
-        ("pretrain.learning_rate", float("inf"), "finite"),
-        ("finetune.weight_decay", -0.1, "0 or more"),
-        ("log.metrics_every", -1, "0 or more"),
-        ("data.holdout_per_group", -1, "0 or more"),
-        ("data.size", 0, "above 0"),
-        ("simclr.batch_size", 0, "above 0"),
-        ("probe.num_steps", -1, "0 or more"),
-        ("seed", -1, "between 0 and 4294967295"),
-        ("data.phantom_seed", 2**32, "between 0 and 4294967295"),
-        ("finetune.schedule", "linear", "'constant' or 'cosine'"),
+        (checks.anything, ["", "a", True, 0, (1, 2), None], [NAN, (1.0, INFINITY)]),
+        (checks.above_zero, [1, 0.1, (1, 2)], [0, -1, (1, 0), NAN, INFINITY, "a"]),
+        (checks.not_below_zero, [0, 0.1, (0, 2)], [-1, (1, -0.1), INFINITY]),
+        (checks.at_least_two, [2, (2, 5), ()], [1, (5, 1)]),
+        (checks.share, [0, 0.5, 1], [-0.1, 1.1, NAN]),
+        (checks.seed, [0, 2**32 - 1], [-1, 2**32]),
+        (checks.whole_numbers, [1, (1, 2), ()], [1.0, (1, 2.0), (True,), "1"]),
+        (checks.pair, [(1, 2.0)], [(1,), (1, 2, 3), 1, ("a", "b"), (True, 1)]),
+        (checks.ascending, [(1, 2), (1, 1)], [(2, 1)]),
+        (checks.choice("a", "b"), ["a", "b"], ["c", ""]),
+        (checks.all_of(checks.pair, checks.ascending), [(1, 2)], [1, (2, 1)]),
     ],
 )
-def test_a_value_that_makes_no_sense_is_refused(name, value, wanted):
-    """The sentence names the value as one would type it, and what it may be."""
-    config = get_config("quick")
-    config.update_from_flattened_dict({name: value})
-    with pytest.raises(InputError, match=rf"^{name} is .*: it must be .*{wanted}"):
-        check_settings(config)
+def test_a_check_says_nothing_of_what_is_right(check, right, wrong):
+    """And of everything else what it must be."""
+    assert [check(value) for value in right] == [""] * len(right)
+    assert all(check(value) for value in wrong)
+
+
+def test_several_checks_answer_in_their_order():
+    """The first that refuses is the one that is told."""
+    check = checks.all_of(checks.pair, checks.above_zero, checks.ascending)
+    answers = {check((1,)), check((1, 0)), check((2, 1))}
+    assert answers == {checks.pair(1), checks.above_zero(0), checks.ascending((2, 1))}
+
+
+def test_a_value_is_refused_by_its_name():
+    """A value that nothing is declared of must be finite."""
+    own = {"a.size": checks.above_zero}
+    checks.check_values({"a.size": 1, "b.size": 0}, own)
+    with pytest.raises(InputError, match=r"^a\.size is 0"):
+        checks.check_values({"b.size": 0, "a.size": 0}, own)
+    with pytest.raises(InputError, match=r"^b\.size is nan"):
+        checks.check_values({"b.size": NAN}, own)
 
 
 @pytest.mark.filterwarnings("ignore:the load_module")  # of ml_collections
@@ -81,34 +75,7 @@ def test_words_are_written_like_numbers(monkeypatch, written, read):
     values = flags.FlagValues()
     holder = config_flags.DEFINE_config_file("config", flag_values=values)
     values(argv)
-    split_words(holder.value)
+    split_words(holder.value, CHECKS)
     assert holder.value.data.exclude == read
     assert holder.value.model.channels == (2, 4)
     assert holder.value.data.patient_regex == r"^[^_]+"
-
-
-@pytest.mark.parametrize("section", SECTIONS)
-def test_a_configuration_without_a_section_is_refused(section):
-    """As one of one's own may be that was written from memory."""
-    config = get_config("quick").to_dict()
-    check_settings(config)
-    del config[section]
-    with pytest.raises(InputError, match=f"no section '{section}'.*configs/pix2rep.py"):
-        check_settings(config)
-
-
-def test_elastic_grids_and_their_reaches_are_as_many():
-    """The sentence names both."""
-    config = get_config("quick")
-    config.augment.spatial.elastic_grids = (5,)
-    with pytest.raises(
-        InputError, match=r"augment\.spatial\.elastic_grids has 1 .* 2 n"
-    ):
-        check_settings(config)
-
-
-def test_a_refused_command_leaves_the_workdir_free(tmp_path, cache):
-    """So the corrected command is not taken for another run in that folder."""
-    process = start("pretrain", tmp_path, cache, spatial__extent="a,b")
-    assert "spatial.extent is a,b: it must be two numbers" in refused(process)
-    assert not list(tmp_path.iterdir())

@@ -9,7 +9,7 @@ import pytest
 from tests.support.program import ROOT
 
 SHOW = (
-    "from pix2rep_jax.huge_pages import use_huge_pages; use_huge_pages(); "
+    "from pix2rep_jax.runtime.huge_pages import use_huge_pages; use_huge_pages(); "
     "import os, sys; print(os.environ.get('GLIBC_TUNABLES'), *sys.argv[1:])"
 )
 

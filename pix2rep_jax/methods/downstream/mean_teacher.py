@@ -12,6 +12,7 @@ from pix2rep_jax.errors import check_choice
 from pix2rep_jax.methods.downstream.supervised import BATCH_NORM
 from pix2rep_jax.methods.ema import ema_update
 from pix2rep_jax.models.segmentation_net import SegmentationNet
+from pix2rep_jax.runtime.config_checks import above_zero, choice, not_below_zero, share
 from pix2rep_jax.training.state import LossFn, ModelState
 from pix2rep_jax.views.sampling import augment
 
@@ -28,6 +29,19 @@ __all__ = [
 
 NETWORKS = ("teacher", "student")
 """The networks that a run trains; `finetune.mean_teacher.result` names one of them."""
+
+
+SETTINGS = {
+    "result": choice(*NETWORKS),
+    "unlabeled_batch_size": above_zero,
+    "ema_decay": share,
+    "consistency_weight": not_below_zero,
+    "start_fraction": share,
+    "ramp_up_fraction": share,
+    "noise_std": not_below_zero,
+    "noise_clip": not_below_zero,
+}
+"""The section `finetune.mean_teacher`."""
 
 
 def decay_at(step: jax.Array, *, ema_decay: float) -> jax.Array:

@@ -8,6 +8,7 @@ import jax
 from pix2rep_jax import losses
 from pix2rep_jax.errors import check_choice
 from pix2rep_jax.models.segmentation_net import SegmentationNet
+from pix2rep_jax.runtime.config_checks import choice
 from pix2rep_jax.training.state import LossFn, ModelState
 from pix2rep_jax.views.sampling import augment
 
@@ -15,6 +16,10 @@ __all__ = ["BATCH_NORM", "make_loss"]
 
 BATCH_NORM = ("train", "frozen")
 """How BatchNorm normalises in fine-tuning."""
+
+
+SETTINGS = {"batch_norm": choice(*BATCH_NORM)}
+"""What this module reads of the section `finetune`."""
 
 
 def make_loss(

@@ -17,10 +17,19 @@ from pix2rep_jax.models.heads import MLP
 from pix2rep_jax.models.image_embedder import embed_image, encoder_parts
 from pix2rep_jax.models.param_parts import put_parts, take_parts
 from pix2rep_jax.models.unet import UNet
+from pix2rep_jax.runtime.config_checks import above_zero, all_of, share, whole_numbers
 from pix2rep_jax.training.state import LossFn, ModelState
 from pix2rep_jax.views.sampling import make_view_pairs
 
 __all__ = ["ByolNet", "make_extra", "make_loss", "make_method"]
+
+
+SETTINGS = {
+    "hidden": all_of(whole_numbers, above_zero),
+    "features": above_zero,
+    "momentum": share,
+}
+"""The section `byol`, besides what it overrides of `pretrain`."""
 
 
 class ByolNet(nn.Module):

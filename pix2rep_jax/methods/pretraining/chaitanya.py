@@ -30,15 +30,40 @@ from pix2rep_jax.models.heads import MLP, ProjectionHead
 from pix2rep_jax.models.image_embedder import ImageEmbedder, embed_views, encoder_parts
 from pix2rep_jax.models.param_parts import put_parts, take_parts
 from pix2rep_jax.models.unet import UNet
+from pix2rep_jax.runtime.config_checks import (
+    above_zero,
+    all_of,
+    anything,
+    at_least_two,
+    choice,
+    whole_numbers,
+)
 from pix2rep_jax.training.state import LossFn, ModelState
 from pix2rep_jax.views.intensity import random_intensity
 from pix2rep_jax.views.sampling import make_view_pairs
 
 __all__ = ["LocalNet", "make_global_loss", "make_local_loss", "make_method"]
 
+STAGES = ("global", "local")
+
 GLOBAL_LOSSES = ("GR", "GD-", "GD")
 
 LOCAL_LOSSES = ("LR", "LD")
+
+
+SETTINGS = {
+    "stage": choice(*STAGES),
+    "global_loss": choice(*GLOBAL_LOSSES),
+    "local_loss": choice(*LOCAL_LOSSES),
+    "num_partitions": at_least_two,
+    "temperature": above_zero,
+    "hidden": all_of(whole_numbers, above_zero),
+    "features": above_zero,
+    "num_blocks": anything,  # `make_method` knows how many the decoder has
+    "local_features": above_zero,
+    "num_negatives": anything,  # `make_method` knows how many regions there are
+}
+"""The section `chaitanya`, besides what it overrides of `pretrain` and the views."""
 
 
 class LocalNet(nn.Module):
@@ -76,7 +101,7 @@ def make_method(config: ConfigDict, recipe: ConfigDict) -> Method:
         InputError: If a setting has an invalid value.
     """
     for name, known in (
-        ("stage", ("global", "local")),
+        ("stage", STAGES),
         ("global_loss", GLOBAL_LOSSES),
         ("local_loss", LOCAL_LOSSES),
     ):

@@ -14,6 +14,14 @@ from pix2rep_jax.methods.method import Method
 from pix2rep_jax.models.build import make_backbone
 from pix2rep_jax.models.heads import ProjectionHead
 from pix2rep_jax.models.unet import UNet
+from pix2rep_jax.runtime.config_checks import (
+    above_zero,
+    all_of,
+    anything,
+    choice,
+    not_below_zero,
+    whole_numbers,
+)
 from pix2rep_jax.training.state import LossFn, ModelState
 from pix2rep_jax.views.sampling import Views, make_views, sample_points
 from pix2rep_jax.views.warp import gather_neighbours, warp_at
@@ -26,6 +34,23 @@ __all__ = [
     "make_method",
     "make_net",
 ]
+
+
+LOSSES = ("info_nce", "cross_correlation")
+
+SETTINGS = {
+    "loss": choice(*LOSSES),
+    "temperature": above_zero,
+    "off_diagonal_weight": not_below_zero,
+    "num_points": anything,  # `make_method` knows how many pixels there are
+}
+"""What Pix2Rep reads of the section `pretrain`, besides its optimisation."""
+
+PROJECTION = {
+    "hidden": all_of(whole_numbers, above_zero),
+    "features": above_zero,
+}
+"""The section `projection`."""
 
 
 class Pix2RepNet(nn.Module):
@@ -167,7 +192,7 @@ def make_comparison(
     Raises:
         InputError: If there is no such `loss`.
     """
-    check_choice("pretrain.loss", loss, ("info_nce", "cross_correlation"))
+    check_choice("pretrain.loss", loss, LOSSES)
 
     def compare(params, batch_stats, views: Views, points, valid):
         features, updated = net.apply(

@@ -8,8 +8,17 @@ from ml_collections import ConfigDict
 from pix2rep_jax import losses
 from pix2rep_jax.methods.method import Method
 from pix2rep_jax.methods.pretraining.image_pairs import make_pair_method
+from pix2rep_jax.runtime.config_checks import above_zero, all_of, whole_numbers
 
 __all__ = ["make_method"]
+
+
+SETTINGS = {
+    "temperature": above_zero,
+    "hidden": all_of(whole_numbers, above_zero),
+    "features": above_zero,
+}
+"""The section `simclr`, besides what it overrides of `pretrain`."""
 
 
 def make_method(config: ConfigDict, recipe: ConfigDict) -> Method:

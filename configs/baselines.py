@@ -1,0 +1,144 @@
+"""The methods that Pix2Rep is compared with: their sections of the configuration.
+
+Each section overrides `pretrain` of configs/pix2rep.py for the method of its name. The
+views of SimCLR, BYOL and Barlow Twins are those of `spatial` and `intensity`. They
+train the encoder on whole slices; the decoder stays random. Values are those of an
+accelerator; `_small` and `_quick` change what a smaller size needs.
+"""
+
+from ml_collections import ConfigDict
+
+
+def add_sections(config: ConfigDict, size: str) -> None:
+    """Adds `simclr`, `byol`, `barlow_twins`, `chaitanya` and `finetune.mean_teacher`.
+
+    Args:
+        config: As configs/pix2rep.py makes it; `data.size` is read.
+        size: "quick", "small" or "paper".
+    """
+    config.simclr = _simclr()
+    config.byol = _byol()
+    config.barlow_twins = _barlow_twins()
+    config.chaitanya = _chaitanya(reach=(config.data.size - 1) / 2)
+    config.finetune.mean_teacher = _mean_teacher()
+    if size in ("small", "quick"):
+        _small(config)
+    if size == "quick":
+        _quick(config)
+
+
+def _simclr() -> ConfigDict:
+    """SimCLR: Chen et al. 2020; in cardiac MRI Zeng et al. 2021."""
+    simclr = ConfigDict()
+    simclr.batch_size = 128  # whole slices; 32 to 224 in cardiac MRI
+    simclr.num_steps = 0  # 0: pretrain.num_epochs decides
+    simclr.temperature = 0.1  # Chen et al. 2020; Zeng et al. 2021
+    simclr.hidden = (512,)  # Zeng et al. 2021
+    simclr.features = 128  # Chen et al. 2020
+    return simclr
+
+
+def _byol() -> ConfigDict:
+    """BYOL: Grill et al. 2020."""
+    byol = ConfigDict()
+    byol.batch_size = 128  # the same as SimCLR's
+    byol.num_steps = 0
+    byol.hidden = (4096,)  # Grill et al. 2020
+    byol.features = 256  # Grill et al. 2020
+    # The share that the target keeps in a step. Constant here; Grill et al. 2020 raise
+    # it from 0.996 to 1 by a cosine.
+    byol.momentum = 0.996
+    return byol
+
+
+def _barlow_twins() -> ConfigDict:
+    """Barlow Twins: Zbontar et al. 2021."""
+    barlow_twins = ConfigDict()
+    barlow_twins.batch_size = 128  # the same as SimCLR's
+    barlow_twins.num_steps = 0
+    # Three layers of one width, with 8192 in Zbontar et al. 2021.
+    barlow_twins.hidden = (2048, 2048)
+    barlow_twins.features = 2048
+    barlow_twins.off_diagonal_weight = 0.005  # λ; Zbontar et al. 2021
+    return barlow_twins
+
+
+def _chaitanya(*, reach: float) -> ConfigDict:
+    """Chaitanya et al. 2020: all values are theirs unless a comment says otherwise.
+
+    It takes two runs: the second has stage="local", a --workdir of its own, and
+    init.checkpoint=FIRST.
+
+    Args:
+        reach: Largest shift of the crop from the middle, px.
+    """
+    chaitanya = ConfigDict()
+    chaitanya.stage = "global"  # | "local"
+    chaitanya.global_loss = "GD"  # | "GD-" | "GR"
+    chaitanya.local_loss = "LD"  # | "LR"
+    chaitanya.num_partitions = 4  # of a volume along its axis
+    # Volumes a step; each partition of them gives one slice. Ours; theirs is 3, which
+    # two devices cannot share.
+    chaitanya.batch_size = 4
+    chaitanya.num_steps = 10_000  # a stage
+    chaitanya.learning_rate = 1e-3
+    chaitanya.temperature = 0.1
+    chaitanya.hidden = (1024,)
+    chaitanya.features = 128
+    chaitanya.num_blocks = 3  # first blocks of the decoder
+    chaitanya.local_features = 128  # ours
+    chaitanya.num_negatives = 5  # near regions of the same image, in either view
+    chaitanya.spatial = spatial = ConfigDict()  # stage "global" only
+    spatial.max_rotation = 0.0
+    spatial.flip_probability = 0.0
+    spatial.extent = (100 / 192, 100 / 192)  # a crop of 100 of 192 px
+    spatial.max_shift = (reach, reach)  # px; anywhere inside data.size
+    spatial.shift_inside = True
+    chaitanya.intensity = intensity = ConfigDict()
+    intensity.max_contrast = 0.3
+    intensity.contrast_probability = 1.0
+    intensity.max_brightness = 0.3
+    intensity.brightness_probability = 1.0
+    return chaitanya
+
+
+def _mean_teacher() -> ConfigDict:
+    """Mean Teacher: Tarvainen and Valpola 2017.
+
+    "SSL4MIS" is its usual form on ACDC (Luo 2020). SSL4MIS has half the supervised
+    loss of ours, and so half the consistency's weight. Learning rates, Adam and
+    schedule are those of `finetune`, as for every method (SSL4MIS: SGD at 0.01 with
+    polynomial decay). The student's slices are augmented as well.
+    """
+    mean_teacher = ConfigDict()
+    mean_teacher.result = "teacher"  # | "student": chosen, reported first, predicts
+    mean_teacher.unlabeled_batch_size = 8  # half of all slices; SSL4MIS
+    mean_teacher.ema_decay = 0.99  # SSL4MIS
+    mean_teacher.consistency_weight = 0.2  # ours
+    mean_teacher.start_fraction = 1 / 30  # of the run; SSL4MIS: 1,000 of 30,000
+    mean_teacher.ramp_up_fraction = 1.0  # of the run; SSL4MIS
+    mean_teacher.noise_std = 0.1  # of the range; SSL4MIS
+    mean_teacher.noise_clip = 0.2  # of the range; SSL4MIS
+    return mean_teacher
+
+
+def _small(config: ConfigDict) -> None:
+    """Changes the sections for real scans on a laptop; none was tuned (ours)."""
+    config.simclr.update(batch_size=32, num_steps=1400, hidden=(128,), features=64)
+    config.byol.update(batch_size=32, num_steps=1400, hidden=(128,), features=64)
+    config.byol.momentum = 0.99  # shorter runs need a faster target
+    config.barlow_twins.update(batch_size=32, num_steps=1400)
+    config.barlow_twins.update(hidden=(256, 256), features=256)
+    config.barlow_twins.off_diagonal_weight = 0.05  # as pretrain
+    config.chaitanya.update(num_steps=1500, hidden=(128,), features=64)
+    config.chaitanya.update(num_blocks=2, local_features=32)
+    config.finetune.mean_teacher.consistency_weight = 1.0
+
+
+def _quick(config: ConfigDict) -> None:
+    """Changes the sections further for the phantom on two cores."""
+    config.simclr.update(num_steps=800, hidden=(64,), features=32)
+    config.byol.update(num_steps=800, hidden=(64,), features=32)
+    config.barlow_twins.update(num_steps=800, hidden=(128, 128), features=128)
+    config.chaitanya.update(num_steps=1000, hidden=(64,), features=32)
+    config.chaitanya.local_features = 16

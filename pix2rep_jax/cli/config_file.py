@@ -1,0 +1,118 @@
+"""What a command line says: the configuration file, the run's folder, lists."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+import pix2rep_jax
+from pix2rep_jax.errors import InputError
+from pix2rep_jax.runtime.config_checks import Check, walk, words
+
+__all__ = [
+    "config_argument",
+    "default_workdir",
+    "find_config",
+    "split_words",
+    "with_found_config",
+]
+
+
+def config_argument(command: Sequence[str]) -> str:
+    """Finds what stands behind `--config`; empty where there is no such flag."""
+    index = _find_flag(command)
+    if index is None:
+        return ""
+    word = command[index]
+    return word.partition("=")[2] if "=" in word else "".join(command[index + 1 :][:1])
+
+
+def with_found_config(command: Sequence[str]) -> list[str]:
+    """Replaces what stands behind `--config` by the file that it means.
+
+    Args:
+        command: The words of the command line, program first.
+
+    Raises:
+        InputError: If there is no such file.
+    """
+    replaced, named = list(command), config_argument(command)
+    index = _find_flag(command)
+    if named and index is not None:
+        found = find_config(named)
+        if "=" in command[index]:
+            replaced[index] = f"--config={found}"
+        else:
+            replaced[index + 1] = found
+    return replaced
+
+
+def find_config(named: str) -> str:
+    """Finds a configuration file, in the package if it is not where it is named.
+
+    Args:
+        named: As written behind `--config`: "configs/pix2rep.py:small". Only
+            `configs/NAME.py` and `NAME.py` are looked up in the package.
+
+    Returns:
+        The same with the path of the file that exists.
+
+    Raises:
+        InputError: If there is no such file.
+    """
+    path, colon, size = named.partition(":")
+    if Path(path).is_file():
+        return named
+    if str(Path(path).parent) in (".", "configs"):
+        for folder in _own_folders():
+            if (folder / Path(path).name).is_file():
+                return f"{folder / Path(path).name}{colon}{size}"
+    raise InputError(
+        f"there is no config file {path!r}: try --config configs/pix2rep.py"
+    )
+
+
+def default_workdir(named: str) -> Path:
+    """Names a run's folder after a configuration file and its size.
+
+    Args:
+        named: As written behind `--config`: "configs/pix2rep.py:small".
+
+    Returns:
+        `runs/<file's name>[-<size>]`.
+    """
+    path, _, size = named.partition(":")
+    name = Path(path).stem + (f"-{size}" if size else "")
+    return Path("runs") / re.sub(r"[^\w.=-]+", "-", name)
+
+
+def split_words(config: ConfigDict, checks: Mapping[str, Check]) -> None:
+    """Reads lists of words as people write them on a command line: a,b.
+
+    The parser makes one word of "a,b", and numbers of words such as 101.
+
+    Args:
+        config: The whole configuration. Its lists of words are replaced.
+        checks: Checks by dotted names; a list of words is declared as `words`.
+    """
+    for name, value in list(walk(config)):
+        if checks.get(name) is not words or not isinstance(value, tuple):
+            continue
+        split = [str(word) for word in value]
+        if len(split) == 1:
+            split = [word.strip() for word in split[0].split(",")]
+        config.update_from_flattened_dict({name: tuple(filter(None, split))})
+
+
+def _find_flag(command: Sequence[str]) -> int | None:
+    """Returns the place of the flag that names the file, if there is one."""
+    places = (i for i, x in enumerate(command) if re.match(r"--?config(=|$)", x))
+    return next(places, None)
+
+
+def _own_folders() -> list[Path]:
+    """Lists where this package's configurations may lie: installed, or in a clone."""
+    package = Path(pix2rep_jax.__file__).parent
+    installed, clone = package / "configs", package.parent / "configs"
+    return [installed] if installed.is_dir() else [clone]

@@ -1,0 +1,154 @@
+"""The program behind `python main.py` and `pix2rep`: parse, check, dispatch.
+
+What a mode does is in pix2rep_jax/modes/, where it can be imported and tested.
+"""
+
+import importlib
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from pix2rep_jax.cli.config_file import (
+    config_argument,
+    default_workdir,
+    split_words,
+    with_found_config,
+)
+from pix2rep_jax.errors import InputError, explain_memory, explain_missing
+from pix2rep_jax.runtime.huge_pages import use_huge_pages
+from pix2rep_jax.runtime.messages import show_messages
+
+__all__ = ["MODES", "main"]
+
+MODES = {
+    "pretrain": ("pix2rep_jax.modes.pretrain", ("command",)),
+    "probe": ("pix2rep_jax.modes.probe", ("command",)),
+    "finetune": ("pix2rep_jax.modes.finetune", ("command",)),
+    "evaluate": ("pix2rep_jax.modes.evaluate", ()),
+    "predict": ("pix2rep_jax.modes.predict", ("input", "output", "overwrite")),
+    "figures": ("pix2rep_jax.modes.figures", ()),
+    "study": ("pix2rep_jax.study.command", ("command",)),
+}
+"""The module of each --mode, and what its `run(config, workdir, ...)` takes besides."""
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "A configuration and its size, such as configs/pix2rep.py:small."
+)
+_MODE = flags.DEFINE_enum("mode", None, list(MODES), "What to do.")
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "The run's folder; the default is runs/<config>[-<size>]."
+)
+_INPUT = flags.DEFINE_string("input", None, "predict: a NIfTI file or a folder.")
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "predict: the folder for the masks, or one scan's mask."
+)
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "predict: replace masks.")
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator",
+    None,
+    "Several hosts: HOST:PORT of process 0, or 'auto' on a TPU pod or a cluster.",
+)
+_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "Several hosts: how many.")
+_PROCESS_ID = flags.DEFINE_integer("process_id", None, "Several hosts: which one.")
+flags.mark_flags_as_required(["config", "mode"])
+
+
+def main() -> None:
+    """Runs the command line of this process, and ends the process."""
+    use_huge_pages()
+    words = sys.argv
+    for flag in flags.FLAGS.get_flags_for_module(__name__):  # --help shows these
+        flags.FLAGS.register_key_flag_for_module(words[0], flag)
+    try:
+        # absl would print a traceback where the parsing fails.
+        app.run(
+            lambda rest: run_mode(words, rest),
+            argv=with_found_config(words),
+            flags_parser=parse,
+        )
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("stopped; what was saved is kept", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        sentence = explain_memory(error) or explain_missing(error)
+        if sentence is None:
+            raise
+        sys.exit(f"error: {sentence}")
+
+
+def parse(words: Sequence[str]) -> list[str]:
+    """Parses the flags, and reads the configuration with its overrides.
+
+    Returns:
+        The words that are not flags, program first.
+
+    Raises:
+        InputError: If they make no sense, or the configuration cannot be read.
+    """
+    config = config_argument(words)
+    try:
+        return flags.FLAGS(words)
+    except ModuleNotFoundError:
+        raise
+    except flags.Error as error:  # its text may hold a config file's whole traceback
+        said = str(error).strip().splitlines()[-1].strip()
+        raise InputError(said.removeprefix("ValueError: ")) from error
+    except (AttributeError, KeyError) as error:  # ml_collections names a near setting
+        said = re.sub(r"[\\']", "", str(error.args[0]).replace("\\n", ". "))
+        raise InputError(
+            f"{config} cannot be used with these overrides: {said}"
+        ) from error
+    except Exception as error:
+        raise InputError(
+            f"the config file {config!r} cannot be used ({type(error).__name__}: "
+            f"{error}): it must be Python with a get_config, as configs/pix2rep.py"
+        ) from error
+
+
+def run_mode(words: Sequence[str], rest: Sequence[str]) -> int:
+    """Checks the configuration and runs the mode.
+
+    Args:
+        words: The whole command line.
+        rest: The words of it that are not flags, program first.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        InputError: If the configuration makes no sense, or the mode cannot run.
+    """
+    from pix2rep_jax.modes.settings import CHECKS, check_settings  # late: jax is slow
+    from pix2rep_jax.runtime.compiler import cache_programs
+    from pix2rep_jax.runtime.multihost import join_hosts
+
+    if len(rest) > 1:
+        raise InputError(f"{rest[1]!r} is not a flag: every option starts with --")
+    config, checks = _CONFIG.value, dict(CHECKS)
+    if "study" in config:
+        from pix2rep_jax.study.plan import SETTINGS
+
+        checks |= {f"study.{name}": check for name, check in SETTINGS.items()}
+    split_words(config, checks)
+    check_settings(config)
+    logging.set_verbosity(logging.ERROR)  # Orbax tells every file it writes
+    show_messages()
+    join_hosts(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
+    cache_programs(Path(config.data.cache_dir).expanduser() / "programs")
+    named = _WORKDIR.value or default_workdir(config_argument(words))
+    module, takes = MODES[str(_MODE.value)]
+    given = {
+        "command": words,
+        "input": _INPUT.value,
+        "output": _OUTPUT.value,
+        "overwrite": _OVERWRITE.value,
+    }
+    run = importlib.import_module(module).run
+    options = {name: given[name] for name in takes}
+    return run(config, Path(named).expanduser().resolve(), **options) or 0

@@ -1,0 +1,130 @@
+"""Checks a whole configuration by what each module declares of its own settings.
+
+`SECTIONS` names the modules that read a section. A new setting is declared in the
+module that uses it; a new section gets a line here.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pix2rep_jax.data import dataset, splits
+from pix2rep_jax.errors import InputError
+from pix2rep_jax.losses import segmentation
+from pix2rep_jax.methods.downstream import mean_teacher, supervised
+from pix2rep_jax.methods.pretraining import (
+    barlow_twins,
+    byol,
+    chaitanya,
+    pix2rep,
+    simclr,
+)
+from pix2rep_jax.models import build
+from pix2rep_jax.runtime.config_checks import (
+    Check,
+    anything,
+    check_values,
+    not_below_zero,
+    seed,
+    walk,
+)
+from pix2rep_jax.training import feed, optimizer
+from pix2rep_jax.views import affine, elastic, intensity
+
+__all__ = ["CHECKS", "REQUIRED", "check_settings"]
+
+TRAINING = {**feed.SETTINGS, **optimizer.SETTINGS}
+"""What each section has that trains."""
+
+RATES = dict.fromkeys(
+    ("backbone_learning_rate", "head_learning_rate", "scratch_learning_rate"),
+    not_below_zero,
+)
+"""Learning rates of fine-tuning, which modes/finetune.py chooses from."""
+
+LOG = dict.fromkeys(
+    ("metrics_every", "validate_every", "checkpoint_every", "checkpoint_minutes"),
+    not_below_zero,
+)
+"""How often a run logs, validates and saves; read by modes/run_training.py."""
+
+SECTIONS: dict[str, Mapping[str, Check]] = {
+    "": {"seed": seed, "variant": anything},
+    "data": {
+        **dataset.SETTINGS,
+        **splits.SETTINGS,
+        "device_budget_mb": not_below_zero,  # the modes give it to training/feed.py
+    },
+    "model": build.SETTINGS,
+    "projection": pix2rep.PROJECTION,
+    "spatial": affine.SETTINGS,
+    "intensity": intensity.SETTINGS,
+    "augment.spatial": affine.SETTINGS,
+    "augment.intensity": intensity.SETTINGS,
+    "segmentation": segmentation.SETTINGS,
+    "pretrain": {"method": anything, **TRAINING, **pix2rep.SETTINGS},
+    "simclr": {**TRAINING, **simclr.SETTINGS},
+    "byol": {**TRAINING, **byol.SETTINGS},
+    "barlow_twins": {**TRAINING, **barlow_twins.SETTINGS},
+    "chaitanya": {**TRAINING, **chaitanya.SETTINGS},
+    "chaitanya.spatial": affine.SETTINGS,
+    "chaitanya.intensity": intensity.SETTINGS,
+    "probe": {**TRAINING, "feature_budget_mb": not_below_zero},
+    "finetune": {"method": anything, **TRAINING, **RATES, **supervised.SETTINGS},
+    "finetune.mean_teacher": mean_teacher.SETTINGS,
+    "init": {"checkpoint": anything, "recalibrate": anything},
+    "log": LOG,
+}
+"""Settings by section, each with its check."""
+
+CHECKS: dict[str, Check] = {
+    f"{section}.{name}".lstrip("."): check
+    for section, checks in SECTIONS.items()
+    for name, check in checks.items()
+}
+"""The same checks by the settings' dotted names."""
+
+REQUIRED = (
+    "data",
+    "model",
+    "projection",
+    "spatial",
+    "intensity",
+    "pretrain",
+    "augment",
+    "probe",
+    "finetune",
+    "init",
+    "log",
+)
+"""Sections that every configuration has."""
+
+_SPATIAL = [name for name, checks in SECTIONS.items() if checks is affine.SETTINGS]
+
+
+def check_settings(config: Mapping[str, Any]) -> None:
+    """Checks a configuration before anything is read or written.
+
+    Args:
+        config: The whole configuration.
+
+    Raises:
+        InputError: If a section is missing, or a value makes no sense; names the first.
+    """
+    for section in REQUIRED:
+        if section not in config:
+            raise InputError(
+                f"the configuration has no section {section!r}: start from "
+                "configs/pix2rep.py, which has all sections"
+            )
+    values = dict(walk(config))
+    check_values(values, CHECKS)
+    for section in _SPATIAL:
+        prefix = f"{section}."
+        elastic.check_grids(
+            section,
+            {
+                name.removeprefix(prefix): value
+                for name, value in values.items()
+                if name.startswith(prefix)
+            },
+        )

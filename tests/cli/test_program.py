@@ -1,0 +1,155 @@
+"""The program as a user starts it: what it says of a mistaken command line."""
+
+import importlib
+import inspect
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from pix2rep_jax.cli.program import MODES
+from pix2rep_jax.errors import explain_memory, explain_missing
+from tests.support.program import ROOT, environment
+
+CONFIG = "configs/pix2rep.py"
+
+
+def run(*arguments, **options):
+    command = [sys.executable, str(ROOT / "main.py"), *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=120, **options
+    )
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_takes_what_the_table_says(mode):
+    """So that no mode fails when it is called."""
+    module, takes = MODES[mode]
+    parameters = inspect.signature(importlib.import_module(module).run).parameters
+    assert list(parameters)[:2] == ["config", "workdir"]
+    assert set(takes) <= set(parameters)
+
+
+def test_the_command_line_is_read_in_one_place():
+    """Everything else is handed the words, so that it can be called from Python."""
+    readers = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "pix2rep_jax").rglob("*.py")
+        if "sys.argv" in path.read_text()
+    }
+    assert readers == {"pix2rep_jax/cli/program.py"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--config", CONFIG, "--mode", "probe", "--config.sead=1"], '"seed"'),
+        (
+            ["--config", CONFIG, "--mode", "probe", "--config.pretrain.temprature=1"],
+            '"temperature"',
+        ),
+        (["--config", "configs/pix3rep.py", "--mode", "probe"], "configs/pix2rep.py"),
+        (["--config", f"{CONFIG}:huge", "--mode", "probe"], "pix2rep.py:small"),
+        (["--config", CONFIG, "--mode", "prtrain"], "pretrain"),
+        (["--config", CONFIG], "mode"),
+        (["--mode", "probe"], "config"),
+        (["--config", CONFIG, "--mode", "probe", "now"], "'now'"),
+        (["--config", CONFIG, "--mode", "probe", "--config.seed=x"], "seed"),
+        (["--config", CONFIG, "--mode", "probe", "--num_processes=2"], "--coordinator"),
+        (["--config", CONFIG, "--mode", "probe", "--coordinator=a:1"], "HOST:PORT"),
+        (["--config", CONFIG, "--mode", "probe", "--coordinator=auto"], "TPU pod"),
+    ],
+)
+def test_a_mistaken_command_is_one_sentence_and_no_traceback(
+    tmp_path, arguments, words
+):
+    """The sentence names what is wrong or what would be right."""
+    result = run(*arguments, "--workdir", str(tmp_path / "run"), cwd=ROOT)
+    assert result.returncode == 1
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "SyntaxError"),
+        ('{"seed": 0}', "get_config"),
+        ("import not_there", "not_there"),
+        ("def get_config(): return 1 / 0", "ZeroDivisionError"),
+        (
+            "from ml_collections import ConfigDict\n"
+            "def get_config(): return ConfigDict({'seed': 0})",
+            "'data'",
+        ),
+    ],
+)
+def test_a_config_file_that_is_none_is_one_sentence(tmp_path, content, words):
+    """Such as a run's config.json, or a file with a slip."""
+    path = tmp_path / "config.json"
+    path.write_text(content)
+    result = run(f"--config={path}", "--mode=probe", f"--workdir={tmp_path / 'run'}")
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert result.stderr.startswith("error: ") and words in result.stderr
+
+
+def test_an_environment_without_the_packages_is_told():
+    """By the program's own first lines, which need none; a defect is not explained."""
+    plain = {name: x for name, x in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-S", str(ROOT / "main.py")]  # -S: no site-packages
+    result = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, env=plain
+    )
+    assert result.returncode == 1
+    assert "error: absl" in result.stderr and "Traceback" not in result.stderr
+    assert "requirements.txt" in result.stderr
+    defect = ModuleNotFoundError("no module", name="pix2rep_jax.moved")
+    assert explain_missing(defect) is None and explain_missing(ValueError("x")) is None
+
+
+def test_a_device_without_enough_memory_is_told_so():
+    """By what jax really raises, and by that alone."""
+    with pytest.raises(RuntimeError) as full:
+        jax.block_until_ready(jnp.zeros(2**46, jnp.uint8))
+    assert "Out of memory" in explain_memory(full.value)
+    assert explain_memory(RuntimeError("INTERNAL: RESOURCE_EXHAUSTED no more")) is None
+
+
+@pytest.mark.parametrize("code", ["RESOURCE_EXHAUSTED", "INTERNAL"])
+def test_the_program_ends_with_a_sentence_where_memory_is_full(tmp_path, code):
+    """And with a traceback where it is a defect."""
+    program = f"""if True:
+        import runpy, sys
+        from pix2rep_jax.modes import pretrain
+        def run(*_, **__):
+            raise RuntimeError("{code}: Out of memory allocating 9 bytes.")
+        pretrain.run = run
+        sys.argv = ["main.py", "--config", "{CONFIG}", "--mode", "pretrain"]
+        sys.argv += ["--workdir", {str(tmp_path)!r}]
+        runpy.run_path("main.py", run_name="__main__")
+    """
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        # As if started once more already, which would forget what is changed here.
+        env=environment() | {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=0"},
+    )
+    assert result.returncode == 1
+    assert ("Traceback" in result.stderr) == (code == "INTERNAL")
+    assert ("error: the device" in result.stderr) != (code == "INTERNAL")
+
+
+def test_help_names_the_flags_and_needs_no_config():
+    """Every --mode is among them."""
+    result = run("--help", cwd=ROOT)
+    assert "Traceback" not in result.stderr
+    assert all(mode in result.stdout for mode in MODES)
+    assert pathlib.Path(CONFIG).name in result.stdout

@@ -1,0 +1,84 @@
+"""The package as others see it: its face, what it needs, what a wheel holds."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+import pix2rep_jax
+from tests.support.program import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+DISTRIBUTIONS = {
+    "absl": "absl-py",
+    "dm_pix": "dm-pix",
+    "ml_collections": "ml-collections",
+    "orbax": "orbax-checkpoint",
+    "sklearn": "scikit-learn",
+}
+"""Imported names whose package has another name."""
+
+
+def test_the_face_is_lazy_and_complete():
+    """Importing the package takes no time; its names are the functions of the parts."""
+    code = (
+        "import sys, pix2rep_jax; assert 'jax' not in sys.modules; "
+        "from pix2rep_jax import *; assert 'jax' in sys.modules; "
+        "print(*sorted(set(pix2rep_jax.__all__) & set(dir())))"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    names = ["Segmenter", "UNet", "cross_correlation", "info_nce", "warp"]
+    assert said.stdout.split() == names == sorted(pix2rep_jax.__all__)
+    assert {*names, "__version__"} <= {*dir(pix2rep_jax)}
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = pix2rep_jax.no_such_name
+
+
+def test_each_name_of_the_face_is_that_of_its_module():
+    """Type checkers read another list than the interpreter does."""
+    tree = ast.parse((ROOT / "pix2rep_jax" / "__init__.py").read_text())
+    typed = {
+        alias.name: statement.module
+        for node in tree.body
+        if isinstance(node, ast.If)
+        for statement in node.body
+        if isinstance(statement, ast.ImportFrom)
+        for alias in statement.names
+    }
+    assert typed == pix2rep_jax._MODULES
+
+
+def test_all_that_is_imported_is_declared():
+    """In requirements.txt, which a wheel's dependencies are read from."""
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    declared = {line.partition(">")[0] for line in lines if line and line[0] != "#"}
+    imported = set()
+    for path in [*ROOT.glob("*.py"), *ROOT.glob("pix2rep_jax/**/*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add(node.module.partition(".")[0])
+    imported -= {*sys.stdlib_module_names, "pix2rep_jax"}
+    needed = {DISTRIBUTIONS.get(name, name) for name in imported}
+    assert needed <= declared, f"undeclared: {needed - declared}"
+    assert declared - needed == set(), f"never imported: {declared - needed}"
+
+
+def test_a_wheel_has_every_folder_and_the_configurations():
+    """The folders are listed by hand, since the configurations lie elsewhere."""
+    folders = {
+        path.parent.relative_to(ROOT).as_posix().replace("/", ".")
+        for path in (ROOT / "pix2rep_jax").rglob("*.py")
+    }
+    settings = PROJECT["tool"]["setuptools"]
+    assert set(settings["packages"]) == {*folders, "pix2rep_jax.configs"}
+    assert settings["package-dir"]["pix2rep_jax.configs"] == "configs"
