@@ -8,7 +8,7 @@ import importlib
 import pathlib
 import sys
 
-from pix2rep_jax.errors import InputError, explain_memory, explain_missing
+from pix2rep_jax.errors import InputError, explain_disk, explain_memory, explain_missing
 
 try:
     from absl import app, flags, logging
@@ -85,7 +85,9 @@ if __name__ == "__main__":
         print("stopped; what was saved is kept", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
-        sentence = explain_memory(error) or explain_missing(error)
+        sentence = (
+            explain_memory(error) or explain_disk(error) or explain_missing(error)
+        )
         if not config_is_read:  # what comes later is no slip of the command line's
             sentence = sentence or explain(error, sys.argv)
         if sentence is None:
