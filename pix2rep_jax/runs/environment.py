@@ -56,9 +56,12 @@ def environment_warning(
     ]
     if not changes:
         return ""
+    mend = ""
+    if recorded.get("threads", now.get("threads")) != now.get("threads"):
+        mend = f"; NPROC={recorded['threads']} in the environment sets the threads"
     return (
         f"note: this run goes on in another environment ({'; '.join(changes)}), so its "
-        "last digits will differ from those of an unbroken run"
+        f"last digits will differ from those of an unbroken run{mend}"
     )
 
 
