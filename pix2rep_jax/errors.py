@@ -1,10 +1,17 @@
 """The one exception that stands for a mistake a user can mend."""
 
+import errno
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["InputError", "check_choice", "explain_memory", "explain_missing"]
+__all__ = [
+    "InputError",
+    "check_choice",
+    "explain_disk",
+    "explain_memory",
+    "explain_missing",
+]
 
 
 class InputError(ValueError):
@@ -28,6 +35,26 @@ def check_choice(name: str, value: Any, known: Sequence[str]) -> None:
     if value not in known:
         choices = " or ".join(map(repr, known))
         raise InputError(f"{name} is {value!r}: it must be {choices}")
+
+
+def explain_disk(error: Exception) -> str | None:
+    """Says which file a full disk had no room for, if that is what an error means.
+
+    Args:
+        error: What any writer of a file raised.
+
+    Returns:
+        One sentence, or None for other errors.
+    """
+    if not isinstance(error, OSError) or error.errno not in (
+        errno.ENOSPC,
+        errno.EDQUOT,
+    ):
+        return None
+    return (
+        f"{error.filename or 'a file'} cannot be written ({error.strerror}): free some "
+        "space and start the same command again; the checkpoints are kept"
+    )
 
 
 def explain_memory(error: Exception) -> str | None:

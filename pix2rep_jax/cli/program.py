@@ -18,7 +18,12 @@ from pix2rep_jax.cli.config_file import (
     split_words,
     with_found_config,
 )
-from pix2rep_jax.errors import InputError, explain_memory, explain_missing
+from pix2rep_jax.errors import (
+    InputError,
+    explain_disk,
+    explain_memory,
+    explain_missing,
+)
 from pix2rep_jax.runtime.huge_pages import use_huge_pages
 from pix2rep_jax.runtime.messages import show_messages
 
@@ -76,7 +81,9 @@ def main() -> None:
         print("stopped; what was saved is kept", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
-        sentence = explain_memory(error) or explain_missing(error)
+        sentence = (
+            explain_memory(error) or explain_disk(error) or explain_missing(error)
+        )
         if sentence is None:
             raise
         sys.exit(f"error: {sentence}")

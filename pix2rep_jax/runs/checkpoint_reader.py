@@ -1,8 +1,10 @@
-"""What lies in the checkpoints of a run, for whoever comes after it."""
+"""Reads the checkpoints of a run, for other modes and other machines."""
 
 import contextlib
+import glob
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
+from etils import epath
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from pix2rep_jax.errors import InputError
@@ -25,6 +28,7 @@ __all__ = [
     "is_damaged",
     "newest_step",
     "open_manager",
+    "quiet",
     "restore_model",
     "restore_params",
     "result_step",
@@ -33,54 +37,56 @@ __all__ = [
 ]
 
 STATE = "state"
-"""Name of a training state among what a checkpoint may hold."""
+"""Name of the training state inside a checkpoint."""
 
-_PASSING = (
-    "resource_exhausted",
-    "out of memory",
-    "cannot allocate",
-    "too many open files",
-    "permission denied",
-    "input/output error",
-    "stale file handle",
-    "timed out",
-)
-"""What keeps whole files from being read for a while."""
+
+class LiteralPath(type(epath.Path("/"))):
+    """A path for Orbax whose own characters are never taken for a pattern.
+
+    Orbax merges its files by `folder.glob("ocdbt.process_*")`, and etils reads a `[`,
+    `]`, `*` or `?` in the folder's path as part of that pattern. Then nothing matches,
+    and Orbax finalises a checkpoint that cannot be read.
+    """
+
+    def glob(self, pattern: str) -> Iterator["LiteralPath"]:
+        for match in glob.glob(os.path.join(glob.escape(os.fspath(self)), pattern)):
+            yield self._new(match)
 
 
 @contextlib.contextmanager
-def _quiet():
-    """Keeps Orbax from warning of what is meant so, as a folder that is only read."""
+def quiet() -> Iterator[None]:
+    """Keeps Orbax from logging what the caller reports itself, if it matters."""
     verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
+    logging.set_verbosity(logging.FATAL)
     try:
         yield
     finally:
         logging.set_verbosity(verbosity)
 
 
-@_quiet()
+@quiet()
 def restore_params(run: str | Path, *, best_metric: str = "val_dice"):
     """Restores what a run trained, for another mode or machine.
 
     Args:
         run: The folder of one mode's run.
-        best_metric: As the run saved it; a run without metrics gives its newest.
+        best_metric: The metric that the run saved with its checkpoints. A run without
+            metrics gives its newest parameters.
 
     Returns:
         `(params, batch_stats)` as trees of numpy arrays.
 
     Raises:
-        InputError: If there is no checkpoint, or none that can be read.
+        InputError: If there is no checkpoint, or it cannot be read.
     """
     return _restore(run, ("params", "batch_stats"), best_metric=best_metric)
 
 
-@_quiet()
+@quiet()
 def restore_model(
     run: str | Path, *, best_metric: str = "val_dice"
 ) -> tuple[Any, ModelState]:
-    """Restores all that a run trained, as `restore_params` does, with its extra state.
+    """Restores all that a run trained: `restore_params` and its extra state.
 
     Returns:
         `(params, model_state)` as trees of numpy arrays.
@@ -96,25 +102,25 @@ def _restore(run: str | Path, names: Sequence[str], *, best_metric: str) -> tupl
     try:
         tree = _read(path, names)
     except Exception as error:
-        mend = f"delete that folder and start the run in {run} again, or name another"
-        if _is_passing(error):
-            mend = "make room, or mend the disk, and try again"
+        mend = "the files are whole or cannot be reached, so mend that and try again"
+        if is_damaged(path, error):
+            mend = f"delete it and start the run in {run} again, or name another run"
         raise InputError(
             f"the checkpoint in {path} cannot be read ({first_line(error)}): {mend}"
         ) from error
     return tuple(tree[name] for name in names)
 
 
-@_quiet()
+@quiet()
 def result_step(run: str | Path, *, best_metric: str = "val_dice") -> int:
     """Finds the step whose parameters are a run's result.
 
     Args:
         run: The folder of one mode's run.
-        best_metric: As the run saved it.
+        best_metric: The metric that the run saved with its checkpoints.
 
     Returns:
-        The best one, or the newest where none has a metric.
+        The best step, or the newest if no checkpoint has a metric.
 
     Raises:
         InputError: If there is no checkpoint, or a score that cannot be read.
@@ -127,7 +133,7 @@ def result_step(run: str | Path, *, best_metric: str = "val_dice") -> int:
             raise InputError(
                 f"the score in {path / 'metrics'} cannot be read, so it is unknown "
                 f"which checkpoint is the best: start the run in {run} again with its "
-                "own command, which sets this one aside, or delete that folder"
+                "own command, which sets that checkpoint aside, or delete the folder"
             )
     with open_manager(folder, best_metric, read_only=True) as manager:
         best = manager.best_step()
@@ -135,12 +141,12 @@ def result_step(run: str | Path, *, best_metric: str = "val_dice") -> int:
 
 
 def has_checkpoint(run: str | Path) -> bool:
-    """Tells whether a run has come as far as a checkpoint."""
+    """Tells whether a run has saved a checkpoint."""
     return _folder(run).is_dir() and bool(whole_steps(_folder(run)))
 
 
 def newest_step(run: str | Path) -> int:
-    """Finds the step up to which a run has come.
+    """Finds the step of a run's newest checkpoint.
 
     Raises:
         InputError: If there is no checkpoint.
@@ -154,27 +160,27 @@ def newest_step(run: str | Path) -> int:
 
 
 def unfinished(run: str | Path) -> str:
-    """Says how far a run has come that has not come to its end.
+    """Says how far an unfinished run has come.
 
     Args:
         run: The folder of one mode's run.
 
     Returns:
-        A sentence; empty where it has ended, or is older than such records.
+        A sentence, or "" if the run has finished or has no record of its length.
     """
     num_steps = read_num_steps(run)
     if num_steps is None or (newest := newest_step(run)) >= num_steps:
         return ""
     return (
-        f"note: the run in {run} stands at step {newest} of {num_steps}: its own "
-        "command lets it come to its end"
+        f"note: the run in {run} stands at step {newest} of {num_steps}; start its own "
+        "command again to finish it"
     )
 
 
 def open_manager(
     folder: Path, best_metric: str | None, *, read_only: bool = False
 ) -> ocp.CheckpointManager:
-    """Opens Orbax's manager on a folder."""
+    """Opens Orbax's manager on a folder, keeping the newest two and the best one."""
     newest = preservation_policy.LatestN(n=2)
     score = None
     if best_metric is not None:
@@ -190,13 +196,17 @@ def open_manager(
         ]
     )
     options = ocp.CheckpointManagerOptions(
-        preservation_policy=policy, best_fn=score, read_only=read_only
+        preservation_policy=policy,
+        best_fn=score,
+        read_only=read_only,
+        # An error in one of Orbax's threads would be raised too late, or never.
+        enable_async_checkpointing=False,
     )
-    return ocp.CheckpointManager(folder, options=options)
+    return ocp.CheckpointManager(LiteralPath(folder), options=options)
 
 
 def whole_steps(folder: Path) -> list[int]:
-    """Steps of the checkpoints whose state is there."""
+    """Lists the steps that have a state, in ascending order."""
     return sorted(
         int(path.name)
         for path in folder.iterdir()
@@ -205,7 +215,7 @@ def whole_steps(folder: Path) -> list[int]:
 
 
 def has_readable_score(path: Path) -> bool:
-    """Whether the score of a checkpoint is none, or can be read."""
+    """Tells whether a checkpoint has no score, or one that can be read."""
     try:
         json.loads((path / "metrics" / "metrics").read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -216,29 +226,48 @@ def has_readable_score(path: Path) -> bool:
 
 
 def describe_arrays(path: Path) -> dict:
-    """Describes the arrays of a checkpoint, as a tree, without reading them."""
+    """Describes the arrays of a checkpoint as a tree, without reading them."""
     with ocp.PyTreeCheckpointer() as checkpointer:
-        return checkpointer.metadata(path).item_metadata.tree
+        return checkpointer.metadata(LiteralPath(path)).item_metadata.tree
 
 
 def is_damaged(path: Path, error: Exception) -> bool:
-    """Whether a checkpoint's own files are to blame for what was raised over it."""
-    if isinstance(error, json.JSONDecodeError):  # Orbax's notes beside the arrays
+    """Tells damage of a checkpoint from a cause that may pass.
+
+    Missing permission, too few open files, an I/O error and too little memory are
+    causes that may pass: files that cannot be opened may well be whole.
+
+    Args:
+        path: The folder of the checkpoint's state.
+        error: What was raised over the checkpoint.
+
+    Returns:
+        Whether every file can be opened and read, and yet the arrays cannot.
+    """
+    if isinstance(error, json.JSONDecodeError):  # in Orbax's notes beside the state
         return True
     try:
+        _read_files(path)
+    except (OSError, MemoryError):
+        return False
+    try:
         _read(path, tuple(describe_arrays(path)))
-    except Exception as fault:
-        return not _is_passing(fault)
+    except FileNotFoundError:
+        return True
+    except (OSError, MemoryError):
+        return False
+    except Exception:  # Orbax raises what its layers below raise
+        return True
     return False
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, in a line."""
+    """Returns the first line of an error's text."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _folder(run: str | Path) -> Path:
-    """Where a run's checkpoints lie; Orbax wants whole paths."""
+    """Returns the folder of a run's checkpoints as the absolute path Orbax needs."""
     return Path(run).expanduser().resolve() / "checkpoints"
 
 
@@ -254,10 +283,21 @@ def _read(path: Path, names: Sequence[str]) -> dict:
         partial_restore=True,
     )
     with ocp.PyTreeCheckpointer() as checkpointer:
-        return checkpointer.restore(path, args=args)
+        return checkpointer.restore(LiteralPath(path), args=args)
 
 
-def _is_passing(error: Exception) -> bool:
-    """Whether an error says something of the machine rather than of a file."""
-    said = str(error).lower()
-    return isinstance(error, MemoryError) or any(words in said for words in _PASSING)
+def _read_files(folder: Path) -> None:
+    """Reads every file of a folder to its end.
+
+    Raises:
+        OSError: If a folder or a file cannot be read.
+    """
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for parent, _, names in os.walk(folder, onerror=fail):
+        for name in names:
+            with open(os.path.join(parent, name), "rb") as file:
+                while file.read(2**20):
+                    pass

@@ -1,9 +1,15 @@
 """Checkpoints of a run: the newest two and the best one, written by Orbax."""
 
+import contextlib
 import errno
+import gc
+import logging
 import os
+import shutil
 import sys
-from collections.abc import Callable, Mapping
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import jax
@@ -18,29 +24,32 @@ from pix2rep_jax.runs.checkpoint_reader import (
     has_readable_score,
     is_damaged,
     open_manager,
+    quiet,
     whole_steps,
 )
 from pix2rep_jax.training.state import TrainState
 
 __all__ = ["Checkpoints"]
 
-_FULL = ("no space left", "disk quota exceeded", "resource_exhausted")
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_TEMPORARY = ".orbax-checkpoint-tmp"
 
 
 class Checkpoints:
-    """Saves and restores the state of a run; a context that waits for its writes.
+    """Saves and restores the state of a run.
 
-    Checkpoints are written in the background, each under a temporary name until it
-    is whole, so a run that is killed loses no earlier one.
+    A checkpoint has a temporary name until it is whole, so a run that is killed or
+    finds the disk full keeps every earlier one. `save` returns when the checkpoint is
+    on the disk: an error is raised where it can be handled, not in a thread.
     """
 
     def __init__(self, folder: Path, *, best_metric: str | None = None) -> None:
-        """Opens a folder of checkpoints, making it if needed.
+        """Opens a folder of checkpoints and makes it if needed.
 
         Args:
-            folder: Where they lie, one folder a step.
-            best_metric: Of the metrics given to `save`, the one whose largest value
-                marks the checkpoint that is kept however old it gets.
+            folder: Holds one folder per step. Its path may hold any character.
+            best_metric: The metric given to `save` whose largest value marks the best
+                checkpoint. That one is kept however old it gets.
 
         Raises:
             InputError: If the folder cannot be written.
@@ -48,59 +57,68 @@ class Checkpoints:
         self._folder = Path(folder).resolve()
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            _set_broken_aside(self._folder)
+            _tidy(self._folder)
         except OSError as error:
-            raise self._complaint(error) from error
+            raise _cannot_write(self._folder, error.strerror or str(error)) from error
         self._manager = open_manager(self._folder, best_metric)
 
     def __enter__(self) -> "Checkpoints":
         return self
 
     def __exit__(self, *error: object) -> None:
-        try:
-            self._guarded(self._manager.wait_until_finished)
-        finally:
-            self._manager.close()
+        self._manager.close()
 
     def save(
         self, state: TrainState, *, metrics: Mapping[str, float] | None = None
     ) -> None:
-        """Saves a state in the background, unless its step is saved already.
+        """Saves a state, unless its step is saved already.
 
         Args:
-            state: Safe to donate afterwards.
-            metrics: Those of a state that may become the best one.
+            state: Stays valid; it may be donated afterwards.
+            metrics: Scores of a state that may become the best one.
 
         Raises:
-            InputError: If the disk is full; what was saved before stays.
+            InputError: If the checkpoint cannot be written. Earlier ones stay.
         """
         step = int(state.step)
         if step in self._manager.all_steps():
             return
         args = ocp.args.Composite(**{STATE: ocp.args.StandardSave(state)})
         metrics = dict(metrics) if metrics else None
-        self._guarded(lambda: self._manager.save(step, args=args, metrics=metrics))
+        fault = ""
+        with quiet(), _without_tracebacks():
+            try:
+                _reserve(self._folder, _expected_bytes(state))
+                self._manager.save(step, args=args, metrics=metrics)
+            except (OSError, RuntimeError, ValueError) as error:
+                full = isinstance(error, OSError) and error.errno in _FULL
+                fault = "the disk is full" if full else first_line(error)
+            for _ in range(5 if fault else 0):
+                time.sleep(0.1)  # some tasks are still under way
+                gc.collect()
+        if fault:
+            if jax.process_count() == 1:
+                shutil.rmtree(self._folder / f"{step}{_TEMPORARY}", ignore_errors=True)
+            raise _cannot_write(self._folder, fault)
 
     def restore_latest(self, like: TrainState) -> TrainState | None:
-        """Restores the newest state, or None where there is none.
+        """Restores the newest state, or returns None if there is no checkpoint.
 
-        One whose files are damaged is set aside with a notice, and the one before it
-        is taken.
+        A damaged checkpoint is set aside with a notice, and the one before is taken.
 
         Args:
-            like: A state of the same shapes on the devices that it shall lie on.
+            like: A state of the same shapes, on the devices for the result.
 
         Raises:
-            InputError: If the newest one is of another network or cannot be read for
-                another reason than its files, or if all are damaged.
+            InputError: If the newest checkpoint is of another network, if it is whole
+                but cannot be restored now, or if all checkpoints are damaged.
         """
         return self._restore_first(like, self._manager.latest_step)
 
     def restore_best(self, like: TrainState) -> TrainState:
         """Restores the state with the best metric, or the newest if none has one.
 
-        Where the files of the best one are damaged it is the best of the others, with
-        a notice.
+        If the best checkpoint is damaged, it is set aside and the next best is taken.
 
         Args:
             like: As for `restore_latest`.
@@ -121,24 +139,21 @@ class Checkpoints:
     def _restore_first(
         self, like: TrainState, choose: Callable[[], int | None]
     ) -> TrainState | None:
-        """Restores the first whole one of those that are chosen, one after another."""
-        self._guarded(self._manager.wait_until_finished)
+        """Restores the first whole checkpoint among those chosen one after another."""
         damaged = False
         while (step := choose()) is not None:
             path = self._folder / str(step)
             try:
-                if _shapes(describe_arrays(path / STATE)["params"]) == _shapes(
-                    like.params
-                ):
+                stored = describe_arrays(path / STATE)["params"]
+                if _shapes(stored) == _shapes(like.params):
                     return self._restore(step, like)
             except Exception as error:  # Orbax raises what its layers below raise
                 if not is_damaged(path / STATE, error):
                     raise InputError(
-                        f"the checkpoint in {path} cannot be restored "
-                        f"({first_line(error)}), and no damage to it was found: make "
-                        "room on the device or the machine and start the same command "
-                        "again, or, if another version of this program wrote it, name "
-                        "another --workdir"
+                        f"the checkpoint in {path} is whole but cannot be restored now "
+                        f"({first_line(error)}): make room in memory or on the device "
+                        "and start the same command again; if another version of this "
+                        "program wrote it, name another --workdir"
                     ) from error
                 _set_aside(path, "cannot be read")
                 self._manager.reload()
@@ -151,8 +166,8 @@ class Checkpoints:
         if damaged:
             raise InputError(
                 f"none of the checkpoints in {self._folder} could be read: bring them "
-                "back from a copy, or start the same command again, which then begins "
-                "at the first step"
+                "back from a copy, or start the same command again to begin at the "
+                "first step"
             )
         return None
 
@@ -161,43 +176,82 @@ class Checkpoints:
         args = ocp.args.Composite(**{STATE: ocp.args.StandardRestore(target)})
         return self._manager.restore(step, args=args)[STATE]
 
-    def _guarded(self, action) -> None:
-        """Runs what may find the disk full, and says so in one sentence."""
-        try:
-            action()
-        except Exception as error:
-            if _is_full(error):
-                raise self._complaint(error) from error
-            raise
 
-    def _complaint(self, error: Exception) -> InputError:
-        reason = "the disk is full" if _is_full(error) else str(error)
-        return InputError(
-            f"no checkpoint can be written to {self._folder} ({reason}): make room and "
-            "start the same command again; it goes on from the last whole checkpoint"
-        )
+def _cannot_write(folder: Path, reason: str) -> InputError:
+    return InputError(
+        f"no checkpoint can be written to {folder} ({reason}): mend that, such as by "
+        "freeing some space, and start the same command again; it goes on from the "
+        "last checkpoint"
+    )
+
+
+def _expected_bytes(state: TrainState) -> int:
+    """Estimates the size of a checkpoint on the disk from above.
+
+    Orbax compresses the arrays, and describes each in a few small files.
+    """
+    leaves = jax.tree.leaves(state)
+    arrays = sum(leaf.nbytes for leaf in leaves)
+    return int(1.1 * arrays) + 4096 * len(leaves) + 2**18
+
+
+@contextlib.contextmanager
+def _without_tracebacks() -> Iterator[None]:
+    """Lets the tasks of a save that failed end silently: the caller says why it did.
+
+    Orbax leaves them to the garbage collector, which prints a traceback for each.
+    """
+    logger, hook = logging.getLogger("asyncio"), sys.unraisablehook
+    logger.disabled, sys.unraisablehook = True, lambda _: None
+    try:
+        yield
+    finally:
+        logger.disabled, sys.unraisablehook = False, hook
+
+
+def _reserve(folder: Path, num_bytes: int) -> None:
+    """Checks that a folder has room, by taking it for a moment.
+
+    Orbax's own writers meet a full disk in many threads: some of them print pages of
+    tracebacks, and some never return. So they must not meet one.
+
+    Raises:
+        OSError: With ENOSPC or EDQUOT if there is less room, counting quotas.
+    """
+    if not hasattr(os, "posix_fallocate"):  # macOS, Windows
+        if shutil.disk_usage(folder).free < num_bytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return
+    with tempfile.TemporaryFile(dir=folder) as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, num_bytes)
+        except OSError as error:
+            if error.errno in _FULL:  # some file systems cannot reserve at all
+                raise
 
 
 def _shapes(tree) -> dict[str, tuple[int, ...]]:
-    """Shape of every leaf by its path."""
+    """Maps the path of every leaf to its shape."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path): tuple(leaf.shape) for path, leaf in leaves}
 
 
-def _set_broken_aside(folder: Path) -> None:
-    """Renames numbered folders that Orbax would take for steps and stumble over."""
+def _tidy(folder: Path) -> None:
+    """Removes what a killed run left half written, and sets broken folders aside."""
     if jax.process_index() != 0:
         return
     whole = whole_steps(folder)
     for path in sorted(folder.iterdir()):
-        if path.name.isdigit() and int(path.name) not in whole:
+        if path.name.endswith(_TEMPORARY):
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name.isdigit() and int(path.name) not in whole:
             _rename(path, "holds no checkpoint")
         elif path.name.isdigit() and not has_readable_score(path):
             _rename(path, "has a score that cannot be read")
 
 
 def _set_aside(path: Path, reason: str) -> None:
-    """Renames a folder, so that it counts no more but is not lost; once for all."""
+    """Renames a broken checkpoint in process 0, and lets all processes wait for it."""
     if jax.process_index() == 0:
         _rename(path, reason)
     if jax.process_count() > 1:
@@ -205,14 +259,9 @@ def _set_aside(path: Path, reason: str) -> None:
 
 
 def _rename(path: Path, reason: str) -> None:
-    """Gives a broken checkpoint a name that says so."""
+    """Names a broken checkpoint so that it no longer counts but is not lost."""
     target = path.with_name(f"broken-{path.name}")
     while target.exists():
         target = target.with_name(f"{target.name}-again")
     print(f"{path} {reason}; it is now {target.name}", file=sys.stderr)
     os.replace(path, target)
-
-
-def _is_full(error: Exception) -> bool:
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return full or any(words in str(error).lower() for words in _FULL)
