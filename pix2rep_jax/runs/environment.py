@@ -1,12 +1,12 @@
 """What the last digits of a run depend on, besides its configuration and its data."""
 
+import importlib.metadata
 import os
 import platform
 from collections.abc import Mapping
 from pathlib import Path
 
 import jax
-import jaxlib
 
 __all__ = ["environment_warning", "numeric_environment"]
 
@@ -28,7 +28,7 @@ def numeric_environment() -> dict[str, str | int]:
         "device": device.device_kind,
         "devices": jax.device_count(),
         "jax": jax.__version__,
-        "jaxlib": jaxlib.__version__,
+        "jaxlib": importlib.metadata.version("jaxlib"),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
     if device.platform == "cpu":
