@@ -16,6 +16,7 @@ import runpy
 import sys
 
 import pix2rep_jax.modes
+import pix2rep_jax.study.command
 from tests.support.program import ROOT
 
 
@@ -46,6 +47,10 @@ def run(job, output):
             sys.argv = job[1:]
             runpy.run_module(job[1], run_name="__main__", alter_sys=True)
         else:
+            if "figures" in job:  # most of that mode's time is t-SNE's iterations
+                from sklearn.manifold import TSNE
+
+                TSNE.__init__.__kwdefaults__["max_iter"] = 250
             sys.argv = [str(ROOT / "main.py"), *job[1:]]
             runpy.run_path(sys.argv[0], run_name="__main__")
         status = 0

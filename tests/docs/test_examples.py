@@ -18,7 +18,8 @@ EXAMPLES = [example for example in examples() if example.is_run]
 def folder(tmp_path_factory, cache):
     """A user's folder: ACDC, SCANS and scan.nii.gz, as the pages name them."""
     folder = tmp_path_factory.mktemp("user")
-    (folder / "configs").symlink_to(ROOT / "configs")
+    for name in ("configs", "results"):
+        (folder / name).symlink_to(ROOT / name)
     home = folder / "home" / ".cache"
     home.mkdir(parents=True)
     cache.mkdir(exist_ok=True)
