@@ -12,10 +12,10 @@ Seince et al., "Dense Self-Supervised Learning for Medical Image Segmentation", 
 2024. "released" is the paper's released code, where the text is silent. "ours" was
 chosen here.
 
-Measured on 2 CPU cores, foreground Dice with 5 labelled patients (docs/results.md):
+Measured on 2 CPU cores, foreground Dice with 5 labelled patients (docs/results/):
 quick: pretrain 3.5 min, probe 15 s and .62, finetune 36 s and .79;
 small: pretrain 23 min, probe 36 s and .66, finetune 9 min and .79 (one core each);
-paper: docs/results.md, "The paper's scale".
+paper: docs/results/paper-scale.md.
 """
 
 import math
@@ -229,10 +229,10 @@ def _small(config: ConfigDict) -> None:
     config.intensity.update(max_noise=0.1, noise_probability=0.5)
     config.intensity.update(max_gamma=0.3, gamma_probability=0.5, max_contrast=0.3)
     # With a small network and a short pretraining reversal costs more than it brings:
-    # dark lung and bright blood become one (docs/results.md).
+    # dark lung and bright blood become one (docs/results/notes.md).
     config.intensity.reversal_probability = 0.0
     # λ of 0.005 is for 8,192 dimensions. With 64 it leaves them all alike, and a
-    # tenfold gives the probe 21 points (docs/results.md).
+    # tenfold gives the probe 21 points (docs/results/notes.md).
     config.pretrain.update(temperature=0.2, off_diagonal_weight=0.05, num_points=256)
     # On a CPU half of MIDL's 8 images takes less than half the time: the activations
     # stay in the cache.

@@ -38,7 +38,7 @@ def get_config(size: str = "quick") -> ConfigDict:
     config = pix2rep.get_config(size)
     if size == "paper":
         # 100 epochs of few slices at constant rates are too short for the network from
-        # scratch, and every method has the same budget (docs/results.md).
+        # scratch, and every method has the same budget (docs/results/paper-scale.md).
         for name, steps in (("probe", 1000), ("finetune", 2000)):
             config[name].update(min_steps=steps, schedule="cosine")
     rows = {
