@@ -9,7 +9,7 @@ import shlex
 
 import pytest
 
-from main import MODES
+from pix2rep_jax.cli.program import MODES
 from pix2rep_jax.runtime.config_checks import walk
 from tests.support.program import ROOT
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.docs.pages import PAGES, examples
+from tests.docs.pages import PAGES
 from tests.support.program import ROOT
 
 MAP = {
