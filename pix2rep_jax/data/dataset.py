@@ -33,15 +33,7 @@ from pix2rep_jax.runtime.config_checks import (
     words,
 )
 
-__all__ = [
-    "PREPARATION",
-    "Dataset",
-    "list_volumes",
-    "load_dataset",
-]
-
-PREPARATION = ("crop", "spacing_mm", "crop_px", "size", "percentiles")
-"""Settings of `data` that decide the size, sharpness and brightness of anatomy."""
+__all__ = ["Dataset", "list_volumes", "load_dataset"]
 
 
 SETTINGS = {

@@ -11,16 +11,16 @@ __all__ = ["find_exchanged", "list_scans", "shared_patients"]
 def list_scans(
     volumes: Sequence[VolumeRecord], patients: Collection[str], *, masks: bool
 ) -> dict[str, dict[str, str]]:
-    """Lists what the scans of some patients hold.
+    """Lists the digests of the scans of some patients.
 
     Args:
-        volumes: Of a data set.
-        patients: Those that take part.
-        masks: Whether their masks do.
+        volumes: All volumes of a data set.
+        patients: The patients that take part.
+        masks: Whether their masks take part too.
 
     Returns:
-        By patient and volume the digest of its voxels and, behind a blank and where
-        there is one, of its mask.
+        Digests by patient and volume: of the voxels, then a blank and the digest of
+        the mask where there is one.
     """
     scans: dict[str, dict[str, str]] = {}
     for each in volumes:
@@ -32,16 +32,16 @@ def list_scans(
 
 
 def find_exchanged(theirs: Any, ours: Mapping[str, Mapping[str, str]]) -> str:
-    """Finds a scan of a patient that is not what it was.
+    """Finds a scan of a patient that has changed.
 
     Args:
-        theirs: What `list_scans` returned once; nothing is known of patients that are
-            not there. A mask may have come since.
-        ours: What it returns now.
+        theirs: What `list_scans` returned earlier. A patient that is missing there is
+            passed over, and so is a mask that has come since.
+        ours: What `list_scans` returns now.
 
     Returns:
-        What came, went or changed, such as "the mask of patient001_ED"; empty where
-        nothing did.
+        What came, went or changed, such as "the mask of patient001_ED"; "" if nothing
+        did.
     """
     for patient, volumes in ours.items():
         known = theirs.get(patient) if isinstance(theirs, Mapping) else None
@@ -58,11 +58,11 @@ def find_exchanged(theirs: Any, ours: Mapping[str, Mapping[str, str]]) -> str:
 
 
 def shared_patients(theirs: Any, ours: Mapping[str, Mapping[str, str]]) -> set[str]:
-    """Lists the patients of one name of whom a scan is the same.
+    """Lists the patients that have the same name and a scan in common.
 
     Args:
-        theirs: What `list_scans` returned for a data set.
-        ours: What it returned for another, or for the same one elsewhere.
+        theirs: What `list_scans` returned for one data set.
+        ours: What it returned for another, or for a copy of the same.
     """
     return {
         patient
@@ -75,7 +75,7 @@ def shared_patients(theirs: Any, ours: Mapping[str, Mapping[str, str]]) -> set[s
 
 
 def _find(scans: Any, patient: str, name: str) -> tuple[str, str]:
-    """The two digests of a volume in what may be a damaged record; empty ones."""
+    """The two digests of a volume; "" for each that a damaged record lacks."""
     try:
         image, _, label = scans[patient][name].partition(" ")
         return image, label

@@ -1,7 +1,6 @@
 """Which patients pretrain, which are labelled, and which are kept for the test."""
 
 import dataclasses
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,20 +15,12 @@ from pix2rep_jax.data.few_shot import (
     split_slices,
     with_twins,
 )
-from pix2rep_jax.data.scan_digests import find_exchanged, list_scans, shared_patients
+from pix2rep_jax.data.scan_digests import list_scans
 from pix2rep_jax.data.volume import VolumeFile
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.runtime.atomic_file import read_object, write_whole
 from pix2rep_jax.runtime.config_checks import anything, not_below_zero
 
-__all__ = [
-    "Split",
-    "check_unseen",
-    "is_scored_alike",
-    "make_split",
-    "neutral_root",
-    "test_patients",
-]
+__all__ = ["Split", "make_split", "take_pretraining_slices", "test_patients"]
 
 SETTINGS = {
     "num_labeled": anything,
@@ -40,26 +31,24 @@ SETTINGS = {
 }
 """What this module reads of the configuration's section `data`."""
 
-
-_FILE = "split.json"
 _TWIN = "its scan is a held-out patient's too"
 
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Which patients, slices and volumes of a data set serve what.
+    """Which patients, slices and volumes of a data set pretrain, train and test.
 
     Attributes:
-        pretrain_patients: Their slices pretrain, with or without masks.
-        labeled_patients: Those of them whose masks are used, in the order drawn.
-        test_patients: To score; none of them is among the above.
-        left_out: Patients that take no part, and why.
-        pretrain_slices: Indices into the data set's slices, as are the next two.
-        train_slices: Of labelled patients.
-        val_slices: Of labelled patients, to choose a checkpoint by.
-        test_volumes: Indices into the data set's volumes; each has a mask.
-        source: The data set's name.
-        scans: Of the patients that pretrain or are scored, from `list_scans`.
+        pretrain_patients: Patients whose slices pretrain, with or without masks.
+        labeled_patients: Patients among them whose masks are used, in the order drawn.
+        test_patients: Patients to score; none of them is among the above.
+        left_out: Why a patient takes no part, by name.
+        pretrain_slices: Indices into the data set's slices, like the next two.
+        train_slices: Slices of labelled patients that train.
+        val_slices: Slices of labelled patients by which a checkpoint is chosen.
+        test_volumes: Indices into the data set's volumes; each volume has a mask.
+        source: The data set's name. Patients' names mean something within it alone.
+        scans: Digests of the scans that take part, as `list_scans` returns them.
     """
 
     pretrain_patients: tuple[str, ...]
@@ -73,37 +62,41 @@ class Split:
     source: str = ""
     scans: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
 
-    def to_json(self) -> str:
-        """Returns the split as indented JSON; pretrain_slices follow from the rest."""
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the split as JSON would hold it."""
         fields = {
             name: value.tolist() if isinstance(value, np.ndarray) else value
             for name, value in vars(self).items()
-            if name != "pretrain_slices"
         }
-        return json.dumps(fields, indent=1)
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in fields.items()
+        }
 
-    def write(self, folder: str | Path) -> None:
-        """Records the split as `split.json` in a run's folder.
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "Split":
+        """Makes the split that `to_dict` has written down.
 
         Raises:
-            InputError: If it cannot be written, or the run began with another one.
+            ValueError, TypeError, KeyError, AttributeError: If the fields are not
+                those of a split.
         """
-        before = _read_record(folder)
-        for name in ("pretrain_patients", "labeled_patients", "test_patients"):
-            ours = list(getattr(self, name))
-            theirs = before.get(name, ours)
-            if theirs != ours:
-                raise InputError(
-                    f"the run in {folder} began with {len(theirs)} {name}, and now "
-                    f"there are {len(ours)}, which are not the same: its scans have "
-                    "changed since; name another --workdir, or bring them back"
-                )
-        if what := find_exchanged(before.get("scans"), self.scans):
-            raise InputError(
-                f"{what} is another than the run in {folder} began with: name another "
-                "--workdir, or the --config.data.root that it began with"
-            )
-        write_whole(Path(folder) / _FILE, self.to_json())
+        scans = {
+            patient: {name: str(digests) for name, digests in volumes.items()}
+            for patient, volumes in fields["scans"].items()
+        }
+        return cls(
+            pretrain_patients=tuple(_listed(fields, "pretrain_patients", str)),
+            labeled_patients=tuple(_listed(fields, "labeled_patients", str)),
+            test_patients=tuple(_listed(fields, "test_patients", str)),
+            left_out={name: str(why) for name, why in fields["left_out"].items()},
+            pretrain_slices=np.array(_listed(fields, "pretrain_slices", int), int),
+            train_slices=np.array(_listed(fields, "train_slices", int), int),
+            val_slices=np.array(_listed(fields, "val_slices", int), int),
+            test_volumes=tuple(_listed(fields, "test_volumes", int)),
+            source=str(fields["source"]),
+            scans=scans,
+        )
 
 
 def make_split(
@@ -111,15 +104,16 @@ def make_split(
 ) -> Split:
     """Divides a data set as its configuration says.
 
-    With `data.validation_patients` above 0 that many patients of each pathology are
-    scored in place of the test patients, for tuning, and the test patients rest.
+    If `data.validation_patients` is above 0, that many patients of each pathology are
+    scored in place of the test patients. That is for tuning: the test patients stay
+    unseen.
 
     Args:
         dataset: All slices.
-        data: The `data` part of the configuration it was loaded by.
+        data: The `data` section that the data set was loaded by.
         draw_labeled: Whether to draw labelled patients. Pretraining and evaluating
-            need none, so they work where there are none.
-        seed: Of the few-shot draws, together with `data.draw`.
+            work without any.
+        seed: Seed of the few-shot draws, together with `data.draw`.
 
     Raises:
         InputError: If there are fewer patients with masks than the settings ask for.
@@ -135,7 +129,8 @@ def make_split(
     pretrain = tuple(each for each in groups if each not in {*left_out, *scored})
     owners = np.array([volume.patient for volume in dataset.volumes])
     has_mask = np.array([volume.label_path is not None for volume in dataset.volumes])
-    labeled, train, val = (), np.zeros(0, np.int64), np.zeros(0, np.int64)
+    labeled: tuple[str, ...] = ()
+    train, val = np.zeros(0, np.int64), np.zeros(0, np.int64)
     if draw_labeled:
         candidates = {
             each: groups[each] for each in pretrain if each in owners[has_mask]
@@ -176,6 +171,33 @@ def make_split(
     )
 
 
+def take_pretraining_slices(dataset: Dataset, split: Split) -> dict[str, np.ndarray]:
+    """Takes the slices to pretrain on.
+
+    Args:
+        dataset: All slices.
+        split: Made of it.
+
+    Returns:
+        "image" `[slices, height, width, 1]`, "volume" `[slices]` and "slice"
+        `[slices]`, the index in the scan.
+
+    Raises:
+        InputError: If there is none.
+    """
+    chosen = split.pretrain_slices
+    if not len(chosen):
+        raise InputError(
+            "no patient is left to pretrain on: lower data.holdout_per_group or "
+            "data.validation_patients, or shorten data.exclude"
+        )
+    return {
+        "image": dataset.images[chosen][..., None],
+        "volume": dataset.volume_index[chosen],
+        "slice": dataset.slice_index[chosen],
+    }
+
+
 def test_patients(
     volumes: Sequence[VolumeFile],
     *,
@@ -186,13 +208,13 @@ def test_patients(
 
     Args:
         volumes: All volumes of a data set.
-        holdout_per_group: Patients with masks to hold out of each pathology, where
-            the data set has no testing subset with masks.
+        holdout_per_group: How many patients with masks to hold out of each pathology
+            if the data set has no testing subset with masks.
         duplicates: Pairs of patients with the same scan.
 
     Returns:
-        The patients of the testing subset that have masks; without one, the last of
-        each pathology by name, and the duplicates of these; sorted.
+        The patients of the testing subset that have masks, sorted. Without such a
+        subset: the last patients of each pathology by name, and their duplicates.
     """
     labeled = [volume for volume in volumes if volume.label_path is not None]
     testing = {volume.patient for volume in labeled if volume.subset == "testing"}
@@ -203,65 +225,16 @@ def test_patients(
     return tuple(patient for patient in groups if patient in last)
 
 
-# pytest collects whatever is called test_*; this is no test.
-test_patients.__test__ = False
+# pytest collects whatever is called test_*, and this is not a test.
+test_patients.__test__ = False  # type: ignore[attr-defined]
 
 
-def check_unseen(split: Split, pretrain_folder: str | Path) -> None:
-    """Checks that no test patient, nor one with the same scan, has pretrained.
-
-    Args:
-        split: Of the run that starts from it.
-        pretrain_folder: The pretraining run's folder, with its split.json; one
-            without, or on other data, passes.
-
-    Raises:
-        InputError: If one did; names it and the settings that make the splits agree.
-    """
-    record = _read_record(pretrain_folder)
-    try:
-        same_data = record["source"] == split.source
-        duplicates = KNOWN_DUPLICATES if split.source == "acdc" else ()
-        unseen = with_twins(split.test_patients, duplicates)
-        seen = set(record["pretrain_patients"]) & unseen
-        if not same_data:  # it may have been moved, and may have grown
-            seen &= shared_patients(record.get("scans"), split.scans)
-    except (KeyError, TypeError):
-        return
-    if seen:
-        raise InputError(
-            f"{min(seen)}, which is a test patient or has the same scan as one, took "
-            f"part in the pretraining in {pretrain_folder}, so scores would flatter: "
-            "use the same data.holdout_per_group, data.validation_patients and "
-            "testing/ in both; if its mask was added since, pretrain anew, or train on "
-            "all and score none by data.holdout_per_group=0"
-        )
-
-
-def is_scored_alike(split: Split, folder: str | Path) -> bool:
-    """Tells whether a run has a record that its test scans were these."""
-    record = _read_record(folder)
-    return (
-        bool(record.get("scans"))
-        and record.get("test_patients") == list(split.test_patients)
-        and not find_exchanged(record["scans"], split.scans)
-    )
-
-
-def neutral_root(folder: str | Path) -> tuple[str, ...]:
-    """Names the setting of a run that `Split.write` checks better than a comparison.
-
-    Where its scans lie is nothing to a run with a record of what they hold.
-
-    Args:
-        folder: Of a run, whether it exists or not.
-    """
-    return ("data.root",) if _read_record(folder).get("scans") else ()
-
-
-def _read_record(folder: str | Path) -> dict[str, Any]:
-    """What `Split.write` left in a folder; nothing where that is damaged or missing."""
-    return read_object(Path(folder) / _FILE)
+def _listed(fields: Mapping[str, Any], name: str, kind: type) -> list[Any]:
+    """A list of one type of entries; raises ValueError where it is another thing."""
+    entries = fields[name]
+    if not isinstance(entries, list) or not all(type(x) is kind for x in entries):
+        raise ValueError(f"{name} is not a list of {kind.__name__}")
+    return entries
 
 
 def _held_out(
@@ -286,8 +259,8 @@ def _held_out(
     validation = _last_of_each_group(_groups(free), data.validation_patients)
     if not validation:
         raise InputError(
-            f"data.validation_patients={data.validation_patients}, and no patient with "
-            "masks is left beside the test patients: lower data.holdout_per_group"
+            f"data.validation_patients is {data.validation_patients}, but all patients "
+            "with masks are test patients: lower data.holdout_per_group"
         )
     return validation, test
 
@@ -311,12 +284,12 @@ def _left_out(
         elif patient in twins:
             left_out[patient] = _TWIN
         elif subset == "testing" and patient not in scored:
-            left_out[patient] = "of the testing subset, without a mask"
+            left_out[patient] = "in the testing subset, without a mask"
     return left_out
 
 
 def _source(data: ConfigDict) -> str:
-    """Names a data set; names of patients mean something within one alone."""
+    """Names a data set; a plain folder is known by its place."""
     if data.name != "nifti":
         return data.name
     return f"nifti {Path(data.root).expanduser().resolve()}"
@@ -337,14 +310,14 @@ def _last_of_each_group(groups: Mapping[str, str], number: int) -> tuple[str, ..
 
 
 def _slices(dataset: Dataset, wanted: np.ndarray) -> np.ndarray:
-    """The slices of the wanted ones among the volumes."""
+    """The slices of the volumes for which `wanted` is true."""
     return np.flatnonzero(wanted[dataset.volume_index])
 
 
 def _shown(
     dataset: Dataset, index: int, duplicates: Collection[tuple[str, str]]
 ) -> tuple[str, str, int]:
-    """What a slice shows; the same for slices of duplicate scans."""
+    """Names what a slice shows: slices of duplicate scans have the same name."""
     volume = dataset.volumes[dataset.volume_index[index]]
     patient = min(with_twins([volume.patient], duplicates))
     name = volume.volume_id.removeprefix(volume.patient)

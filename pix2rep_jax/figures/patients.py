@@ -4,20 +4,57 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
+from pix2rep_jax.data.dataset import Dataset
+from pix2rep_jax.data.splits import Split
+from pix2rep_jax.figures import selection
 from pix2rep_jax.figures.drawing import (
     add_class_legend,
     draw_outlines,
     new_sheet,
     show_image,
 )
-from pix2rep_jax.figures.panels import Panel
+from pix2rep_jax.figures.panels import Panel, scan_panels
 
-__all__ = ["draw_patients"]
+__all__ = ["draw_patients", "patient_rows"]
+
+Row = tuple[str, Sequence[Panel]]
+"""What to call a patient, and the patient's slices."""
 
 
-def draw_patients(
-    rows: Sequence[tuple[str, Sequence[Panel]]], *, classes: Sequence[str]
-) -> Figure:
+def patient_rows(
+    dataset: Dataset, split: Split, *, num_classes: int, number: int = 5
+) -> list[Row]:
+    """Takes a few patients' slices, first to last of those that show a structure.
+
+    Args:
+        dataset: All slices.
+        split: Patients of the pretraining come first, or test patients if it has none.
+        num_classes: Classes of the masks, background included.
+        number: How many patients, at most.
+
+    Raises:
+        InputError: If a scan cannot be read.
+    """
+    patients = split.pretrain_patients or split.test_patients
+    volumes = selection.first_volumes(
+        dataset, patients, labeled=True
+    ) or selection.first_volumes(dataset, patients, labeled=False)
+    rows: list[Row] = []
+    for index in selection.by_group(dataset, volumes, number=number):
+        first = dataset.volumes[index]
+        own = [
+            volume
+            for volume in dataset.volumes
+            if volume.patient == first.patient and volume.label_path is not None
+        ]
+        panels: list[Panel] = []
+        for record in own[:2] or [first]:
+            panels += scan_panels(record, num_classes=num_classes)
+        rows.append((f"{first.patient}\n{first.group}".strip(), panels))
+    return rows
+
+
+def draw_patients(rows: Sequence[Row], *, classes: Sequence[str]) -> Figure:
     """Draws patients, one row each.
 
     Args:

@@ -6,17 +6,27 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy import ndimage
 
-from pix2rep_jax.figures.drawing import mark, new_sheet, show_image
+from pix2rep_jax.figures.drawing import (
+    class_color,
+    draw_lines,
+    mark,
+    mask_outlines,
+    new_sheet,
+    show_image,
+)
 
 __all__ = [
     "argmax_pixel",
     "cosine_similarity",
+    "draw_comparison",
     "draw_similarity",
     "innermost_pixel",
     "query_pixels",
 ]
 
-_COLOR = "#D55E00"
+_COLOR = "#CC79A7"
+_AIR = 0.1
+"""Darker pixels show air."""
 
 
 def draw_similarity(
@@ -30,13 +40,16 @@ def draw_similarity(
 ) -> Figure:
     """Draws pixels of one image, and the most similar pixels of other images.
 
+    Pixels that show air are passed over: air looks alike in all patients.
+
     Args:
-        images: `[1 + others, height, width]`, the query image first.
+        images: `[1 + others, height, width]` in [0, 1], the query image first.
         embeddings: `[1 + others, height, width, d]`.
         queries: Pixels (row, column) of the query image by name; each gets one row.
         names: Names of the images.
-        labels: `[1 + others, height, width]` classes. If given, the class under each
-            closest pixel is written below the panel.
+        labels: `[1 + others, height, width]` classes. If given, the structure that a
+            query is named after is outlined, and the class under each closest pixel is
+            written below the panel.
         classes: Names of the classes.
 
     Returns:
@@ -64,7 +77,7 @@ def draw_similarity(
         panels[0].set_ylabel(name, fontsize=10)
         for index in others:
             similarity = maps[name][index - 1]
-            closest = argmax_pixel(similarity)
+            closest = argmax_pixel(similarity, images[index] >= _AIR)
             picture, heat = panels[2 * index - 1], panels[2 * index]
             show_image(picture, images[index])
             mark(picture, closest, color=_COLOR, hollow=True)
@@ -76,10 +89,40 @@ def draw_similarity(
                 heat, similarity, cmap="viridis", value_range=(float(lowest), 1.0)
             )
             mark(heat, closest, color=_COLOR, hollow=True)
+        if labels is not None and name in classes:
+            for index, label in enumerate(labels):
+                lines = mask_outlines(label == classes.index(name))
+                ax = panels[max(0, 2 * index - 1)]
+                draw_lines(ax, lines, color=class_color(classes.index(name)), width=0.8)
     bar = figure.colorbar(heat_image, ax=axes, fraction=0.02, aspect=40, pad=0.01)
     bar.set_label("cosine similarity with the query pixel", fontsize=9)
     bar.ax.tick_params(labelsize=8)
     return figure
+
+
+def draw_comparison(
+    images: np.ndarray,
+    embeddings: np.ndarray,
+    labels: np.ndarray | None,
+    names: Sequence[str],
+    *,
+    classes: Sequence[str],
+) -> Figure:
+    """Draws `draw_similarity` for a pixel inside each structure of the first image.
+
+    Args:
+        images: As for `draw_similarity`, like all others.
+        embeddings: Of all pixels.
+        labels: Without them, fixed pixels are taken.
+        names: The patient of each image.
+        classes: Names of the classes, background first.
+    """
+    queries = query_pixels(
+        None if labels is None else labels[0], classes=classes, size=images.shape[-1]
+    )
+    return draw_similarity(
+        images, embeddings, queries, names=names, labels=labels, classes=classes
+    )
 
 
 def cosine_similarity(query: np.ndarray, embeddings: np.ndarray) -> np.ndarray:
@@ -100,8 +143,18 @@ def cosine_similarity(query: np.ndarray, embeddings: np.ndarray) -> np.ndarray:
     ).clip(-1, 1)
 
 
-def argmax_pixel(image: np.ndarray) -> tuple[int, int]:
-    """Returns row and column of the largest value, the first of equal ones."""
+def argmax_pixel(
+    image: np.ndarray, allowed: np.ndarray | None = None
+) -> tuple[int, int]:
+    """Returns row and column of the largest value, the first of equal ones.
+
+    Args:
+        image: `[height, width]`.
+        allowed: `[height, width]` bool, the pixels that count. If None, or if there are
+            none, all count.
+    """
+    if allowed is not None and allowed.any():
+        image = np.where(allowed, image, -np.inf)
     row, column = np.unravel_index(image.argmax(), image.shape)
     return int(row), int(column)
 

@@ -16,12 +16,10 @@ from pix2rep_jax.inference.predict import make_predictors, restore_volume
 from pix2rep_jax.methods.downstream.mean_teacher import networks_of_state
 from pix2rep_jax.models.build import make_segmentation_net
 from pix2rep_jax.runs.checkpoint_reader import restore_model, unfinished
-from pix2rep_jax.runs.manifest import read_config
+from pix2rep_jax.runs.manifest import read_config, read_run
+from pix2rep_jax.runs.start import find_segmenters
 
-__all__ = ["Segmenter", "find_runs", "load_predict", "load_predictors"]
-
-MODES = ("finetune", "probe")
-"""The modes that train a segmenter, the preferred one first."""
+__all__ = ["Segmenter", "load_predict", "load_predictors"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -57,7 +55,7 @@ class Segmenter:
             InputError: If there is no such network. Also if it was trained on crops
                 that need the expert's mask, because a new scan has none.
         """
-        run = find_runs(workdir)[0]
+        run = find_segmenters(workdir)[0]
         if note := unfinished(run):
             _LOG.warning(note)
         data = read_config(run)["data"]
@@ -145,34 +143,6 @@ class Segmenter:
         return resample.resample_image(image, grid), grid
 
 
-def find_runs(workdir: str | Path, *, elsewhere: str = "") -> list[Path]:
-    """Finds the segmentation runs of a workdir, fine-tuning before probing.
-
-    Args:
-        workdir: A run's folder, or its subfolder `finetune` or `probe`.
-        elsewhere: The workdir to search if there is none, from `init.checkpoint`. ""
-            and "none" mean that there is no other workdir.
-
-    Returns:
-        The folders of the runs, at least one.
-
-    Raises:
-        InputError: If there is no such run.
-    """
-    workdir = Path(workdir).expanduser()
-    folders = [workdir] if workdir.name in MODES else []
-    folders += [workdir / mode for mode in MODES]
-    runs = [folder for folder in folders if (folder / "config.json").is_file()]
-    if runs:
-        return runs
-    if elsewhere not in ("", "none"):
-        return find_runs(elsewhere)
-    raise InputError(
-        f"there is no trained segmenter in {workdir}: run --mode finetune or --mode "
-        "probe there first, or give the folder of a run that has one"
-    )
-
-
 def load_predict(run: Path) -> Callable[[np.ndarray], np.ndarray]:
     """Loads the result of a segmentation run, at its best step.
 
@@ -200,7 +170,7 @@ def load_predictors(
         `mean_teacher.networks_of_state` gives. The run's result comes first.
     """
     config = ConfigDict(read_config(run))
-    net = make_segmentation_net(config, scratch=config.init.checkpoint == "none")
+    net = make_segmentation_net(config, scratch=read_run(run).origin is None)
     networks = networks_of_state(config, *restore_model(run))
     return make_predictors(net, networks, batch_size=batch_size)
 

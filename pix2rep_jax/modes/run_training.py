@@ -1,329 +1,266 @@
-"""What probing and fine-tuning share: where they start, how they are scored."""
+"""Open, check, train and close a run: once, for pretraining and downstream alike."""
 
+import hashlib
+import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from pix2rep_jax.data.checks import cut_masks, shared_patients_note, unseen_classes
+from pix2rep_jax.data.checks import shared_patients_note
 from pix2rep_jax.data.dataset import Dataset, load_dataset
-from pix2rep_jax.data.splits import Split, check_unseen, make_split, neutral_root
-from pix2rep_jax.evaluation.dice import dice_per_class
-from pix2rep_jax.evaluation.report import write_evaluation
-from pix2rep_jax.evaluation.score_volumes import evaluate_networks
-from pix2rep_jax.inference.predict import make_predict, make_predictors, predict_slices
-from pix2rep_jax.methods.downstream.mean_teacher import networks_of_state
-from pix2rep_jax.models.batch_norm import recalibrate
-from pix2rep_jax.models.build import initialise, make_segmentation_net
+from pix2rep_jax.data.splits import Split, make_split
+from pix2rep_jax.methods.method import Method
+from pix2rep_jax.models.build import initialise
 from pix2rep_jax.models.param_parts import put_parts
-from pix2rep_jax.models.segmentation_net import SegmentationNet
-from pix2rep_jax.runs.checkpoint_reader import unfinished
+from pix2rep_jax.runs.checkpoint_reader import has_checkpoint, unfinished
 from pix2rep_jax.runs.checkpoint_writer import Checkpoints
+from pix2rep_jax.runs.data_checks import check_unseen
+from pix2rep_jax.runs.dependencies import settings_of_all_hosts
+from pix2rep_jax.runs.environment import environment_warning, numeric_environment
 from pix2rep_jax.runs.lock import hold_run
-from pix2rep_jax.runs.manifest import check_place, find_run, open_run, write_num_steps
+from pix2rep_jax.runs.manifest import (
+    RunRecord,
+    check_place,
+    make_record,
+    open_run,
+    read_run,
+)
 from pix2rep_jax.runs.metric_log import MetricWriter
 from pix2rep_jax.runs.pretrained_backbone import (
-    Origin,
-    keep_origin,
-    neutral_places,
-    other_data,
+    Backbone,
+    other_images_note,
     read_backbone,
 )
+from pix2rep_jax.runs.start import decide_start
 from pix2rep_jax.runtime.multihost import check_alike
 from pix2rep_jax.training.loop import train
-from pix2rep_jax.training.sharding import make_mesh, place
+from pix2rep_jax.training.optimizer import count_steps
+from pix2rep_jax.training.sharding import make_mesh
 from pix2rep_jax.training.state import TrainState
-from pix2rep_jax.training.step import TrainStep, compile_step
+from pix2rep_jax.training.task import Task, make_training
 
 __all__ = [
-    "SECTIONS",
-    "Task",
-    "make_validate",
-    "prepare",
-    "resume",
-    "train_and_score",
+    "Loaded",
+    "draw_network",
+    "load",
+    "make_pretraining",
+    "print_notes",
+    "train_run",
 ]
 
-SECTIONS = ("seed", "data", "model", "augment", "segmentation", "init", "log")
-"""What of the configuration both modes depend on, besides their own section."""
 
-_PREDICT_BATCH = 16
-
-
-class Task(NamedTuple):
-    """A segmentation task before its first step.
+class Loaded(NamedTuple):
+    """What a run trains on and starts from.
 
     Attributes:
         dataset: All slices.
-        split: Which of them train, validate and test.
-        net: Backbone and head.
-        params: Initial parameters; what was pretrained of the backbone is, the rest
-            is drawn.
-        batch_stats: Initial statistics, likewise.
-        source: Where the backbone comes from, for people to read.
-        origin: The same for the record; None for random weights.
-        key: The run's random key.
+        split: Which slices pretrain, train, validate and test.
+        backbone: The pretrained backbone to start from; None for random weights.
         mesh: The devices.
     """
 
     dataset: Dataset
     split: Split
-    net: SegmentationNet
-    params: Any
-    batch_stats: Any
-    source: str
-    origin: Origin | None
-    key: jax.Array
+    backbone: Backbone | None
     mesh: Mesh
 
 
-def prepare(config: ConfigDict, workdir: Path) -> Task:
-    """Loads the data and the pretrained backbone.
+def load(
+    config: ConfigDict, workdir: Path, mode: str, *, required_by: str = ""
+) -> Loaded:
+    """Loads the scans and the network to start from, and checks that they fit.
 
     Args:
-        config: `init.checkpoint` says where the backbone comes from: "" is this
-            workdir's pretraining, a path another run's, "none" random weights.
+        config: The whole configuration.
         workdir: The run's folder.
+        mode: "pretrain", "probe" or "finetune".
+        required_by: As for `decide_start`.
 
     Raises:
-        InputError: If there is no such run, its network has another shape, there is
-            nothing to learn, or the workdir cannot be written.
+        InputError: If the workdir cannot be written, if the scans or the network
+            cannot be used, or if a test patient has pretrained.
     """
     check_place(workdir)
-    scratch = config.init.checkpoint == "none"
-    net = make_segmentation_net(config, scratch=scratch)
-    pretrained, source = None, "random weights"
-    if not scratch:  # before the data: a mistake here should not cost a minute
-        run = find_run(config.init.checkpoint or workdir, "pretrain")
-        pretrained = read_backbone(config, run)
-        source = describe(run, pretrained.params)
-        for note in (other_data(config, run), unfinished(run)):
-            if note:
-                print(note, file=sys.stderr)
+    # Before the data: a mistake here should not cost a minute.
+    start = decide_start(config.init.checkpoint, workdir, mode, required_by=required_by)
+    backbone = None
+    if start is not None:
+        backbone = read_backbone(config.model, start)
+        print_notes(other_images_note(config.data, start), unfinished(start))
     dataset = load_dataset(config.data)
-    if config.data.name == "nifti" and (note := shared_patients_note(dataset.volumes)):
-        print(note, file=sys.stderr)
-    split = make_split(dataset, config.data)
-    if not scratch:
-        check_unseen(split, run)
-    check_alike(config, split.scans, network=pretrained and pretrained.origin.digest)
-    used = {*split.labeled_patients, *split.test_patients}
-    for note in (
-        unseen_classes(config.data.classes, dataset.labels[split.train_slices]),
-        cut_masks([each for each in dataset.volumes if each.patient in used]),
-    ):
-        if note:
-            print(note, file=sys.stderr)
-    key, init_key = jax.random.split(jax.random.key(config.seed))
-    params, batch_stats = initialise(net, init_key, size=config.data.size)
-    if pretrained is not None:
-        params = put_parts(params, pretrained.params)
-        batch_stats = put_parts(batch_stats, pretrained.batch_stats)
-        if config.init.recalibrate:
-            batch_stats["backbone"] = recalibrate(
-                net.backbone,
-                {
-                    "params": params["backbone"],
-                    "batch_stats": batch_stats["backbone"],
-                },
-                dataset.images[split.pretrain_slices],
-            )
-    origin = pretrained and pretrained.origin
-    ready = (dataset, split, net, params, batch_stats, source, origin, key)
-    return Task(*ready, mesh=make_mesh())
+    if config.data.name == "nifti":
+        print_notes(shared_patients_note(dataset.volumes))
+    split = make_split(dataset, config.data, draw_labeled=mode != "pretrain")
+    if start is not None:
+        check_unseen(split, read_run(start).split, start)
+    origin = backbone and backbone.origin.digest
+    check_alike(digest([settings_of_all_hosts(config), split.scans, origin]))
+    return Loaded(dataset, split, backbone, make_mesh())
 
 
-def origin_details(origin: Origin | None) -> dict[str, Any]:
-    """What evaluation.json says of the backbone, besides its place."""
-    if origin is None:
-        return {}
-    return {"pretrained_steps": origin.step, "pretrained_digest": origin.digest}
-
-
-def describe(run: Path, parts: Mapping[str, Any]) -> str:
-    """Names a run, and what it has trained where that is not the whole backbone."""
-    if "backbone" in parts:
-        return str(run)
-    blocks = ", ".join(name.removeprefix("backbone.") for name in parts)
-    return f"{run} ({blocks}; the rest of the backbone is random)"
-
-
-def make_validate(
-    config: ConfigDict, task: Task
-) -> Callable[[TrainState], dict[str, float]]:
-    """Makes the score that chooses the checkpoint: Dice on the validation slices.
+def draw_network(
+    net: nn.Module, key: jax.Array, *, size: int, backbone: Backbone | None
+) -> tuple[Any, Any]:
+    """Draws a network's parameters and puts the pretrained backbone in.
 
     Args:
-        config: The whole configuration.
-        task: The task.
+        net: Has the U-Net as `backbone`.
+        key: One random key.
+        size: Side of the images (px).
+        backbone: Its trained parts; the other parts are random.
 
     Returns:
-        A function of the state that returns "val_dice" of the network that is to be
-        the result, the mean over the foreground classes that the validation slices or
-        the prediction have, each over all these slices together, at network
-        resolution; and of another one, as "val_dice_student", likewise.
+        Parameters and BatchNorm statistics.
     """
-    predict = make_predict(task.net)
-    images = task.dataset.images[task.split.val_slices]
-    labels = task.dataset.labels[task.split.val_slices]
-
-    def score(variables: Any) -> float:
-        probabilities = predict_slices(
-            predict, variables, images, batch_size=min(_PREDICT_BATCH, len(images))
-        )
-        dice = dice_per_class(
-            probabilities.argmax(-1), labels, num_classes=len(config.data.classes)
-        )
-        present = dice[1:][~np.isnan(dice[1:])]
-        return float(present.mean()) if present.size else 0.0
-
-    def validate(state: TrainState) -> dict[str, float]:
-        networks = networks_of_state(config, state.params, state.model_state)
-        (_, result), *others = networks.items()
-        return {"val_dice": score(result)} | {
-            f"val_dice_{name}": score(variables) for name, variables in others
-        }
-
-    return validate
+    params, batch_stats = initialise(net, key, size=size)
+    if backbone is not None:
+        params = put_parts(params, backbone.params)
+        batch_stats = put_parts(batch_stats, backbone.batch_stats)
+    return params, batch_stats
 
 
-def resume(
-    state: TrainState,
-    checkpoints: Checkpoints,
-    writer: MetricWriter,
+def make_pretraining(
+    method: Method,
+    recipe: ConfigDict,
+    data: Mapping[str, np.ndarray],
     *,
-    num_steps: int,
-    description: str,
-) -> TrainState:
-    """Restores the newest checkpoint of a run, if there is one.
+    seed: int,
+    size: int,
+    backbone: Backbone | None = None,
+) -> Task:
+    """Makes the task of a pretraining method.
 
     Args:
-        state: The state before the first step, on its devices.
-        checkpoints: The run's.
-        writer: The run's; it forgets metrics of later steps.
-        num_steps: Steps of the whole run.
-        description: Name of the run in messages.
-
-    Returns:
-        The state that the run goes on from.
+        method: The method.
+        recipe: From `make_recipe`.
+        data: The method's samples.
+        seed: Seed of the parameters and of the order of the samples.
+        size: Side of the images (px).
+        backbone: What an earlier pretraining has trained, if it starts from one.
     """
-    resumed = checkpoints.restore_latest(state)
-    if resumed is not None:
-        state, step = resumed, int(resumed.step)
-        doing = "finished already at" if step >= num_steps else "going on from"
-        print(f"{description}: {doing} step {step} of {num_steps}")
-    writer.rewind(int(state.step))
-    return state
+    key, init_key = jax.random.split(jax.random.key(seed))
+    params, batch_stats = draw_network(
+        method.net, init_key, size=size, backbone=backbone
+    )
+    return Task(
+        loss_fn=method.loss_fn,
+        params=params,
+        batch_stats=batch_stats,
+        extra=method.make_extra(params),
+        data=data,
+        batch_size=recipe.batch_size,
+        rates=dict.fromkeys(method.trained, recipe.learning_rate),
+        recipe=recipe,
+        num_steps=count_steps(recipe, num_samples=len(data["image"])),
+        key=key,
+    )
 
 
-def train_and_score(
+def train_run(
     config: ConfigDict,
-    workdir: Path,
+    folder: Path,
+    loaded: Loaded,
     task: Task,
-    state: TrainState,
-    update: TrainStep,
-    feed: Callable[[TrainState], Iterator[Any]],
     *,
-    mode: str,
-    num_steps: int,
-    command: Sequence[str] = (),
-) -> Path:
-    """Trains, keeps the best validation checkpoint and scores it on the test patients.
+    trained: Sequence[str],
+    command: Sequence[str],
+    message: str,
+    evaluate: Callable[[TrainState], Mapping[str, float]] | None = None,
+) -> tuple[TrainState, RunRecord]:
+    """Opens a run, trains it to its end and closes it.
+
+    A run that has a checkpoint goes on from there.
 
     Args:
         config: The whole configuration.
-        workdir: The run's folder.
-        task: The task.
-        state: Before the first step.
-        update: From `make_update`.
-        feed: Makes the batches of the training slices from the state's step on.
-        mode: "probe" or "finetune": the section of the configuration, and the folder.
-        num_steps: Steps of the run.
-        command: The words of the command line; none from Python.
+        folder: `<workdir>/<mode>`.
+        loaded: From `load`.
+        task: What is trained.
+        trained: Dotted names of the parts that are trained once the run is.
+        command: The words of the command line, for the record.
+        message: Printed once the run is open.
+        evaluate: Scores a state by "val_dice"; None never does.
 
     Returns:
-        The folder with checkpoints, metrics, and, where test patients have masks,
-        evaluation.json and per_volume.csv.
+        The last state, or with `evaluate` the state with the best score; and the run's
+        record.
+
+    Raises:
+        InputError: If the folder holds another run, cannot be written, or is in the
+            hands of another process.
+        SystemExit: If a signal came; the state is saved by then.
     """
-    folder = Path(workdir) / mode
-    neutral = neutral_places(folder) if task.origin else ()
-    folder = open_run(
-        workdir,
-        mode,
-        config,
-        sections=(*SECTIONS, mode),
-        neutral=(*neutral, *neutral_root(folder)),
+    mode, num_steps = folder.name, task.num_steps
+    state, step, feed = make_training(
+        task, mesh=loaded.mesh, budget_mb=config.data.device_budget_mb
+    )
+    record = make_record(
+        num_steps=num_steps,
+        trained=trained,
+        origin=loaded.backbone and loaded.backbone.origin,
+        split=loaded.split,
         command=command,
     )
-    task.split.write(folder)
-    write_num_steps(folder, num_steps)
-    origin = keep_origin(folder, task.origin)
-    print(
-        f"{mode} from {task.source} on {len(task.split.train_slices)} slices of "
-        f"{len(task.split.labeled_patients)} patient(s), {num_steps} steps"
-    )
-    classes = tuple(config.data.classes)
-    # A short run too has checkpoints to choose from.
-    validate_every = min(config.log.validate_every, max(1, num_steps // 10))
+    record = open_run(folder, config, record, begun=has_checkpoint(folder))
+    print(message)
+    best_metric = None if evaluate is None else "val_dice"
     with (
         hold_run(folder),
-        Checkpoints(folder / "checkpoints", best_metric="val_dice") as checkpoints,
-        MetricWriter(folder) as writer,
+        Checkpoints(folder / "checkpoints", best_metric=best_metric) as checkpoints,
     ):
-        state = resume(
-            place(state, task.mesh),
-            checkpoints,
-            writer,
-            num_steps=num_steps,
-            description=mode,
-        )
-        state = train(
-            state,
-            feed(state),
-            compile_step(update, mesh=task.mesh),
-            num_steps=num_steps,
-            log_every=config.log.metrics_every,
-            save_every=config.log.checkpoint_every,
-            save_minutes=config.log.checkpoint_minutes,
-            eval_every=validate_every,
-            evaluate=make_validate(config, task),
-            save=lambda state, scores: checkpoints.save(state, metrics=scores),
-            log=writer.write,
-            description=mode,
-        )
-        state = checkpoints.restore_best(state)
-    if not task.split.test_volumes:
-        print(
-            "nothing was scored, as no test patient has a mask (data.holdout_per_group "
-            f"holds out some that have one); the network is in {folder}"
-        )
-        return folder
-    networks = networks_of_state(config, state.params, state.model_state)
-    predictors = make_predictors(task.net, networks, batch_size=_PREDICT_BATCH)
-    (result, scores), *others = evaluate_networks(
-        predictors, task.dataset, task.split.test_volumes, classes=classes
-    ).items()
-    table = write_evaluation(
-        folder,
-        scores,
-        others=dict(others),
-        classes=classes,
-        uses_ground_truth=config.data.crop == "mask_box",
-        details={
-            "mode": mode,
-            **({"scored": result} if others else {}),
-            "initialised_from": task.source,
-            **origin_details(origin),
-            "labeled_patients": list(task.split.labeled_patients),
-            "test_patients": list(task.split.test_patients),
-            "best_step": int(state.step),
-        },
-    )
-    print(table)
-    print(f"the results are in {folder}")
-    return folder
+        if (restored := checkpoints.restore_latest(state)) is not None:
+            state = restored
+            done = int(state.step)
+            print(describe_resumption(done, num_steps, mode=mode))
+            if done < num_steps:
+                print_notes(numerics_note(record))
+        with MetricWriter(folder, first_step=int(state.step) + 1) as log:
+            state = train(
+                state,
+                feed(state),
+                step,
+                num_steps=num_steps,
+                log_every=config.log.metrics_every,
+                save_every=config.log.checkpoint_every,
+                save_minutes=config.log.checkpoint_minutes,
+                # A short run too has checkpoints to choose from.
+                eval_every=min(config.log.validate_every, max(1, num_steps // 10)),
+                evaluate=evaluate,
+                save=lambda state, scores: checkpoints.save(state, metrics=scores),
+                log=log.write,
+                description=mode,
+            )
+        if evaluate is not None:
+            state = checkpoints.restore_best(state)
+    return state, record
+
+
+def describe_resumption(done: int, num_steps: int, *, mode: str) -> str:
+    """Says from which step a run goes on."""
+    how = "finished already at" if done >= num_steps else "going on from"
+    return f"{mode}: {how} step {done} of {num_steps}"
+
+
+def numerics_note(record: RunRecord) -> str:
+    """Says in what the machine differs from that of the first start; "" if nothing."""
+    recorded = record.environment.get("numerics", {})
+    return environment_warning(recorded, numeric_environment())
+
+
+def print_notes(*notes: str) -> None:
+    """Prints the notes that are not empty on standard error."""
+    for note in filter(None, notes):
+        print(note, file=sys.stderr)
+
+
+def digest(content: Any) -> str:
+    """Hashes what JSON can hold."""
+    text = json.dumps(content, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,120 +1,188 @@
-"""A run's folder: what it was asked for, and where other modes find it."""
+"""A run's folder: config.json and run.json, written and compared here alone."""
 
 import json
 import os
 import platform
+import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax
 import jax
 from ml_collections import ConfigDict
 
 import pix2rep_jax
+from pix2rep_jax.data.splits import Split
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.runtime.atomic_file import read_object, write_whole
-from pix2rep_jax.runtime.config_checks import effective
+from pix2rep_jax.runs.data_checks import check_same_split
+from pix2rep_jax.runs.dependencies import changed_settings
+from pix2rep_jax.runs.environment import numeric_environment
+from pix2rep_jax.runtime.atomic_file import write_whole
 
 __all__ = [
+    "VERSION",
+    "Origin",
+    "RunRecord",
     "check_place",
+    "describe_environment",
     "find_run",
     "make_folder",
+    "make_record",
     "open_run",
     "read_config",
     "read_num_steps",
-    "read_trained",
-    "write_num_steps",
-    "write_trained",
+    "read_run",
 ]
 
+VERSION = 2
+"""Raise it when run.json or the checkpoints hold something else than before."""
+
 _CONFIG = "config.json"
+_RUN = "run.json"
 
-_ENVIRONMENT = "environment.json"
 
-_TRAINED = "trained.json"
+class Origin(NamedTuple):
+    """The pretrained network that a run started from.
 
-_STEPS = "steps.json"
+    Attributes:
+        run: The folder of the pretraining run.
+        step: The step of the checkpoint that was read.
+        digest: A hash of every parameter and statistic that was taken.
+    """
 
-NEUTRAL = (
-    "data.cache_dir",
-    "data.device_budget_mb",
-    "log.metrics_every",
-    "log.checkpoint_every",
-    "log.checkpoint_minutes",
-    "variant",
-)
-"""Settings that may differ when a run goes on: they do not change its numbers."""
+    run: str
+    step: int
+    digest: str
+
+
+class RunRecord(NamedTuple):
+    """What run.json holds, besides its version.
+
+    Attributes:
+        num_steps: Steps of the whole run.
+        trained: Dotted names of the parts of the network that are trained at its end.
+        origin: The network that it started from; None for random weights.
+        split: Who trains, validates and tests, with the digests of the scans.
+        environment: Versions and devices at the first start.
+        command: The command line of the first start; "" where there was none.
+    """
+
+    num_steps: int
+    trained: tuple[str, ...]
+    origin: Origin | None
+    split: Split
+    environment: Mapping[str, Any]
+    command: str = ""
 
 
 def open_run(
-    workdir: Path,
-    mode: str,
-    config: ConfigDict,
-    *,
-    sections: Sequence[str],
-    neutral: Sequence[str] = (),
-    command: Sequence[str] = (),
-) -> Path:
-    """Makes the folder of a run, or finds the one that is to go on.
+    folder: Path, config: ConfigDict, record: RunRecord, *, begun: bool
+) -> RunRecord:
+    """Makes a run's folder, or checks that the run that is there is this one.
 
-    Writes config.json, and environment.json with the command and the versions.
+    The name of the folder is the mode: "pretrain", "probe" or "finetune".
 
     Args:
-        workdir: The run's folder.
-        mode: Name of its part.
+        folder: `<workdir>/<mode>`.
         config: The whole configuration.
-        sections: Its parts that this mode depends on: if they differ from those of
-            the run that is there, it cannot go on.
-        neutral: Further settings that may differ, such as "data.draw".
-        command: The words of the command line; none from Python.
+        record: What would be written for a new run.
+        begun: Whether the run has a checkpoint. Until then it may start from another
+            network than at its first start.
 
     Returns:
-        `<workdir>/<mode>`.
+        The record of the run that goes on: `origin`, `environment` and `command` are
+        those of the first start.
 
     Raises:
-        InputError: If the folder cannot be written, or holds a run with another
-            configuration; names the fields that differ.
+        InputError: If the folder cannot be written, or if it holds another run: other
+            settings, patients, scans or another network to start from.
     """
-    path = Path(workdir) / mode
-    ours = json.loads(config.to_json_best_effort())
-    if (path / _CONFIG).exists():
-        theirs = read_config(path)
-        changes = list(_changes(theirs, ours, sections, {*NEUTRAL, *neutral}))
-        if changes:
+    settings = json.loads(config.to_json_best_effort())
+    if (folder / _CONFIG).exists():
+        before = read_run(folder)
+        if changes := changed_settings(read_config(folder), settings, folder.name):
             raise InputError(
-                f"{path} holds a run with another configuration ("
+                f"{folder} holds a run with another configuration ("
                 + "; ".join(changes)
                 + "): name another --workdir (and --config.init.checkpoint="
-                f"{workdir} to start from its pretraining), or use its settings again"
+                f"{folder.parent} to start from its pretraining), or use its settings "
+                "again"
             )
-        return path
-    make_folder(path)
-    if jax.process_index() == 0:
-        _write(path / _ENVIRONMENT, _environment(command))
-        _write(path / _CONFIG, ours)
-    return path
+        check_same_split(before.split, record.split, folder)
+        check_same_origin(before.origin, record.origin, folder, begun=begun)
+        record = record._replace(
+            origin=before.origin if begun else record.origin,
+            environment=before.environment,
+            command=before.command,
+        )
+        if _to_dict(record) != _to_dict(before):  # such as a mask that came since
+            _write(folder / _RUN, _to_dict(record))
+        return record
+    make_folder(folder)
+    # config.json comes last: without it the folder holds no run.
+    _write(folder / _RUN, _to_dict(record))
+    _write(folder / _CONFIG, settings)
+    return record
+
+
+def check_same_origin(
+    before: Origin | None, now: Origin | None, folder: Path, *, begun: bool
+) -> None:
+    """Checks that a run goes on from the network that it started from.
+
+    The pretraining may have gone on since, or may have been run anew. Where it lies
+    does not matter.
+
+    Args:
+        before: What the run in the folder started from.
+        now: What it would start from.
+        folder: The run's folder.
+        begun: As for `open_run`.
+
+    Raises:
+        InputError: If it would start from other values, or from random weights, or no
+            longer from them.
+    """
+    if (before is None) != (now is None):
+        old, new = (x.run if x else "random weights" for x in (before, now))
+        raise InputError(
+            f"the run in {folder} started from {old}, but init.checkpoint now says "
+            f"{new}: use the same --config.init.checkpoint again, or name another "
+            "--workdir"
+        )
+    if begun and before is not None and now is not None and before.digest != now.digest:
+        raise InputError(
+            f"the run in {folder} started from the network of {before.run} at step "
+            f"{before.step}, but the network of {now.run} at step {now.step} has other "
+            "values: to start from it, name another --workdir and --config.init."
+            f"checkpoint={Path(now.run).parent}, or delete {folder}"
+        )
 
 
 def check_place(workdir: Path) -> None:
     """Checks, before any work, that a run's folder could be made and written.
 
     Raises:
-        InputError: If not, as far as can be told without writing.
+        InputError: If not, as far as that can be told without writing.
     """
     path = Path(workdir)
-    there = next(each for each in (path, *path.parents) if os.path.exists(each))
+    there = next(place for place in (path, *path.parents) if os.path.exists(place))
     if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
-        reason = "cannot be written" if there.is_dir() else "is no folder"
+        reason = "cannot be written" if there.is_dir() else "is not a folder"
         raise InputError(
-            f"a run cannot be kept in {path}, as {there} {reason}: name another "
+            f"a run cannot be kept in {path}, because {there} {reason}: name another "
             "--workdir"
         )
 
 
-def make_folder(path: Path) -> None:
-    """Makes a folder of a run, with those that it lies in, unless it is there.
+def make_folder(path: Path, *, option: str = "--workdir") -> None:
+    """Makes a folder and its parents, unless they are there.
+
+    Args:
+        path: The folder.
+        option: The option of the command line that names another one.
 
     Raises:
         InputError: If it cannot be made.
@@ -124,7 +192,7 @@ def make_folder(path: Path) -> None:
     except OSError as error:
         raise InputError(
             f"the folder {path} cannot be made ({error.strerror}): free some space or "
-            "name another --workdir"
+            f"name another {option}"
         ) from error
 
 
@@ -167,73 +235,145 @@ def read_config(run: str | Path) -> dict[str, Any]:
         ) from error
 
 
-def write_num_steps(run: str | Path, num_steps: int) -> None:
-    """Records how many steps a run is to have."""
-    if jax.process_index() == 0:
-        _write(Path(run) / _STEPS, {"num_steps": num_steps})
-
-
-def read_num_steps(run: str | Path) -> int | None:
-    """Reads what `write_num_steps` recorded; None where there is no such record."""
-    try:
-        return int(read_object(Path(run) / _STEPS)["num_steps"])
-    except (ValueError, TypeError, KeyError):
-        return None
-
-
-def write_trained(run: str | Path, names: Sequence[str]) -> None:
-    """Records the dotted names of the parts of the network that a run has trained."""
-    if jax.process_index() == 0:
-        _write(Path(run) / _TRAINED, list(names))
-
-
-def read_trained(run: str | Path) -> tuple[str, ...]:
-    """Reads what `write_trained` recorded.
+def read_run(run: str | Path) -> RunRecord:
+    """Reads run.json.
 
     Args:
-        run: The folder of a pretraining run. One without a record is older than it,
-            and has trained the whole backbone.
+        run: The folder of one mode's run.
 
     Raises:
-        InputError: If the record is damaged.
+        InputError: If it is damaged, or if another version of this program wrote the
+            run.
     """
-    path = Path(run) / _TRAINED
+    path = Path(run) / _RUN
     try:
-        return tuple(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return ("backbone",)
-    except (OSError, ValueError) as error:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        version = content["version"]
+    except FileNotFoundError as error:
         raise InputError(
-            f"{path} cannot be read ({error}): start the run in {run} again with its "
-            "own command, which writes it anew, or name another run"
+            f"the run in {run} has no run.json, so an earlier version of this program "
+            "wrote it: start anew in another --workdir, or use the version that wrote "
+            "it"
         ) from error
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise _damaged(path, error) from error
+    if version != VERSION:
+        raise InputError(
+            f"{path} has version {version!r} and this program writes version "
+            f"{VERSION}: start anew in another --workdir, or use the version that "
+            "wrote it"
+        )
+    try:
+        return _from_dict(content)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise _damaged(path, error) from error
 
 
-def _changes(
-    theirs: Mapping, ours: Mapping, sections: Sequence[str], neutral: set[str]
-) -> Iterator[str]:
-    """Yields "name: old -> new" for each setting that differs and matters."""
-    old, new = effective(theirs), effective(ours)
-    for name in sorted({*old, *new}):
-        matters = name.split(".")[0] in sections and name not in neutral
-        if matters and old.get(name) != new.get(name):
-            yield f"{name}: {old.get(name)} -> {new.get(name)}"
+def read_num_steps(run: str | Path) -> int:
+    """Reads how many steps a run is to have.
+
+    Raises:
+        InputError: As `read_run`.
+    """
+    return read_run(run).num_steps
 
 
-def _environment(command: Sequence[str]) -> dict[str, str]:
-    """What a reader needs to repeat the run, besides its configuration."""
-    device = jax.devices()[0]
+def describe_environment() -> dict[str, Any]:
+    """Describes what a reader needs to repeat a run, besides its configuration.
+
+    Returns:
+        Versions and the platform; and under "numerics" what the last digits depend on.
+    """
     return {
-        "command": shlex.join(command),
         "pix2rep_jax": pix2rep_jax.__version__,
         "python": platform.python_version(),
-        "jax": jax.__version__,
         "flax": flax.__version__,
         "platform": platform.platform(),
-        "devices": f"{jax.device_count()} x {device.device_kind}",
+        "numerics": numeric_environment(),
     }
 
 
+def make_record(
+    *,
+    num_steps: int,
+    trained: Sequence[str],
+    origin: Origin | None,
+    split: Split,
+    command: Sequence[str] = (),
+) -> RunRecord:
+    """Makes the record of a run that starts here and now.
+
+    Args:
+        num_steps: As in `RunRecord`, like the next three.
+        trained: Parts of the network.
+        origin: The network to start from.
+        split: Who trains, validates and tests.
+        command: The words of the command line.
+    """
+    return RunRecord(
+        num_steps=num_steps,
+        trained=tuple(trained),
+        origin=origin,
+        split=split,
+        environment=describe_environment(),
+        command=shlex.join(command),
+    )
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    if isinstance(error, KeyError):
+        error = ValueError(f"{error} is missing")
+    reason = error if isinstance(error, OSError) else f"it is damaged: {error}"
+    return InputError(
+        f"{path} cannot be read ({reason}), so nobody knows how the run in "
+        f"{path.parent} began: bring the file back from a copy, or name another "
+        "--workdir"
+    )
+
+
+def _to_dict(record: RunRecord) -> dict[str, Any]:
+    """The content of run.json."""
+    return {
+        "version": VERSION,
+        "command": record.command,
+        "environment": dict(record.environment),
+        "num_steps": record.num_steps,
+        "trained": list(record.trained),
+        "origin": record.origin and record.origin._asdict(),
+        "split": record.split.to_dict(),
+    }
+
+
+def _from_dict(content: Mapping[str, Any]) -> RunRecord:
+    """Reads the content of run.json.
+
+    Raises:
+        ValueError, TypeError, KeyError, AttributeError: If it is not a run's.
+    """
+    origin = content["origin"]
+    if origin is not None:
+        origin = Origin(str(origin["run"]), int(origin["step"]), str(origin["digest"]))
+    if not isinstance(content["trained"], list):
+        raise ValueError("trained is not a list")
+    return RunRecord(
+        num_steps=int(content["num_steps"]),
+        trained=tuple(map(str, content["trained"])),
+        origin=origin,
+        split=Split.from_dict(content["split"]),
+        environment=dict(content["environment"]),
+        command=str(content["command"]),
+    )
+
+
 def _write(path: Path, content: Any) -> None:
-    """Writes JSON for people to read."""
-    write_whole(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
+    """Writes JSON for people to read; the first of several processes does."""
+    if jax.process_index() == 0:
+        text = json.dumps(content, indent=2)
+        # Lists of numbers take one line. No string holds a line break.
+        text = re.sub(r"\[\n[\d\s,]*\]", _in_one_line, text)
+        write_whole(path, text + "\n")
+
+
+def _in_one_line(found: re.Match) -> str:
+    """A list of numbers without line breaks."""
+    return "[" + " ".join(found[0][1:-1].split()) + "]"

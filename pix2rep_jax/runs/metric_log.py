@@ -1,13 +1,14 @@
-"""Metrics of a run in training: metrics.jsonl and TensorBoard events."""
+"""What a run measures: metrics.jsonl and TensorBoard events."""
 
-import contextlib
 import json
 import math
 import socket
 import struct
 import time
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO, TextIO
 
 import jax
 from tensorboardX.proto.event_pb2 import Event, SessionLog
@@ -15,80 +16,67 @@ from tensorboardX.record_writer import masked_crc32c
 from tensorboardX.summary import scalar
 
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.runtime.atomic_file import write_whole
 
 __all__ = ["MetricWriter", "Series", "read_metrics"]
 
-
 Series = Mapping[str, tuple[list[int], list[float]]]
-"""Maps the name of a metric to its steps and its values."""
+"""Steps and values by a metric's name."""
 
 
 class MetricWriter:
-    """Writes one JSON object per logged step, and the same as TensorBoard scalars.
+    """Appends one JSON object a logged step, and the same as TensorBoard scalars.
 
-    Only the first of several processes writes. All files are written by the thread
-    that calls: tensorboardX's `SummaryWriter` has a thread of its own, which dies on a
-    full disk, and then `add_scalar` waits for it without end.
+    A run that was killed may have logged steps after its last checkpoint. It logs them
+    again when it goes on, and readers take the last value of a step. Only the first of
+    several processes writes.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Opens the files of a run's folder, which exists. Nothing in them is lost."""
-        self._path = Path(folder) / "metrics.jsonl"
-        self._active = jax.process_index() == 0
-        self._file = self._events = None
+    def __init__(self, folder: Path, *, first_step: int = 1) -> None:
+        """Opens the files of a run's folder, which exists.
 
-    def __enter__(self) -> "MetricWriter":
-        return self
-
-    def __exit__(self, kind: object, *error: object) -> None:
-        # Closing writes what is left, so it fails again if the disk is full.
-        suppressed = contextlib.suppress(OSError if kind is not None else ())
-        try:
-            for file in (self._file, self._events):
-                if file is not None:
-                    with suppressed:
-                        file.close()
-        except OSError as fault:
-            raise self._complaint(fault) from fault
-
-    def rewind(self, step: int) -> None:
-        """Drops what was logged after a step, and the half line of a killed run.
-
-        Call it once, before writing, with the step that the run goes on from.
+        Args:
+            folder: The run's folder.
+            first_step: The step that comes next. TensorBoard forgets what it was told
+                of this step and later ones.
 
         Raises:
             InputError: If the files cannot be written.
         """
-        if not self._active:
+        self._path = Path(folder) / "metrics.jsonl"
+        self._file: TextIO | None = None
+        self._events: BinaryIO | None = None
+        if jax.process_index() != 0:
             return
         try:
-            if self._path.exists():
-                kept = "".join(
-                    line for line in _whole_lines(self._path) if _step_of(line) <= step
-                )
-                write_whole(self._path, kept)
+            half = self._path.exists() and not _ends_in_newline(self._path)
             self._file = self._path.open("a", encoding="utf-8")
-            name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}"
-            self._events = self._path.with_name(name).open("ab")
-            # TensorBoard hides the older events from this step on.
-            restart = SessionLog(status=SessionLog.START)
+            if half:  # of a line that a killed run was writing
+                self._file.write("\n")
+            # SummaryWriter writes in a thread. On a full disk the thread dies, and
+            # the queue before it then blocks for good.
+            name = f"{int(time.time())}.{socket.gethostname()}.{uuid.uuid4().hex[:8]}"
+            path = self._path.with_name(f"events.out.tfevents.{name}")
+            self._events = path.open("wb")
+            start = SessionLog(status=SessionLog.START)
             self._events.write(_record(Event(file_version="brain.Event:2")))
-            self._events.write(_record(Event(step=step + 1, session_log=restart)))
-            self._events.flush()
+            self._events.write(_record(Event(step=first_step, session_log=start)))
         except OSError as error:
-            raise self._complaint(error) from error
+            raise self._cannot_write(error) from error
+
+    def __enter__(self) -> "MetricWriter":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Writes the metrics of a step. A value that is not finite becomes null.
+        """Writes the metrics of a step; a value that is not finite becomes null.
 
         Raises:
-            InputError: If the files cannot be written, such as on a full disk.
+            InputError: If the files cannot be written, for example on a full disk.
         """
-        if not self._active:
+        if self._file is None or self._events is None:
             return
-        if self._file is None:
-            self.rewind(step)
         values = {
             name: float(value) if math.isfinite(value) else None
             for name, value in metrics.items()
@@ -102,9 +90,25 @@ class MetricWriter:
                     self._events.write(_record(event))
             self._events.flush()
         except OSError as error:
-            raise self._complaint(error) from error
+            raise self._cannot_write(error) from error
 
-    def _complaint(self, error: OSError) -> InputError:
+    def close(self) -> None:
+        """Closes the files.
+
+        Raises:
+            InputError: If what was written cannot be kept.
+        """
+        if self._file is None:
+            return
+        file, self._file = self._file, None
+        try:
+            with file:
+                if self._events is not None:
+                    self._events.close()
+        except OSError as error:
+            raise self._cannot_write(error) from error
+
+    def _cannot_write(self, error: OSError) -> InputError:
         return InputError(
             f"{self._path} cannot be written ({error.strerror or error}): free some "
             "space and start the same command again; it goes on from the last "
@@ -116,10 +120,13 @@ def read_metrics(path: Path) -> Series:
     """Reads the metrics of a run.
 
     Args:
-        path: The run's metrics.jsonl. Lines that are not whole are skipped, and so are
-            values that were not finite.
+        path: The run's metrics.jsonl. Lines that are not whole are passed over, and so
+            are values that were not finite.
+
+    Returns:
+        Steps in rising order, and the last value that was logged for each.
     """
-    series: dict[str, tuple[list[int], list[float]]] = {}
+    series: dict[str, dict[int, float]] = {}
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             record = json.loads(line)
@@ -128,10 +135,11 @@ def read_metrics(path: Path) -> Series:
             continue
         for name, value in record.items():
             if value is not None:
-                steps, values = series.setdefault(name, ([], []))
-                steps.append(step)
-                values.append(value)
-    return series
+                series.setdefault(name, {})[step] = value
+    return {
+        name: (sorted(values), [values[step] for step in sorted(values)])
+        for name, values in series.items()
+    }
 
 
 def _record(event: Event) -> bytes:
@@ -143,15 +151,8 @@ def _record(event: Event) -> bytes:
     return size + next(checksums) + content + next(checksums)
 
 
-def _whole_lines(path: Path) -> list[str]:
-    """Lists the lines that are JSON objects with a step."""
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-    return [line for line in lines if line.endswith("\n") and _step_of(line) >= 0]
-
-
-def _step_of(line: str) -> int:
-    """Returns the step of a line, or -1."""
-    try:
-        return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return -1
+def _ends_in_newline(path: Path) -> bool:
+    """Whether a file is empty or its last line is whole."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        return size == 0 or (file.seek(size - 1), file.read(1))[1] == b"\n"

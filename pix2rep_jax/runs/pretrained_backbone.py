@@ -1,8 +1,7 @@
 """A pretrained backbone for a new network: the parts that its run has trained."""
 
 import hashlib
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,51 +9,29 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from pix2rep_jax.data.dataset import PREPARATION
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.models.param_parts import take_parts
-from pix2rep_jax.runs.checkpoint_reader import (
-    has_checkpoint,
-    newest_step,
-    restore_params,
-)
-from pix2rep_jax.runs.manifest import read_config, read_trained
-from pix2rep_jax.runtime.atomic_file import read_object, write_whole
+from pix2rep_jax.runs.checkpoint_reader import newest_step, restore_params
+from pix2rep_jax.runs.dependencies import settings_of_images
+from pix2rep_jax.runs.manifest import Origin, read_config, read_run
 
 __all__ = [
     "Backbone",
-    "Origin",
-    "keep_origin",
-    "neutral_places",
-    "other_data",
+    "describe_backbone",
+    "list_trained",
+    "other_images_note",
     "read_backbone",
 ]
-
-_FILE = "origin.json"
-
-
-class Origin(NamedTuple):
-    """Where a backbone comes from.
-
-    Attributes:
-        run: The folder of the pretraining run.
-        step: At which it was read.
-        digest: Of every bit of it.
-    """
-
-    run: str
-    step: int
-    digest: str
 
 
 class Backbone(NamedTuple):
     """What a pretraining run has trained of the backbone.
 
     Attributes:
-        params: By dotted name, for `put_parts`: either "backbone", or blocks of it such
-            as "backbone.encode_0".
-        batch_stats: BatchNorm's statistics, likewise.
-        origin: Where they come from.
+        params: By dotted name, as `put_parts` takes them: either "backbone", or blocks
+            of it such as "backbone.encode_0".
+        batch_stats: BatchNorm's statistics, by the same names.
+        origin: The run and the step that they come from.
     """
 
     params: dict[str, Any]
@@ -62,19 +39,19 @@ class Backbone(NamedTuple):
     origin: Origin
 
 
-def read_backbone(config: ConfigDict, run: Path) -> Backbone:
+def read_backbone(model: ConfigDict, run: Path) -> Backbone:
     """Reads what a pretraining run has trained of the backbone.
 
     Args:
-        config: Of the network that is to start from it; `model` is read.
+        model: The `model` section of the network that is to start from it.
         run: The folder of the pretraining run.
 
     Raises:
-        InputError: If that run's network has another shape, or there is no checkpoint
-            that can be read.
+        InputError: If that run's network has another shape, or if no checkpoint can be
+            read.
     """
-    check_same_network(config, read_config(run), run)
-    names = [name for name in read_trained(run) if name.startswith("backbone")]
+    check_same_network(model, read_config(run), run)
+    names = [name for name in read_run(run).trained if name.startswith("backbone")]
     params, batch_stats = restore_params(run)
     # Upsampling has no statistics.
     measured = [
@@ -88,66 +65,26 @@ def read_backbone(config: ConfigDict, run: Path) -> Backbone:
     return Backbone(params, batch_stats, origin)
 
 
-def keep_origin(folder: Path, origin: Origin | None) -> Origin | None:
-    """Records where a run starts from, or checks that it goes on from the same.
+def describe_backbone(backbone: Backbone | None) -> str:
+    """Names the run of a backbone, and its trained parts if they are not all."""
+    if backbone is None:
+        return "random weights"
+    if "backbone" in backbone.params:
+        return backbone.origin.run
+    blocks = ", ".join(name.removeprefix("backbone.") for name in backbone.params)
+    return f"{backbone.origin.run} ({blocks}; the rest of the backbone is random)"
+
+
+def list_trained(own: Sequence[str], backbone: Backbone | None) -> list[str]:
+    """Lists the parts that are trained at the end of a pretraining.
 
     Args:
-        folder: Of the run.
-        origin: What it would start from now; None for random weights.
-
-    Returns:
-        What it did start from; None for random weights, and where nobody knows, as the
-        run is older than such records.
-
-    Raises:
-        InputError: If it has come as far as a checkpoint from another backbone (a
-            pretraining may have gone on since, or have been run anew), or if the record
-            of it is damaged.
+        own: Dotted names of the parts that it trains itself.
+        backbone: What it starts from, which has trained parts of its own.
     """
-    path = folder / _FILE
-    if origin is None:
-        if theirs := read_object(path):
-            raise InputError(
-                f"the run in {folder} started from the network of {theirs.get('run')}: "
-                "name it by --config.init.checkpoint to go on, or another --workdir to "
-                "start from random weights"
-            )
-        return None
-    if not has_checkpoint(folder):
-        if jax.process_index() == 0:
-            write_whole(path, json.dumps(origin._asdict(), indent=2) + "\n")
-        return origin
-    try:
-        theirs = Origin(**json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(
-            f"{path} cannot be read ({error}), so it is unknown which network the run "
-            f"in {folder} started from: bring it back from a copy, or delete it to go "
-            "on without that check"
-        ) from error
-    if theirs.digest != origin.digest:
-        raise InputError(
-            f"the run in {folder} started from the network of {theirs.run} at step "
-            f"{theirs.step}, and that of {origin.run} at step {origin.step} has other "
-            "values: name another --workdir to start from it (with --config.init."
-            f"checkpoint={Path(origin.run).parent}), or delete {folder}"
-        )
-    return theirs
-
-
-def neutral_places(folder: Path) -> tuple[str, ...]:
-    """Names the setting of a run that `keep_origin` checks better than a comparison.
-
-    Where a backbone lies is nothing to a run that has a checkpoint and a record of the
-    values it came from: it may have been moved, with the run or without it.
-
-    Args:
-        folder: Of a run that starts from a backbone, whether it exists or not.
-    """
-    known = has_checkpoint(folder) and (folder / _FILE).is_file()
-    return ("init.checkpoint",) if known else ()
+    names = {*own, *(backbone.params if backbone else ())}
+    # A part of a part that is listed says nothing more.
+    return sorted(x for x in names if "." not in x or x.split(".")[0] not in names)
 
 
 def digest(tree: Mapping[str, Any] | tuple) -> str:
@@ -159,14 +96,14 @@ def digest(tree: Mapping[str, Any] | tuple) -> str:
     return result.hexdigest()[:16]
 
 
-def check_same_network(config: ConfigDict, pretrained: Any, run: Path) -> None:
+def check_same_network(model: ConfigDict, pretrained: Any, run: Path) -> None:
     """Checks that a pretraining run has the backbone that is to start from it.
 
     Raises:
-        InputError: If it has not; names the first difference and the mend.
+        InputError: If it has another one; names the first difference.
     """
     for name in ("channels", "num_features", "last_hidden"):
-        theirs, ours = pretrained["model"][name], config.model[name]
+        theirs, ours = pretrained["model"][name], model[name]
         listed = list(ours) if isinstance(ours, tuple) else ours
         if theirs != listed:
             written = ",".join(map(str, theirs)) if name == "channels" else theirs
@@ -178,25 +115,27 @@ def check_same_network(config: ConfigDict, pretrained: Any, run: Path) -> None:
             )
 
 
-def other_data(config: ConfigDict, run: Path) -> str:
-    """Says how a pretraining run's images were prepared otherwise than these.
+def other_images_note(data: ConfigDict, run: Path) -> str:
+    """Says which settings prepared a pretraining run's images in another way.
 
-    A network may well be meant to go on with others; it is at home on its own.
+    That may be wanted, but a network works best on images like its own.
 
     Args:
-        config: Of what is to start from it; `data` is read.
+        data: The `data` section of the run that is to start from it.
         run: The folder of the pretraining run.
 
     Returns:
-        A sentence; empty where they were prepared alike.
+        A sentence; "" if the images were prepared alike.
     """
-    theirs, ours = read_config(run)["data"], json.loads(config.data.to_json())
-    other = [name for name in PREPARATION if theirs[name] != ours[name]]
+    before = settings_of_images(read_config(run)["data"])
+    now = settings_of_images(data)
+    other = [name for name in now if before[name] != now[name]]
     if not other:
         return ""
-    shown = ", ".join(f"data.{name}={theirs[name]}" for name in other)
     return (
-        f"note: the network in {run} was pretrained with {shown}, and this run has "
-        + ", ".join(str(ours[name]) for name in other)
-        + ": set the same, unless another preparation is what you want"
+        f"note: the network in {run} was pretrained with "
+        + ", ".join(f"{name}={before[name]}" for name in other)
+        + ", and this run has "
+        + ", ".join(str(now[name]) for name in other)
+        + ": use the same values, unless you want another preparation"
     )

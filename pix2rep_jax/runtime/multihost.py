@@ -1,23 +1,14 @@
 """Several processes, on one host or many, that work as one program."""
 
-import hashlib
-import json
-from collections.abc import Mapping
-from typing import Any
-
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.runtime.config_checks import effective
 
 __all__ = ["check_alike", "join_hosts"]
 
 _MEND = "start each with --coordinator HOST:PORT --num_processes N --process_id I"
-
-_LOCAL = ("data.root", "data.cache_dir", "init.checkpoint")
-
 
 def join_hosts(
     coordinator: str | None, num_processes: int | None, process_id: int | None
@@ -54,46 +45,32 @@ def join_hosts(
         ) from error
 
 
-def check_alike(
-    config: Mapping[str, Any], scans: Mapping[str, Any], *, network: str | None
-) -> None:
+def check_alike(digest: str) -> None:
     """Checks that all processes, each of which does a part, were given the same.
 
-    Where scans, cache and checkpoint lie may differ from host to host, what they hold
-    may not.
-
     Args:
-        config: The whole configuration.
-        scans: What tells them apart, as `Split.scans`.
-        network: What tells the one to start from apart; None for a random one.
+        digest: Hexadecimal hash of all that must be alike: settings, scans and the
+            network to start from. Where these lie may differ from host to host.
 
     Raises:
-        InputError: In every process, if one was given something else than the first,
-            or does not come.
+        InputError: In every process, if one has another digest than the first, or
+            does not come.
     """
     if jax.process_count() == 1:
         return
-    settings = {k: v for k, v in effective(config).items() if k not in _LOCAL}
-    given = {
-        "configuration": settings,
-        "scans": scans,
-        "network to start from": network,
-    }
-    texts = [json.dumps(each, sort_keys=True) for each in given.values()]
-    digests = [hashlib.sha256(text.encode()).digest() for text in texts]
-    own = np.stack([np.frombuffer(digest, np.uint8) for digest in digests])
+    own = np.frombuffer(bytes.fromhex(digest), np.uint8)
     try:
         everyone = np.asarray(multihost_utils.process_allgather(own))
     except jax.errors.JaxRuntimeError as error:
         said = str(error).splitlines()[0]
         raise InputError(
-            f"the processes did not all come to the first step ({said}): see what the "
+            f"the processes did not all come to the first step ({said}): read what the "
             "others say and start all again; scans that are prepared are kept"
         ) from error
-    differs = (everyone != everyone[0]).any(axis=-1)  # [processes, given]
+    differs = (everyone != everyone[0]).any(axis=-1)  # [processes]
     if differs.any():
-        process, which = np.argwhere(differs)[0]
         raise InputError(
-            f"process {process} was given another {list(given)[which]} than process 0: "
-            "start all with the same flags, on copies of the same files"
+            f"process {differs.argmax()} was given another configuration, other scans "
+            "or another network to start from than process 0: start all with the same "
+            "flags, on copies of the same files"
         )

@@ -5,9 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pix2rep_jax.modes import pretrain, run_training
-from pix2rep_jax.runs import manifest
-from pix2rep_jax.runtime.config_checks import effective
+from pix2rep_jax.runs.dependencies import relevant_settings
 
 __all__ = ["fingerprint"]
 
@@ -30,24 +28,10 @@ def fingerprint(
     Returns:
         12 hexadecimal digits.
     """
-    settings = {
-        name: value
-        for name, value in effective(config).items()
-        if _counts(name, mode, config["pretrain"]["method"])
-        and (name, value) != ("data.root", home)
-    }
+    settings = relevant_settings(config, "pretrain" if mode == "data" else mode)
+    if mode == "data":
+        settings = {x: y for x, y in settings.items() if x.startswith("data.")}
+    if (root := config["data"]["root"]) != home:
+        settings["data.root"] = root
     text = json.dumps([settings, origin], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
-
-
-def _counts(name: str, mode: str, method: str) -> bool:
-    """Tells whether the numbers of a mode's run depend on a setting."""
-    section = name.split(".")[0]
-    if name in manifest.NEUTRAL:
-        return False
-    if mode in ("probe", "finetune"):
-        # `origin` stands for the checkpoint, wherever it lies.
-        return section in (*run_training.SECTIONS, mode) and name != "init.checkpoint"
-    if name in pretrain.NEUTRAL:
-        return False
-    return section in (("data",) if mode == "data" else (*pretrain.SECTIONS, method))

@@ -1,11 +1,8 @@
 """Who pretrains, who is labelled and who is tested: nobody is on two sides."""
 
 import collections
-import dataclasses
 import itertools
 import json
-import pathlib
-import runpy
 
 import nibabel as nib
 import numpy as np
@@ -14,70 +11,18 @@ import pytest
 from pix2rep_jax.data import acdc
 from pix2rep_jax.data.dataset import Dataset
 from pix2rep_jax.data.few_shot import KNOWN_DUPLICATES, few_shot, split_slices
-from pix2rep_jax.data.splits import (
-    check_unseen,
-    is_scored_alike,
-    make_split,
-    neutral_root,
-    test_patients,
+from pix2rep_jax.data.splits import Split, make_split, test_patients
+from tests.support.patients import (
+    GROUPS,
+    make_data,
+    make_dataset,
+    make_volumes,
+    number_scans,
+    patient,
+    refuse,
 )
-from pix2rep_jax.data.volume import VolumeFile, VolumeRecord
-from pix2rep_jax.errors import InputError
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-GROUPS = ("DCM", "HCM", "MINF", "NOR", "RV")
 TWIN = "its scan is a held-out patient's too"
-
-
-CONFIG = runpy.run_path(str(ROOT / "configs" / "pix2rep.py"))["get_config"]("quick")
-
-
-def make_data(**changes):
-    data = CONFIG.data.copy_and_resolve_references()
-    data.name = "acdc"
-    data.update(changes)
-    return data
-
-
-def patient(number: int) -> str:
-    return f"patient{number:03d}"
-
-
-def make_volumes(numbers, *, subset="training", groups=GROUPS, masks=True, frames=0):
-    """Two labelled phases of each patient, in groups by turns, and frames without."""
-    volumes = []
-    for number in numbers:
-        common = dict(
-            patient=patient(number),
-            subset=subset,
-            group=groups[number % len(groups)],
-            image_path=pathlib.Path("scan.nii.gz"),
-        )
-        phases = ["ED", "ES"] + [f"frame{k:02d}" for k in range(frames)]
-        for place, phase in enumerate(phases):
-            label = pathlib.Path("gt.nii.gz") if masks and place < 2 else None
-            name = f"{patient(number)}_{phase}"
-            volumes.append(
-                VolumeFile(volume_id=name, phase=phase, label_path=label, **common)
-            )
-    return volumes
-
-
-def make_dataset(volumes, *, counts=None, exclude=()) -> Dataset:
-    """Slices of nothing: a split looks at whose they are."""
-    excluded = tuple(each for each in volumes if each.patient in exclude)
-    volumes = [each for each in volumes if each.patient not in exclude]
-    if counts is None:
-        counts = [3 + int(each.patient[-3:]) % 4 for each in volumes]
-    index = np.repeat(np.arange(len(volumes), dtype=np.int32), counts)
-    return Dataset(
-        images=np.zeros((len(index), 1, 1), np.float32),
-        labels=np.zeros((len(index), 1, 1), np.uint8),
-        volume_index=index,
-        slice_index=np.concatenate([np.arange(count) for count in counts]),
-        volumes=tuple(VolumeRecord(**vars(each)) for each in volumes),
-        excluded=excluded,
-    )
 
 
 def owners(dataset: Dataset, slices) -> list[str]:
@@ -105,14 +50,6 @@ def check_sides(split, dataset: Dataset, volumes) -> None:
         for index, each in enumerate(dataset.volumes)
         if each.patient in sides[1] and has_mask[index]
     ]
-
-
-def refuse(match, call):
-    """The one sentence with which settings are refused."""
-    with pytest.raises(InputError, match=match) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message and len(message) < 400
 
 
 # Few-shot draws.
@@ -185,16 +122,16 @@ def test_second_of_two_equal_scans_comes_last_of_its_group():
 def test_draws_that_cannot_be_made_are_said():
     """Too many patients, none, and a draw below the first."""
     refuse(
-        r"num_labeled=41 patients are wanted, and 40 have masks.*lower",
+        r"data\.num_labeled",
         lambda: few_shot(balanced(), num_labeled=41, draw=0),
     )
     refuse(
-        r"num_labeled=1 patients are wanted, and 0 have",
+        r"data\.num_labeled",
         lambda: few_shot({}, num_labeled=1, draw=0),
     )
     for number, draw in ((0, 0), (-3, 0), (1, -1)):
         refuse(
-            rf"num_labeled={number} and data\.draw={draw} make no draw",
+            r"data\.(num_labeled|draw)",
             lambda number=number, draw=draw: few_shot(
                 balanced(), num_labeled=number, draw=draw
             ),
@@ -238,14 +175,14 @@ def test_equal_slices_stay_together(seed):
 
 def test_slices_that_cannot_be_divided_are_said():
     """One slice, none, one shown twice, and fractions that are none."""
-    for slices, number in (([], 0), (["a"], 1), (["a", "a"], 1)):
+    for slices in ([], ["a"], ["a", "a"]):
         refuse(
-            rf"^{number} labelled slice cannot be divided.*data\.num_labeled",
+            r"data\.num_labeled",
             lambda slices=slices: split_slices(slices),
         )
     for fraction in (0, 1, -0.1, 1.5, float("nan")):
         refuse(
-            rf"data\.val_fraction={fraction} must lie between 0 and 1",
+            r"data\.val_fraction",
             lambda fraction=fraction: split_slices(range(9), val_fraction=fraction),
         )
 
@@ -298,7 +235,7 @@ def test_testing_patients_without_masks_never_pretrain():
     training = make_volumes(range(1, 41))
     blind = make_volumes(range(101, 106), subset="testing", masks=False)
     why = dict.fromkeys(
-        map(patient, range(101, 106)), "of the testing subset, without a mask"
+        map(patient, range(101, 106)), "in the testing subset, without a mask"
     )
     split = make_split(dataset := make_dataset(training + blind), make_data())
     assert split.left_out == why
@@ -336,7 +273,7 @@ def test_scan_of_a_test_patient_does_not_train():
     assert len(split.labeled_patients) == 9
     check_sides(split, dataset, volumes)
     refuse(
-        "num_labeled=11 patients are wanted, and 9 have",
+        r"data\.num_labeled",
         lambda: make_split(dataset, make_data(num_labeled=11)),
     )
     # Without its twin it is a patient like any other.
@@ -409,7 +346,7 @@ def test_tuning_without_anyone_left_is_said():
     """All patients with masks are test patients."""
     dataset = make_dataset(make_volumes(range(1, 21)))
     refuse(
-        r"data\.validation_patients=2, and no patient.*lower data\.holdout_per_group",
+        r"data\.validation_patients.*data\.holdout_per_group",
         lambda: make_split(dataset, make_data(validation_patients=2)),
     )
 
@@ -466,7 +403,7 @@ def test_pretraining_needs_no_masks():
     assert not split.labeled_patients and not split.test_volumes
     check_sides(split, dataset, volumes)
     refuse(
-        "num_labeled=5 patients are wanted, and 0 have masks",
+        r"data\.num_labeled",
         lambda: make_split(dataset, make_data()),
     )
 
@@ -513,243 +450,54 @@ def test_nobody_is_on_two_sides(case):
     assert not {*exclude} & {*split.pretrain_patients, *split.test_patients}
 
 
-# What is written, and what it protects.
+# What is written down.
 
 
-def test_split_is_written_for_people_and_for_programs(tmp_path):
-    """split.json says who was what; the pretraining slices follow from the patients."""
+def test_a_split_comes_back_from_json():
+    """With every patient, slice, volume and scan that it had."""
     volumes = make_volumes(range(51, 91)) + make_volumes((118,), subset="testing")
-    dataset = make_dataset(volumes)
+    dataset = number_scans(make_dataset(volumes))
     split = make_split(dataset, make_data(num_labeled=3))
-    split.write(str(tmp_path))
-    split.write(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["split.json"]
-    text = (tmp_path / "split.json").read_text()
-    assert text.count("\n") > 40
-    assert json.loads(text) == {
-        "pretrain_patients": list(split.pretrain_patients),
-        "labeled_patients": list(split.labeled_patients),
-        "test_patients": ["patient118"],
-        "left_out": {"patient055": TWIN},
-        "train_slices": split.train_slices.tolist(),
-        "val_slices": split.val_slices.tolist(),
-        "test_volumes": [80, 81],
-        "source": "acdc",
-        "scans": split.scans,
-    }
+    fields = json.loads(json.dumps(split.to_dict()))
+    assert fields["test_patients"] == ["patient118"]
+    assert fields["left_out"] == {"patient055": TWIN}
+    assert fields["test_volumes"] == [80, 81] and fields["source"] == "acdc"
+    again = Split.from_dict(fields)
+    for name, value in vars(split).items():
+        np.testing.assert_equal(getattr(again, name), value)
+    assert set(fields) == set(vars(split))
 
 
-@pytest.mark.parametrize("stage", ["write_text", "replace"])
-def test_split_that_cannot_be_written_is_said(tmp_path, monkeypatch, stage):
-    """The former one stays, and no half of the new one beside it."""
-    dataset = make_dataset(make_volumes(range(1, 41)))
-    make_split(dataset, make_data()).write(tmp_path)
-    before = (tmp_path / "split.json").read_text()
-    split = make_split(dataset, make_data(val_fraction=0.3))
-    write = pathlib.Path.write_text
-
-    def fail(*args, **options):
-        if stage == "write_text":
-            write(args[0], "half")
-        raise OSError(28, "No space left on device")
-
-    if stage == "write_text":
-        monkeypatch.setattr(pathlib.Path, "write_text", fail)
-    else:
-        monkeypatch.setattr("os.replace", fail)
-    refuse(
-        r"split\.json cannot be written \(No space left.*--workdir",
-        lambda: split.write(tmp_path),
-    )
-    monkeypatch.undo()
-    refuse(r"cannot be written", lambda: split.write(tmp_path / "missing"))
-    assert [path.name for path in tmp_path.iterdir()] == ["split.json"]
-    assert (tmp_path / "split.json").read_text() == before
+@pytest.mark.parametrize("value", [None, 5, "a", [5], {"a": 5}])
+def test_what_is_no_split_is_refused(value):
+    """Whatever field holds another thing than it should."""
+    fields = make_split(make_dataset(make_volumes(range(1, 41))), make_data()).to_dict()
+    with pytest.raises((ValueError, TypeError, KeyError, AttributeError)):
+        Split.from_dict(value)
+    for name in set(fields) - {"source"}:
+        if name == "left_out" and isinstance(value, dict):
+            continue
+        if value == [5] and name.endswith(("_slices", "_volumes")):
+            continue
+        with pytest.raises((ValueError, TypeError, KeyError, AttributeError)):
+            Split.from_dict(fields | {name: value})
+        with pytest.raises(KeyError):
+            Split.from_dict({x: y for x, y in fields.items() if x != name})
 
 
-def test_a_run_goes_on_with_its_own_patients_alone(tmp_path):
-    """Scans that came or went since would train and test another run."""
-    dataset = make_dataset(make_volumes(range(1, 41)))
-    split = make_split(dataset, make_data(holdout_per_group=2))
-    for _ in range(2):
-        split.write(tmp_path)
-    before = (tmp_path / "split.json").read_text()
-    more = make_dataset(make_volumes(range(1, 42)))
-    for other, name in (
-        (make_split(more, make_data(holdout_per_group=2)), "pretrain_patients"),
-        (make_split(dataset, make_data(holdout_per_group=2, draw=1)), "labeled_pat"),
-    ):
-        refuse(
-            rf"began with \d+ {name}.*have changed since",
-            lambda other=other: other.write(tmp_path),
-        )
-    assert (tmp_path / "split.json").read_text() == before
-
-
-def number_scans(dataset: Dataset, first: int = 0) -> Dataset:
-    """Gives every volume voxels of its own, and a mask where it has one."""
-    volumes = [
-        dataclasses.replace(
-            each,
-            image_digest=f"image{first + index}",
-            label_digest=f"label{first + index}" if each.label_path else "",
-        )
-        for index, each in enumerate(dataset.volumes)
-    ]
-    return dataclasses.replace(dataset, volumes=tuple(volumes))
-
-
-def test_a_run_goes_on_with_its_own_scans_alone(tmp_path):
-    """Wherever they lie and with masks that came since, but not with others' names."""
+def test_scans_are_known_by_their_voxels_and_masks():
+    """Masks play no part in pretraining, unless they say where to crop."""
     dataset = number_scans(make_dataset(make_volumes(range(1, 41))))
-    data = make_data(holdout_per_group=2)
-    first = dataset.volumes[0]
-    assert neutral_root(tmp_path) == ()
-    bare = dataclasses.replace(first, label_digest="")
 
-    def split_with(volume, draw_labeled=True, **changes):
-        volumes = (volume, *dataset.volumes[1:])
-        changed = dataclasses.replace(dataset, volumes=volumes)
-        settings = make_data(holdout_per_group=2, **changes)
-        return make_split(changed, settings, draw_labeled=draw_labeled)
+    def scans(**options):
+        crop = options.pop("crop", "center")
+        data = make_data(holdout_per_group=2, crop=crop)
+        return make_split(dataset, data, **options).scans["patient001"]
 
-    split_with(bare).write(tmp_path)
-    assert neutral_root(tmp_path) == ("data.root",)
-    split_with(first).write(tmp_path)
-    moved = dataclasses.replace(first, image_path=pathlib.Path("/elsewhere/a.nii.gz"))
-    split_with(moved).write(tmp_path)
-    for fields, what in (
-        ({"image_digest": "other"}, "the scan patient001_ED"),
-        ({"label_digest": "other"}, "the mask of patient001_ED"),
-        ({"volume_id": "patient001_new"}, "the scan patient001_"),
-    ):
-        other = dataclasses.replace(first, **fields)
-        refuse(
-            rf"^{what}.* is another than the run in .*data\.root that it began with",
-            lambda other=other: split_with(other).write(tmp_path),
-        )
-    assert make_split(dataset, data).scans["patient001"] == {
-        "patient001_ED": "image0 label0",
-        "patient001_ES": "image1 label1",
-    }
-    # Masks play no part in pretraining, but where they say where to crop.
-    corrected = dataclasses.replace(first, label_digest="other")
-    for name in ("center", "mask_box"):
-        (tmp_path / name).mkdir()
-        split_with(first, draw_labeled=False, crop=name).write(tmp_path / name)
-    split_with(corrected, draw_labeled=False).write(tmp_path / "center")
-    other = split_with(corrected, draw_labeled=False, crop="mask_box")
-    refuse("^the mask of patient001_ED", lambda: other.write(tmp_path / "mask_box"))
-
-
-def test_scans_that_take_no_part_may_come(tmp_path):
-    """Such as a testing/ without masks."""
-    volumes = make_volumes(range(1, 41))
-    data = make_data(holdout_per_group=2)
-    make_split(number_scans(make_dataset(volumes)), data).write(tmp_path)
-    volumes += make_volumes((101, 102), subset="testing", masks=False)
-    split = make_split(number_scans(make_dataset(volumes)), data)
-    assert {"patient101", "patient102"} <= set(split.left_out)
-    split.write(tmp_path)
-
-
-@pytest.mark.parametrize("scans", [[], "a", {"patient001": "a"}, {"patient001": {}}])
-def test_a_damaged_record_of_scans_is_no_traceback(tmp_path, scans):
-    """It is no record, or one of other scans."""
-    dataset = number_scans(make_dataset(make_volumes(range(1, 41))))
-    split = make_split(dataset, make_data())
-    split.write(tmp_path)
-    record = json.loads((tmp_path / "split.json").read_text()) | {"scans": scans}
-    (tmp_path / "split.json").write_text(json.dumps(record))
-    check_unseen(split, tmp_path)
-    if scans == {"patient001": {}}:
-        refuse("^the scan patient001_ED", lambda: split.write(tmp_path))
-    else:
-        split.write(tmp_path)
-
-
-def test_scores_are_those_of_the_same_scans(tmp_path):
-    """Of the same test patients, whose scans have not been exchanged."""
-    dataset = number_scans(make_dataset(make_volumes(range(1, 41))))
-    data = make_data(holdout_per_group=2)
-    split = make_split(dataset, data)
-    assert not is_scored_alike(split, tmp_path)
-    split.write(tmp_path)
-    assert is_scored_alike(split, tmp_path)
-    assert is_scored_alike(make_split(dataset, data, draw_labeled=False), tmp_path)
-    other = make_split(dataset, make_data(holdout_per_group=1))
-    assert not is_scored_alike(other, tmp_path)
-    exchanged = make_split(number_scans(dataset, first=100), data)
-    assert not is_scored_alike(exchanged, tmp_path)
-
-
-def test_test_patient_that_pretrained_is_said(tmp_path):
-    """The run that starts from a pretraining holds out no fewer than it did."""
-    dataset = make_dataset(make_volumes(range(1, 41)))
-    make_split(dataset, make_data(holdout_per_group=2)).write(tmp_path)
-    for changes in ({"holdout_per_group": 2}, {"holdout_per_group": 1}):
-        check_unseen(make_split(dataset, make_data(**changes)), tmp_path)
-    for changes in (
-        {"holdout_per_group": 3},
-        {"holdout_per_group": 2, "validation_patients": 1},
-    ):
-        split = make_split(dataset, make_data(**changes))
-        refuse(
-            r"^patient026, .*took part in the pretraining in .*data\.holdout_per_group",
-            lambda split=split: check_unseen(split, tmp_path),
-        )
-
-
-def test_twin_of_a_test_patient_that_pretrained_is_said(tmp_path):
-    """Pretraining before testing/ was there has seen patient118 under another name."""
-    training = make_volumes(range(51, 91))
-    testing = make_volumes((117, 118), subset="testing")
-    make_split(make_dataset(training), make_data()).write(tmp_path)
-    split = make_split(make_dataset(training + testing), make_data())
-    refuse(
-        r"^patient055, which is a test patient or has the same scan as one, took part",
-        lambda: check_unseen(split, tmp_path),
-    )
-    exclude = ("patient118",)
-    dataset = make_dataset(training + testing, exclude=exclude)
-    check_unseen(make_split(dataset, make_data(exclude=exclude)), tmp_path)
-    # In another data set the two names have nothing to do with each other.
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-    other = make_data(name="phantom")
-    make_split(make_dataset(training), other).write(tmp_path / "one")
-    check_unseen(make_split(make_dataset(training + testing), other), tmp_path / "one")
-
-
-def test_folder_of_scans_is_known_by_its_place(tmp_path, monkeypatch):
-    """Two folders may have patients of one name; one folder has many spellings, and
-    may be moved."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "scans").mkdir()
-    dataset = number_scans(make_dataset(make_volumes(range(1, 21), groups=("",))))
-    data = make_data(name="nifti", root="scans", holdout_per_group=2)
-    make_split(dataset, data).write(tmp_path)
-    wider = dict(name="nifti", holdout_per_group=3)
-    for root in ("scans", "scans/", "./scans", str(tmp_path / "scans"), "moved"):
-        split = make_split(dataset, make_data(root=root, **wider))
-        refuse("took part", lambda split=split: check_unseen(split, tmp_path))
-    others = number_scans(dataset, first=100)
-    check_unseen(make_split(others, make_data(root="others", **wider)), tmp_path)
-    more = make_volumes(range(1, 22), groups=("",))
-    grown = number_scans(make_dataset(more))  # the first volumes are the same
-    wider["holdout_per_group"] = 4
-    split = make_split(grown, make_data(root="moved", **wider))
-    refuse("^patient018, .*took part", lambda: check_unseen(split, tmp_path))
-
-
-@pytest.mark.parametrize("text", [None, "", "{", "[]", "{}", '{"source": "acdc"}'])
-def test_run_without_a_record_passes(tmp_path, text):
-    """Weights from elsewhere have none; that is not for this check to judge."""
-    if text is not None:
-        (tmp_path / "split.json").write_text(text)
-    split = make_split(make_dataset(make_volumes(range(1, 41))), make_data())
-    check_unseen(split, tmp_path)
-    check_unseen(split, tmp_path / "nowhere")
+    whole = {"patient001_ED": "image0 label0", "patient001_ES": "image1 label1"}
+    bare = {"patient001_ED": "image0", "patient001_ES": "image1"}
+    assert scans() == scans(draw_labeled=False, crop="mask_box") == whole
+    assert scans(draw_labeled=False) == bare
 
 
 # ACDC itself.

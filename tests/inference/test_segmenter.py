@@ -1,5 +1,3 @@
-import json
-
 import jax
 import jax.numpy as jnp
 import nibabel as nib
@@ -8,11 +6,12 @@ import pytest
 from ml_collections import ConfigDict
 
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.inference.segmenter import Segmenter, find_runs
+from pix2rep_jax.inference.segmenter import Segmenter
 from pix2rep_jax.models.build import make_segmentation_net
 from pix2rep_jax.runs.checkpoint_writer import Checkpoints
 from pix2rep_jax.training.optimizer import make_optimizer, make_schedule
 from pix2rep_jax.training.state import create_state
+from tests.support.run_folder import begin_run
 
 CLASSES = ("BG", "RV", "MYO", "LV")
 
@@ -265,10 +264,10 @@ def save_checkpoint(folder, variables):
         checkpoints.save(state, metrics={"val_dice": 0.5})
 
 
-def write_run(folder, *, crop="center", checkpoint=""):
+def write_run(folder, *, crop="center", checkpoint="", size=16):
     """Writes the run of a tiny random network: its settings and its checkpoint."""
     config = CONFIG | {
-        "data": CONFIG["data"] | {"crop": crop},
+        "data": CONFIG["data"] | {"crop": crop, "size": size},
         "init": {"checkpoint": checkpoint},
     }
     net = make_segmentation_net(ConfigDict(config), scratch=checkpoint == "none")
@@ -287,8 +286,7 @@ def write_run(folder, *, crop="center", checkpoint=""):
         ),
         shapes,
     )
-    folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps(config))
+    begin_run(folder, ConfigDict(config), origin=checkpoint != "none" or None)
     save_checkpoint(folder, variables)
     return net, variables
 
@@ -315,25 +313,13 @@ def test_a_loaded_run_predicts_what_its_network_predicts(tmp_path, checkpoint):
 
 
 def test_fine_tuning_is_preferred_to_probing(tmp_path):
-    """A run's folder means its best segmenter; a mode's folder means that mode's."""
-    for mode in ("probe", "finetune"):
-        with pytest.raises(InputError, match="--mode finetune"):
-            find_runs(tmp_path / mode)
-    (tmp_path / "pretrain").mkdir()
-    (tmp_path / "pretrain" / "config.json").write_text("{}")
+    """A workdir means its best segmenter; one without any is refused."""
     with pytest.raises(InputError, match="--mode finetune"):
         Segmenter.load(tmp_path)
-    for mode in ("probe", "finetune"):
-        (tmp_path / mode).mkdir()
-        (tmp_path / mode / "config.json").write_text("{}")
-        assert find_runs(tmp_path)[0] == tmp_path / mode
-        assert find_runs(str(tmp_path / mode)) == [tmp_path / mode]
-    assert find_runs(tmp_path / "probe") == [tmp_path / "probe"]
-    assert find_runs(tmp_path) == [tmp_path / "finetune", tmp_path / "probe"]
-    empty = tmp_path / "empty"
-    assert find_runs(empty, elsewhere=str(tmp_path)) == find_runs(tmp_path)
-    with pytest.raises(InputError, match="--mode finetune"):
-        find_runs(empty, elsewhere="none")
+    for mode, size in (("probe", 16), ("finetune", 32)):
+        write_run(tmp_path / mode, size=size)
+    assert Segmenter.load(tmp_path).size == 32
+    assert Segmenter.load(str(tmp_path / "probe")).size == 16
 
 
 def test_a_network_that_needs_masks_is_refused(tmp_path):
@@ -345,7 +331,7 @@ def test_a_network_that_needs_masks_is_refused(tmp_path):
 
 def test_a_damaged_config_is_an_error_that_names_it(tmp_path):
     """Half a config.json is no traceback."""
-    (tmp_path / "probe").mkdir()
+    write_run(tmp_path / "probe")
     (tmp_path / "probe" / "config.json").write_text('{"data": ')
     with pytest.raises(InputError, match=r"config\.json"):
         Segmenter.load(tmp_path)
@@ -353,7 +339,6 @@ def test_a_damaged_config_is_an_error_that_names_it(tmp_path):
 
 def test_a_run_without_a_checkpoint_is_an_error_that_says_so(tmp_path):
     """A run that was stopped before its first checkpoint cannot predict yet."""
-    (tmp_path / "finetune").mkdir()
-    (tmp_path / "finetune" / "config.json").write_text(json.dumps(CONFIG))
+    begin_run(tmp_path / "finetune", ConfigDict(CONFIG))
     with pytest.raises(InputError, match="no checkpoint"):
         Segmenter.load(tmp_path)

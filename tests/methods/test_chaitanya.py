@@ -29,7 +29,7 @@ from pix2rep_jax.models.image_embedder import ImageEmbedder
 from pix2rep_jax.models.unet import UNet
 from pix2rep_jax.modes import pretrain
 from pix2rep_jax.runs.checkpoint_reader import restore_params
-from pix2rep_jax.runs.manifest import read_trained
+from pix2rep_jax.runs.manifest import read_run
 from pix2rep_jax.training.state import ModelState
 from tests.support.motions import STILL
 from tests.support.program import start, succeed
@@ -312,8 +312,8 @@ def test_two_stages_and_fine_tuning(cache, tmp_path):
             is_moved = block in ("up_1", "decode_1")
             assert jax.tree.all(same) is not is_moved, block
     encoder = [f"backbone.encode_{i}" for i in range(3)]
-    assert {*read_trained(first / "pretrain")} == {*encoder, "projection"}
-    assert {*read_trained(second / "pretrain")} == {
+    assert {*read_run(first / "pretrain").trained} == {*encoder, "projection"}
+    assert {*read_run(second / "pretrain").trained} == {
         *encoder,
         "backbone.decode_1",
         "backbone.up_1",

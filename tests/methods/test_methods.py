@@ -15,13 +15,15 @@ from pix2rep_jax.methods.pretraining import load_method, make_recipe
 from pix2rep_jax.models.build import initialise, make_segmentation_net
 from pix2rep_jax.models.param_parts import put_parts, take_parts
 from pix2rep_jax.modes import pretrain
-from pix2rep_jax.modes.pretrain import describe_collapse, make_training
-from pix2rep_jax.modes.run_training import prepare
+from pix2rep_jax.modes.pretrain import describe_collapse
+from pix2rep_jax.modes.run_training import make_pretraining
+from pix2rep_jax.modes.train_segmenter import load_segmentation
 from pix2rep_jax.runs.checkpoint_reader import restore_params
 from pix2rep_jax.runs.checkpoint_writer import Checkpoints
-from pix2rep_jax.runs.manifest import read_config, read_trained
+from pix2rep_jax.runs.manifest import read_config, read_run
 from pix2rep_jax.runs.pretrained_backbone import read_backbone
 from pix2rep_jax.training.sharding import make_mesh
+from pix2rep_jax.training.task import make_training
 from tests.support.program import TINY, start, succeed
 
 ENCODER_ONLY = ("simclr", "byol", "barlow_twins")
@@ -115,7 +117,7 @@ def pretrained(tmp_path_factory, cache):
 def test_a_method_pretrains_and_is_fine_tuned(pretrained, cache, name):
     """Through main.py; the run says what it trained, fine-tuning what is random."""
     folder = pretrained[name]
-    trained = read_trained(folder / "pretrain")
+    trained = read_run(folder / "pretrain").trained
     assert {*ENCODER} <= {*trained} and not any("decode" in part for part in trained)
     said = succeed(start("finetune", folder, cache, pretrain__method=name))
     assert "encode_0, encode_1;" in said and "decode_0" not in said
@@ -129,7 +131,7 @@ def test_what_a_method_did_not_train_starts_at_random(pretrained, cache, name):
     one that the run drew and left alone."""
     config = ConfigDict(read_config(pretrained[name] / "pretrain"))
     config.init.recalibrate, config.seed = False, 1
-    task = prepare(config, pretrained[name])
+    task = load_segmentation(config, pretrained[name], "finetune")
     stored, statistics = restore_params(pretrained[name] / "pretrain")
     _, init_key = jax.random.split(jax.random.key(config.seed))
     drawn, start_statistics = initialise(
@@ -146,10 +148,10 @@ def test_what_a_method_did_not_train_starts_at_random(pretrained, cache, name):
 
 
 def test_a_backbone_trained_as_a_whole_is_taken_as_a_whole(workdir):
-    """Pix2Rep's run says so, and so does one without a record."""
+    """Pix2Rep's run says so."""
     config = ConfigDict(read_config(workdir / "pretrain"))
-    assert read_trained(workdir / "pretrain") == ("backbone", "projection")
-    params, batch_stats, _ = read_backbone(config, workdir / "pretrain")
+    assert read_run(workdir / "pretrain").trained == ("backbone", "projection")
+    params, batch_stats, _ = read_backbone(config.model, workdir / "pretrain")
     stored = restore_params(workdir / "pretrain")
     assert set(params) == set(batch_stats) == {"backbone"}
     for ours, theirs in zip((params, batch_stats), stored, strict=True):
@@ -165,8 +167,10 @@ def test_a_methods_run_goes_on_to_the_bit(tmp_path, name):
     config = tiny(pretrain__method=name)
     draw = np.random.default_rng(0)
     data = {"image": draw.random((9, 32, 32, 1), np.float32)}
-    options = {"mesh": make_mesh(), "num_steps": 4}
-    state, step, feed = make_training(config, load_method(config), data, **options)
+    method, recipe = load_method(config), make_recipe(config)
+    task = make_pretraining(method, recipe, data, seed=0, size=32)
+    task, options = task._replace(num_steps=4), {"mesh": make_mesh(), "budget_mb": 100}
+    state, step, feed = make_training(task, **options)
 
     def two_steps(state):
         for _, batch in zip(range(2), feed(state), strict=False):
@@ -177,7 +181,7 @@ def test_a_methods_run_goes_on_to_the_bit(tmp_path, name):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(state)
     state = two_steps(state)
-    fresh, *_ = make_training(config, load_method(config), data, **options)
+    fresh, *_ = make_training(task, **options)
     with Checkpoints(tmp_path) as checkpoints:
         resumed = checkpoints.restore_latest(fresh)
     resumed = two_steps(resumed)

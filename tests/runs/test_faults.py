@@ -170,7 +170,6 @@ def test_events_on_a_full_disk_are_refused(tmp_path, monkeypatch):
         pytest.raises(InputError, match=r"metrics\.jsonl"),
         MetricWriter(tmp_path) as writer,
     ):
-        writer.rewind(0)
         monkeypatch.setattr(metric_log, "_record", fail)
         writer.write(1, {"loss": 2.0})
     assert read_metrics(tmp_path / "metrics.jsonl") == {"loss": ([1], [2.0])}
@@ -180,8 +179,7 @@ def test_tensorboard_reads_the_events(tmp_path):
     """Scalars with their steps, and the step from which a second start counts."""
     from tensorboardX.proto.event_pb2 import Event
 
-    with MetricWriter(tmp_path) as writer:
-        writer.rewind(4)
+    with MetricWriter(tmp_path, first_step=5) as writer:
         writer.write(5, {"loss": 2.5, "norm": float("nan")})
     (path,) = tmp_path.glob("events.out.tfevents*")
     data, events = path.read_bytes(), []

@@ -2,44 +2,90 @@
 
 import json
 import math
+import pathlib
 
 import pytest
+from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.runs.metric_log import MetricWriter
+from pix2rep_jax.runs.metric_log import MetricWriter, read_metrics
 
 
 def read(folder):
     return [json.loads(x) for x in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
+def read_events(folder):
+    """The events of all files, by TensorBoard's record format."""
+    events = []
+    for path in sorted(folder.glob("events.out.tfevents.*")):
+        content = path.read_bytes()
+        while content:
+            length = int.from_bytes(content[:8], "little")
+            events.append(Event.FromString(content[12 : 12 + length]))
+            content = content[16 + length :]
+    return events
+
+
 def test_each_line_is_one_step(tmp_path):
     """Every line is a JSON object with its step; what is not finite is null."""
-    with MetricWriter(tmp_path) as writer:
-        writer.rewind(0)
-        writer.write(1, {"loss": 2.5})
-        writer.write(2, {"loss": math.nan, "norm": math.inf})
+    with MetricWriter(tmp_path) as log:
+        log.write(1, {"loss": 2.5})
+        log.write(2, {"loss": math.nan, "norm": math.inf})
     assert read(tmp_path) == [
         {"step": 1, "loss": 2.5},
         {"step": 2, "loss": None, "norm": None},
     ]
-    assert [p for p in tmp_path.iterdir() if p.name.startswith("events.out.tfevents")]
 
 
-def test_a_run_that_goes_on_forgets_what_comes_after_its_checkpoint(tmp_path):
-    """Lines after the step, and the half line of a killed run, are dropped; the rest
-    stays as it was."""
+def test_tensorboard_has_the_same_values(tmp_path):
+    """And is told from which step a run goes on."""
+    for first_step in (1, 4):
+        with MetricWriter(tmp_path, first_step=first_step) as log:
+            log.write(first_step, {"loss": first_step / 4, "norm": math.nan})
+    events = read_events(tmp_path)
+    assert sorted(
+        (x.step, v.tag, v.simple_value) for x in events for v in x.summary.value
+    ) == [(1, "loss", 0.25), (4, "loss", 1.0)]
+    starts = [x.step for x in events if x.session_log.status == SessionLog.START]
+    assert sorted(starts) == [1, 4]
+    assert sum(x.file_version == "brain.Event:2" for x in events) == 2
+
+
+def test_a_run_that_goes_on_only_appends(tmp_path):
+    """Half a line of a killed run stays as it is; readers pass it over, and take the
+    last value of a step."""
     path = tmp_path / "metrics.jsonl"
-    lines = [json.dumps({"step": step, "loss": 0.1 * step}) for step in range(1, 6)]
-    path.write_text("\n".join(lines) + '\n{"step": 6, "lo')
-    with MetricWriter(tmp_path) as writer:
-        writer.rewind(3)
-        writer.write(4, {"loss": 9.0})
-    assert path.read_text() == "\n".join(lines[:3]) + '\n{"step": 4, "loss": 9.0}\n'
+    lines = [json.dumps({"step": step, "loss": 0.5 * step}) for step in range(1, 6)]
+    before = "\n".join(lines) + '\n{"step": 6, "lo'
+    path.write_text(before)
+    with MetricWriter(tmp_path, first_step=4) as log:
+        log.write(4, {"loss": 9.0})
+    assert path.read_text() == before + '\n{"step": 4, "loss": 9.0}\n'
+    assert read_metrics(path) == {"loss": ([1, 2, 3, 4, 5], [0.5, 1.0, 1.5, 9.0, 2.5])}
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path):
     """A missing folder is one sentence that names the file."""
-    writer = MetricWriter(tmp_path / "missing")
-    with pytest.raises(InputError, match=r"metrics\.jsonl cannot be written"):
-        writer.rewind(0)
+    with pytest.raises(InputError, match=r"metrics\.jsonl"):
+        MetricWriter(tmp_path / "missing")
+
+
+@pytest.mark.parametrize("full", ["metrics", "events"])
+def test_a_full_disk_is_said(tmp_path, monkeypatch, full):
+    """Whichever of the files has no room, at once or at the end."""
+    path_open = pathlib.Path.open
+
+    def open_full(path, *arguments, **options):
+        is_full = path.name.startswith(full)
+        return path_open(
+            pathlib.Path("/dev/full") if is_full else path, *arguments, **options
+        )
+
+    monkeypatch.setattr(pathlib.Path, "open", open_full)
+    with (
+        pytest.raises(InputError, match="No space left"),
+        MetricWriter(tmp_path) as log,
+    ):
+        for step in range(1000):
+            log.write(step, {"loss": 1.0})

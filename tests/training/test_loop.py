@@ -68,18 +68,17 @@ def run(folder, *, step=STEP, num_steps=20, best_metric=None, **options):
     folder.mkdir(exist_ok=True)
     with (
         Checkpoints(folder / "checkpoints", best_metric=best_metric) as checkpoints,
-        MetricWriter(folder) as writer,
+        MetricWriter(folder) as metric_log,
     ):
         state = make_state()
         state = checkpoints.restore_latest(state) or state
-        writer.rewind(int(state.step))
         state = train(
             state,
             make_batches(state.key.copy(), int(state.step)),
             step,
             num_steps=num_steps,
             save=lambda state, scores: checkpoints.save(state, metrics=scores),
-            log=writer.write,
+            log=metric_log.write,
             **settings,
         )
     return state

@@ -1,0 +1,55 @@
+"""The score that chooses a checkpoint."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import numpy as np
+
+from pix2rep_jax.evaluation.dice import dice_per_class
+from pix2rep_jax.inference.predict import make_predict, predict_slices
+
+__all__ = ["make_validate"]
+
+
+def make_validate(
+    net: nn.Module,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    num_classes: int,
+    batch_size: int = 16,
+) -> Callable[[Mapping[str, Any]], dict[str, float]]:
+    """Makes the score of networks on the validation slices.
+
+    Args:
+        net: Maps `[batch, height, width, 1]` to logits `[..., num_classes]`.
+        images: `[slices, height, width]`.
+        labels: `[slices, height, width]` classes.
+        num_classes: Background included.
+        batch_size: Slices predicted at once.
+
+    Returns:
+        A function from variables by name to scores. The first network's is "val_dice",
+        that of another one "val_dice_NAME": the mean Dice of the foreground classes
+        that the labels or the prediction show, each over all slices together, at
+        network resolution.
+    """
+    predict = make_predict(net)
+    batch_size = min(batch_size, len(images))
+
+    def score(variables: Any) -> float:
+        probabilities = predict_slices(
+            predict, variables, images, batch_size=batch_size
+        )
+        dice = dice_per_class(probabilities.argmax(-1), labels, num_classes=num_classes)
+        present = dice[1:][~np.isnan(dice[1:])]
+        return float(present.mean()) if present.size else 0.0
+
+    def validate(networks: Mapping[str, Any]) -> dict[str, float]:
+        (_, result), *others = networks.items()
+        return {"val_dice": score(result)} | {
+            f"val_dice_{name}": score(variables) for name, variables in others
+        }
+
+    return validate

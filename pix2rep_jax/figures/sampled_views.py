@@ -1,0 +1,77 @@
+"""Two views of a few slices, sampled as training samples them, with marked points."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from pix2rep_jax.data.dataset import Dataset
+from pix2rep_jax.data.splits import Split
+from pix2rep_jax.figures import selection
+from pix2rep_jax.figures.views import choose_points
+from pix2rep_jax.views.sampling import make_views, sample_points
+
+__all__ = ["SampledViews", "sample_views", "some_slices"]
+
+_CANDIDATES = 256
+
+
+class SampledViews(NamedTuple):
+    """The arguments of `draw_views`, in its order."""
+
+    images: np.ndarray
+    view_a: np.ndarray
+    view_b: np.ndarray
+    sources: np.ndarray
+    valid: np.ndarray
+    points: list[np.ndarray]
+
+
+def some_slices(dataset: Dataset, split: Split, *, number: int = 4) -> np.ndarray:
+    """Takes the middle slices `[number, height, width]` of a few patients.
+
+    Args:
+        dataset: All slices.
+        split: Patients of the pretraining come first, or test patients if it has none.
+        number: How many patients, at most.
+    """
+    patients = split.pretrain_patients or split.test_patients
+    volumes = selection.first_volumes(dataset, patients, labeled=False)
+    volumes = selection.spread(volumes, number)
+    return dataset.images[[selection.middle_slice(dataset, v) for v in volumes]]
+
+
+def sample_views(
+    key: jax.Array,
+    images: np.ndarray,
+    *,
+    spatial: Mapping[str, Any],
+    intensity: Mapping[str, Any],
+    num_points: int = 5,
+) -> SampledViews:
+    """Samples two views of images, and points that a reader can tell apart.
+
+    Args:
+        key: One random key.
+        images: `[batch, height, width]`.
+        spatial: Options of φ, as for `make_views`.
+        intensity: Options of t and t', as for `make_views`.
+        num_points: How many points of each image to mark, at most.
+    """
+    number = min(_CANDIDATES, images[0].size)
+
+    def sample(key: jax.Array, image: jax.Array) -> tuple[jax.Array, ...]:
+        view_key, point_key = jax.random.split(key)
+        views = make_views(view_key, image, spatial=spatial, intensity=intensity)
+        points, _ = sample_points(point_key, views.valid, num_points=number)
+        return (views.view_a[..., 0], views.view_b[..., 0], *views[2:], points)
+
+    sampled = map(np.asarray, jax.jit(sample)(key, images[..., None]))
+    view_a, view_b, sources, valid, points = sampled
+    marked = []
+    for flat, mask, origin in zip(points, valid, sources, strict=True):
+        pixels = np.stack(np.unravel_index(flat, mask.shape), -1)
+        pixels = pixels[mask.reshape(-1)[flat]]
+        marked.append(choose_points(pixels, origin, number=num_points))
+    return SampledViews(images, view_a, view_b, sources, valid, marked)

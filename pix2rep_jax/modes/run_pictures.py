@@ -1,0 +1,170 @@
+"""Pictures of runs: reads the runs' folders for `figures`, which knows none."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from ml_collections import ConfigDict
+
+from pix2rep_jax.data.dataset import Dataset
+from pix2rep_jax.data.splits import Split
+from pix2rep_jax.errors import InputError
+from pix2rep_jax.evaluation.report import GROUND_TRUTH_NOTE, read_foreground_dice
+from pix2rep_jax.figures.drawing import save
+from pix2rep_jax.figures.embedded_slices import EmbeddedSlices, embed_middle_slices
+from pix2rep_jax.figures.panels import predicted_panel
+from pix2rep_jax.figures.predictions import choose_volumes, draw_predictions
+from pix2rep_jax.figures.similarity import draw_comparison
+from pix2rep_jax.inference.pixel_embeddings import load_embed
+from pix2rep_jax.inference.segmenter import load_predict
+from pix2rep_jax.runs.data_checks import (
+    check_same_data,
+    check_unseen,
+    is_scored_alike,
+)
+from pix2rep_jax.runs.manifest import make_folder, read_config, read_run
+from pix2rep_jax.runs.metric_log import Series, read_metrics
+
+__all__ = [
+    "compare_run",
+    "draw_learned",
+    "draw_scored",
+    "read_series",
+    "write_picture",
+]
+
+
+def read_series(runs: Sequence[Path]) -> dict[str, Series]:
+    """Reads the metrics that runs have logged, by mode.
+
+    Raises:
+        InputError: If they have logged none yet.
+    """
+    paths = {run.name: run / "metrics.jsonl" for run in runs}
+    series = {
+        mode: read_metrics(path) for mode, path in paths.items() if path.is_file()
+    }
+    if not any(series.values()):
+        raise InputError("no run has logged anything yet: let one go on for a while")
+    return series
+
+
+def compare_run(
+    data: ConfigDict, dataset: Dataset, split: Split, run: Path
+) -> EmbeddedSlices:
+    """Embeds slices of three test patients by a pretraining run.
+
+    Args:
+        data: The `data` section that the data set was loaded by.
+        dataset: All slices.
+        split: Its test patients are taken.
+        run: The pretraining run's folder.
+
+    Raises:
+        InputError: If the run expects other data or has seen a test patient, or if it
+            does not embed pixels.
+    """
+    check_same_data(data, read_config(run), run)
+    check_unseen(split, read_run(run).split, run)
+    return embed_middle_slices(dataset, split, load_embed(run))
+
+
+def draw_scored(
+    data: ConfigDict, dataset: Dataset, split: Split, run: Path, *, evaluated: Path
+) -> Figure:
+    """Draws the best, the median and the worst test volume of a segmenter.
+
+    Args:
+        data: The `data` section that the data set was loaded by.
+        dataset: All slices.
+        split: Its test patients have been scored.
+        run: The segmenter's folder.
+        evaluated: Where `--mode evaluate` has written its scores.
+
+    Raises:
+        InputError: If the run expects other data or has not been scored on them.
+    """
+    check_same_data(data, read_config(run), run)
+    table = find_scores(data, split, run, evaluated=evaluated)
+    classes, predict = tuple(data.classes), load_predict(run)
+    index_of = {v.volume_id: i for i, v in enumerate(dataset.volumes)}
+    panels = []
+    for rank, volume_id in choose_volumes(read_foreground_dice(table)).items():
+        if volume_id not in index_of:
+            raise InputError(
+                f"{table} scores {volume_id}, which is not in the configuration's "
+                "data: run --mode evaluate on them"
+            )
+        volume = index_of[volume_id]
+        panels.append(
+            predicted_panel(predict, dataset, volume, rank=rank, classes=classes)
+        )
+    note = GROUND_TRUTH_NOTE if data.crop == "mask_box" else ""
+    return draw_predictions(panels, classes=classes, mode=run.name, note=note)
+
+
+def find_scores(data: ConfigDict, split: Split, run: Path, *, evaluated: Path) -> Path:
+    """Finds the table with a segmenter's scores on the configuration's data.
+
+    Raises:
+        InputError: If it has not been scored on them.
+    """
+    trained_on = read_config(run)["data"]
+    tables = [evaluated / run.name / "per_volume.csv"]
+    same_place = all(data[name] == trained_on[name] for name in ("name", "root"))
+    if same_place or is_scored_alike(read_run(run).split, split):
+        tables.insert(0, run / "per_volume.csv")
+    for table in tables:
+        if table.is_file():
+            return table
+    raise InputError(
+        f"the network in {run} has no scores on these scans: run --mode evaluate"
+    )
+
+
+def write_picture(figure: Figure, stem: Path) -> Path:
+    """Writes a picture as PNG and PDF, and makes its folder if needed.
+
+    Args:
+        figure: The picture.
+        stem: Its path without a suffix.
+
+    Returns:
+        The path of the PNG.
+
+    Raises:
+        InputError: If it cannot be written.
+    """
+    make_folder(stem.parent)
+    try:
+        return save(figure, stem)[0]
+    except OSError as error:
+        raise InputError(
+            f"{stem.parent} cannot be written ({error.strerror}): free some space or "
+            "name another --workdir"
+        ) from error
+
+
+def draw_learned(data: ConfigDict, dataset: Dataset, split: Split, run: Path) -> str:
+    """Draws what a pretraining run has learned: which pixels it takes to be alike.
+
+    Args:
+        data: The `data` section that the data set was loaded by.
+        dataset: All slices.
+        split: Its test patients are shown.
+        run: The pretraining run's folder.
+
+    Returns:
+        A line that says where the picture is, or why there is none.
+    """
+    stem = run.parent / "figures" / "similarity"
+    path = stem.with_suffix(".png")
+    try:
+        newest = (run / "checkpoints").stat().st_mtime
+        if not (path.exists() and path.stat().st_mtime > newest):
+            compared = compare_run(data, dataset, split, run)
+            figure = draw_comparison(*compared, classes=tuple(data.classes))
+            path = write_picture(figure, stem)
+    except Exception as error:  # the run has ended well, whatever becomes of a picture
+        return f"note: there is no picture of what was learned ({error})"
+    return f"what was learned: {path} shows the closest pixels of other patients"

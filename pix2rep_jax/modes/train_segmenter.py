@@ -1,0 +1,166 @@
+"""What probing and fine-tuning share: the network they start with, and the scores."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from pix2rep_jax.data.checks import cut_masks, unseen_classes
+from pix2rep_jax.evaluation.score_run import score_run
+from pix2rep_jax.evaluation.validate import make_validate
+from pix2rep_jax.inference.predict import make_predictors
+from pix2rep_jax.methods.downstream.mean_teacher import networks_of_state
+from pix2rep_jax.models.batch_norm import recalibrate
+from pix2rep_jax.models.build import make_segmentation_net
+from pix2rep_jax.models.segmentation_net import SegmentationNet
+from pix2rep_jax.modes.run_training import (
+    Loaded,
+    draw_network,
+    load,
+    print_notes,
+    train_run,
+)
+from pix2rep_jax.runs.pretrained_backbone import describe_backbone
+from pix2rep_jax.training.task import Task
+
+__all__ = ["Segmentation", "labeled_slices", "load_segmentation", "train_and_score"]
+
+_PREDICT_BATCH = 16
+
+
+class Segmentation(NamedTuple):
+    """A segmentation network before its first step.
+
+    Attributes:
+        loaded: The scans, and the backbone it starts from.
+        net: Backbone and head.
+        params: Initial parameters.
+        batch_stats: Initial BatchNorm statistics.
+        key: The run's random key.
+    """
+
+    loaded: Loaded
+    net: SegmentationNet
+    params: Any
+    batch_stats: Any
+    key: jax.Array
+
+
+def load_segmentation(
+    config: ConfigDict, workdir: Path, mode: str, *, required_by: str = ""
+) -> Segmentation:
+    """Loads the data and the pretrained backbone, and makes the network.
+
+    Args:
+        config: The whole configuration.
+        workdir: The run's folder.
+        mode: "probe" or "finetune".
+        required_by: As for `decide_start`.
+
+    Raises:
+        InputError: As `load`, and if no training slice shows a structure.
+    """
+    loaded = load(config, workdir, mode, required_by=required_by)
+    dataset, split, backbone = loaded.dataset, loaded.split, loaded.backbone
+    used = {*split.labeled_patients, *split.test_patients}
+    print_notes(
+        unseen_classes(config.data.classes, dataset.labels[split.train_slices]),
+        cut_masks([each for each in dataset.volumes if each.patient in used]),
+    )
+    net = make_segmentation_net(config, scratch=backbone is None)
+    key, init_key = jax.random.split(jax.random.key(config.seed))
+    params, batch_stats = draw_network(
+        net, init_key, size=config.data.size, backbone=backbone
+    )
+    if backbone is not None and config.init.recalibrate:
+        variables = {
+            "params": params["backbone"],
+            "batch_stats": batch_stats["backbone"],
+        }
+        images = dataset.images[split.pretrain_slices]
+        batch_stats["backbone"] = recalibrate(net.backbone, variables, images)
+    return Segmentation(loaded, net, params, batch_stats, key)
+
+
+def labeled_slices(loaded: Loaded) -> dict[str, np.ndarray]:
+    """Takes the training slices: "image" `[n, h, w, 1]` and "label" `[n, h, w]`."""
+    slices = loaded.split.train_slices
+    return {
+        "image": loaded.dataset.images[slices][..., None],
+        "label": loaded.dataset.labels[slices].astype(np.int32),
+    }
+
+
+def train_and_score(
+    config: ConfigDict,
+    folder: Path,
+    start: Segmentation,
+    task: Task,
+    *,
+    command: Sequence[str],
+) -> None:
+    """Trains, keeps the best validation checkpoint and scores it on the test patients.
+
+    Writes evaluation.json and per_volume.csv, if test patients have masks.
+
+    Args:
+        config: The whole configuration.
+        folder: `<workdir>/<mode>`.
+        start: From `load_segmentation`.
+        task: What is trained.
+        command: The words of the command line.
+    """
+    loaded, net, classes = start.loaded, start.net, tuple(config.data.classes)
+    split, dataset = loaded.split, loaded.dataset
+    source = describe_backbone(loaded.backbone)
+    validate = make_validate(
+        net,
+        dataset.images[split.val_slices],
+        dataset.labels[split.val_slices],
+        num_classes=len(classes),
+        batch_size=_PREDICT_BATCH,
+    )
+    state, record = train_run(
+        config,
+        folder,
+        loaded,
+        task,
+        trained=sorted(task.rates),
+        command=command,
+        message=f"{folder.name} from {source} on {len(split.train_slices)} slices of "
+        f"{len(split.labeled_patients)} patient(s), {task.num_steps} steps",
+        evaluate=lambda state: validate(
+            networks_of_state(config, state.params, state.model_state)
+        ),
+    )
+    if not split.test_volumes:
+        print(
+            "nothing was scored, because no test patient has a mask "
+            "(data.holdout_per_group holds out some that have one); the network is in "
+            f"{folder}"
+        )
+        return
+    networks = networks_of_state(config, state.params, state.model_state)
+    origin = record.origin
+    table = score_run(
+        make_predictors(net, networks, batch_size=_PREDICT_BATCH),
+        dataset,
+        split.test_volumes,
+        folders=[folder],
+        classes=classes,
+        uses_ground_truth=config.data.crop == "mask_box",
+        details={
+            "mode": folder.name,
+            "initialised_from": source,
+            **({} if origin is None else {"pretrained_steps": origin.step}),
+            **({} if origin is None else {"pretrained_digest": origin.digest}),
+            "labeled_patients": list(split.labeled_patients),
+            "test_patients": list(split.test_patients),
+            "best_step": int(state.step),
+        },
+    )
+    print(table)
+    print(f"the results are in {folder}")

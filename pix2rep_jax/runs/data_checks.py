@@ -1,0 +1,107 @@
+"""Whether a run may go on with scans, start from them, or be scored on them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from pix2rep_jax.data.few_shot import KNOWN_DUPLICATES, with_twins
+from pix2rep_jax.data.scan_digests import find_exchanged, shared_patients
+from pix2rep_jax.data.splits import Split
+from pix2rep_jax.errors import InputError
+from pix2rep_jax.runs.dependencies import relevant_settings, settings_of_images
+
+__all__ = ["check_same_data", "check_same_split", "check_unseen", "is_scored_alike"]
+
+
+def check_same_split(before: Split, now: Split, folder: Path) -> None:
+    """Checks that a run goes on with its own patients and scans.
+
+    Patients that take no part may have come since, and so may masks.
+
+    Args:
+        before: The split that the run in the folder began with.
+        now: The split that it would go on with.
+        folder: The run's folder.
+
+    Raises:
+        InputError: If patients or scans differ.
+    """
+    for name in ("pretrain_patients", "labeled_patients", "test_patients"):
+        old, new = getattr(before, name), getattr(now, name)
+        if old != new:
+            raise InputError(
+                f"the run in {folder} began with {len(old)} {name}, and the {len(new)} "
+                "that there are now are not the same: name another --workdir, or bring "
+                "the scans back as they were"
+            )
+    if changed := find_exchanged(before.scans, now.scans):
+        raise InputError(
+            f"{changed} has changed since the run in {folder} began: name another "
+            "--workdir, or the --config.data.root that it began with"
+        )
+
+
+def check_unseen(split: Split, pretraining: Split, folder: Path) -> None:
+    """Checks that no test patient, nor one with the same scan, has pretrained.
+
+    Args:
+        split: The split of the run that starts from the pretraining.
+        pretraining: The split of the pretraining run. On other data it passes.
+        folder: The pretraining run's folder.
+
+    Raises:
+        InputError: If a test patient did; names it and the settings to change.
+    """
+    duplicates = KNOWN_DUPLICATES if split.source == "acdc" else ()
+    seen = set(pretraining.pretrain_patients) & with_twins(
+        split.test_patients, duplicates
+    )
+    if pretraining.source != split.source:  # it may have been moved, and have grown
+        seen &= shared_patients(pretraining.scans, split.scans)
+    if seen:
+        raise InputError(
+            f"{min(seen)} is a test patient, or has the same scan as one, and took "
+            f"part in the pretraining in {folder}, so its score would be too good: use "
+            "the same data.holdout_per_group, data.validation_patients and testing/ in "
+            "both; if its mask was added since, pretrain anew, or train on all and "
+            "score none by data.holdout_per_group=0"
+        )
+
+
+def is_scored_alike(before: Split, now: Split) -> bool:
+    """Tells whether two splits test the same patients on the same scans."""
+    return (
+        bool(before.scans)
+        and before.test_patients == now.test_patients
+        and not find_exchanged(before.scans, now.scans)
+    )
+
+
+def check_same_data(data: ConfigDict, before: Mapping[str, Any], folder: Path) -> None:
+    """Checks that a network can be used on this data.
+
+    On the scans it was trained on, all settings of the data must be the run's own, so
+    that no training patient is tested. On other scans it is enough that images are
+    prepared in the same way, for the same classes.
+
+    Args:
+        data: The `data` section of the configuration.
+        before: The whole configuration of the run.
+        folder: The run's folder, whose name is its mode.
+
+    Raises:
+        InputError: If a setting differs; names it and both values.
+    """
+    old = relevant_settings(before, folder.name)
+    now = relevant_settings({**before, "data": data}, folder.name)
+    names = [name for name in now if name.startswith("data.")]
+    if any(data[name] != before["data"][name] for name in ("name", "root")):
+        names = [*settings_of_images(data), "data.classes"]
+    for name in names:
+        if now[name] != old.get(name):
+            raise InputError(
+                f"{name} is {now[name]}, but the network in {folder} was trained with "
+                f"{old.get(name)}: use the run's own setting"
+            )

@@ -1,0 +1,159 @@
+"""What a run's numbers depend on: one table for all settings.
+
+Resuming a run, starting from another run, scoring a network, comparing several hosts
+and finding a study's finished runs all ask this table.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pix2rep_jax.runtime.config_checks import effective
+
+__all__ = [
+    "TABLE",
+    "answer",
+    "changed_settings",
+    "relevant_settings",
+    "settings_of_all_hosts",
+    "settings_of_images",
+]
+
+IMAGES = "images"
+"""How a scan becomes the network's slices: counts wherever the network is used."""
+DATA = "data"
+"""Which scans there are, and who is in which part of the split: counts in every run."""
+PRETRAINING = "pretraining"
+DOWNSTREAM = "downstream"
+BOTH = "pretraining and downstream"
+PLACE = "place"
+"""Where something lies on one machine. What lies there is compared in its place."""
+NOTHING = "nothing"
+
+TABLE: Mapping[str, str] = {
+    "seed": BOTH,
+    "variant": NOTHING,  # a name; the settings that it stands for are compared
+    "data": DATA,
+    "data.crop": IMAGES,
+    "data.spacing_mm": IMAGES,
+    "data.crop_px": IMAGES,
+    "data.size": IMAGES,
+    "data.percentiles": IMAGES,
+    "data.num_labeled": DOWNSTREAM,  # pretraining uses no labels, so the next two:
+    "data.draw": DOWNSTREAM,
+    "data.val_fraction": DOWNSTREAM,
+    "data.root": PLACE,  # run.json has the digest of every scan
+    "data.cache_dir": PLACE,
+    "data.device_budget_mb": NOTHING,  # the batches are the same from host and device
+    "model": BOTH,
+    "projection": PRETRAINING,
+    "spatial": PRETRAINING,
+    "intensity": PRETRAINING,
+    "pretrain": PRETRAINING,
+    "augment": DOWNSTREAM,
+    "segmentation": DOWNSTREAM,
+    "probe": DOWNSTREAM,
+    "finetune": DOWNSTREAM,
+    "init.checkpoint": PLACE,  # run.json has the digest of the network that is there
+    "init.recalibrate": DOWNSTREAM,
+    "log": NOTHING,  # when something is written
+    "log.validate_every": DOWNSTREAM,  # chooses among which checkpoints is the best
+    "study": NOTHING,  # each of its runs has a configuration of its own
+}
+"""Setting or section -> what depends on it. The longest name that fits counts.
+
+A section that is not listed belongs to the pretraining method of its name.
+"""
+
+_MODES = ("probe", "finetune")
+
+
+def answer(name: str) -> str:
+    """Looks up what depends on a setting.
+
+    Args:
+        name: Dotted, such as "data.crop".
+    """
+    while name not in TABLE and "." in name:
+        name = name.rpartition(".")[0]
+    return TABLE.get(name, PRETRAINING)
+
+
+def relevant_settings(config: Mapping[str, Any], mode: str) -> dict[str, Any]:
+    """Selects the settings that the numbers of a run depend on.
+
+    Args:
+        config: The whole configuration.
+        mode: "pretrain", "probe" or "finetune".
+
+    Returns:
+        Values by dotted name, as JSON would hold them.
+    """
+    return {
+        name: value for name, value in _plain(config) if _counts(name, mode, config)
+    }
+
+
+def settings_of_images(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Selects the settings of how a scan becomes the network's slices.
+
+    Args:
+        data: The `data` section.
+    """
+    settings = _plain({"data": data})
+    return {name: value for name, value in settings if answer(name) == IMAGES}
+
+
+def settings_of_all_hosts(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Selects the settings that all hosts of one run must have alike.
+
+    Settings that change no number are among them: all hosts must save and log at the
+    same step.
+    """
+    settings = _plain(config)
+    return {name: value for name, value in settings if answer(name) != PLACE}
+
+
+def changed_settings(
+    before: Mapping[str, Any], now: Mapping[str, Any], mode: str
+) -> list[str]:
+    """Lists the settings by which a run would no longer be the same run.
+
+    Args:
+        before: The whole configuration that the run began with.
+        now: The one that it would go on with.
+        mode: "pretrain", "probe" or "finetune".
+
+    Returns:
+        "name: old -> new" of each, sorted; "missing" stands for a setting that only
+        one of the two has.
+    """
+    old, new = dict(_plain(before)), dict(_plain(now))
+    return [
+        f"{name}: {old.get(name, 'missing')} -> {new.get(name, 'missing')}"
+        for name in sorted({*old, *new})
+        if _counts(name, mode, now)
+        and (name not in old or name not in new or old[name] != new[name])
+    ]
+
+
+def _counts(name: str, mode: str, config: Mapping[str, Any]) -> bool:
+    """Whether a run of a mode depends on a setting."""
+    section, found = name.partition(".")[0], answer(name)
+    if section not in _sections():
+        return mode == "pretrain" and section == config["pretrain"]["method"]
+    if mode == "pretrain":
+        return found in (IMAGES, DATA, BOTH, PRETRAINING)
+    if section in _MODES and section != mode:
+        return False
+    return found in (IMAGES, DATA, BOTH, DOWNSTREAM)
+
+
+def _sections() -> set[str]:
+    """The sections that the table knows."""
+    return {name.partition(".")[0] for name in TABLE}
+
+
+def _plain(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yields the settings that have an effect, with lists in place of tuples."""
+    for name, value in effective(config).items():
+        yield name, list(value) if isinstance(value, tuple | list) else value

@@ -1,0 +1,129 @@
+"""Which run a command starts from or looks at: `init.checkpoint` is read here alone."""
+
+import contextlib
+from pathlib import Path
+
+from pix2rep_jax.errors import InputError
+from pix2rep_jax.runs.manifest import find_run
+
+__all__ = ["decide_start", "find_all_runs", "find_pretraining", "find_segmenters"]
+
+SEGMENTERS = ("finetune", "probe")
+"""The modes that train a segmenter; the first that ran is the one to use."""
+
+
+def decide_start(
+    checkpoint: str, workdir: Path, mode: str, *, required_by: str = ""
+) -> Path | None:
+    """Decides which run's network a training run starts from.
+
+    Args:
+        checkpoint: The setting `init.checkpoint`.
+        workdir: The folder of the run that is to start.
+        mode: "pretrain", "probe" or "finetune".
+        required_by: What cannot start from random weights, such as "probing"; "" if
+            it can.
+
+    Returns:
+        The folder of a pretraining run; None for random weights.
+
+    Raises:
+        InputError: If there is no such run, or if random weights will not do.
+    """
+    start = _named_start(checkpoint, Path(workdir), mode)
+    if start is None and required_by:
+        raise InputError(
+            f"{required_by} starts from a pretrained network, and init.checkpoint is "
+            f"{checkpoint!r}: name the workdir of a pretraining run by "
+            "--config.init.checkpoint, and another folder by --workdir"
+        )
+    return start
+
+
+def _named_start(checkpoint: str, workdir: Path, mode: str) -> Path | None:
+    """Reads `init.checkpoint`. The order is important."""
+    # 1. "none": random weights.
+    if checkpoint == "none":
+        return None
+    # 2. A pretraining that names no run, or its own: random weights.
+    if mode == "pretrain" and (not checkpoint or _is_same_place(checkpoint, workdir)):
+        return None
+    # 3. A run that is named: its pretraining.
+    if checkpoint:
+        return find_run(checkpoint, "pretrain")
+    # 4. Nothing is named: the pretraining of this workdir.
+    return find_run(workdir, "pretrain")
+
+
+def find_pretraining(workdir: str | Path, *, checkpoint: str = "") -> Path:
+    """Finds a pretraining run to look at.
+
+    Args:
+        workdir: It comes first.
+        checkpoint: The setting `init.checkpoint`; the run it names comes second.
+
+    Raises:
+        InputError: If there is none.
+    """
+    try:
+        return find_run(workdir, "pretrain")
+    except InputError:
+        if checkpoint in ("", "none"):
+            raise
+        return find_run(checkpoint, "pretrain")
+
+
+def find_segmenters(workdir: str | Path, *, checkpoint: str = "") -> list[Path]:
+    """Finds the segmentation runs to use, fine-tuning before probing.
+
+    Args:
+        workdir: A workdir, or its subfolder `finetune` or `probe`. It comes first.
+        checkpoint: The setting `init.checkpoint`; the run it names comes second.
+
+    Returns:
+        The runs' folders, at least one.
+
+    Raises:
+        InputError: If there is none.
+    """
+    workdir = Path(workdir).expanduser()
+    folders = [workdir] if workdir.name in SEGMENTERS else []
+    folders += [workdir / mode for mode in SEGMENTERS]
+    runs = [folder for folder in folders if (folder / "config.json").is_file()]
+    if runs:
+        return runs
+    if checkpoint not in ("", "none"):
+        return find_segmenters(checkpoint)
+    raise InputError(
+        f"there is no trained segmenter in {workdir}: run --mode finetune or --mode "
+        "probe there first, or give the folder of a run that has one"
+    )
+
+
+def find_all_runs(workdir: str | Path, *, checkpoint: str = "") -> list[Path]:
+    """Finds the pretraining, fine-tuning and probing runs that there are.
+
+    Args:
+        workdir: It comes first.
+        checkpoint: The setting `init.checkpoint`; the run it names comes second.
+
+    Raises:
+        InputError: If there is none.
+    """
+    runs = []
+    with contextlib.suppress(InputError):
+        runs.append(find_pretraining(workdir, checkpoint=checkpoint))
+    with contextlib.suppress(InputError):
+        runs += find_segmenters(workdir, checkpoint=checkpoint)
+    if not runs:
+        raise InputError(
+            f"there is nothing to draw in {workdir}: run --mode pretrain there first, "
+            "or name a run's folder by --config.init.checkpoint"
+        )
+    return runs
+
+
+def _is_same_place(named: str, workdir: Path) -> bool:
+    """Whether a name is that of a workdir, or of the pretraining in it."""
+    place, own = (Path(path).expanduser().resolve() for path in (named, workdir))
+    return place in (own, own / "pretrain")

@@ -1,0 +1,45 @@
+"""Runs' folders that look as if something had been trained there."""
+
+import numpy as np
+
+from pix2rep_jax.data.splits import Split
+from pix2rep_jax.runs.manifest import Origin, make_record, open_run
+
+
+def make_split_of(**changes):
+    """A split of two patients, each with one scan."""
+    fields = {
+        "pretrain_patients": ("patient001",),
+        "labeled_patients": ("patient001",),
+        "test_patients": ("patient002",),
+        "left_out": {},
+        "pretrain_slices": np.arange(3),
+        "train_slices": np.arange(2),
+        "val_slices": np.arange(2, 3),
+        "test_volumes": (1,),
+        "source": "phantom",
+        "scans": {
+            "patient001": {"patient001_ED": "a1 b1"},
+            "patient002": {"patient002_ED": "a2 b2"},
+        },
+    }
+    return Split(**(fields | changes))
+
+
+def make_run_record(*, origin=None, num_steps=10, trained=("backbone",), split=None):
+    """The record of a run that starts now."""
+    return make_record(
+        num_steps=num_steps,
+        trained=trained,
+        origin=origin,
+        split=split or make_split_of(),
+        command=("main.py", "--mode", "pretrain"),
+    )
+
+
+def begin_run(folder, config, *, origin=None, **options):
+    """Writes config.json and run.json; `origin` may be True for some network."""
+    if origin is True:
+        origin = Origin("/elsewhere/pretrain", 6, "1f")
+    record = make_run_record(origin=origin, **options)
+    return open_run(folder, config, record, begun=False)
