@@ -40,7 +40,10 @@ STATE = "state"
 """Name of the training state inside a checkpoint."""
 
 
-class LiteralPath(type(epath.Path("/"))):
+_LocalPath: Any = type(epath.Path("/"))
+
+
+class LiteralPath(_LocalPath):
     """A path for Orbax whose own characters are never taken for a pattern.
 
     Orbax merges its files by `folder.glob("ocdbt.process_*")`, and etils reads a `[`,

@@ -81,11 +81,8 @@ def _describe_cpu() -> str:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:  # not Linux
         return platform.processor() or platform.machine()
-    facts = dict(
-        (part.strip() for part in line.split(":", 1))
-        for line in reversed(text.splitlines())
-        if ":" in line
-    )
+    lines = [line.partition(":") for line in reversed(text.splitlines())]
+    facts = {name.strip(): value.strip() for name, _, value in lines}
     flags = facts.get("flags", facts.get("Features", "")).split()
     name = facts.get("model name", platform.machine())
     return " ".join([name, *(feature for feature in _FEATURES if feature in flags)])

@@ -10,6 +10,7 @@ __all__ = ["check_alike", "join_hosts"]
 
 _MEND = "start each with --coordinator HOST:PORT --num_processes N --process_id I"
 
+
 def join_hosts(
     coordinator: str | None, num_processes: int | None, process_id: int | None
 ) -> None:
