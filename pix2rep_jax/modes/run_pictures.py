@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import jax
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
@@ -157,6 +158,8 @@ def draw_learned(data: ConfigDict, dataset: Dataset, split: Split, run: Path) ->
     Returns:
         A line that says where the picture is, or why there is none.
     """
+    if jax.process_count() > 1:  # reading a checkpoint takes all processes
+        return "--mode figures, in one process, draws what was learned"
     stem = run.parent / "figures" / "similarity"
     path = stem.with_suffix(".png")
     try:
