@@ -34,13 +34,11 @@ def run(config: ConfigDict, workdir: Path) -> None:
     A picture that lacks something is left out, and the reason is printed.
 
     Args:
-        config: The whole configuration; `seed`, `data`, `spatial`, `intensity` and
-            `init.checkpoint` are read.
+        config: The whole configuration.
         workdir: The run's folder.
 
     Raises:
-        InputError: If there is neither a pretraining run nor a segmenter, or the
-            folder cannot be written.
+        InputError: If there is no run, or the folder cannot be written.
     """
     workdir, made = Path(workdir), []
     folder = workdir / "figures"
