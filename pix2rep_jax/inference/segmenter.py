@@ -16,7 +16,8 @@ from pix2rep_jax.inference.predict import make_predictors, restore_volume
 from pix2rep_jax.methods.downstream.mean_teacher import networks_of_state
 from pix2rep_jax.models.build import make_segmentation_net
 from pix2rep_jax.runs.checkpoint_reader import restore_model, unfinished
-from pix2rep_jax.runs.manifest import read_config, read_run
+from pix2rep_jax.runs.manifest import read_config
+from pix2rep_jax.runs.run_record import read_run
 from pix2rep_jax.runs.start import find_segmenters
 
 __all__ = ["Segmenter", "load_predict", "load_predictors"]

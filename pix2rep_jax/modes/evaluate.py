@@ -11,7 +11,8 @@ from pix2rep_jax.evaluation.score_run import score_run
 from pix2rep_jax.inference.segmenter import load_predictors
 from pix2rep_jax.runs.checkpoint_reader import result_step, unfinished
 from pix2rep_jax.runs.data_checks import check_same_data, check_unseen
-from pix2rep_jax.runs.manifest import check_place, make_folder, read_config, read_run
+from pix2rep_jax.runs.manifest import check_place, make_folder, read_config
+from pix2rep_jax.runs.run_record import read_run
 from pix2rep_jax.runs.start import find_segmenters
 
 __all__ = ["run"]

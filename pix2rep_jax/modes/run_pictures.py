@@ -23,8 +23,9 @@ from pix2rep_jax.runs.data_checks import (
     check_unseen,
     is_scored_alike,
 )
-from pix2rep_jax.runs.manifest import make_folder, read_config, read_run
+from pix2rep_jax.runs.manifest import make_folder, read_config
 from pix2rep_jax.runs.metric_log import Series, read_metrics
+from pix2rep_jax.runs.run_record import read_run
 
 __all__ = [
     "compare_run",

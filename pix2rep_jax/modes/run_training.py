@@ -25,19 +25,14 @@ from pix2rep_jax.runs.data_checks import check_unseen
 from pix2rep_jax.runs.dependencies import settings_of_all_hosts
 from pix2rep_jax.runs.environment import environment_warning, numeric_environment
 from pix2rep_jax.runs.lock import hold_run
-from pix2rep_jax.runs.manifest import (
-    RunRecord,
-    check_place,
-    make_record,
-    open_run,
-    read_run,
-)
+from pix2rep_jax.runs.manifest import check_place, open_run
 from pix2rep_jax.runs.metric_log import MetricWriter
 from pix2rep_jax.runs.pretrained_backbone import (
     Backbone,
     other_images_note,
     read_backbone,
 )
+from pix2rep_jax.runs.run_record import RunRecord, make_record, read_run
 from pix2rep_jax.runs.start import decide_start
 from pix2rep_jax.runtime.multihost import check_alike
 from pix2rep_jax.training.loop import train

@@ -16,7 +16,7 @@ from etils import epath
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.runs.manifest import read_num_steps
+from pix2rep_jax.runs.run_record import read_num_steps
 from pix2rep_jax.training.state import ModelState
 
 __all__ = [

@@ -2,79 +2,35 @@
 
 import json
 import os
-import platform
 import re
-import shlex
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import flax
 import jax
 from ml_collections import ConfigDict
 
-import pix2rep_jax
-from pix2rep_jax.data.splits import Split
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runs.data_checks import check_same_split
 from pix2rep_jax.runs.dependencies import changed_settings
-from pix2rep_jax.runs.environment import numeric_environment
+from pix2rep_jax.runs.run_record import (
+    RUN_FILE,
+    Origin,
+    RunRecord,
+    read_run,
+    record_to_dict,
+)
 from pix2rep_jax.runtime.atomic_file import write_whole
 
 __all__ = [
-    "VERSION",
-    "Origin",
-    "RunRecord",
     "check_place",
-    "describe_environment",
     "find_run",
     "make_folder",
-    "make_record",
     "open_run",
     "read_config",
-    "read_num_steps",
-    "read_run",
 ]
 
-VERSION = 2
-"""Raise it when run.json or the checkpoints hold something else than before."""
 
 _CONFIG = "config.json"
-_RUN = "run.json"
-
-
-class Origin(NamedTuple):
-    """The pretrained network that a run started from.
-
-    Attributes:
-        run: The folder of the pretraining run.
-        step: The step of the checkpoint that was read.
-        digest: A hash of every parameter and statistic that was taken.
-    """
-
-    run: str
-    step: int
-    digest: str
-
-
-class RunRecord(NamedTuple):
-    """What run.json holds, besides its version.
-
-    Attributes:
-        num_steps: Steps of the whole run.
-        trained: Dotted names of the parts of the network that are trained at its end.
-        origin: The network that it started from; None for random weights.
-        split: Who trains, validates and tests, with the digests of the scans.
-        environment: Versions and devices at the first start.
-        command: The command line of the first start; "" where there was none.
-    """
-
-    num_steps: int
-    trained: tuple[str, ...]
-    origin: Origin | None
-    split: Split
-    environment: Mapping[str, Any]
-    command: str = ""
 
 
 def open_run(
@@ -117,12 +73,14 @@ def open_run(
             environment=before.environment,
             command=before.command,
         )
-        if _to_dict(record) != _to_dict(before):  # such as a mask that came since
-            _write(folder / _RUN, _to_dict(record))
+        if record_to_dict(record) != record_to_dict(
+            before
+        ):  # such as a mask that came since
+            _write(folder / RUN_FILE, record_to_dict(record))
         return record
     make_folder(folder)
     # config.json comes last: without it the folder holds no run.
-    _write(folder / _RUN, _to_dict(record))
+    _write(folder / RUN_FILE, record_to_dict(record))
     _write(folder / _CONFIG, settings)
     return record
 
@@ -233,136 +191,6 @@ def read_config(run: str | Path) -> dict[str, Any]:
             f"{path} cannot be read ({error}): without its configuration the run in "
             f"{run} is lost; delete that folder or name another"
         ) from error
-
-
-def read_run(run: str | Path) -> RunRecord:
-    """Reads run.json.
-
-    Args:
-        run: The folder of one mode's run.
-
-    Raises:
-        InputError: If it is damaged, or if another version of this program wrote the
-            run.
-    """
-    path = Path(run) / _RUN
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        version = content["version"]
-    except FileNotFoundError as error:
-        raise InputError(
-            f"the run in {run} has no run.json, so an earlier version of this program "
-            "wrote it: start anew in another --workdir, or use the version that wrote "
-            "it"
-        ) from error
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise _damaged(path, error) from error
-    if version != VERSION:
-        raise InputError(
-            f"{path} has version {version!r} and this program writes version "
-            f"{VERSION}: start anew in another --workdir, or use the version that "
-            "wrote it"
-        )
-    try:
-        return _from_dict(content)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise _damaged(path, error) from error
-
-
-def read_num_steps(run: str | Path) -> int:
-    """Reads how many steps a run is to have.
-
-    Raises:
-        InputError: As `read_run`.
-    """
-    return read_run(run).num_steps
-
-
-def describe_environment() -> dict[str, Any]:
-    """Describes what a reader needs to repeat a run, besides its configuration.
-
-    Returns:
-        Versions and the platform; and under "numerics" what the last digits depend on.
-    """
-    return {
-        "pix2rep_jax": pix2rep_jax.__version__,
-        "python": platform.python_version(),
-        "flax": flax.__version__,
-        "platform": platform.platform(),
-        "numerics": numeric_environment(),
-    }
-
-
-def make_record(
-    *,
-    num_steps: int,
-    trained: Sequence[str],
-    origin: Origin | None,
-    split: Split,
-    command: Sequence[str] = (),
-) -> RunRecord:
-    """Makes the record of a run that starts here and now.
-
-    Args:
-        num_steps: As in `RunRecord`, like the next three.
-        trained: Parts of the network.
-        origin: The network to start from.
-        split: Who trains, validates and tests.
-        command: The words of the command line.
-    """
-    return RunRecord(
-        num_steps=num_steps,
-        trained=tuple(trained),
-        origin=origin,
-        split=split,
-        environment=describe_environment(),
-        command=shlex.join(command),
-    )
-
-
-def _damaged(path: Path, error: Exception) -> InputError:
-    if isinstance(error, KeyError):
-        error = ValueError(f"{error} is missing")
-    reason = error if isinstance(error, OSError) else f"it is damaged: {error}"
-    return InputError(
-        f"{path} cannot be read ({reason}), so nobody knows how the run in "
-        f"{path.parent} began: bring the file back from a copy, or name another "
-        "--workdir"
-    )
-
-
-def _to_dict(record: RunRecord) -> dict[str, Any]:
-    """The content of run.json."""
-    return {
-        "version": VERSION,
-        "command": record.command,
-        "environment": dict(record.environment),
-        "num_steps": record.num_steps,
-        "trained": list(record.trained),
-        "origin": record.origin and record.origin._asdict(),
-        "split": record.split.to_dict(),
-    }
-
-
-def _from_dict(content: Mapping[str, Any]) -> RunRecord:
-    """Reads the content of run.json.
-
-    Raises:
-        ValueError, TypeError, KeyError, AttributeError: If it is not a run's.
-    """
-    origin = content["origin"]
-    if origin is not None:
-        origin = Origin(str(origin["run"]), int(origin["step"]), str(origin["digest"]))
-    if not isinstance(content["trained"], list):
-        raise ValueError("trained is not a list")
-    return RunRecord(
-        num_steps=int(content["num_steps"]),
-        trained=tuple(map(str, content["trained"])),
-        origin=origin,
-        split=Split.from_dict(content["split"]),
-        environment=dict(content["environment"]),
-        command=str(content["command"]),
-    )
 
 
 def _write(path: Path, content: Any) -> None:

@@ -13,7 +13,8 @@ from pix2rep_jax.errors import InputError
 from pix2rep_jax.models.param_parts import take_parts
 from pix2rep_jax.runs.checkpoint_reader import newest_step, restore_params
 from pix2rep_jax.runs.dependencies import settings_of_images
-from pix2rep_jax.runs.manifest import Origin, read_config, read_run
+from pix2rep_jax.runs.manifest import read_config
+from pix2rep_jax.runs.run_record import Origin, read_run
 
 __all__ = [
     "Backbone",

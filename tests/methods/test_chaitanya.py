@@ -29,7 +29,7 @@ from pix2rep_jax.models.image_embedder import ImageEmbedder
 from pix2rep_jax.models.unet import UNet
 from pix2rep_jax.modes import pretrain
 from pix2rep_jax.runs.checkpoint_reader import restore_params
-from pix2rep_jax.runs.manifest import read_run
+from pix2rep_jax.runs.run_record import read_run
 from pix2rep_jax.training.state import ModelState
 from tests.support.motions import STILL
 from tests.support.program import start, succeed

@@ -20,8 +20,9 @@ from pix2rep_jax.modes.run_training import make_pretraining
 from pix2rep_jax.modes.train_segmenter import load_segmentation
 from pix2rep_jax.runs.checkpoint_reader import restore_params
 from pix2rep_jax.runs.checkpoint_writer import Checkpoints
-from pix2rep_jax.runs.manifest import read_config, read_run
+from pix2rep_jax.runs.manifest import read_config
 from pix2rep_jax.runs.pretrained_backbone import read_backbone
+from pix2rep_jax.runs.run_record import read_run
 from pix2rep_jax.training.sharding import make_mesh
 from pix2rep_jax.training.task import make_training
 from tests.support.program import TINY, start, succeed

@@ -15,8 +15,8 @@ from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.scan_files import mask_path
 from pix2rep_jax.runs.checkpoint_reader import restore_params
 from pix2rep_jax.runs.lock import hold_run
-from pix2rep_jax.runs.manifest import read_run
 from pix2rep_jax.runs.metric_log import read_metrics
+from pix2rep_jax.runs.run_record import read_run
 from tests.support.program import finish, lines, refused, start, succeed, wait_until
 
 

@@ -12,8 +12,9 @@ from pix2rep_jax.data.checks import cut_masks, unseen_classes
 from pix2rep_jax.data.volume import VolumeRecord
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.features import feature_budget
-from pix2rep_jax.runs.manifest import read_config, read_run
+from pix2rep_jax.runs.manifest import read_config
 from pix2rep_jax.runs.pretrained_backbone import other_images_note
+from pix2rep_jax.runs.run_record import read_run
 from tests.support.program import finish, refused, start, succeed
 
 CLASSES = ("BG", "RV", "MYO", "LV")

@@ -11,16 +11,8 @@ import configs.pix2rep
 import configs.study
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.modes import finetune, pretrain
-from pix2rep_jax.runs.manifest import (
-    VERSION,
-    Origin,
-    check_place,
-    find_run,
-    open_run,
-    read_config,
-    read_num_steps,
-    read_run,
-)
+from pix2rep_jax.runs.manifest import check_place, find_run, open_run, read_config
+from pix2rep_jax.runs.run_record import VERSION, Origin, read_num_steps, read_run
 from pix2rep_jax.study import command
 from tests.support.run_folder import begin_run, make_run_record, make_split_of
 

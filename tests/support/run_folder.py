@@ -3,7 +3,8 @@
 import numpy as np
 
 from pix2rep_jax.data.splits import Split
-from pix2rep_jax.runs.manifest import Origin, make_record, open_run
+from pix2rep_jax.runs.manifest import open_run
+from pix2rep_jax.runs.run_record import Origin, make_record
 
 
 def make_split_of(**changes):
