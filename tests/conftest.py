@@ -10,10 +10,15 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 import jax
 import pytest
 
-from tests.support.program import ROOT, start, succeed
+from tests.support.program import ROOT, fork_server, start, succeed
 
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def pytest_sessionfinish():
+    if fork_server.cache_info().currsize:
+        fork_server().close()
 
 
 @pytest.fixture
