@@ -339,6 +339,7 @@ def runs(workdir, cache, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["scratch", "pretrained"])
 def test_both_networks_are_scored_and_the_result_stands_at_the_top(runs, name):
     """The teacher by default, with the student beside it in the same layout; what was
@@ -359,6 +360,7 @@ def test_both_networks_are_scored_and_the_result_stands_at_the_top(runs, name):
     assert all("val_dice_student" in x for x in lines(folder) if "val_dice" in x)
 
 
+@pytest.mark.slow
 def test_prediction_uses_the_network_that_was_scored(runs, cache, tmp_path):
     """The masks of --mode predict, and the evaluation of --mode evaluate, are the
     teacher's; the student's are others."""

@@ -171,6 +171,7 @@ def test_a_backbone_of_another_width_is_refused_before_training(
     assert not (tmp_path / "new" / "finetune" / "checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_many_runs_share_one_pretraining_and_need_none(workdir, cache, tmp_path):
     """`init.checkpoint` names a workdir, or is none for the supervised baseline."""
     probe = start("probe", tmp_path / "b", cache, init__checkpoint=workdir)
@@ -184,6 +185,7 @@ def test_many_runs_share_one_pretraining_and_need_none(workdir, cache, tmp_path)
     assert "--mode pretrain" in refused(empty)
 
 
+@pytest.mark.slow
 def test_a_pretraining_goes_on_from_another_one(workdir, cache, tmp_path):
     """In a folder of its own, with what the other has trained of the backbone to the
     bit and a new projection head; what follows starts from the second. Resumed without
@@ -310,6 +312,7 @@ def _leaves(tree, prefix=""):
             yield f"{prefix}/{name}", value
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_and_says_how_to_go_on(cache, tmp_path):
     """Status 130, a checkpoint of the step under way, and one sentence."""
     process = start("pretrain", tmp_path, cache, pretrain__num_steps=100_000)
@@ -324,6 +327,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(cache, tmp_path):
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 def test_bfloat16_computes_in_halves_and_keeps_whole_parameters(
     workdir, cache, tmp_path
 ):
@@ -337,6 +341,7 @@ def test_bfloat16_computes_in_halves_and_keeps_whole_parameters(
     np.testing.assert_allclose(halves, whole, rtol=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.acdc
 def test_real_scans_go_all_the_way(acdc_root, cache, tmp_path):
     """Ten real patients: pretrained, fine-tuned on one, scored on five unseen ones."""

@@ -11,6 +11,8 @@ import pytest
 
 from tests.support.program import finish, lines, start, succeed, wait_until
 
+pytestmark = pytest.mark.slow
+
 
 def free_port():
     with socket.socket() as listener:
