@@ -1,8 +1,11 @@
 """Policy of the whole suite: 4 fake devices, no silent broadcasting, no warnings."""
 
+import atexit
 import fcntl
 import os
 import pathlib
+import shutil
+import tempfile
 
 # Compiling is most of the suite's time on CPU: ask for less of it. Before jax loads.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
@@ -10,10 +13,23 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 import jax
 import pytest
 
-from tests.support.program import ROOT, start, succeed
+from tests.support.program import ROOT, fork_server, start, succeed
+
+# Compiled programs are shared by the processes of one run of the suite.
+if "PIX2REP_PROGRAMS" not in os.environ:
+    os.environ["PIX2REP_PROGRAMS"] = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, os.environ["PIX2REP_PROGRAMS"], ignore_errors=True)
+jax.config.update("jax_compilation_cache_dir", os.environ["PIX2REP_PROGRAMS"])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def pytest_sessionfinish():
+    if fork_server.cache_info().currsize:
+        fork_server().close()
 
 
 @pytest.fixture

@@ -130,10 +130,10 @@ def test_scan_without_a_picture_is_refused():
     """One value everywhere, or nearly so, is an export that went wrong; one whose
     contrast is that of a rounding error is black, and nothing is divided by zero."""
     volume = np.full((10, 10, 2), 7, np.int16)
-    with pytest.raises(InputError, match="the scan is 7 "):
+    with pytest.raises(InputError, match=r"\b7 "):
         percentile_range(volume)
     volume[0, 0, 0] = 900  # half a percent of the voxels
-    with pytest.raises(InputError, match=r"a/b is 7 "):
+    with pytest.raises(InputError, match=r"a/b\b.*\b7 "):
         percentile_range(volume, name="a/b")
     assert percentile_range(volume, (0, 100)) == (7, 900)
     stretched = normalise(volume, 7.0, 7.0)

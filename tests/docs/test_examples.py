@@ -68,6 +68,7 @@ def jobs_of(example):
     return [tiny(words) for words in shell_commands(example.code)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.id)
 def test_an_example_runs(example, results):
     """Each of its commands ends well."""

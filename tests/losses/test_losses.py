@@ -67,7 +67,7 @@ def test_info_nce_equals_the_loop(block_size, temperature):
         np.testing.assert_allclose(value, info_nce_loop(u, v, temperature), rtol=5e-6)
 
 
-@pytest.mark.parametrize("block_size", [None, 1, 4, 7, 13, 26, 100])
+@pytest.mark.parametrize("block_size", [None, 1, 7, 13, 100])
 def test_info_nce_equals_the_plain_form(block_size):
     """Blocks that divide 2N or not give the plain form's value and gradients."""
     u, v = random_pairs(13)
@@ -211,7 +211,7 @@ def test_zero_rows_are_similar_to_nothing(block_size):
     assert not du[2].any() and not dv[2].any() and not dv[4].any() and du[4].any()
 
 
-@pytest.mark.parametrize("block_size", [None, 4, 9])
+@pytest.mark.parametrize("block_size", [None, 4])
 def test_invalid_rows_take_no_part(block_size):
     """Whatever rows that are not valid hold, the result is that without them, and
     their gradient is exactly zero."""
@@ -289,8 +289,9 @@ def test_jit_vmap_and_devices(block_size):
     assert_same(jax.jit(both)(*spread), expected)
 
 
-@pytest.mark.parametrize("num_devices", [1, 2, 4])
-@pytest.mark.parametrize("block_size", [None, 1, 5])
+@pytest.mark.parametrize(
+    ("num_devices", "block_size"), [(1, 5), (2, 1), (4, 5), (4, None)]
+)
 def test_devices_share_the_blocks_evenly(monkeypatch, num_devices, block_size):
     """Value and gradient are the plain form's. Each device computes as many blocks as
     any other, and together they compute each pair of blocks once per pass."""

@@ -10,6 +10,8 @@ from configs import pix2rep as configs
 from pix2rep_jax.methods.pretraining import load_method
 from pix2rep_jax.training.step import compile_step, make_update
 
+pytestmark = pytest.mark.slow
+
 NUM_SLICES = 1500
 """More than ACDC's training split has at the ends of its contractions."""
 

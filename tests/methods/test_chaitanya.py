@@ -294,6 +294,7 @@ def test_the_local_stage_needs_a_run_to_go_on_from(tmp_path, checkpoint):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_two_stages_and_fine_tuning(cache, tmp_path):
     """Through main.py. The second stage leaves the first one's encoder as it is to the
     bit, parameters and statistics, moves the coarsest decoding block, and leaves the

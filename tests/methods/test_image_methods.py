@@ -16,8 +16,8 @@ from pix2rep_jax.models.image_embedder import encoder_parts
 from pix2rep_jax.models.param_parts import put_parts, take_parts
 from pix2rep_jax.models.unet import UNet
 from pix2rep_jax.training.state import ModelState
-from pix2rep_jax.views.sampling import make_view_pairs
 from tests.support.motions import STILL
+from tests.support.views import make_view_pairs
 
 VIEWS = {
     "spatial": {

@@ -19,6 +19,7 @@ from pix2rep_jax.methods.downstream import mean_teacher, supervised
 from pix2rep_jax.methods.downstream.mean_teacher import networks_of_state
 from pix2rep_jax.models.build import make_segmentation_net
 from pix2rep_jax.modes import finetune
+from pix2rep_jax.modes.train_segmenter import Segmentation
 from pix2rep_jax.runs.checkpoint_reader import restore_model
 from pix2rep_jax.runs.checkpoint_writer import Checkpoints
 from pix2rep_jax.runs.manifest import read_config
@@ -294,28 +295,34 @@ def test_a_checkpoint_goes_on_bit_for_bit(tmp_path):
 # --- what is never seen ------------------------------------------------------------
 
 
-def test_masks_of_other_slices_are_never_seen():
+def test_masks_of_other_slices_are_never_seen(monkeypatch, tmp_path):
     """All slices of pretraining are unlabelled ones, the labelled ones among them, and
     whatever the masks of the others hold, the training sees the same data."""
     images = make_data(10)["image"][..., 0]
     split = SimpleNamespace(train_slices=[2, 5], pretrain_slices=[0, 2, 3, 5, 8])
-    params, batch_stats = draw_variables(SEGMENTATION)
+    config = get_config()
+    config.finetune.update(method="mean_teacher", batch_size=4)
+    config.finetune.mean_teacher.unlabeled_batch_size = 8
     found = []
+    monkeypatch.setattr(
+        finetune, "train_and_score", lambda *given, **_: found.append(given[3].data)
+    )
     for seed in range(2):
         labels = np.random.default_rng(seed).integers(0, 4, images.shape)
         labels[split.train_slices] = 1
         dataset = SimpleNamespace(images=images, labels=labels)
-        task = SimpleNamespace(
-            dataset=dataset,
-            split=split,
-            net=SEGMENTATION,
-            params=params,
-            batch_stats=batch_stats,
-            mesh=MESHES[1],
+        start = Segmentation(
+            SimpleNamespace(dataset=dataset, split=split, backbone=None),
+            SEGMENTATION,
+            *draw_variables(SEGMENTATION),
+            jax.random.key(0),
         )
-        found.append(finetune.semi_supervised(get_config(), task, 4)[1:])
+        monkeypatch.setattr(
+            finetune, "load_segmentation", lambda *_, start=start: start
+        )
+        finetune.run(config, tmp_path)
     assert_same(*found)
-    _, data, _ = found[0]
+    data = found[0]
     assert set(data["unlabeled"]) == {"image"}
     np.testing.assert_array_equal(
         data["unlabeled"]["image"][..., 0], images[split.pretrain_slices]
@@ -339,6 +346,7 @@ def runs(workdir, cache, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["scratch", "pretrained"])
 def test_both_networks_are_scored_and_the_result_stands_at_the_top(runs, name):
     """The teacher by default, with the student beside it in the same layout; what was
@@ -359,6 +367,7 @@ def test_both_networks_are_scored_and_the_result_stands_at_the_top(runs, name):
     assert all("val_dice_student" in x for x in lines(folder) if "val_dice" in x)
 
 
+@pytest.mark.slow
 def test_prediction_uses_the_network_that_was_scored(runs, cache, tmp_path):
     """The masks of --mode predict, and the evaluation of --mode evaluate, are the
     teacher's; the student's are others."""
@@ -394,7 +403,7 @@ def test_prediction_uses_the_network_that_was_scored(runs, cache, tmp_path):
 def test_unknown_names_are_refused(tmp_path, cache):
     """Before a folder is made, and the settings are named."""
     method = start("finetune", tmp_path, cache, finetune__method="teacher")
-    assert "finetune.method is 'teacher'" in refused(method)
+    assert "finetune.method is" in refused(method)
     result = start("finetune", tmp_path, cache, finetune__mean_teacher__result="both")
-    assert "finetune.mean_teacher.result is 'both'" in refused(result)
+    assert "finetune.mean_teacher.result is" in refused(result)
     assert not list(tmp_path.iterdir())

@@ -114,6 +114,7 @@ def pretrained(tmp_path_factory, cache):
     return folders
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENCODER_ONLY)
 def test_a_method_pretrains_and_is_fine_tuned(pretrained, cache, name):
     """Through main.py; the run says what it trained, fine-tuning what is random."""
@@ -126,6 +127,7 @@ def test_a_method_pretrains_and_is_fine_tuned(pretrained, cache, name):
     assert result["num_volumes"] == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENCODER_ONLY)
 def test_what_a_method_did_not_train_starts_at_random(pretrained, cache, name):
     """The encoder is the run's to the bit, the decoder as without any run, and not the
@@ -161,7 +163,14 @@ def test_a_backbone_trained_as_a_whole_is_taken_as_a_whole(workdir):
         )
 
 
-@pytest.mark.parametrize("name", ENCODER_ONLY)
+@pytest.mark.parametrize(
+    "name",
+    [  # byol has a state of its own
+        "byol",
+        pytest.param("simclr", marks=pytest.mark.slow),
+        pytest.param("barlow_twins", marks=pytest.mark.slow),
+    ],
+)
 def test_a_methods_run_goes_on_to_the_bit(tmp_path, name):
     """Restored after two of four steps, from a checkpoint, it ends as if left alone:
     its extra state too."""
@@ -191,6 +200,7 @@ def test_a_methods_run_goes_on_to_the_bit(tmp_path, name):
         jax.tree.map(np.testing.assert_array_equal, ours, theirs)
 
 
+@pytest.mark.slow
 def test_pixels_cannot_be_drawn_of_a_method_without_them(pretrained):
     """The error names the method."""
     with pytest.raises(InputError, match=r"\bbyol\b"):

@@ -17,9 +17,10 @@ from pix2rep_jax.methods.pretraining.pix2rep import (
 from pix2rep_jax.models.heads import ProjectionHead
 from pix2rep_jax.models.unet import UNet
 from pix2rep_jax.training.state import ModelState
-from pix2rep_jax.views.sampling import make_views, sample_points
+from pix2rep_jax.views.sampling import sample_points
 from pix2rep_jax.views.warp import warp_at
 from tests.support.motions import STILL
+from tests.support.views import make_views
 
 SPATIAL = {
     "max_rotation": 3.0,
@@ -120,7 +121,9 @@ def test_projecting_neighbours_equals_warping_the_whole_map(key, images, elastic
         return lambda *x: sum(jnp.sum(jnp.sin(z)) for z in form(*x))
 
     for ours, theirs in zip(
-        efficient(params, features), plain(params, features), strict=True
+        jax.jit(efficient)(params, features),
+        jax.jit(plain)(params, features),
+        strict=True,
     ):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
     ours = jax.jit(jax.grad(total(efficient), (0, 1)))(params, features)

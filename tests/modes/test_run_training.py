@@ -63,6 +63,7 @@ def write_num_steps(run, num_steps):
     (run / "run.json").write_text(json.dumps(content))
 
 
+@pytest.mark.slow
 def test_a_pretraining_that_has_not_ended_is_told(workdir, cache, tmp_path):
     """What starts from it goes on, and its scores say from which step."""
     shutil.copytree(workdir / "pretrain", tmp_path / "pretrain")
@@ -82,6 +83,7 @@ def test_a_pretraining_that_has_not_ended_is_told(workdir, cache, tmp_path):
     assert again["best_step"] == scores["best_step"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["probe", "finetune"])
 def test_a_run_never_goes_on_from_another_backbone(workdir, cache, tmp_path, mode):
     """As after a pretraining that went on, or was run anew with another seed."""
@@ -100,6 +102,7 @@ def test_a_run_never_goes_on_from_another_backbone(workdir, cache, tmp_path, mod
     assert "step 4 of 4" in succeed(start(mode, tmp_path, cache))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["probe", "finetune"])
 def test_a_run_goes_on_wherever_its_backbone_has_been_moved(
     workdir, cache, tmp_path, mode
@@ -139,6 +142,7 @@ def test_features_are_kept_where_a_step_finds_them(platform, budget_mb):
     assert feature_budget(10, 2048, platform=platform) == 10
 
 
+@pytest.mark.slow
 def test_features_of_every_step_are_those_computed_once(workdir, cache, tmp_path):
     """A probe whose features are over the budget learns the same."""
     options = {"init__checkpoint": workdir, "probe__feature_budget_mb": 0}

@@ -63,6 +63,7 @@ def test_a_folder_may_have_any_name(tmp_path, capsys, name):
     assert "broken" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_program_runs_in_a_folder_of_any_name(tmp_path, cache):
     """Pretraining, its second start, and a mode that starts from it."""
     workdir = tmp_path / "a[1]*" / "b?"
@@ -74,6 +75,7 @@ def test_the_program_runs_in_a_folder_of_any_name(tmp_path, cache):
     assert (workdir / "probe" / "evaluation.json").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kilobytes", "step"), [(8, None), (300, None), (750, 8)])
 def test_the_program_says_that_the_disk_is_full(tmp_path, cache, kilobytes, step):
     """One sentence and status 1, wherever the disk fills; what was saved is whole."""
@@ -87,6 +89,7 @@ def test_the_program_says_that_the_disk_is_full(tmp_path, cache, kilobytes, step
             restore_params(run)
 
 
+@pytest.mark.slow
 def test_each_size_of_disk_leaves_the_last_checkpoint_whole(tmp_path):
     """From a disk that holds nothing to one that holds all, in 20 sizes."""
     last, failed = -1, 0

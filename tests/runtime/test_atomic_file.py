@@ -45,7 +45,7 @@ def test_what_fails_leaves_what_was_there_and_nothing_beside_it(tmp_path, monkey
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", no_space)
-    with pytest.raises(InputError, match=r"split.json cannot be written \(No space"):
+    with pytest.raises(InputError, match=r"split\.json"):
         write_whole(path, '{"draw": 1}')
     assert read_object(path) == {"draw": 0} and list(tmp_path.iterdir()) == [path]
 

@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 
 from pix2rep_jax.runtime.compiler import cache_programs, compiler_options
 from tests.support.program import lines, start, succeed
@@ -33,6 +34,7 @@ def test_an_unknown_option_is_left_out(monkeypatch):
     compiler_options.cache_clear()
 
 
+@pytest.mark.slow
 def test_a_second_start_takes_the_programs_of_the_first(tmp_path, cache, monkeypatch):
     """They are kept beside the data, and compute the same to the bit."""
     monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")

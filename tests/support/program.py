@@ -1,11 +1,14 @@
 """main.py as a user starts it: as a process of its own, on a tiny phantom."""
 
+import functools
 import json
 import os
 import pathlib
 import subprocess
 import sys
 import time
+
+from tests.support.fork_server import ForkServer
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TINY = {
@@ -78,15 +81,34 @@ def environment():
 
 
 def start(*arguments, **changes):
-    """A process under way, and what it says."""
+    """A process under way, and what it says.
+
+    On Linux it is a fork of one process that has imported jax already. If a test has
+    set one of jax's own variables, which are read at the import, Python starts anew.
+    """
+    words, variables = command(*arguments, **changes), environment()
+    if sys.platform == "linux":
+        server = fork_server()
+        if jax_variables(variables) == jax_variables(server.environment):
+            return server.start(words[1:], variables)
     return subprocess.Popen(
-        command(*arguments, **changes),
+        words,
         cwd=ROOT,
-        env=environment(),
+        env=variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+@functools.cache
+def fork_server():
+    """The one of this process; tests/conftest.py closes it."""
+    return ForkServer(environment())
+
+
+def jax_variables(variables):
+    return {name: x for name, x in variables.items() if name.startswith("JAX_")}
 
 
 def wait_until(process, condition):

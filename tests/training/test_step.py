@@ -363,6 +363,7 @@ def test_frozen_statistics_stay_while_parameters_move():
 # --- what the devices exchange ------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", sorted(LOSSES))
 def test_more_devices_do_not_talk_more_often(loss):
     """The sums and gathers of a compiled step are as many on 4 devices as on 2, and

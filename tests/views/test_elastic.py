@@ -11,7 +11,7 @@ from scipy.interpolate import BSpline
 
 from pix2rep_jax.views import affine, warp
 from pix2rep_jax.views.elastic import sample_displacement, spline_displacement
-from pix2rep_jax.views.sampling import augment, make_views
+from tests.support.views import augment, make_views
 
 AFFINE = {
     "max_rotation": 3.0,
@@ -106,7 +106,7 @@ def test_the_reach_is_a_share_of_each_side(key):
     draw = lambda key: sample_displacement(  # noqa: E731
         key, height=20, width=80, probability=1.0, grids=(4,), reach=(0.1,)
     )
-    moved = np.abs(np.asarray(jax.vmap(draw)(jax.random.split(key, 300))))
+    moved = np.abs(np.asarray(jax.jit(jax.vmap(draw))(jax.random.split(key, 300))))
     largest = moved.max((0, 1, 2))
     np.testing.assert_array_less(largest, [2, 8])
     np.testing.assert_array_less([1, 4], largest)
@@ -117,7 +117,7 @@ def test_the_probability_is_how_often_there_is_one(key):
     draw = lambda key: sample_displacement(  # noqa: E731
         key, height=8, width=8, probability=0.25, grids=(4,), reach=(0.1,)
     )
-    moved = np.asarray(jax.vmap(draw)(jax.random.split(key, 2000)))
+    moved = np.asarray(jax.jit(jax.vmap(draw))(jax.random.split(key, 2000)))
     still = (moved == 0).all((1, 2, 3))
     assert abs(still.mean() - 0.75) < 0.03
     assert (moved[~still] != 0).all()
@@ -222,6 +222,7 @@ def test_gradients_are_finite_and_match_differences(key):
         sources = affine.to_array_positions(jnp.eye(2, 3), moved, height=16, width=16)
         return (warp.warp_at(image, sources) ** 2).mean()
 
+    value = jax.jit(value)
     gradients = jax.grad(value, argnums=(0, 1))(image, points)
     assert all(np.isfinite(x).all() and np.abs(x).max() > 0 for x in gradients)
     towards = jax.random.normal(jax.random.fold_in(key, 1), image.shape)

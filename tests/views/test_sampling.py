@@ -5,9 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pix2rep_jax.views.sampling import augment, make_views, sample_points
+from pix2rep_jax.views import sampling
+from pix2rep_jax.views.sampling import sample_points
 from pix2rep_jax.views.warp import warp_at
 from tests.support.motions import STILL
+from tests.support.views import augment, make_views
 
 SPATIAL = {
     "max_rotation": 3.0,
@@ -121,7 +123,7 @@ def test_labels_outside_the_image_are_background(key):
 def test_jit_changes_nothing(key):
     """Views under jit equal views outside it."""
     images = smooth_images(key, batch=2, size=16)
-    draw = lambda k: make_views(  # noqa: E731
+    draw = lambda k: sampling.make_views(  # noqa: E731
         k, images, spatial=SPATIAL, intensity={"reversal_probability": 0.5}
     )
     for eager, compiled in zip(draw(key), jax.jit(draw)(key), strict=True):

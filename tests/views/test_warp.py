@@ -10,6 +10,9 @@ from jax.test_util import check_grads
 
 from pix2rep_jax.views import affine, warp
 
+move = jax.jit(warp.warp)
+"""One program, which compiles sooner than its operations one by one."""
+
 
 def random_matrix(seed: int) -> np.ndarray:
     generator = np.random.default_rng(seed)
@@ -44,7 +47,7 @@ def test_warp_equals_scipy(seed, shape):
     image = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
     matrix = random_matrix(seed)
     np.testing.assert_allclose(
-        warp.warp(image, matrix), scipy_warp(image, matrix), atol=2e-5
+        move(image, matrix), scipy_warp(image, matrix), atol=2e-5
     )
 
 
@@ -68,12 +71,14 @@ def test_warp_equals_map_coordinates(seed, key):
         )
         return by_channel(image)
 
-    ours, ours_pullback = jax.vjp(warp.warp, image, matrix)
-    theirs, theirs_pullback = jax.vjp(reference, image, matrix)
+    def value_and_pullback(warp):
+        value, pullback = jax.vjp(warp, image, matrix)
+        return value, pullback(cotangent)
+
+    ours, our_gradients = jax.jit(value_and_pullback, static_argnums=0)(warp.warp)
+    theirs, their_gradients = jax.jit(value_and_pullback, static_argnums=0)(reference)
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
-    for mine, other in zip(
-        ours_pullback(cotangent), theirs_pullback(cotangent), strict=True
-    ):
+    for mine, other in zip(our_gradients, their_gradients, strict=True):
         np.testing.assert_allclose(mine, other, atol=2e-3, rtol=1e-4)
 
 
@@ -86,15 +91,13 @@ def test_ramps_are_warped_exactly():
     expected = ramp @ matrix[:, :2].T + matrix[:, 2][None, None]
     valid = affine.inside(positions, height=height, width=width)
     assert 0.5 < valid.mean() < 1
-    np.testing.assert_allclose(
-        warp.warp(ramp, matrix)[valid], expected[valid], atol=1e-5
-    )
+    np.testing.assert_allclose(move(ramp, matrix)[valid], expected[valid], atol=1e-5)
 
 
 def test_identity_leaves_the_image():
     """The identity matrix returns the image bit for bit."""
     image = jax.random.normal(jax.random.key(1), (7, 10, 2))
-    np.testing.assert_array_equal(warp.warp(image, jnp.eye(2, 3)), image)
+    np.testing.assert_array_equal(move(image, jnp.eye(2, 3)), image)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int32])
@@ -102,7 +105,7 @@ def test_whole_numbers_are_interpolated_and_rounded(dtype):
     """As jax's and SciPy's own do."""
     image = np.random.default_rng(0).integers(0, 200, (9, 8, 2)).astype(dtype)
     matrix = jnp.asarray(random_matrix(1))
-    moved = warp.warp(jnp.asarray(image), matrix)
+    moved = move(jnp.asarray(image), matrix)
     assert moved.dtype == dtype
     positions = affine.to_array_positions(
         matrix, affine.centred_positions(9, 8), height=9, width=8
@@ -113,14 +116,14 @@ def test_whole_numbers_are_interpolated_and_rounded(dtype):
         )
         np.testing.assert_array_equal(moved[..., channel], np.round(expected))
     half = jnp.array([[1.0, 0, 0.5], [0, 1, 0]])
-    constant = warp.warp(jnp.full((4, 4, 1), 100, dtype), half)
+    constant = move(jnp.full((4, 4, 1), 100, dtype), half)
     np.testing.assert_array_equal(constant[:, 0, 0], (100, 100, 100, 50))
 
 
 def test_shift_pulls():
     """A shift of (+1, +2) reads one row further down and two columns further right."""
     image = jnp.arange(30.0).reshape(5, 6, 1)
-    moved = warp.warp(image, jnp.array([[1.0, 0, 1], [0, 1, 2]]))
+    moved = move(image, jnp.array([[1.0, 0, 1], [0, 1, 2]]))
     np.testing.assert_array_equal(moved[:4, :4], image[1:, 2:])
     np.testing.assert_array_equal(moved[4], 0)
 
@@ -135,7 +138,7 @@ def test_right_angles_are_exact(quarter_turns):
         jnp.float32,
     )
     np.testing.assert_allclose(
-        warp.warp(image, matrix),
+        move(image, matrix),
         np.rot90(np.asarray(image), -quarter_turns),
         atol=1e-5,
     )
@@ -150,7 +153,7 @@ def test_warp_is_linear_with_an_exact_adjoint(key):
     keys = jax.random.split(key)
     x, y = (jax.random.normal(k, (13, 9, 2)) for k in keys)
     matrix = jnp.asarray(random_matrix(3))
-    moved, pullback = jax.vjp(lambda x: warp.warp(x, matrix), x)
+    moved, pullback = jax.vjp(lambda x: move(x, matrix), x)
     np.testing.assert_allclose(
         (moved * y).sum(), (x * pullback(y)[0]).sum(), rtol=1e-4, atol=1e-4
     )
@@ -202,8 +205,8 @@ def test_sampled_matrices_stay_in_range():
         max_rotation=0.5, extent=(0.4, 0.9), flip_probability=0.3, max_shift=(2.0, 5.0)
     )
     keys = jax.random.split(jax.random.key(0), 4000)
-    matrices = jax.vmap(lambda k: affine.sample_pull_matrix(k, **options))(keys)
-    matrices = np.asarray(matrices, np.float64)
+    draw = jax.jit(jax.vmap(lambda k: affine.sample_pull_matrix(k, **options)))
+    matrices = np.asarray(draw(keys), np.float64)
     determinant = np.linalg.det(matrices[:, :, :2])
     extent = np.sqrt(np.abs(determinant))
     angle = np.arctan2(matrices[:, 1, 0], matrices[:, 0, 0])
@@ -245,7 +248,7 @@ def test_shift_inside_keeps_the_region_in_the_frame(max_shift):
         max_shift=(max_shift, max_shift),
         shift_inside=True,
     )
-    positions = jax.vmap(sample)(keys)
+    positions = jax.jit(jax.vmap(sample))(keys)
     assert affine.inside(positions, height=16, width=16).all()
     # And it comes to lie at every side.
     assert positions.min() < 0.2 and positions.max() > 14.8
