@@ -4,7 +4,6 @@ What a mode does is in pix2rep_jax/modes/, where it can be imported and tested.
 """
 
 import importlib
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from ml_collections import config_flags
 from pix2rep_jax.cli.config_file import (
     config_argument,
     default_workdir,
+    explain_override,
     split_words,
     with_found_config,
 )
@@ -106,12 +106,9 @@ def parse(words: Sequence[str]) -> list[str]:
     except flags.Error as error:  # its text may hold a config file's whole traceback
         said = str(error).strip().splitlines()[-1].strip()
         raise InputError(said.removeprefix("ValueError: ")) from error
-    except (AttributeError, KeyError) as error:  # ml_collections names a near setting
-        said = re.sub(r"[\\']", "", str(error.args[0]).replace("\\n", ". "))
-        raise InputError(
-            f"{config} cannot be used with these overrides: {said}"
-        ) from error
     except Exception as error:
+        if sentence := explain_override(words, error):
+            raise InputError(f"{config} {sentence}") from error
         raise InputError(
             f"the config file {config!r} cannot be used ({type(error).__name__}: "
             f"{error}): it must be Python with a get_config, as configs/pix2rep.py"

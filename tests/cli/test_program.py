@@ -47,11 +47,13 @@ def test_the_command_line_is_read_in_one_place():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--config", CONFIG, "--mode", "probe", "--config.sead=1"], '"seed"'),
+        (["--config", CONFIG, "--mode", "probe", "--config.sead=1"], "seed"),
         (
             ["--config", CONFIG, "--mode", "probe", "--config.pretrain.temprature=1"],
-            '"temperature"',
+            "pretrain.temprature",
         ),
+        (["--config", CONFIG, "--mode", "probe", "--config.data.x=1"], "data.x"),
+        (["--config=", "--mode", "probe"], "configs/pix2rep.py"),
         (["--config", "configs/pix3rep.py", "--mode", "probe"], "configs/pix2rep.py"),
         (["--config", f"{CONFIG}:huge", "--mode", "probe"], "pix2rep.py:small"),
         (["--config", CONFIG, "--mode", "prtrain"], "pretrain"),
