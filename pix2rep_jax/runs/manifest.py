@@ -17,7 +17,7 @@ import pix2rep_jax
 from pix2rep_jax.data.splits import Split
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runs.data_checks import check_same_split
-from pix2rep_jax.runs.dependencies import changed_settings
+from pix2rep_jax.runs.dependencies import changed_settings, missing_settings
 from pix2rep_jax.runs.environment import numeric_environment
 from pix2rep_jax.runtime.atomic_file import write_whole
 
@@ -220,13 +220,15 @@ def read_config(run: str | Path) -> dict[str, Any]:
     """Reads the configuration that a run was started with, as JSON holds it.
 
     Raises:
-        InputError: If there is none, or it is damaged.
+        InputError: If there is none, if it is damaged, or if another version of this
+            program wrote the run, whose settings may mean something else.
     """
+    _read_content(Path(run))
     path = Path(run) / _CONFIG
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-        if not (config and isinstance(config, dict)):
-            raise ValueError("it holds no settings")
+        if missing := missing_settings(config):
+            raise ValueError(f"it has no {missing[0]}")
         return config
     except (OSError, ValueError) as error:
         raise InputError(
@@ -245,28 +247,11 @@ def read_run(run: str | Path) -> RunRecord:
         InputError: If it is damaged, or if another version of this program wrote the
             run.
     """
-    path = Path(run) / _RUN
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        version = content["version"]
-    except FileNotFoundError as error:
-        raise InputError(
-            f"the run in {run} has no run.json, so an earlier version of this program "
-            "wrote it: start anew in another --workdir, or use the version that wrote "
-            "it"
-        ) from error
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise _damaged(path, error) from error
-    if version != VERSION:
-        raise InputError(
-            f"{path} has version {version!r} and this program writes version "
-            f"{VERSION}: start anew in another --workdir, or use the version that "
-            "wrote it"
-        )
+    content = _read_content(Path(run))
     try:
         return _from_dict(content)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise _damaged(path, error) from error
+        raise _damaged(Path(run) / _RUN, error) from error
 
 
 def read_num_steps(run: str | Path) -> int:
@@ -320,6 +305,33 @@ def make_record(
     )
 
 
+def _read_content(run: Path) -> dict[str, Any]:
+    """Reads what run.json holds, if this version of the program wrote it.
+
+    Raises:
+        InputError: If not.
+    """
+    path = run / _RUN
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        version = content["version"]
+    except FileNotFoundError as error:
+        raise InputError(
+            f"the run in {run} has no run.json, so an earlier version of this program "
+            "wrote it: start anew in another --workdir, or use the version that wrote "
+            "it"
+        ) from error
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise _damaged(path, error) from error
+    if version != VERSION:
+        raise InputError(
+            f"{path} has version {version!r} and this program writes version "
+            f"{VERSION}: start anew in another --workdir, or use the version that "
+            "wrote it"
+        )
+    return content
+
+
 def _damaged(path: Path, error: Exception) -> InputError:
     if isinstance(error, KeyError):
         error = ValueError(f"{error} is missing")
@@ -352,17 +364,25 @@ def _from_dict(content: Mapping[str, Any]) -> RunRecord:
     """
     origin = content["origin"]
     if origin is not None:
-        origin = Origin(str(origin["run"]), int(origin["step"]), str(origin["digest"]))
+        step = _whole(origin["step"])
+        origin = Origin(str(origin["run"]), step, str(origin["digest"]))
     if not isinstance(content["trained"], list):
         raise ValueError("trained is not a list")
     return RunRecord(
-        num_steps=int(content["num_steps"]),
+        num_steps=_whole(content["num_steps"]),
         trained=tuple(map(str, content["trained"])),
         origin=origin,
         split=Split.from_dict(content["split"]),
         environment=dict(content["environment"]),
         command=str(content["command"]),
     )
+
+
+def _whole(value: Any) -> int:
+    """Returns a number of steps; raises ValueError where it is another thing."""
+    if type(value) is not int:
+        raise ValueError(f"{value!r} is not a whole number")
+    return value
 
 
 def _write(path: Path, content: Any) -> None:
