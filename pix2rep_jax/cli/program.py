@@ -4,6 +4,7 @@ What a mode does is in pix2rep_jax/modes/, where it can be imported and tested.
 """
 
 import importlib
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -105,14 +106,18 @@ def parse(words: Sequence[str]) -> list[str]:
         raise
     except flags.Error as error:  # its text may hold a config file's whole traceback
         said = str(error).strip().splitlines()[-1].strip()
-        raise InputError(said.removeprefix("ValueError: ")) from error
+        if not re.match(r"(?!ValueError)\w+Error: ", said):
+            raise InputError(said.removeprefix("ValueError: ")) from error
+        cause = error
     except Exception as error:
         if sentence := explain_override(words, error):
             raise InputError(f"{config} {sentence}") from error
-        raise InputError(
-            f"the config file {config!r} cannot be used ({type(error).__name__}: "
-            f"{error}): it must be Python with a get_config, as configs/pix2rep.py"
-        ) from error
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        cause = error
+    raise InputError(
+        f"the config file {config!r} cannot be used ({said}): it must be Python with a "
+        "get_config, as configs/pix2rep.py"
+    ) from cause
 
 
 def run_mode(words: Sequence[str], rest: Sequence[str]) -> int:
