@@ -143,7 +143,8 @@ def missing_settings(config: Any) -> list[str]:
     Args:
         config: What a file held that should hold a whole configuration.
     """
-    return [name for name in TABLE if name != "study" and not _has(config, name)]
+    needed = (name for name, found in TABLE.items() if found != NOTHING)
+    return [name for name in needed if not _has(config, name)]
 
 
 def _has(config: Any, name: str) -> bool:
