@@ -38,23 +38,28 @@ def check_choice(name: str, value: Any, known: Sequence[str]) -> None:
 
 
 def explain_disk(error: Exception) -> str | None:
-    """Says which file a full disk had no room for, if that is what an error means.
+    """Says which file a disk had no room for, or the user no right to.
 
     Args:
-        error: What any writer of a file raised.
+        error: What any reader or writer of a file raised.
 
     Returns:
         One sentence, or None for other errors.
     """
-    if not isinstance(error, OSError) or error.errno not in (
-        errno.ENOSPC,
-        errno.EDQUOT,
-    ):
+    if not isinstance(error, OSError):
         return None
-    return (
-        f"{error.filename or 'a file'} cannot be written ({error.strerror}): free some "
-        "space and start the same command again; the checkpoints are kept"
-    )
+    name, reason = error.filename or "a file", error.strerror
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            f"{name} cannot be written ({reason}): free some space and start the same "
+            "command again; the checkpoints are kept"
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename:
+        return (
+            f"{name} cannot be used ({reason}): ask its owner for the right, or name "
+            "another folder"
+        )
+    return None
 
 
 def explain_memory(error: Exception) -> str | None:

@@ -13,6 +13,7 @@ from pix2rep_jax.runtime.config_checks import Check, walk, words
 __all__ = [
     "config_argument",
     "default_workdir",
+    "explain_override",
     "find_config",
     "split_words",
     "with_found_config",
@@ -39,7 +40,7 @@ def with_found_config(command: Sequence[str]) -> list[str]:
     """
     replaced, named = list(command), config_argument(command)
     index = _find_flag(command)
-    if named and index is not None:
+    if index is not None and (named or len(command) > index + 1 or "=" in command[-1]):
         found = find_config(named)
         if "=" in command[index]:
             replaced[index] = f"--config={found}"
@@ -87,6 +88,30 @@ def default_workdir(named: str) -> Path:
     return Path("runs") / re.sub(r"[^\w.=-]+", "-", name)
 
 
+def explain_override(command: Sequence[str], error: Exception) -> str:
+    """Explains that an override names a setting that does not exist.
+
+    Args:
+        command: The words of the command line.
+        error: What the parser raised.
+
+    Returns:
+        One line with the setting's whole name; "" if the error means something else.
+    """
+    if not isinstance(error, AttributeError | KeyError) or not error.args:
+        return ""
+    # It begins with the unknown part of the name, and may go on with a near one.
+    said = re.sub(r"[\\'\"]", "", str(error.args[0]).replace("\\n", " "))
+    part, *rest = said.split()
+    found = (re.match(r"--?config\.([\w.]+)", word) for word in command)
+    for name in (match[1] for match in found if match):
+        if part.strip(".") in name.split("."):
+            return " ".join([f"has no setting {name}.", *rest]).rstrip(".")
+        if name in rest:
+            return f"has no setting {name}"
+    return ""
+
+
 def split_words(config: ConfigDict, checks: Mapping[str, Check]) -> None:
     """Reads lists of words as people write them on a command line: a,b.
 
@@ -106,9 +131,9 @@ def split_words(config: ConfigDict, checks: Mapping[str, Check]) -> None:
 
 
 def _find_flag(command: Sequence[str]) -> int | None:
-    """Returns the place of the flag that names the file, if there is one."""
-    places = (i for i, x in enumerate(command) if re.match(r"--?config(=|$)", x))
-    return next(places, None)
+    """Returns the place of the flag that names the file; the last one counts."""
+    places = [i for i, x in enumerate(command) if re.match(r"--?config(=|$)", x)]
+    return places[-1] if places else None
 
 
 def _own_folders() -> list[Path]:

@@ -15,6 +15,7 @@ from ml_collections import config_flags
 from pix2rep_jax.cli.config_file import (
     config_argument,
     default_workdir,
+    explain_override,
     split_words,
     with_found_config,
 )
@@ -105,17 +106,18 @@ def parse(words: Sequence[str]) -> list[str]:
         raise
     except flags.Error as error:  # its text may hold a config file's whole traceback
         said = str(error).strip().splitlines()[-1].strip()
-        raise InputError(said.removeprefix("ValueError: ")) from error
-    except (AttributeError, KeyError) as error:  # ml_collections names a near setting
-        said = re.sub(r"[\\']", "", str(error.args[0]).replace("\\n", ". "))
-        raise InputError(
-            f"{config} cannot be used with these overrides: {said}"
-        ) from error
+        if not re.match(r"(?!ValueError)\w+Error: ", said):
+            raise InputError(said.removeprefix("ValueError: ")) from error
+        cause = error
     except Exception as error:
-        raise InputError(
-            f"the config file {config!r} cannot be used ({type(error).__name__}: "
-            f"{error}): it must be Python with a get_config, as configs/pix2rep.py"
-        ) from error
+        if sentence := explain_override(words, error):
+            raise InputError(f"{config} {sentence}") from error
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        cause = error
+    raise InputError(
+        f"the config file {config!r} cannot be used ({said}): it must be Python with a "
+        "get_config, as configs/pix2rep.py"
+    ) from cause
 
 
 def run_mode(words: Sequence[str], rest: Sequence[str]) -> int:

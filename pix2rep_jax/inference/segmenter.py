@@ -39,7 +39,7 @@ class Segmenter:
     """
 
     classes: tuple[str, ...]
-    predict_network: Callable[[np.ndarray], np.ndarray]
+    predict_network: Callable[[np.ndarray], np.ndarray] = dataclasses.field(repr=False)
     percentiles: tuple[float, float]
     fov_mm: float
     size: int

@@ -67,12 +67,15 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
     if jax.process_index() == 0:
         if notice := describe_collapse(config, method, folder):
             print(f"warning: {notice}", file=sys.stderr)
-        print(draw_learned(config.data, loaded.dataset, split, folder))
+        if jax.process_count() == 1:  # reading a checkpoint takes all processes
+            print(draw_learned(config.data, loaded.dataset, split, folder))
+        else:
+            print("--mode figures, in one process, draws what was learned")
     # A probe of a decoder that is random says nothing.
     following = "probe" if "backbone" in method.trained else "finetune"
     # What this run started from is not what the next one starts from.
-    named = f" --config.init.checkpoint={workdir}" if config.init.checkpoint else ""
-    print("next: " + next_command(command, mode=following) + named)
+    named = [f"--config.init.checkpoint={workdir}"] if config.init.checkpoint else []
+    print("next: " + next_command([*command, *named], mode=following))
 
 
 def describe_collapse(config: ConfigDict, method: Method, folder: Path) -> str:

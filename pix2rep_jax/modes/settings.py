@@ -91,12 +91,35 @@ REQUIRED = (
     "intensity",
     "pretrain",
     "augment",
+    "segmentation",
     "probe",
     "finetune",
     "init",
     "log",
 )
 """Sections that every configuration has."""
+
+OPTIONAL = (
+    "variant",
+    "pretrain.method",
+    "pretrain.min_steps",
+    "probe.min_steps",
+    "finetune.min_steps",
+    "finetune.learning_rate",  # fine-tuning has several, each with a name of its own
+    "spatial.shift_inside",
+    "augment.spatial.shift_inside",
+)
+"""What a configuration may leave out of the sections that it has."""
+
+_METHODS = (
+    "simclr",
+    "byol",
+    "barlow_twins",
+    "chaitanya",
+    "chaitanya.spatial",
+    "chaitanya.intensity",
+)
+"""Sections that leave out what they do not override."""
 
 _SPATIAL = [name for name, checks in SECTIONS.items() if checks is affine.SETTINGS]
 
@@ -108,7 +131,8 @@ def check_settings(config: Mapping[str, Any]) -> None:
         config: The whole configuration.
 
     Raises:
-        InputError: If a section is missing, or a value makes no sense; names the first.
+        InputError: If a section or a setting is missing, or a value makes no sense;
+            names the first.
     """
     for section in REQUIRED:
         if section not in config:
@@ -117,6 +141,13 @@ def check_settings(config: Mapping[str, Any]) -> None:
                 "configs/pix2rep.py, which has all sections"
             )
     values = dict(walk(config))
+    sections = {name.rpartition(".")[0] for name in values} - {*_METHODS}
+    for name in CHECKS:
+        if name.rpartition(".")[0] in sections and name not in (*values, *OPTIONAL):
+            raise InputError(
+                f"the configuration has no setting {name!r}: start from "
+                "configs/pix2rep.py, which has all settings"
+            )
     check_values(values, CHECKS)
     for section in _SPATIAL:
         prefix = f"{section}."

@@ -13,6 +13,7 @@ __all__ = [
     "TABLE",
     "answer",
     "changed_settings",
+    "missing_settings",
     "relevant_settings",
     "settings_of_all_hosts",
     "settings_of_images",
@@ -134,6 +135,25 @@ def changed_settings(
         if _counts(name, mode, now)
         and (name not in old or name not in new or old[name] != new[name])
     ]
+
+
+def missing_settings(config: Any) -> list[str]:
+    """Lists what a configuration lacks of the table's sections and settings.
+
+    Args:
+        config: What a file held that should hold a whole configuration.
+    """
+    needed = (name for name, found in TABLE.items() if found != NOTHING)
+    return [name for name in needed if not _has(config, name)]
+
+
+def _has(config: Any, name: str) -> bool:
+    """Whether a configuration has a setting, or a section that is one."""
+    for part in name.split("."):
+        if not isinstance(config, Mapping) or part not in config:
+            return False
+        config = config[part]
+    return not isinstance(config, Mapping) or len(config) > 0
 
 
 def _counts(name: str, mode: str, config: Mapping[str, Any]) -> bool:

@@ -11,11 +11,12 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runs.data_checks import check_same_split
-from pix2rep_jax.runs.dependencies import changed_settings
+from pix2rep_jax.runs.dependencies import changed_settings, missing_settings
 from pix2rep_jax.runs.run_record import (
     RUN_FILE,
     Origin,
     RunRecord,
+    read_content,
     read_run,
     record_to_dict,
 )
@@ -178,13 +179,15 @@ def read_config(run: str | Path) -> dict[str, Any]:
     """Reads the configuration that a run was started with, as JSON holds it.
 
     Raises:
-        InputError: If there is none, or it is damaged.
+        InputError: If there is none, if it is damaged, or if another version of this
+            program wrote the run, whose settings may mean something else.
     """
+    read_content(Path(run))
     path = Path(run) / _CONFIG
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-        if not (config and isinstance(config, dict)):
-            raise ValueError("it holds no settings")
+        if missing := missing_settings(config):
+            raise ValueError(f"it has no {missing[0]}")
         return config
     except (OSError, ValueError) as error:
         raise InputError(

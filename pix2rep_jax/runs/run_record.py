@@ -21,6 +21,7 @@ __all__ = [
     "RunRecord",
     "describe_environment",
     "make_record",
+    "read_content",
     "read_num_steps",
     "read_run",
     "record_to_dict",
@@ -118,7 +119,20 @@ def read_run(run: str | Path) -> RunRecord:
         InputError: If it is damaged, or if another version of this program wrote the
             run.
     """
-    path = Path(run) / RUN_FILE
+    content = read_content(Path(run))
+    try:
+        return record_from_dict(content)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise _damaged(Path(run) / RUN_FILE, error) from error
+
+
+def read_content(run: Path) -> dict[str, Any]:
+    """Reads what run.json holds, if this version of the program wrote it.
+
+    Raises:
+        InputError: If not.
+    """
+    path = run / RUN_FILE
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         version = content["version"]
@@ -136,10 +150,7 @@ def read_run(run: str | Path) -> RunRecord:
             f"{VERSION}: start anew in another --workdir, or use the version that "
             "wrote it"
         )
-    try:
-        return record_from_dict(content)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise _damaged(path, error) from error
+    return content
 
 
 def read_num_steps(run: str | Path) -> int:
@@ -183,14 +194,22 @@ def record_from_dict(content: Mapping[str, Any]) -> RunRecord:
     """
     origin = content["origin"]
     if origin is not None:
-        origin = Origin(str(origin["run"]), int(origin["step"]), str(origin["digest"]))
+        step = _whole(origin["step"])
+        origin = Origin(str(origin["run"]), step, str(origin["digest"]))
     if not isinstance(content["trained"], list):
         raise ValueError("trained is not a list")
     return RunRecord(
-        num_steps=int(content["num_steps"]),
+        num_steps=_whole(content["num_steps"]),
         trained=tuple(map(str, content["trained"])),
         origin=origin,
         split=Split.from_dict(content["split"]),
         environment=dict(content["environment"]),
         command=str(content["command"]),
     )
+
+
+def _whole(value: Any) -> int:
+    """Returns a number of steps; raises ValueError where it is another thing."""
+    if type(value) is not int:
+        raise ValueError(f"{value!r} is not a whole number")
+    return value

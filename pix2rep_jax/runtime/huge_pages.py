@@ -1,5 +1,6 @@
 """Memory in huge pages, which a process can only ask for when it starts."""
 
+import contextlib
 import os
 import sys
 
@@ -13,8 +14,10 @@ def use_huge_pages() -> None:
 
     On a CPU every step maps its temporary memory anew. In pages of 4 KiB that takes a
     tenth to a fifth of the step. The C library reads the setting only when a process
-    starts. If `GLIBC_TUNABLES` is set already, nothing happens.
+    starts. If `GLIBC_TUNABLES` is set already, or the program cannot be started once
+    more, nothing happens.
     """
     if sys.platform == "linux" and _TUNABLES not in os.environ:
         os.environ[_TUNABLES] = "glibc.malloc.hugetlb=1"
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+        with contextlib.suppress(OSError):
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

@@ -7,6 +7,7 @@ import pytest
 from pix2rep_jax.cli.config_file import (
     config_argument,
     default_workdir,
+    explain_override,
     find_config,
     with_found_config,
 )
@@ -21,11 +22,38 @@ from tests.support.program import ROOT
         ["main.py", "--mode", "probe", "--config=a.py:small"],
         ["main.py", "-config=a.py:small"],
         ["main.py", "-config", "a.py:small", "--config.seed=3"],
+        ["main.py", "--config=b.py", "--config=a.py:small"],
     ],
 )
 def test_the_config_is_found_however_it_is_written(words):
-    """One dash or two, with a blank or an equals sign."""
+    """One dash or two, with a blank or an equals sign; the last one counts."""
     assert config_argument(words) == "a.py:small"
+
+
+@pytest.mark.parametrize("words", [["--config="], ["--config", ""]])
+def test_an_empty_name_is_refused(words):
+    """As an unset variable of the shell gives it."""
+    with pytest.raises(InputError, match=r"configs/pix2rep\.py"):
+        with_found_config(["main.py", *words])
+    assert with_found_config(["main.py", "--config"]) == ["main.py", "--config"]
+
+
+@pytest.mark.parametrize(
+    ("override", "error"),
+    [
+        ("data.sise", KeyError('\'sise\'\\nDid you mean "size" instead of "sise"?')),
+        ("data.nosuch", KeyError('"nosuch"')),
+        ("nosuch.x", AttributeError("'nosuch'")),
+        ("seed.y", KeyError("Attribute <class int>.y does not exist. Lookup: seed.y")),
+    ],
+)
+def test_a_setting_that_does_not_exist_is_named_whole(override, error):
+    """On one line. An error of the file itself is another matter."""
+    words = ["main.py", "--config.seed=1", f"--config.{override}", "1"]
+    sentence = explain_override(words, error)
+    assert override in sentence and "\n" not in sentence
+    assert explain_override(words[:2], error) == ""
+    assert explain_override(words, ValueError(error.args[0])) == ""
 
 
 def test_an_override_is_not_a_config():

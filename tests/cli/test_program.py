@@ -47,11 +47,13 @@ def test_the_command_line_is_read_in_one_place():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--config", CONFIG, "--mode", "probe", "--config.sead=1"], '"seed"'),
+        (["--config", CONFIG, "--mode", "probe", "--config.sead=1"], "seed"),
         (
             ["--config", CONFIG, "--mode", "probe", "--config.pretrain.temprature=1"],
-            '"temperature"',
+            "pretrain.temprature",
         ),
+        (["--config", CONFIG, "--mode", "probe", "--config.data.x=1"], "data.x"),
+        (["--config=", "--mode", "probe"], "configs/pix2rep.py"),
         (["--config", "configs/pix3rep.py", "--mode", "probe"], "configs/pix2rep.py"),
         (["--config", f"{CONFIG}:huge", "--mode", "probe"], "pix2rep.py:small"),
         (["--config", CONFIG, "--mode", "prtrain"], "pretrain"),
@@ -82,6 +84,7 @@ def test_a_mistaken_command_is_one_sentence_and_no_traceback(
         ('{"seed": 0}', "get_config"),
         ("import not_there", "not_there"),
         ("def get_config(): return 1 / 0", "ZeroDivisionError"),
+        ("raise RuntimeError('two\\nlines')", "two lines"),
         (
             "from ml_collections import ConfigDict\n"
             "def get_config(): return ConfigDict({'seed': 0})",
@@ -95,7 +98,17 @@ def test_a_config_file_that_is_none_is_one_sentence(tmp_path, content, words):
     path.write_text(content)
     result = run(f"--config={path}", "--mode=probe", f"--workdir={tmp_path / 'run'}")
     assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert len(result.stderr.splitlines()) == 1
     assert result.stderr.startswith("error: ") and words in result.stderr
+
+
+def test_a_config_file_without_sizes_is_named(tmp_path):
+    """Where a size is asked for all the same."""
+    path = tmp_path / "own.py"
+    path.write_text("def get_config(): return {}")
+    result = run(f"--config={path}:small", "--mode=probe")
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert "own.py:small" in result.stderr
 
 
 def test_an_environment_without_the_packages_is_told():

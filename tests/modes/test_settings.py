@@ -4,7 +4,13 @@ import pytest
 
 from configs import ablation, pix2rep, study
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.modes.settings import CHECKS, REQUIRED, SECTIONS, check_settings
+from pix2rep_jax.modes.settings import (
+    CHECKS,
+    OPTIONAL,
+    REQUIRED,
+    SECTIONS,
+    check_settings,
+)
 from pix2rep_jax.runtime.config_checks import walk
 from pix2rep_jax.study import plan
 from tests.support.program import refused, start
@@ -101,6 +107,31 @@ def test_a_configuration_without_a_section_is_refused(section):
     del config[section]
     with pytest.raises(InputError, match=f"'{section}'"):
         check_settings(config)
+
+
+@pytest.mark.parametrize("name", ["seed", "data.draw", "chaitanya.stage"])
+def test_a_configuration_without_a_setting_is_refused(name):
+    """A method's section may leave out what `pretrain` has."""
+    config = pix2rep.get_config("quick").to_dict()
+    section, _, leaf = name.rpartition(".")
+    del (config[section] if section else config)[leaf]
+    if section == "chaitanya":
+        check_settings(config)
+        return
+    with pytest.raises(InputError, match=f"'{name}'"):
+        check_settings(config)
+
+
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_what_may_be_left_out_is_not_asked_for(name):
+    """Each has a default where it is read."""
+    config = {"": pix2rep.get_config("quick").to_dict()}
+    *sections, leaf = ("", *name.split("."))
+    node = config
+    for section in sections:
+        node = node[section]
+    node.pop(leaf, None)
+    check_settings(config[""])
 
 
 def test_elastic_grids_and_their_reaches_are_as_many():

@@ -201,5 +201,8 @@ def test_a_full_disk_anywhere_is_one_sentence():
     """Whichever writer met it; other errors are not explained."""
     full = OSError(errno.ENOSPC, "No space left on device", "/run/lock")
     assert "/run/lock" in explain_disk(full)
-    assert explain_disk(OSError(errno.EACCES, "Permission denied")) is None
+    foreign = PermissionError(errno.EACCES, "Permission denied", "/run/checkpoints")
+    assert "/run/checkpoints" in explain_disk(foreign)
+    assert explain_disk(PermissionError(errno.EACCES, "Permission denied")) is None
+    assert explain_disk(FileNotFoundError(errno.ENOENT, "Not there", "/run")) is None
     assert explain_disk(ValueError("No space left on device")) is None

@@ -12,6 +12,7 @@ import configs.study
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.modes import finetune, pretrain
 from pix2rep_jax.runs.manifest import check_place, find_run, open_run, read_config
+from pix2rep_jax.runs.pretrained_backbone import read_backbone
 from pix2rep_jax.runs.run_record import VERSION, Origin, read_num_steps, read_run
 from pix2rep_jax.study import command
 from tests.support.run_folder import begin_run, make_run_record, make_split_of
@@ -117,6 +118,8 @@ def test_a_run_keeps_its_origin_from_its_first_checkpoint_on(tmp_path):
         *("", "{", "{}", "5", "null", "[]", '"a"', '{"scans": 5}', '{"version": 2}'),
         *(
             "num_steps",
+            "endless",
+            "step",
             "trained",
             "origin",
             "split",
@@ -129,10 +132,14 @@ def test_a_run_keeps_its_origin_from_its_first_checkpoint_on(tmp_path):
 def test_a_damaged_record_is_one_sentence(tmp_path, content):
     """Whoever reads it; the run never starts from the beginning."""
     folder = tmp_path / "pretrain"
-    begin_run(folder, CONFIG)
+    begin_run(folder, CONFIG, origin=True)
     path = folder / "run.json"
     whole = json.loads(path.read_text())
-    if content == "scans":
+    if content == "endless":
+        whole["num_steps"] = float("inf")
+    elif content == "step":
+        whole["origin"]["step"] = None
+    elif content == "scans":
         whole["split"]["scans"] = {"patient001": "a"}
     elif content == "patients":
         whole["split"]["pretrain_patients"] = "patient001"
@@ -160,8 +167,13 @@ def test_a_run_of_another_version_is_refused(tmp_path):
     with pytest.raises(InputError, match="version 3"):
         read_run(folder)
     path.unlink()
-    with pytest.raises(InputError, match=r"run\.json.*--workdir"):
-        open_run(folder, CONFIG, make_run_record(), begun=True)
+    for read in (
+        read_config,  # what its settings meant is unknown too
+        lambda folder: open_run(folder, CONFIG, make_run_record(), begun=True),
+        lambda folder: read_backbone(make_config(**{"model.channels": (2,)}), folder),
+    ):
+        with pytest.raises(InputError, match=r"run\.json.*--workdir"):
+            read(folder)
     assert not path.exists()
 
 
@@ -201,14 +213,28 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path):
         begin_run(tmp_path / "file" / "pretrain", CONFIG)
 
 
-@pytest.mark.parametrize("content", ['{"seed"', "{}", "[1, 2]", "null"])
+@pytest.mark.parametrize(
+    "content", ['{"seed"', "{}", "[1, 2]", "null", "data", "data.spacing_mm"]
+)
 def test_a_damaged_config_is_said(tmp_path, content):
-    """Half a config.json, or one without a setting, names the file."""
+    """Half a config.json, or one without a section or setting, names the file."""
     folder = tmp_path / "pretrain"
     begin_run(folder, CONFIG)
-    (folder / "config.json").write_text(content)
-    with pytest.raises(InputError, match=r"config\.json"):
-        open_run(folder, CONFIG, make_run_record(), begun=True)
+    path = folder / "config.json"
+    whole = json.loads(path.read_text())
+    if content == "data":
+        content = json.dumps(whole | {"data": 5})
+    elif content == "data.spacing_mm":
+        whole["data"].pop("spacing_mm")
+        content = json.dumps(whole)
+    path.write_text(content)
+    for read in (
+        read_config,
+        lambda folder: open_run(folder, CONFIG, make_run_record(), begun=True),
+        lambda folder: read_backbone(CONFIG.model, folder),
+    ):
+        with pytest.raises(InputError, match=r"config\.json"):
+            read(folder)
 
 
 def test_a_workdir_that_cannot_be_written_is_refused_before_any_work(

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from pix2rep_jax.runtime.huge_pages import use_huge_pages
 from tests.support.program import ROOT
 
 SHOW = (
@@ -36,3 +37,16 @@ def test_a_setting_of_the_users_own_is_kept():
     """Even if it says nothing of huge pages."""
     tunables = "glibc.malloc.check=0"
     assert say(GLIBC_TUNABLES=tunables) == [tunables, "a b --c\n"]
+
+
+def test_a_program_that_cannot_start_again_goes_on(monkeypatch):
+    """Such as one whose interpreter lies in a folder of another user."""
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(os, "execv", refuse)
+    monkeypatch.setenv("GLIBC_TUNABLES", "")
+    monkeypatch.delenv("GLIBC_TUNABLES")
+    use_huge_pages()
