@@ -100,6 +100,7 @@ def parse(words: Sequence[str]) -> list[str]:
         InputError: If they make no sense, or the configuration cannot be read.
     """
     config = config_argument(words)
+    cause: Exception
     try:
         return flags.FLAGS(words)
     except ModuleNotFoundError:
