@@ -456,6 +456,7 @@ def test_what_lies_outside_the_view_is_background():
     assert (label[~seen(grid)] > 0).any()
 
 
+@pytest.mark.slow
 @pytest.mark.acdc
 def test_every_mask_of_acdc_comes_back(acdc_root):
     """At the paper's grid, native and back, on all 200 volumes.

@@ -108,6 +108,7 @@ def test_a_study_goes_on_from_published_runs(tmp_path, capsys):
     assert "14 of 24 cells" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.acdc
 @pytest.mark.parametrize("name", ["study_small", "study_cpu", "ablation_small"])
 def test_the_published_runs_are_of_acdc(name, acdc_root, cache):
