@@ -243,11 +243,13 @@ def check_study(study: Mapping[str, Any]) -> None:
         raise InputError(
             f"study.confidence is {study['confidence']}: it must be between 0 and 1"
         )
-    if not (study["methods"] and study["labeled"] and all(x > 0 for x in numbers)):
+    counted = all(type(x) is int and x > 0 for x in numbers)
+    if not (study["methods"] and study["labeled"] and counted):
         raise InputError(
             f"study.methods={study['methods']}, study.labeled={study['labeled']}, "
             + ", ".join(f"study.{name}={study[name]}" for name in counts)
-            + ": name at least one method and one number of patients, all above 0"
+            + ": name at least one method and one number of patients, all whole "
+            "numbers above 0"
         )
 
 

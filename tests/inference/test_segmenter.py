@@ -1,3 +1,5 @@
+import json
+
 import jax
 import jax.numpy as jnp
 import nibabel as nib
@@ -5,6 +7,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from configs.pix2rep import get_config
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.segmenter import Segmenter
 from pix2rep_jax.models.build import make_segmentation_net
@@ -229,8 +232,10 @@ def test_arrays_that_are_no_scans_are_refused():
             uses.predict(np.full((4, 4, 2), value), spacing_mm=(1.0, 1.0))
 
 
-CONFIG = {
-    "data": {
+QUICK = json.loads(get_config("quick").to_json_best_effort())
+CONFIG = QUICK | {
+    "data": QUICK["data"]
+    | {
         "classes": list(CLASSES),
         "crop": "center",
         "percentiles": [1.0, 99.0],
@@ -238,14 +243,15 @@ CONFIG = {
         "crop_px": 16,
         "size": 16,
     },
-    "model": {
+    "model": QUICK["model"]
+    | {
         "channels": [4, 8],
         "num_features": 4,
         "scratch_num_features": 6,
         "last_hidden": 0,
         "dtype": "float32",
     },
-    "init": {"checkpoint": ""},
+    "init": QUICK["init"] | {"checkpoint": ""},
 }
 
 
@@ -268,7 +274,7 @@ def write_run(folder, *, crop="center", checkpoint="", size=16):
     """Writes the run of a tiny random network: its settings and its checkpoint."""
     config = CONFIG | {
         "data": CONFIG["data"] | {"crop": crop, "size": size},
-        "init": {"checkpoint": checkpoint},
+        "init": CONFIG["init"] | {"checkpoint": checkpoint},
     }
     net = make_segmentation_net(ConfigDict(config), scratch=checkpoint == "none")
     shapes = jax.eval_shape(

@@ -134,6 +134,8 @@ def test_a_mistaken_plan_is_refused_in_a_sentence():
         plan("simklr")
     with pytest.raises(InputError, match=r"study\.labeled="):
         plan("proposed", labeled=(0, 1))
+    with pytest.raises(InputError, match=r"study\.labeled="):
+        plan("proposed", labeled=("a", 1))
     config = plan_config("proposed")
     config.study.rows.proposed.mode = "predict"
     with pytest.raises(InputError, match=r"proposed\.mode"):
