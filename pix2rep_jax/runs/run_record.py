@@ -196,8 +196,8 @@ def record_from_dict(content: Mapping[str, Any]) -> RunRecord:
     if origin is not None:
         step = _whole(origin["step"])
         origin = Origin(str(origin["run"]), step, str(origin["digest"]))
-    if not isinstance(content["trained"], list):
-        raise ValueError("trained is not a list")
+    if not (isinstance(content["trained"], list) and content["trained"]):
+        raise ValueError("trained does not list a part of the network")
     return RunRecord(
         num_steps=_whole(content["num_steps"]),
         trained=tuple(map(str, content["trained"])),
@@ -210,6 +210,6 @@ def record_from_dict(content: Mapping[str, Any]) -> RunRecord:
 
 def _whole(value: Any) -> int:
     """Returns a number of steps; raises ValueError where it is another thing."""
-    if type(value) is not int:
-        raise ValueError(f"{value!r} is not a whole number")
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value!r} is not a number of steps")
     return value

@@ -119,6 +119,7 @@ def test_a_run_keeps_its_origin_from_its_first_checkpoint_on(tmp_path):
         *(
             "num_steps",
             "endless",
+            "untrained",
             "step",
             "trained",
             "origin",
@@ -137,6 +138,8 @@ def test_a_damaged_record_is_one_sentence(tmp_path, content):
     whole = json.loads(path.read_text())
     if content == "endless":
         whole["num_steps"] = float("inf")
+    elif content == "untrained":
+        whole["trained"] = []
     elif content == "step":
         whole["origin"]["step"] = None
     elif content == "scans":
