@@ -7,13 +7,12 @@ import pathlib
 import shutil
 import tempfile
 
-# Compiling is most of the suite's time on CPU: ask for less of it. Before jax loads.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+from tests.support.program import ROOT, XLA_FLAGS, fork_server, start, succeed
+
+os.environ.setdefault("XLA_FLAGS", XLA_FLAGS)  # before jax loads
 
 import jax
 import pytest
-
-from tests.support.program import ROOT, fork_server, start, succeed
 
 # Compiled programs are shared by the processes of one run of the suite.
 if "PIX2REP_PROGRAMS" not in os.environ:

@@ -63,6 +63,7 @@ def test_without_scikit_learn_the_reason_is_one_sentence(monkeypatch):
         project(np.zeros((5, 2)), seed=0)
 
 
+@pytest.mark.slow
 def test_tsne_keeps_groups_apart():
     """Two groups that are far from each other stay two, and a seed repeats."""
     pytest.importorskip("sklearn")

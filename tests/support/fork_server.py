@@ -12,6 +12,7 @@ import os
 import pkgutil
 import runpy
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -93,7 +94,6 @@ class ForkedProcess:
             raise subprocess.TimeoutExpired(self.args, timeout)
         folder = Path(self._folder.name)
         said = [(folder / name).read_text("utf-8") for name in ("stdout", "stderr")]
-        self._folder.cleanup()
         return said
 
     def send_signal(self, number):
@@ -101,7 +101,10 @@ class ForkedProcess:
             os.kill(self.pid, number)
 
     def kill(self):
-        self.send_signal(9)
+        """Ends it if it still runs, and removes what it has said."""
+        self.send_signal(signal.SIGKILL)
+        self.poll(timeout=60)
+        self._folder.cleanup()
 
 
 def serve():

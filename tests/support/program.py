@@ -11,6 +11,8 @@ import time
 from tests.support.fork_server import ForkServer
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+XLA_FLAGS = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+"""Compiling is most of the suite's time on a CPU: this takes half of it."""
 TINY = {
     "data.name": "phantom",
     "data.phantom_training": 5,
@@ -74,7 +76,7 @@ def command(mode, workdir, cache, *flags, config="pix2rep", **changes):
 def environment():
     # One device, and little time spent on compiling, once for all tests.
     return os.environ | {
-        "XLA_FLAGS": "--xla_backend_optimization_level=0",
+        "XLA_FLAGS": XLA_FLAGS,
         "JAX_PLATFORMS": "cpu",
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
@@ -83,11 +85,13 @@ def environment():
 def start(*arguments, **changes):
     """A process under way, and what it says.
 
-    On Linux it is a fork of one process that has imported jax already. If a test has
-    set one of jax's own variables, which are read at the import, Python starts anew.
+    On Linux it is a fork of one process that has imported jax already. Python starts
+    anew for one of several hosts, and if a test has set one of jax's own variables,
+    which are read at the import.
     """
     words, variables = command(*arguments, **changes), environment()
-    if sys.platform == "linux":
+    is_host = any(word.startswith("--coordinator") for word in words)
+    if sys.platform == "linux" and not is_host:
         server = fork_server()
         if jax_variables(variables) == jax_variables(server.environment):
             return server.start(words[1:], variables)
