@@ -31,6 +31,8 @@ from pix2rep_jax.training.state import TrainState
 
 __all__ = ["Checkpoints"]
 
+_LOG = logging.getLogger(__name__)
+
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _TEMPORARY = ".orbax-checkpoint-tmp"
 
@@ -263,5 +265,5 @@ def _rename(path: Path, reason: str) -> None:
     target = path.with_name(f"broken-{path.name}")
     while target.exists():
         target = target.with_name(f"{target.name}-again")
-    print(f"{path} {reason}; it is now {target.name}", file=sys.stderr)
+    _LOG.warning("%s %s; it is now %s", path, reason, target.name)
     os.replace(path, target)

@@ -1,9 +1,9 @@
 """The loop around a step: when to log, to evaluate, to save, and to stop."""
 
 import itertools
+import logging
 import math
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
@@ -19,6 +19,8 @@ from pix2rep_jax.training.state import TrainState
 from pix2rep_jax.training.step import TrainStep
 
 __all__ = ["train"]
+
+_LOG = logging.getLogger(__name__)
 
 _AGREE_EVERY = 20
 """Steps between two exchanges of several processes."""
@@ -158,9 +160,10 @@ def _any_process(step: int, *wishes: int) -> tuple[int, ...]:
 
 def _leave(number: int, step: int, description: str) -> NoReturn:
     """Ends the program with the status that a shell expects after a signal."""
-    print(
-        f"{description}: stopped by {signal.Signals(number).name} and saved at step "
-        f"{step}; the same command goes on from there",
-        file=sys.stderr,
+    _LOG.warning(
+        "%s: stopped by %s and saved at step %d; the same command goes on from there",
+        description,
+        signal.Signals(number).name,
+        step,
     )
     raise SystemExit(128 + number)

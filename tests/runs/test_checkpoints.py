@@ -112,7 +112,7 @@ def test_no_checkpoint_is_said(tmp_path):
         restore_params(tmp_path)
 
 
-def test_a_stray_folder_is_no_step(tmp_path, capsys):
+def test_a_stray_folder_is_no_step(tmp_path, caplog):
     """An empty folder named by a number is set aside, not taken for the newest."""
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(make_state(4))
@@ -122,10 +122,10 @@ def test_a_stray_folder_is_no_step(tmp_path, capsys):
         checkpoints.save(make_state(9))
     assert steps(tmp_path) == [4, 9]
     assert (tmp_path / "broken-9").is_dir()
-    assert "broken-9" in capsys.readouterr().err
+    assert "broken-9" in caplog.text
 
 
-def test_a_broken_checkpoint_falls_back_to_the_one_before(tmp_path, capsys):
+def test_a_broken_checkpoint_falls_back_to_the_one_before(tmp_path, caplog):
     """The newest whole one is taken, and the broken one is kept aside."""
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(make_state(1, value=1))
@@ -135,7 +135,7 @@ def test_a_broken_checkpoint_falls_back_to_the_one_before(tmp_path, capsys):
             path.write_bytes(path.read_bytes()[:3])
     with Checkpoints(tmp_path) as checkpoints:
         assert_equal(checkpoints.restore_latest(make_state()), make_state(1, value=1))
-    assert "broken-2" in capsys.readouterr().err
+    assert "broken-2" in caplog.text
     with pytest.raises(InputError, match="nothing"):
         restore_params(tmp_path / "nothing")
 
@@ -146,7 +146,7 @@ def damage(folder):
             path.write_bytes(path.read_bytes()[:3])
 
 
-def test_a_broken_best_checkpoint_gives_way_to_the_next_best(tmp_path, capsys):
+def test_a_broken_best_checkpoint_gives_way_to_the_next_best(tmp_path, caplog):
     """The oldest of those kept, so that a copy cut short may lack it; with all of them
     broken it is said."""
     with Checkpoints(tmp_path, best_metric="val_dice") as checkpoints:
@@ -158,7 +158,7 @@ def test_a_broken_best_checkpoint_gives_way_to_the_next_best(tmp_path, capsys):
         assert int(checkpoints.restore_latest(make_state()).step) == 3
         best = checkpoints.restore_best(make_state())
     assert_equal(best, make_state(2, value=2))
-    assert "broken-1" in capsys.readouterr().err
+    assert "broken-1" in caplog.text
     assert steps(tmp_path) == [2, 3]
     for step in (2, 3):
         damage(tmp_path / str(step) / "state")
@@ -211,7 +211,7 @@ def test_a_whole_checkpoint_is_never_set_aside(tmp_path, monkeypatch, error):
     assert_equal(restored, make_state(2, value=2))
 
 
-def test_a_score_that_cannot_be_read_is_a_broken_checkpoint(tmp_path, capsys):
+def test_a_score_that_cannot_be_read_is_a_broken_checkpoint(tmp_path, caplog):
     """Orbax reads all scores before anything else."""
     with Checkpoints(tmp_path, best_metric="val_dice") as checkpoints:
         for step in (1, 2):
@@ -219,7 +219,7 @@ def test_a_score_that_cannot_be_read_is_a_broken_checkpoint(tmp_path, capsys):
     (tmp_path / "2" / "metrics" / "metrics").write_text("")
     with Checkpoints(tmp_path, best_metric="val_dice") as checkpoints:
         assert int(checkpoints.restore_latest(make_state()).step) == 1
-    assert "broken-2" in capsys.readouterr().err
+    assert "broken-2" in caplog.text
 
 
 @pytest.mark.parametrize("fault", [errno.EMFILE, errno.EACCES, errno.EIO])
@@ -239,7 +239,7 @@ def test_a_file_that_cannot_be_opened_is_not_damaged(tmp_path, monkeypatch, faul
     assert is_damaged(tmp_path / "1" / "state", ValueError("NOT_FOUND"))
 
 
-def test_notes_that_cannot_be_read_are_damage(tmp_path, monkeypatch, capsys):
+def test_notes_that_cannot_be_read_are_damage(tmp_path, monkeypatch, caplog):
     """Orbax keeps some beside the arrays, which may well be whole."""
     with Checkpoints(tmp_path) as checkpoints:
         for step in (1, 2):
@@ -252,10 +252,10 @@ def test_notes_that_cannot_be_read_are_damage(tmp_path, monkeypatch, capsys):
 
         monkeypatch.setattr(checkpoints, "_restore", stumble)
         assert int(checkpoints.restore_latest(make_state()).step) == 1
-    assert "broken-2" in capsys.readouterr().err
+    assert "broken-2" in caplog.text
 
 
-def test_a_run_whose_every_checkpoint_is_broken_is_not_begun_unasked(tmp_path, capsys):
+def test_a_run_whose_every_checkpoint_is_broken_is_not_begun_unasked(tmp_path, caplog):
     """They may be brought back; the next start begins anew."""
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(make_state(1))
@@ -267,7 +267,7 @@ def test_a_run_whose_every_checkpoint_is_broken_is_not_begun_unasked(tmp_path, c
         pytest.raises(InputError, match=str(tmp_path)),
     ):
         checkpoints.restore_latest(make_state())
-    assert "broken-1" in capsys.readouterr().err
+    assert "broken-1" in caplog.text
     with Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.restore_latest(make_state()) is None
 
