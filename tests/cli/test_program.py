@@ -13,16 +13,13 @@ import pytest
 
 from pix2rep_jax.cli.program import MODES
 from pix2rep_jax.errors import explain_memory, explain_missing
-from tests.support.program import ROOT, environment
+from tests.support.program import ROOT, environment, finish, launch
 
 CONFIG = "configs/pix2rep.py"
 
 
-def run(*arguments, **options):
-    command = [sys.executable, str(ROOT / "main.py"), *arguments]
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=120, **options
-    )
+def run(*arguments):
+    return finish(launch([sys.executable, str(ROOT / "main.py"), *arguments]))
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -70,7 +67,7 @@ def test_a_mistaken_command_is_one_sentence_and_no_traceback(
     tmp_path, arguments, words
 ):
     """The sentence names what is wrong or what would be right."""
-    result = run(*arguments, "--workdir", str(tmp_path / "run"), cwd=ROOT)
+    result = run(*arguments, "--workdir", str(tmp_path / "run"))
     assert result.returncode == 1
     assert words in result.stderr
     assert "Traceback" not in result.stderr
@@ -133,7 +130,10 @@ def test_a_device_without_enough_memory_is_told_so():
     assert explain_memory(RuntimeError("INTERNAL: RESOURCE_EXHAUSTED no more")) is None
 
 
-@pytest.mark.parametrize("code", ["RESOURCE_EXHAUSTED", "INTERNAL"])
+@pytest.mark.parametrize(
+    "code",
+    ["RESOURCE_EXHAUSTED", pytest.param("INTERNAL", marks=pytest.mark.slow)],
+)
 def test_the_program_ends_with_a_sentence_where_memory_is_full(tmp_path, code):
     """And with a traceback where it is a defect."""
     program = f"""if True:
@@ -162,7 +162,7 @@ def test_the_program_ends_with_a_sentence_where_memory_is_full(tmp_path, code):
 
 def test_help_names_the_flags_and_needs_no_config():
     """Every --mode is among them."""
-    result = run("--help", cwd=ROOT)
+    result = run("--help")
     assert "Traceback" not in result.stderr
     assert all(mode in result.stdout for mode in MODES)
     assert pathlib.Path(CONFIG).name in result.stdout

@@ -83,13 +83,18 @@ def environment():
 
 
 def start(*arguments, **changes):
-    """A process under way, and what it says.
+    """A process under way, and what it says."""
+    return launch(command(*arguments, **changes))
+
+
+def launch(words):
+    """Starts a command line of main.py.
 
     On Linux it is a fork of one process that has imported jax already. Python starts
     anew for one of several hosts, and if a test has set one of jax's own variables,
     which are read at the import.
     """
-    words, variables = command(*arguments, **changes), environment()
+    variables = environment()
     is_host = any(word.startswith("--coordinator") for word in words)
     if sys.platform == "linux" and not is_host:
         server = fork_server()
