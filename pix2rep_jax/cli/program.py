@@ -107,6 +107,8 @@ def parse(words: Sequence[str]) -> list[str]:
         raise
     except flags.Error as error:  # its text may hold a config file's whole traceback
         said = str(error).strip().splitlines()[-1].strip()
+        if missing := re.search(r"Flag (--\w+) must have a value", said):
+            said = f"{missing[1]} is missing: main.py --help lists the flags"
         if not re.match(r"(?!ValueError)\w+Error: ", said):
             raise InputError(said.removeprefix("ValueError: ")) from error
         cause = error

@@ -70,7 +70,9 @@ def draw_similarity(
     titles = [f"query\n{names[0]}"]
     for index in others:
         titles += [f"closest pixel\n{names[index]}", "cosine\nsimilarity"]
-    figure, axes = new_sheet(len(queries), len(titles), panel_in=1.8, titles=titles)
+    figure, axes = new_sheet(
+        len(queries), len(titles), panel_in=1.8, titles=titles, extra_in=0.5
+    )
     for panels, (name, pixel) in zip(axes, queries.items(), strict=True):
         show_image(panels[0], images[0])
         mark(panels[0], pixel, color=_COLOR, hollow=True)
@@ -95,7 +97,7 @@ def draw_similarity(
                 ax = panels[max(0, 2 * index - 1)]
                 draw_lines(ax, lines, color=class_color(classes.index(name)), width=0.8)
     bar = figure.colorbar(heat_image, ax=axes, fraction=0.02, aspect=40, pad=0.01)
-    bar.set_label("cosine similarity with the query pixel", fontsize=9)
+    bar.set_label("cosine similarity", fontsize=9)
     bar.ax.tick_params(labelsize=8)
     return figure
 
@@ -180,8 +182,8 @@ def query_pixels(
     middle, quarter = size // 2, size // 4
     return {
         "centre": (middle, middle),
-        "left of it": (quarter, middle),
-        "right of it": (size - quarter, middle),
+        "above it": (quarter, middle),
+        "below it": (size - quarter, middle),
     }
 
 

@@ -74,8 +74,8 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
     # A probe of a decoder that is random says nothing.
     following = "probe" if "backbone" in method.trained else "finetune"
     # What this run started from is not what the next one starts from.
-    named = [f"--config.init.checkpoint={workdir}"] if config.init.checkpoint else []
-    print("next: " + next_command([*command, *named], mode=following))
+    start = str(workdir) if config.init.checkpoint else ""
+    print("next: " + next_command(command, mode=following, start=start))
 
 
 def describe_collapse(config: ConfigDict, method: Method, folder: Path) -> str:

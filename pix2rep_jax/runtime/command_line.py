@@ -13,13 +13,14 @@ from pix2rep_jax.runtime.config_checks import walk
 __all__ = ["next_command", "overrides_without_effect"]
 
 
-def next_command(words: Sequence[str], *, mode: str) -> str:
+def next_command(words: Sequence[str], *, mode: str, start: str = "") -> str:
     """Writes the command that runs another mode with the same options.
 
     Args:
         words: The command line of this one, program first; empty where this one was
             called from Python.
         mode: The mode to run next.
+        start: A new value for `init.checkpoint`; "" leaves the command's own.
 
     Returns:
         A line to type into a shell.
@@ -32,6 +33,9 @@ def next_command(words: Sequence[str], *, mode: str) -> str:
             options[index + 1] = mode
         elif option.startswith(("--mode=", "-mode=")):
             options[index] = f"--mode={mode}"
+    if start:
+        named = "--config.init.checkpoint="
+        options = [x for x in options if not x.startswith(named)] + [named + start]
     return shlex.join([*_call(program), *options])
 
 

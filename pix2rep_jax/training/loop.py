@@ -79,6 +79,8 @@ def train(
     ):
         for number, batch in enumerate(batches, start=start + 1):
             state, metrics = step(state, batch)
+            if number == start + 1:
+                bar.unpause()  # the first step compiles, which says nothing of the rest
             loss = _read_loss(pending, description)  # waits for the step before
             pending = number, metrics
             if loss is not None:

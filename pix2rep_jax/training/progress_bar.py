@@ -19,6 +19,7 @@ def open_progress_bar(total: int, *, initial: int, description: str) -> tqdm:
         description: Name of the run.
     """
     shared = {"total": total, "initial": initial, "desc": description, "unit": "step"}
+    shared["disable"] = initial >= total
     if sys.stderr.isatty():
         return tqdm(**shared, dynamic_ncols=True)
     return tqdm(**shared, file=_Lines(), bar_format=_PLAIN, mininterval=30, miniters=1)
@@ -30,5 +31,7 @@ class _Lines(io.TextIOBase):
     def write(self, text: str) -> int:
         """Writes what a bar would draw over itself."""
         if line := text.strip():
+            if line.endswith("? left"):  # before the first step
+                line = line.partition(",")[0] + ", compiling"
             print(line, file=sys.stderr, flush=True)
         return len(text)

@@ -39,15 +39,18 @@ def examples():
 
 
 def shell_commands(code):
-    """The commands of a block as words, its variables put in."""
-    variables = {}
+    """The commands of a block as words, its variables and functions put in."""
+    variables, functions = {}, {}
     for line in code.replace("\\\n", " ").splitlines():
+        if found := re.fullmatch(r'(\w+)\(\) \{ (.*) "\$@"; \}', line):
+            functions[found[1]] = shlex.split(found[2])
+            continue
         line = re.sub(r"\$(\w+)", lambda found: variables.get(found[1], ""), line)
         name, equals, value = line.partition("=")
         if equals and name.isidentifier():
             variables[name] = " ".join(shlex.split(value))
         elif words := shlex.split(line, comments=True):
-            yield words
+            yield [*functions.get(words[0], words[:1]), *words[1:]]
 
 
 def tiny(words):

@@ -31,7 +31,15 @@ def load_method(config: ConfigDict) -> Method:
             f"pretrain.method is {name!r}, which does not exist: set it to "
             + " or ".join(map(repr, known))
         )
-    return _import(name).make_method(config, make_recipe(config))
+    recipe = make_recipe(config)
+    for setting in getattr(_import(name), "SETTINGS", {}):
+        if setting not in recipe:
+            raise InputError(
+                f"pretrain.method={name} needs the setting {name}.{setting}, which the "
+                f"configuration does not have: add a section {name} to it, as in "
+                "configs/baselines.py"
+            )
+    return _import(name).make_method(config, recipe)
 
 
 def make_recipe(config: ConfigDict) -> ConfigDict:
