@@ -122,7 +122,15 @@ def fail(*_, **__):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-@pytest.mark.parametrize("where", ["posix_fallocate", "disk_usage", "save", "quota"])
+@pytest.mark.parametrize(
+    "where",
+    [
+        "posix_fallocate",
+        "save",
+        pytest.param("disk_usage", marks=pytest.mark.slow),
+        pytest.param("quota", marks=pytest.mark.slow),
+    ],
+)
 def test_a_checkpoint_on_a_full_disk_is_refused(tmp_path, monkeypatch, where):
     """Earlier ones stay, and a later start goes on from them."""
     state = make_state(2, value=2)
