@@ -56,6 +56,15 @@ def test_an_unknown_method_is_refused_by_name(name):
     assert str(refusal.value).count("'image_pairs'") == (name == "image_pairs")
 
 
+def test_a_method_without_its_section_is_refused_by_name():
+    """As whoever adds a method and forgets its section."""
+    config = get_config("quick")
+    config.pretrain.method = "simclr"
+    del config.simclr
+    with pytest.raises(InputError, match=r"simclr\.hidden"):
+        load_method(config)
+
+
 def test_an_unknown_method_leaves_the_workdir_free(tmp_path):
     """It is refused before the data are read or a folder is made."""
     with pytest.raises(InputError, match=r"pretrain.method is 'moco'"):

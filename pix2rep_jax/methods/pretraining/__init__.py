@@ -31,15 +31,18 @@ def load_method(config: ConfigDict) -> Method:
             f"pretrain.method is {name!r}, which does not exist: set it to "
             + " or ".join(map(repr, known))
         )
-    recipe = make_recipe(config)
-    for setting in getattr(_import(name), "SETTINGS", {}):
-        if setting not in recipe:
-            raise InputError(
-                f"pretrain.method={name} needs the setting {name}.{setting}, which the "
-                f"configuration does not have: add a section {name} to it, as in "
-                "configs/baselines.py"
-            )
-    return _import(name).make_method(config, recipe)
+    method, recipe = _import(name), make_recipe(config)
+    try:
+        return method.make_method(config, recipe)
+    except AttributeError as error:  # a new method without its section
+        missing = [x for x in getattr(method, "SETTINGS", {}) if x not in recipe]
+        if not missing:
+            raise
+        raise InputError(
+            f"pretrain.method={name} needs the setting {name}.{missing[0]}, which the "
+            f"configuration does not have: add a section {name} to it, as in "
+            "configs/baselines.py"
+        ) from error
 
 
 def make_recipe(config: ConfigDict) -> ConfigDict:
