@@ -110,7 +110,7 @@ def compile_draw(
 def host_batches(
     data: Any, *, order_key: jax.Array, first_step: int, mesh: Mesh, batch_size: Any
 ) -> Iterator[Any]:
-    """Yields batches of data on the host, one batch ahead of the devices.
+    """Yields batches of data on the host; a copy runs beside the step before it.
 
     Every process draws the same rows and reads those of its own devices.
 
@@ -144,11 +144,10 @@ def host_batches(
             data,
         )
 
-    batch = fetch(first_step)
-    for step in itertools.count(first_step + 1):
-        following = fetch(step)  # its copy runs while the devices are busy
-        yield batch
-        batch = following
+    for step in itertools.count(first_step):
+        # The loop asks for this batch once it has dispatched the step before, so the
+        # copy runs while the devices are busy.
+        yield fetch(step)
 
 
 def count_samples(data: Any, batch_size: Any) -> Any:
