@@ -170,7 +170,7 @@ def row(
 
     Args:
         title: As the paper's table has it, whose number then stands beside ours.
-        table: Of the paper: 1 to 4; 0 is none of them.
+        table: Number of the paper's table, 1 to 4; 0 if no table has the row.
         group: Heading above it in the table.
         mode: "finetune" or "probe".
         shared: Overrides of both stages, such as those of `model`.

@@ -114,7 +114,7 @@ def draw_comparison(
 
     Args:
         images: As for `draw_similarity`, like all others.
-        embeddings: Of all pixels.
+        embeddings: `[images, height, width, d]`, one embedding per pixel.
         labels: Without them, fixed pixels are taken.
         names: The patient of each image.
         classes: Names of the classes, background first.

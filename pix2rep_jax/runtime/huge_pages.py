@@ -13,7 +13,7 @@ def use_huge_pages() -> None:
     """Starts this program once more, with its memory in huge pages, on Linux.
 
     On a CPU every step maps its temporary memory anew. In pages of 4 KiB that takes a
-    tenth to a fifth of the step. The C library reads the setting only when a process
+    tenth to a quarter of the step. The C library reads the setting only when a process
     starts. If `GLIBC_TUNABLES` is set already, or the program cannot be started once
     more, nothing happens.
     """
