@@ -66,6 +66,8 @@ class Dataset:
         volume_index: `[slices]` int32, for each slice the index of its volume in
             `volumes`.
         slice_index: `[slices]` int32, for each slice its index in the scan.
+        boxes: `[slices, 4]` int32, the pixels of each slice that lie in the scan: first
+            and last row, then first and last column. The others are padding.
         volumes: The volumes, and how they were prepared.
         excluded: The volumes that were not read because of `data.exclude`.
     """
@@ -74,6 +76,7 @@ class Dataset:
     labels: np.ndarray
     volume_index: np.ndarray
     slice_index: np.ndarray
+    boxes: np.ndarray
     volumes: tuple[VolumeRecord, ...]
     excluded: tuple[VolumeFile, ...] = ()
 
@@ -213,7 +216,7 @@ def _prepare(
         except BaseException:
             executor.shutdown(cancel_futures=True)
             raise
-    records, images, labels, kept = zip(*prepared, strict=True)
+    records, images, labels, kept, boxes = zip(*prepared, strict=True)
     if not sum(map(len, images)):
         raise InputError(
             "every mask is empty, so data.crop='mask_box' leaves no slice: check the "
@@ -225,5 +228,6 @@ def _prepare(
         labels=np.concatenate(labels),
         volume_index=np.repeat(np.arange(len(counts), dtype=np.int32), counts),
         slice_index=np.concatenate(kept).astype(np.int32),
+        boxes=np.concatenate(boxes),
         volumes=records,
     )

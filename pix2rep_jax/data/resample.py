@@ -22,6 +22,7 @@ __all__ = [
     "resample_label",
     "restore_labels",
     "restore_probabilities",
+    "scan_box",
     "share_inside",
 ]
 
@@ -208,6 +209,27 @@ def share_inside(label: np.ndarray, grid: Grid) -> float:
     total = np.count_nonzero(label)
     inside = np.count_nonzero(label[..., rows[:, None], columns])
     return float(inside / total) if total else 1.0
+
+
+def scan_box(grid: Grid) -> np.ndarray:
+    """Finds the network's pixels whose centres lie in one of the slice's pixels.
+
+    The other pixels are padding: the scan does not reach there.
+
+    Args:
+        grid: The grid on which the slices are sampled.
+
+    Returns:
+        `[4]` int32: the first and last row, then the first and last column.
+    """
+    sides = []
+    for axis in (0, 1):
+        centres = _centres(grid, axis)
+        outside = np.abs(centres - (grid.shape[axis] - 1) / 2) - grid.shape[axis] / 2
+        # A scan smaller than a pixel may lie between two centres: take the nearest.
+        seen = outside <= max(0, outside.min())
+        sides.append(np.flatnonzero(seen)[[0, -1]])
+    return np.concatenate(sides).astype(np.int32)
 
 
 def restore_probabilities(probabilities: np.ndarray, grid: Grid) -> np.ndarray:

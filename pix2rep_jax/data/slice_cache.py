@@ -18,14 +18,14 @@ from pix2rep_jax.runtime.atomic_file import replacing
 
 __all__ = ["find_path", "load", "save"]
 
-VERSION = 5
+VERSION = 6
 """Raise it when the same scans and settings give other slices or records."""
 
 _LOG = logging.getLogger(__name__)
 
 _PATHS = ("image_path", "label_path")
 
-_ARRAYS = ("images", "labels", "volume_index", "slice_index")
+_ARRAYS = ("images", "labels", "volume_index", "slice_index", "boxes")
 
 
 def find_path(

@@ -18,6 +18,7 @@ from pix2rep_jax.data.resample import (
     percentile_range,
     resample_image,
     resample_label,
+    scan_box,
     share_inside,
 )
 from pix2rep_jax.errors import InputError
@@ -106,12 +107,15 @@ class PreparedVolume(NamedTuple):
         images: `[slices, size, size]` float32 in [0, 1].
         labels: `[slices, size, size]` uint8; `UNLABELLED` if there is no mask.
         kept: `[slices]`, the index of each slice in the scan.
+        boxes: `[slices, 4]` int32, the pixels that lie in the scan: first and last row,
+            then first and last column.
     """
 
     record: VolumeRecord
     images: np.ndarray
     labels: np.ndarray
     kept: np.ndarray
+    boxes: np.ndarray
 
 
 def prepare_file(
@@ -195,6 +199,7 @@ def _prepare_volume(
         images.astype(np.float32, copy=False),
         labels.astype(np.uint8, copy=False),
         kept,
+        np.reshape([scan_box(grid) for grid in grids], (-1, 4)).astype(np.int32),
     )
 
 

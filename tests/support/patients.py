@@ -58,6 +58,7 @@ def make_dataset(volumes, *, counts=None, exclude=()) -> Dataset:
         labels=np.zeros((len(index), 1, 1), np.uint8),
         volume_index=index,
         slice_index=np.concatenate([np.arange(count) for count in counts]),
+        boxes=np.zeros((len(index), 4), np.int32),
         volumes=tuple(VolumeRecord(**vars(each)) for each in volumes),
         excluded=excluded,
     )
