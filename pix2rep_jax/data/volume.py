@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pix2rep_jax.data import nifti
+from pix2rep_jax.data import mask, nifti
 from pix2rep_jax.data.labels import UNLABELLED
 from pix2rep_jax.data.resample import (
     Grid,
@@ -142,7 +142,7 @@ def _prepare_volume(
     shape, size = array.shape, settings["size"]
     label, label_share = None, 1.0
     if volume.label_path is not None:
-        label = nifti.read_label(
+        label = mask.read_label(
             volume.label_path,
             shape=shape,
             num_classes=settings["num_classes"],

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from pix2rep_jax.data import nifti
+from pix2rep_jax.data import mask
 from pix2rep_jax.data.dataset import Dataset
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.evaluation.dice import dice_per_class, soft_dice_per_class
@@ -71,7 +71,7 @@ def evaluate_volumes(
             continue
         ids = (record.volume_id, record.patient, record.phase, record.group)
         probabilities, native = predict_volume(predict, dataset, index)
-        expert = nifti.read_label(
+        expert = mask.read_label(
             record.label_path, shape=record.shape, num_classes=num_classes
         )
         distances = surface_distances(

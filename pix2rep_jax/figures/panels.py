@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pix2rep_jax.data import nifti, resample
+from pix2rep_jax.data import mask, nifti, resample
 from pix2rep_jax.data.dataset import Dataset
 from pix2rep_jax.data.resample import Grid
 from pix2rep_jax.data.volume import VolumeRecord, take_frame
@@ -130,7 +130,7 @@ def read_scan(
     image = resample.normalise(array, record.low, record.high)
     if record.label_path is None:
         return image, None
-    return image, nifti.read_label(
+    return image, mask.read_label(
         record.label_path, shape=record.shape, num_classes=num_classes
     )
 

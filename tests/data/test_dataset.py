@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from pix2rep_jax.data import nifti, slice_cache
+from pix2rep_jax.data import mask, nifti, slice_cache
 from pix2rep_jax.data.dataset import load_dataset
 from pix2rep_jax.data.labels import UNLABELLED
 from pix2rep_jax.data.resample import (
@@ -123,8 +123,8 @@ def no_reading(monkeypatch):
     """Makes reading a scan or a mask a failure."""
 
     def forbid():
-        for name in ("read_volume", "read_label"):
-            monkeypatch.setattr(nifti, name, lambda *a, **k: pytest.fail("was read"))
+        for module, name in ((nifti, "read_volume"), (mask, "read_label")):
+            monkeypatch.setattr(module, name, lambda *a, **k: pytest.fail("was read"))
 
     return forbid
 
@@ -603,9 +603,9 @@ def test_how_much_of_a_mask_is_seen_is_kept_with_it(tmp_path):
     middle, aside = np.zeros((2, 40, 40, 2), np.uint8)
     middle[18:22, 18:22] = 1
     aside[18:22, 26:30] = 2  # the field of view ends behind column 27
-    for name, mask in (("A", middle), ("B", aside)):
-        save(tmp_path / "images" / f"{name}.nii", make_image(0, mask.shape))
-        save(tmp_path / "labels" / f"{name}.nii", mask)
+    for name, drawn in (("A", middle), ("B", aside)):
+        save(tmp_path / "images" / f"{name}.nii", make_image(0, drawn.shape))
+        save(tmp_path / "labels" / f"{name}.nii", drawn)
     save(tmp_path / "images" / "C.nii", make_image(0, middle.shape))
     data = make_data(tmp_path, name="nifti")
     for _ in range(2):

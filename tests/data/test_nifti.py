@@ -6,7 +6,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from pix2rep_jax.data.nifti import read_label, read_volume, write_mask
+from pix2rep_jax.data.mask import read_label
+from pix2rep_jax.data.nifti import read_volume, write_mask
 from pix2rep_jax.errors import InputError
 
 SHAPE = (16, 20, 3)
@@ -89,45 +90,6 @@ def test_mask_lies_on_its_scan(tmp_path, scan, suffix):
     assert written.header.get_xyzt_units() == scan.header.get_xyzt_units()
     np.testing.assert_array_equal(read_mask(path), make_label())
     assert read_mask(path).dtype == np.uint8
-
-
-def test_mask_that_lies_elsewhere_is_refused(tmp_path):
-    """A mask whose axes run the other way has the scan's shape, and other anatomy."""
-    path = tmp_path / "mask.nii"
-    scan = read_volume(save(tmp_path / "scan.nii", make_image()))
-
-    def read_on_scan(path, scan=scan):
-        return read_label(path, shape=SHAPE, num_classes=4, like=scan)
-
-    nearly = AFFINE + np.array([[0, 0, 0, 0.6]] + [[0] * 4] * 3)  # under half a voxel
-    for affine in (AFFINE, nearly):
-        save(path, make_label(), affine)
-        np.testing.assert_array_equal(read_on_scan(path), make_label())
-    shifted, flipped = AFFINE.copy(), AFFINE.copy()
-    shifted[0, 3] += 12.5
-    flipped[:, 1] *= -1
-    far = 19 * 2 * np.hypot(0.1, 1.25)  # the last column, from where it belongs
-    refuse(save(path, make_label(), shifted), read_on_scan, "12.5 mm", "affine")
-    refuse(save(path, make_label(), flipped), read_on_scan, f"{far:.3g} mm")
-    # A header may say two places; programs read, and write, the one or the other.
-    straight = np.diag([-1.5, -1.25, 8, 1])  # a qform holds no shear
-    both = nib.Nifti1Image(make_image(), AFFINE)
-    both.set_sform(shifted, 2)
-    both.set_qform(straight, 1)
-    nib.save(both, tmp_path / "both.nii")
-    for affine in (straight, shifted):
-        save(path, make_label(), affine)
-        read_on_scan(path, scan=read_volume(tmp_path / "both.nii"))
-    save(path, make_label(), flipped)
-    with pytest.raises(InputError, match="mm away"):
-        read_on_scan(path, scan=read_volume(tmp_path / "both.nii"))
-    placeless = tmp_path / "placeless.nii"  # says nothing of where it lies
-    save(placeless, make_label(), None)
-    assert not nib.load(placeless).header["sform_code"]
-    np.testing.assert_array_equal(read_on_scan(placeless), make_label())
-    np.testing.assert_array_equal(
-        read_on_scan(path, scan=read_volume(placeless)), make_label()
-    )
 
 
 @pytest.mark.parametrize("codes", [(1, 0), (0, 2), (2, 1), (0, 0)])
@@ -311,44 +273,6 @@ def test_colour_scan_is_refused(tmp_path):
     """Three numbers a voxel are not made one in silence."""
     array = np.zeros(SHAPE, np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")]))
     refuse(save(tmp_path / "rgb.nii", array), read_volume, str(array.dtype))
-
-
-@pytest.mark.parametrize("shape", [(20, 16, 3), (16, 20, 4), (16, 20), (16, 20, 3, 1)])
-def test_mask_of_another_shape_is_refused(tmp_path, shape):
-    """Both shapes are said."""
-    path = save(tmp_path / "mask.nii.gz", make_label(shape))
-    refuse(path, read_mask, str(shape), str(SHAPE))
-
-
-@pytest.mark.parametrize("value", [0.5, 4, -1, 255, np.nan, np.inf, 2.02])
-def test_mask_with_foreign_label_is_refused(tmp_path, value):
-    """A label that is no class, or between two, is named with the setting."""
-    array = make_label().astype(np.float32)
-    array[2, 3, 1] = value
-    path = save(tmp_path / "mask.nii.gz", array)
-    refuse(path, read_mask, f"label {value:g}", "data.classes", "0 to 3")
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32, np.float64])
-def test_mask_of_any_type_is_read(tmp_path, dtype):
-    """Whole numbers are labels, however they are stored."""
-    path = save(tmp_path / "mask.nii", make_label().astype(dtype))
-    read = read_mask(path)
-    assert read.dtype == np.uint8
-    np.testing.assert_array_equal(read, make_label())
-
-
-@pytest.mark.parametrize("dtype", [np.int16, np.uint8])
-def test_mask_saved_with_a_slope_is_read(tmp_path, dtype):
-    """nibabel stores real numbers under a scan's header of integers times a slope, and
-    what comes back is a little beside the labels."""
-    scan = save(tmp_path / "scan.nii", make_image().astype(dtype))
-    label, path = make_label(), tmp_path / "mask.nii"
-    label[label > 0] += 1  # the greatest one is 4: a byte's steps do not meet 1 to 3
-    nib.save(nib.Nifti1Image(label.astype(float), None, nib.load(scan).header), path)
-    assert not np.isin(np.unique(nib.load(path).dataobj), range(5)).all()
-    read = read_label(path, shape=label.shape, num_classes=5)
-    np.testing.assert_array_equal(read, label)
 
 
 @pytest.mark.acdc
