@@ -23,6 +23,7 @@ from pix2rep_jax.modes.run_pictures import (
     read_series,
     write_picture,
 )
+from pix2rep_jax.runs.manifest import read_config
 from pix2rep_jax.runs.start import find_all_runs, find_pretraining, find_segmenters
 
 __all__ = ["list_pictures", "run"]
@@ -61,6 +62,8 @@ def list_pictures(config: ConfigDict, workdir: Path) -> dict[str, Callable[[], F
     """
     checkpoint, classes = config.init.checkpoint, tuple(config.data.classes)
     runs = find_all_runs(workdir, checkpoint=checkpoint)
+    for each in runs:
+        read_config(each)  # refuses a run of another version before the scans are read
     pictures = {"curves": lambda: draw_curves(read_series(runs))}
     try:
         dataset = load_dataset(config.data)

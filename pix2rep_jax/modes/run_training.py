@@ -25,7 +25,7 @@ from pix2rep_jax.runs.data_checks import check_unseen
 from pix2rep_jax.runs.dependencies import settings_of_all_hosts
 from pix2rep_jax.runs.environment import environment_warning, numeric_environment
 from pix2rep_jax.runs.lock import hold_run
-from pix2rep_jax.runs.manifest import check_place, open_run
+from pix2rep_jax.runs.manifest import check_begun, check_place, open_run
 from pix2rep_jax.runs.metric_log import MetricWriter
 from pix2rep_jax.runs.pretrained_backbone import (
     Backbone,
@@ -79,11 +79,12 @@ def load(
         required_by: As for `decide_start`.
 
     Raises:
-        InputError: If the workdir cannot be written, if the scans or the network
-            cannot be used, or if a test patient has pretrained.
+        InputError: If the workdir cannot be written or holds another run, if the scans
+            or the network cannot be used, or if a test patient has pretrained.
     """
     check_place(workdir)
     # Before the data: a mistake here should not cost a minute.
+    check_begun(Path(workdir) / mode, config.to_dict())
     start = decide_start(config.init.checkpoint, workdir, mode, required_by=required_by)
     backbone = None
     if start is not None:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from pix2rep_jax.runs.run_record import (
 from pix2rep_jax.runtime.atomic_file import write_whole
 
 __all__ = [
+    "check_begun",
     "check_place",
     "find_run",
     "make_folder",
@@ -57,16 +59,7 @@ def open_run(
             settings, patients, scans or another network to start from.
     """
     settings = json.loads(config.to_json_best_effort())
-    if (folder / _CONFIG).exists():
-        before = read_run(folder)
-        if changes := changed_settings(read_config(folder), settings, folder.name):
-            raise InputError(
-                f"{folder} holds a run with another configuration ("
-                + "; ".join(changes)
-                + "): name another --workdir (and --config.init.checkpoint="
-                f"{folder.parent} to start from its pretraining), or use its settings "
-                "again"
-            )
+    if (before := check_begun(folder, settings)) is not None:
         check_same_split(before.split, record.split, folder)
         check_same_origin(before.origin, record.origin, folder, begun=begun)
         record = record._replace(
@@ -84,6 +77,34 @@ def open_run(
     _write(folder / RUN_FILE, record_to_dict(record))
     _write(folder / _CONFIG, settings)
     return record
+
+
+def check_begun(folder: Path, settings: Mapping[str, Any]) -> RunRecord | None:
+    """Checks, before any work, that the run in a folder can go on.
+
+    Args:
+        folder: `<workdir>/<mode>`.
+        settings: The whole configuration that it would go on with.
+
+    Returns:
+        The record of the run that is there; None if there is none.
+
+    Raises:
+        InputError: If it is of another version of this program, damaged, or of other
+            settings.
+    """
+    if not (folder / _CONFIG).exists():
+        return None
+    before = read_run(folder)
+    if changes := changed_settings(read_config(folder), settings, folder.name):
+        raise InputError(
+            f"{folder} holds a run with another configuration ("
+            + "; ".join(changes)
+            + "): name another --workdir (and --config.init.checkpoint="
+            f"{folder.parent} to start from its pretraining), or use its settings "
+            "again"
+        )
+    return before
 
 
 def check_same_origin(

@@ -27,8 +27,11 @@ __all__ = [
     "record_to_dict",
 ]
 
-VERSION = 2
-"""Raise it when run.json or the checkpoints hold something else than before."""
+VERSION = 3
+"""Raise it when a run's files or its numbers are not what they were before.
+
+A run of another version is refused, and a study does not count it as finished.
+"""
 
 RUN_FILE = "run.json"
 

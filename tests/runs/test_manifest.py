@@ -39,7 +39,7 @@ def test_a_run_is_described_by_two_files(tmp_path):
         *("version", "command", "environment", "num_steps", "trained", "origin"),
         "split",
     }
-    assert content["version"] == VERSION == 2
+    assert content["version"] == VERSION == 3
     assert content["command"] == "main.py --mode pretrain"
     assert {"flax", "python", "numerics"} <= set(content["environment"])
     assert {"jax", "devices"} <= set(content["environment"]["numerics"])
@@ -162,13 +162,15 @@ def test_a_damaged_record_is_one_sentence(tmp_path, content):
 
 
 def test_a_run_of_another_version_is_refused(tmp_path):
-    """The present one has config.json and no run.json; a later one has its number."""
+    """The first had config.json and no run.json; each later one has its number."""
     folder = tmp_path / "pretrain"
     begin_run(folder, CONFIG)
     path = folder / "run.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 3}))
-    with pytest.raises(InputError, match="version 3"):
-        read_run(folder)
+    whole = json.loads(path.read_text())
+    for version in (2, VERSION + 1):
+        path.write_text(json.dumps(whole | {"version": version}))
+        with pytest.raises(InputError, match=f"version {version}"):
+            read_run(folder)
     path.unlink()
     for read in (
         read_config,  # what its settings meant is unknown too
