@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.figures.drawing import save
 from pix2rep_jax.runs.manifest import check_place
+from pix2rep_jax.runs.run_record import VERSION
 from pix2rep_jax.runtime.atomic_file import write_whole
 from pix2rep_jax.runtime.command_line import next_command
 from pix2rep_jax.study.data_identity import (
@@ -23,7 +24,7 @@ from pix2rep_jax.study.plan import Cell, make_plan
 from pix2rep_jax.study.report.dice_by_patients import draw_figure3
 from pix2rep_jax.study.report.document import make_document
 from pix2rep_jax.study.report.results import Result, read_results
-from pix2rep_jax.study.report.run_table import read_protocol, read_runs, run_table
+from pix2rep_jax.study.report.run_table import read_kind, read_runs, run_table
 from pix2rep_jax.study.runner import run_cells
 
 __all__ = ["run"]
@@ -56,9 +57,9 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> in
         )
     folder = Path(workdir) / "study"
     cells = make_plan(config, folder)
-    check_protocol(folder, config.data.crop)
+    check_kind(folder, config)
     check_place(folder)
-    published = read_published(config, cells)
+    published = read_published(config, cells, folder)
     results = current_results(cells, folder, published)
     scans = {} if config.study.tables_only else check_scans(results, folder)
     if config.study.dry_run:
@@ -82,12 +83,31 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> in
     return int(failed > 0)
 
 
-def read_published(config: ConfigDict, cells: Sequence[Cell]) -> dict[str, Result]:
-    """Reads the finished runs that `study.records` names, by the key of their job."""
-    path = config.study.records
+def read_published(
+    config: ConfigDict, cells: Sequence[Cell], folder: Path
+) -> dict[str, Result]:
+    """Reads the finished runs that `study.records` names, by the key of their job.
+
+    Runs of another version or of other settings count in the tables alone.
+
+    Raises:
+        InputError: If it has no run of the plan, or if a study cannot go on from them.
+    """
+    study, own = config.study, folder / "study.csv"
+    kind = read_kind(own)
+    is_old = study.tables_only and kind is not None and kind[1] != VERSION
+    path = study.records or (own if is_old else "")
     if not path:
         return {}
     published = read_runs(path, cells)
+    if not study.tables_only:
+        if other := {x.version for x in published.values()} - {VERSION}:
+            raise InputError(
+                f"study.records={path} has runs of version {min(other)}, and this "
+                f"program is version {VERSION}: add --config.study.tables_only=True "
+                "for their tables, or leave study.records out to run them anew"
+            )
+        published = {key: x for key, x in published.items() if x.keys is None}
     if not published:
         raise InputError(
             f"study.records={path} has no run of this plan: use the configuration and "
@@ -128,13 +148,21 @@ def run_all(
     return results
 
 
-def check_protocol(folder: Path, crop: str) -> None:
-    """Raises InputError where the folder has results of another protocol."""
-    found = read_protocol(folder / "study.csv")
-    if found and found != crop:
+def check_kind(folder: Path, config: ConfigDict) -> None:
+    """Raises InputError where the folder has results of another protocol or version."""
+    if (found := read_kind(folder / "study.csv")) is None:
+        return
+    crop, version = found
+    if crop != config.data.crop:
         raise InputError(
-            f"the study in {folder} was made with data.crop={found}, and this one has "
-            f"{crop}: name another --workdir"
+            f"the study in {folder} was made with data.crop={crop}, and this one has "
+            f"{config.data.crop}: name another --workdir"
+        )
+    if version != VERSION and not config.study.tables_only:
+        raise InputError(
+            f"the study in {folder} has runs of version {version}, and this program "
+            f"is version {VERSION}: name another --workdir, or add "
+            "--config.study.tables_only=True for its tables"
         )
 
 

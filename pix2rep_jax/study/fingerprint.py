@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pix2rep_jax.runs.dependencies import relevant_settings
+from pix2rep_jax.runs.run_record import VERSION
 
 __all__ = ["fingerprint"]
 
@@ -15,7 +16,7 @@ _DIGITS = 12
 def fingerprint(
     config: Mapping[str, Any], *, mode: str, home: str, origin: str = ""
 ) -> str:
-    """Hashes the settings that the numbers of a run depend on.
+    """Hashes the settings that the numbers of a run depend on, and the runs' version.
 
     Args:
         config: A whole configuration.
@@ -33,5 +34,5 @@ def fingerprint(
         settings = {x: y for x, y in settings.items() if x.startswith("data.")}
     if (root := config["data"]["root"]) != home:
         settings["data.root"] = root
-    text = json.dumps([settings, origin], sort_keys=True)
+    text = json.dumps([VERSION, settings, origin], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]

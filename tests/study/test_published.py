@@ -57,8 +57,7 @@ def test_the_published_tables_are_drawn_from_their_csv(name):
 
 @pytest.mark.parametrize("name", sorted({file for file, *_ in TABLES.values()}))
 def test_every_published_run_is_a_cell_of_its_plan(name):
-    """A changed configuration has other keys. Where the numbers stay the same,
-    `python -m tests.support.published` gives the published runs the new keys."""
+    """Whatever its configuration has become since: the place in the plan counts."""
     config = published_config(name)
     if name == "study_cpu":
         config.study.seeds = 2
@@ -90,8 +89,8 @@ def test_runs_of_two_pretrainings_are_told_apart():
     assert total_seconds(results) == pytest.approx(13 * 3600 + 32 * 60 + 48, abs=1)
 
 
-def test_a_study_goes_on_from_published_runs(tmp_path, capsys):
-    """They count as finished in a folder that holds nothing; a larger plan is not."""
+def test_the_tables_of_published_runs_can_be_written_anew(tmp_path, capsys):
+    """In a folder that holds nothing; a larger plan lacks some of them."""
     config = published_config("study_paper")
     config.study.tables_only = True
     assert command.run(config, tmp_path) == 0
@@ -99,7 +98,7 @@ def test_a_study_goes_on_from_published_runs(tmp_path, capsys):
     own = [line for line in again.splitlines() if ",finished," in line]
     published = (RESULTS / "study_paper.csv").read_text(encoding="utf-8")
     assert own == published.splitlines()[1:]
-    # What a study writes can be gone on from in turn.
+    # What a study writes can be read in turn.
     config.study.records = str(tmp_path / "study" / "study.csv")
     assert command.run(config, tmp_path / "copy") == 0
     capsys.readouterr()

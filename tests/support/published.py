@@ -1,10 +1,8 @@
 """The studies in results/: the configuration of each, and its published tables."""
 
-import csv
 from pathlib import Path
 
 from configs import ablation, study
-from pix2rep_jax.study.plan import make_plan
 
 RESULTS = Path(study.__file__).parents[1] / "results"
 
@@ -62,31 +60,3 @@ def published_config(name):
     config.update_from_flattened_dict({"data.root": "ACDC"} | overrides)
     config.study.records = str(RESULTS / f"{file}.csv")
     return config
-
-
-def give_new_keys(file):
-    """Gives published runs the keys of today's configuration.
-
-    It is for a change of configs/ that leaves their numbers as they are, such as a new
-    name or a setting with its old value. Scores and all other columns stay.
-    """
-    config = published_config(file)
-    config.study.seeds = 2
-    places = {cell[:4]: cell for cell in make_plan(config, Path("/nowhere"))}
-    path = RESULTS / f"{file}.csv"
-    with path.open(encoding="utf-8", newline="") as text:
-        header, *lines = csv.reader(text)
-    place = [header.index(x) for x in ("method", "num_labeled", "draw", "seed")]
-    for line in lines:
-        method, *numbers = (line[index] for index in place)
-        cell = places[(method, *map(int, numbers))]
-        line[header.index("key")] = cell.job.key
-        if cell.pretraining:
-            line[header.index("pretraining_key")] = cell.pretraining.key
-    with path.open("w", encoding="utf-8", newline="") as text:
-        csv.writer(text, lineterminator="\n").writerows([header, *lines])
-
-
-if __name__ == "__main__":
-    for name in sorted({file for file, *_ in TABLES.values()}):
-        give_new_keys(name)

@@ -1,5 +1,6 @@
 """tables.md: what a study found, in the order of the paper's tables."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from tqdm import tqdm
 from pix2rep_jax.evaluation.report import GROUND_TRUTH_NOTE
 from pix2rep_jax.evaluation.volume_score import DISTANCES, display_order
 from pix2rep_jax.methods.downstream.mean_teacher import NETWORKS
+from pix2rep_jax.runs.run_record import VERSION
 from pix2rep_jax.study.plan import stages
 from pix2rep_jax.study.report.difference_table import difference_table
 from pix2rep_jax.study.report.results import (
@@ -121,7 +123,24 @@ def opening(
         "",
         f"{scored_on(num_patients)} Each run is scored at the checkpoint with the best "
         f"Dice on its own validation slices. {about_seeds(config)}",
+        *about_versions(results),
     ]
+
+
+def about_versions(results: Sequence[Result]) -> list[str]:
+    """Says, in one line per version, which runs are known by their place alone."""
+    versions = Counter(each.version for each in results if each.keys is not None)
+    lines = []
+    for version, number in sorted(versions.items()):
+        what = f"are of version {version} of this program, which now has {VERSION}"
+        if version == VERSION:
+            what = "have other settings than this command"
+        lines += [
+            "",
+            f"{number} of the finished runs {what}. They were found by method, "
+            "labelled patients, draw and seed alone.",
+        ]
+    return lines
 
 
 def averaged_over(study: ConfigDict) -> str:

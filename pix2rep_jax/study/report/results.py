@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.evaluation.volume_score import DISTANCES, score_names
 from pix2rep_jax.methods.downstream.mean_teacher import NETWORKS
+from pix2rep_jax.runs.run_record import VERSION
 from pix2rep_jax.study.job_record import read_evaluation, read_record
 from pix2rep_jax.study.plan import Cell, Job, stages
 
@@ -47,6 +48,9 @@ class Result(NamedTuple):
         backbone: Digest of the pretrained network; empty if there is none, or no
             record of it.
         scans: Digest of the scans it used; empty if unknown.
+        version: Version of the program that made the run.
+        keys: Keys of the run and of its pretraining, where it is known by its place in
+            the plan alone; None where it has the cell's version and settings.
     """
 
     cell: Cell
@@ -61,6 +65,8 @@ class Result(NamedTuple):
     hardware: str = ""
     backbone: str = ""
     scans: str = ""
+    version: int = VERSION
+    keys: tuple[str, str] | None = None
 
 
 def read_results(

@@ -10,12 +10,15 @@ from pix2rep_jax.errors import InputError
 from pix2rep_jax.study.plan import Cell, stages
 from pix2rep_jax.study.report.results import Result
 
-__all__ = ["PATIENT", "read_protocol", "read_runs", "run_table"]
+__all__ = ["PATIENT", "read_kind", "read_runs", "run_table"]
 
 PATIENT = "patient:"
 """Before a test patient's name: the column of that patient's foreground Dice."""
 
 WHAT = ("method", "title", "protocol", "mode", "num_labeled", "draw", "seed", "status")
+
+PLACE = ("method", "protocol", "mode", "num_labeled", "draw", "seed")
+"""What a run of another version, or of other settings, is known by."""
 
 HOW = (
     "best_step",
@@ -25,6 +28,7 @@ HOW = (
     "hardware",
     "pretrained_digest",
     "scans",
+    "version",
     "key",
     "pretraining_key",
     "reason",
@@ -52,6 +56,8 @@ def run_table(results: Sequence[Result], *, titles: Mapping[str, str]) -> str:
     writer.writeheader()
     for each in results:
         cell, times = each.cell, each.stage_seconds
+        keys = cell.job.key, cell.pretraining.key if cell.pretraining else ""
+        key, pretraining_key = each.keys or keys
         line = {
             "method": cell.method,
             "title": titles[cell.method],
@@ -68,8 +74,9 @@ def run_table(results: Sequence[Result], *, titles: Mapping[str, str]) -> str:
             "hardware": each.hardware,
             "pretrained_digest": each.backbone,
             "scans": each.scans,
-            "key": cell.job.key,
-            "pretraining_key": cell.pretraining.key if cell.pretraining else "",
+            "version": each.version,
+            "key": key,
+            "pretraining_key": pretraining_key,
             "reason": each.reason,
             "notice": each.notice,
         }
@@ -81,25 +88,33 @@ def run_table(results: Sequence[Result], *, titles: Mapping[str, str]) -> str:
 def read_runs(path: str | Path, cells: Sequence[Cell]) -> dict[str, Result]:
     """Reads the finished runs of a plan from a file that `run_table` has rendered.
 
+    A run that no key of the plan fits is known by its place: method, mode, protocol,
+    number of labelled patients, draw and seed. Its result has `keys`.
+
     Args:
         path: The file.
         cells: From `make_plan`. Runs of other cells are left out.
 
     Returns:
-        The results by the key of their job.
+        The results by the key of the plan's job.
 
     Raises:
         InputError: If the file cannot be read, or has other columns.
     """
-    known = {cell.job.key: cell for cell in cells}
+    by_key = {cell.job.key: cell for cell in cells}
+    by_place = {_place(cell): cell for cell in cells}
+    found: dict[str, Result] = {}
     try:
         with Path(path).open(encoding="utf-8", newline="") as file:
             lines = list(csv.DictReader(file))
-        return {
-            line["key"]: _read_line(line, known[line["key"]])
-            for line in lines
-            if line["status"] == "finished" and line["key"] in known
-        }
+        for line in lines:
+            place = tuple(line[name] for name in PLACE)
+            cell = by_key.get(line["key"]) or by_place.get(place)
+            if line["status"] == "finished" and cell is not None:
+                result = _read_line(line, cell)
+                if result.keys is None or cell.job.key not in found:
+                    found[cell.job.key] = result
+        return found
     except (OSError, KeyError, ValueError, csv.Error) as error:
         raise InputError(
             f"study.records={path} cannot be read ({error}): name the study.csv of a "
@@ -107,18 +122,31 @@ def read_runs(path: str | Path, cells: Sequence[Cell]) -> dict[str, Result]:
         ) from error
 
 
-def read_protocol(path: Path) -> str:
-    """Reads which `data.crop` the runs of a study.csv have; empty if unknown."""
+def read_kind(path: Path) -> tuple[str, int] | None:
+    """Reads `data.crop` and the version of the runs in a study.csv; None if unknown."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            return next(csv.DictReader(file), {}).get("protocol") or ""
-    except (OSError, csv.Error, ValueError):
-        return ""
+            line = next(csv.DictReader(file))
+        return line["protocol"], _version(line)
+    except (OSError, KeyError, StopIteration, csv.Error, ValueError):
+        return None
 
 
 def _print(number: float) -> str:
     """Prints six digits behind the point, without zeros at the end; NaN is empty."""
     return "" if math.isnan(number) else f"{number:.6f}".rstrip("0").rstrip(".")
+
+
+def _place(cell: Cell) -> tuple[str, ...]:
+    """The place of a cell in its plan, as the columns `PLACE` hold it."""
+    job = cell.job
+    numbers = cell.num_labeled, cell.draw, cell.seed
+    return cell.method, job.config.data.crop, job.mode, *map(str, numbers)
+
+
+def _version(line: Mapping[str, str]) -> int:
+    """The version of a line's run. The column is younger than version 2."""
+    return int(line.get("version") or 2)
 
 
 def _read_line(line: Mapping[str, str], cell: Cell) -> Result:
@@ -127,6 +155,7 @@ def _read_line(line: Mapping[str, str], cell: Cell) -> Result:
     first = float(line["first_stage_seconds"] or 0)
     whole = float(line["pretraining_seconds"] or 0)
     times = ((), (whole,), (first, round(whole - first, 1)))
+    keys = line["key"], line["pretraining_key"]
     return Result(
         cell=cell,
         status="finished",
@@ -147,4 +176,6 @@ def _read_line(line: Mapping[str, str], cell: Cell) -> Result:
         hardware=line["hardware"],
         backbone=line["pretrained_digest"],
         scans=line["scans"],
+        version=_version(line),
+        keys=keys if keys[0] != cell.job.key else None,
     )
