@@ -11,6 +11,7 @@ have their memory in huge pages; with GLIBC_TUNABLES=glibc.malloc.hugetlb=0 neit
 """
 
 import argparse
+import functools
 import time
 from collections.abc import Callable
 
@@ -57,9 +58,8 @@ def make_inputs(config):
     )
     options = config.spatial.to_dict().items()
     spatial = {k: v for k, v in options if not k.startswith("elastic_")}  # affine alone
-    matrix = jax.vmap(lambda key: sample_pull_matrix(key, **spatial))(
-        jax.random.split(keys[2], batch)
-    )
+    draw = functools.partial(sample_pull_matrix, height=size, width=size, **spatial)
+    matrix = jax.vmap(draw)(jax.random.split(keys[2], batch))
     valid = inside(sources_of(matrix, size), height=size, width=size)
     points, valid = pix2rep.choose_points(keys[3], valid, config.pretrain.num_points)
     return image_a, image_b, matrix, points, valid

@@ -13,13 +13,13 @@ def add_sections(config: ConfigDict, size: str) -> None:
     """Adds `simclr`, `byol`, `barlow_twins`, `chaitanya` and `finetune.mean_teacher`.
 
     Args:
-        config: As configs/pix2rep.py makes it; `data.size` is read.
+        config: As configs/pix2rep.py makes it.
         size: "quick", "small" or "paper".
     """
     config.simclr = _simclr()
     config.byol = _byol()
     config.barlow_twins = _barlow_twins()
-    config.chaitanya = _chaitanya(reach=(config.data.size - 1) / 2)
+    config.chaitanya = _chaitanya()
     config.finetune.mean_teacher = _mean_teacher()
     if size in ("small", "quick"):
         _small(config)
@@ -63,14 +63,11 @@ def _barlow_twins() -> ConfigDict:
     return barlow_twins
 
 
-def _chaitanya(*, reach: float) -> ConfigDict:
+def _chaitanya() -> ConfigDict:
     """Chaitanya et al. 2020: all values are theirs unless a comment says otherwise.
 
     It takes two runs: the second has stage="local", a --workdir of its own, and
     init.checkpoint=FIRST.
-
-    Args:
-        reach: Largest shift of the crop from the middle, px.
     """
     chaitanya = ConfigDict()
     chaitanya.stage = "global"  # | "local"
@@ -92,7 +89,7 @@ def _chaitanya(*, reach: float) -> ConfigDict:
     spatial.max_rotation = 0.0
     spatial.flip_probability = 0.0
     spatial.extent = (100 / 192, 100 / 192)  # a crop of 100 of 192 px
-    spatial.max_shift = (reach, reach)  # px; anywhere inside data.size
+    spatial.max_shift = (0.5, 0.5)  # of the side; anywhere inside the image
     spatial.shift_inside = True
     chaitanya.intensity = intensity = ConfigDict()
     intensity.max_contrast = 0.3

@@ -124,8 +124,9 @@ def _base() -> ConfigDict:
     )  # side of the region seen; below 1 magnifies; released
     spatial.extent_probability = 1.0
     spatial.flip_probability = 0.7  # released
-    # px; with shift_inside (data.size - 1) / 2, or less to stay nearer to the middle
-    spatial.max_shift = (63.5, 63.5)
+    # Of the side. With shift_inside 0.5 is anywhere inside the image (released), and
+    # less stays nearer to the middle.
+    spatial.max_shift = (0.5, 0.5)
     spatial.shift_probability = 1.0
     spatial.shift_inside = True  # released
     # Before these, B-spline displacements: 2026 follow-up to Pix2Rep-v2, off in MIDL.
@@ -223,7 +224,7 @@ def _small(config: ConfigDict) -> None:
     config.model.update(scratch_num_features=64, dtype="float32")
     config.projection.update(hidden=(128,), features=64)
     config.spatial.update(max_rotation=math.pi, extent=(0.5, 1.1), flip_probability=0.5)
-    config.spatial.update(max_shift=(6.0, 6.0), shift_inside=False)
+    config.spatial.update(max_shift=(6 / 64, 6 / 64), shift_inside=False)
     config.intensity.update(max_blur=1.0, blur_probability=0.3)
     config.intensity.update(max_bias_field=0.5, bias_field_probability=0.5)
     config.intensity.update(max_noise=0.1, noise_probability=0.5)

@@ -1,9 +1,16 @@
 """The configurations: the paper's recipe, and what the sizes change of it."""
 
+import importlib
+import re
+
+import jax
+import numpy as np
 import pytest
 
 from configs import ablation, pix2rep, study
+from pix2rep_jax.methods.pretraining import load_method, make_recipe
 from pix2rep_jax.runtime.config_checks import walk
+from pix2rep_jax.views import affine
 
 
 def test_the_base_is_the_papers_recipe():
@@ -43,6 +50,68 @@ def test_a_size_means_one_number_of_pretraining_steps(size):
     assert ablation.get_config(size).pretrain.num_steps == alone.pretrain.num_steps
     if size == "small":
         assert alone.pretrain.num_steps == 7000
+
+
+SHIFTS = {
+    "pix2rep": (6.0, 6.0, 63.5),
+    "simclr": (6.0, 6.0, 63.5),
+    "byol": (6.0, 6.0, 63.5),
+    "barlow_twins": (6.0, 6.0, 63.5),
+    "chaitanya": (31.5, 31.5, 63.5),
+    "augment": (6.0, 6.0, 12.0),
+}
+"""The largest shift in px at "quick", "small" and "paper", before any override."""
+
+
+def draw_motions(spatial, side):
+    """Shifts `[draws, 2]` (px) and extents `[draws, 1]` of 2,000 draws."""
+    options = {x: y for x, y in spatial.items() if not x.startswith("elastic")}
+    draw = lambda key: affine.sample_pull_matrix(  # noqa: E731
+        key, height=side, width=side, **options
+    )
+    keys = jax.random.split(jax.random.key(0), 2000)
+    matrix = np.asarray(jax.jit(jax.vmap(draw))(keys), np.float64)
+    extent = np.sqrt(np.abs(np.linalg.det(matrix[:, :, :2])))
+    return np.abs(matrix[:, :, 2]), extent[:, None]
+
+
+@pytest.mark.parametrize("method", SHIFTS)
+@pytest.mark.parametrize("size", pix2rep.SIZES)
+def test_another_image_size_brings_its_own_shifts(size, method):
+    """Overriding `data.size` alone scales the shifts, and regions stay inside."""
+    config = pix2rep.get_config(size)
+    reach = SHIFTS[method][pix2rep.SIZES.index(size)]
+    for factor in (1, 2):
+        side = factor * pix2rep.get_config(size).data.size
+        config.data.size = side
+        if method == "augment":
+            spatial = config.augment.spatial
+        else:
+            config.pretrain.method = method
+            load_method(config)  # and nothing is refused
+            spatial = make_recipe(config).get("spatial", config.spatial)
+        shift, extent = draw_motions(spatial.to_dict(), side)
+        expected = factor * reach
+        if spatial.shift_inside:
+            expected = (side - 1) / 2
+            room = expected * (1 - extent)  # what the region leaves of the frame
+            assert (shift <= room + 1e-3).all()
+            shift = expected * shift / room
+        assert 0.99 * expected < shift.max() <= expected + 1e-2
+
+
+def test_no_other_setting_is_a_number_of_the_images_pixels(monkeypatch):
+    """A length in px would stay at the old size when `data.size` is overridden."""
+    monkeypatch.syspath_prepend("docs")
+    hooks = importlib.import_module("hooks")
+    names = [name for name, _ in walk(pix2rep.get_config())]
+    comments = hooks.read_comments(names)
+    in_px = {x for x in names if re.search(r"\bpx\b", comments.get(x, ""))}
+    # The blur belongs to a pixel, and the pixel's size does not change.
+    lengths = {name for name in in_px if not name.startswith("data.")}
+    assert lengths == {"intensity.max_blur", "chaitanya.spatial.extent"}
+    chaitanya = pix2rep.get_config().chaitanya.spatial
+    assert max(chaitanya.extent) < 1  # a share
 
 
 @pytest.mark.parametrize("size", pix2rep.SIZES)

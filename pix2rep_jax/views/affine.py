@@ -46,7 +46,7 @@ SETTINGS = {
     "extent": all_of(pair, above_zero, ascending),
     "extent_probability": share,
     "flip_probability": share,
-    "max_shift": all_of(pair, not_below_zero),
+    "max_shift": all_of(pair, share),
     "shift_probability": share,
     "shift_inside": anything,
     **elastic.SETTINGS,
@@ -57,6 +57,8 @@ SETTINGS = {
 def sample_pull_matrix(
     key: jax.Array,
     *,
+    height: int,
+    width: int,
     max_rotation: float,
     rotation_probability: float = 1.0,
     extent: tuple[float, float],
@@ -70,6 +72,8 @@ def sample_pull_matrix(
 
     Args:
         key: One random key.
+        height: Rows of the image.
+        width: Columns of the image.
         max_rotation: The angle is uniform in ±`max_rotation` (rad).
         rotation_probability: How often there is a rotation.
         extent: Range of the side of the region that the output shows, as a fraction of
@@ -77,11 +81,13 @@ def sample_pull_matrix(
         extent_probability: How often the extent differs from 1.
         flip_probability: How often the columns are mirrored. Together with a rotation
             every mirror axis is possible.
-        max_shift: The shift of (rows, columns) is uniform in ± this many px.
+        max_shift: The shift of (rows, columns) is uniform in ± these shares of the
+            image's height and width.
         shift_probability: How often there is a shift.
-        shift_inside: Multiplies `max_shift` by `1 - extent`. If `max_shift` is half the
-            image's side, the region (before the rotation) lies anywhere inside the
-            frame. If it is smaller, the region stays nearer to the middle.
+        shift_inside: Limits the shift to half the image's side, and multiplies it by
+            `1 - extent`. If `max_shift` is 0.5, the region (before the rotation) lies
+            anywhere inside the frame. If it is smaller, the region stays nearer to the
+            middle.
 
     Returns:
         A `[2, 3]` pull matrix for centred positions.
@@ -93,9 +99,11 @@ def sample_pull_matrix(
     scale = extent[0] + draw[2] * (extent[1] - extent[0])
     scale = jnp.where(draw[3] < extent_probability, scale, 1.0)
     flip = jnp.where(draw[4] < flip_probability, -1.0, 1.0)
-    reach = jnp.asarray(max_shift, jnp.float32)
+    sides = jnp.array([height, width], jnp.float32)
+    reach = jnp.array(max_shift, jnp.float32) * sides
     if shift_inside:
-        reach = reach * jnp.maximum(1.0 - scale, 0.0)
+        # The outermost positions are the centres of the outermost pixels.
+        reach = jnp.minimum(reach, (sides - 1) / 2) * jnp.maximum(1.0 - scale, 0.0)
     shift = jnp.where(draw[5] < shift_probability, spread[6:8] * reach, 0.0)
     cos, sin = jnp.cos(angle), jnp.sin(angle)
     rows = jnp.stack([cos, -sin * flip]) * scale
@@ -116,8 +124,8 @@ def sample_sources(
     """Samples φ⁻¹ of every pixel: an elastic displacement, then an affine map.
 
     Args:
-        key: One random key. The affine map is `sample_pull_matrix(key, **affine)`,
-            with and without a displacement.
+        key: One random key. The affine map is that of `sample_pull_matrix` with this
+            key, with and without a displacement.
         height: Rows of the image.
         width: Columns of the image.
         elastic_probability: How often there is a displacement.
@@ -125,16 +133,12 @@ def sample_sources(
         elastic_reach: One number per control grid: the largest displacement of its
             points in the output, as a share of the image's side. An affine map that
             magnifies makes it shorter in the input.
-        **affine: Options of `sample_pull_matrix`. With `shift_inside`, `max_shift` is
-            limited to half the image's side, so the region stays inside the frame.
+        **affine: Options of `sample_pull_matrix`.
 
     Returns:
         `[height, width, 2]` float32 array positions in the input.
     """
-    if affine.get("shift_inside"):
-        half = ((height - 1) / 2, (width - 1) / 2)
-        affine["max_shift"] = tuple(map(min, affine["max_shift"], half))
-    matrix = sample_pull_matrix(key, **affine)
+    matrix = sample_pull_matrix(key, height=height, width=width, **affine)
     positions = centred_positions(height, width)
     if elastic_probability > 0:
         positions += sample_displacement(

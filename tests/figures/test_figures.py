@@ -44,7 +44,7 @@ SPATIAL = {
     "max_rotation": np.pi,
     "extent": (0.5, 1.1),
     "flip_probability": 0.5,
-    "max_shift": (6.0, 6.0),
+    "max_shift": (6 / 32, 6 / 32),
 }
 # Reversal alone: what is left out need not be compiled.
 INTENSITY = {
@@ -77,7 +77,8 @@ def in_frame(points, start, end):
 def test_the_grid_is_carried_as_phi_carries_its_points(seed):
     """Every drawn point is φ of a grid line's, and φ of every one in view is drawn."""
     shape, spacing = (32, 32), 4.0
-    matrix = np.asarray(sample_pull_matrix(jax.random.key(seed), **SPATIAL), np.float64)
+    drawn = sample_pull_matrix(jax.random.key(seed), height=32, width=32, **SPATIAL)
+    matrix = np.asarray(drawn, np.float64)
     pixels = np.stack(np.mgrid[:32, :32], -1).astype(float)
     sources = pull(matrix, pixels.reshape(-1, 2), shape).reshape(32, 32, 2)
     valid = ((sources >= 0) & (sources <= 31)).all(-1)

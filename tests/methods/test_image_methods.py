@@ -24,7 +24,7 @@ VIEWS = {
         "max_rotation": 3.0,
         "extent": (0.6, 1.2),
         "flip_probability": 0.5,
-        "max_shift": (2.0, 2.0),
+        "max_shift": (2 / 16, 2 / 16),
     },
     "intensity": {"max_contrast": 0.3, "contrast_probability": 1.0},
 }

@@ -26,7 +26,7 @@ SPATIAL = {
     "max_rotation": 3.0,
     "extent": (0.6, 1.2),
     "flip_probability": 0.5,
-    "max_shift": (3.0, 3.0),
+    "max_shift": (3 / 16, 3 / 16),
 }
 ELASTIC = {
     "elastic_probability": 1.0,
@@ -137,7 +137,7 @@ def test_invalid_pixels_take_no_part(key, images, loss):
     valid pairs alone, and every gradient is finite."""
     net = tiny_net()
     variables = init(net, key, images)
-    far = STILL | {"max_shift": (14.0, 14.0)}
+    far = STILL | {"max_shift": (14 / 16, 14 / 16)}
     settings = options(loss=loss, num_points="all", spatial=far, intensity={})
     loss_fn = make_loss(net, **settings)
     run = lambda p: loss_fn(  # noqa: E731

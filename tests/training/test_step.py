@@ -29,7 +29,7 @@ SPATIAL = {
     "max_rotation": 3.0,
     "extent": (0.6, 1.1),
     "flip_probability": 0.5,
-    "max_shift": (2.0, 2.0),
+    "max_shift": (2 / SIZE, 2 / SIZE),
 }
 INTENSITY = {
     "max_blur": 1.0,

@@ -15,7 +15,7 @@ SPATIAL = {
     "max_rotation": 3.0,
     "extent": (0.5, 1.2),
     "flip_probability": 0.5,
-    "max_shift": (3.0, 3.0),
+    "max_shift": (0.1, 0.1),
 }
 
 
