@@ -1,7 +1,7 @@
 """Scores the experts' masks after their way to the network's grid and back.
 
 python -m benchmarks.ceiling --root ACDC [--name nifti] [--variant small]
-python -m benchmarks.ceiling --root ACDC --crop_px 80 --size 80
+python -m benchmarks.ceiling --root ACDC --size 80
 
 About as good as a network can become on that grid: what lies outside the field of view
 is lost, and edges are as coarse as its pixels, but for what probabilities say of them.
@@ -14,7 +14,7 @@ import numpy as np
 
 from configs import pix2rep as configs
 from pix2rep_jax.data.checks import cut_masks
-from pix2rep_jax.data.dataset import load_dataset
+from pix2rep_jax.data.dataset import field_of_view_mm, load_dataset
 from pix2rep_jax.data.splits import make_split
 from pix2rep_jax.evaluation.score_volumes import evaluate_volumes
 
@@ -49,7 +49,7 @@ def main() -> None:
     dataset = load_dataset(data)
     tested = make_split(dataset, data, draw_labeled=False).test_volumes
     mean = 100 * np.nanmean(score_experts(dataset, tested, classes=classes), 0)
-    fov_mm = data.spacing_mm * data.crop_px
+    fov_mm = field_of_view_mm(data)
     print(
         f"pixels of {fov_mm / data.size:.3g} mm over {fov_mm:.4g} mm, {len(tested)} "
         "test volumes; Dice of the masks themselves in %: "

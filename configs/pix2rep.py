@@ -84,8 +84,9 @@ def _base() -> ConfigDict:
     data.root = ""  # folder of the scans; the phantom needs none
     data.crop = "center"  # | "mask_box": released; it uses the ground truth
     data.spacing_mm = 1.4  # mm per px; ours
-    data.crop_px = 128  # side after resampling, px; ours
+    data.crop_px = 0  # side of the field of view in px of spacing_mm; 0: size
     data.size = 128  # side of the network's images, px; MIDL 4 "Data"
+    data.interpolation = "linear"  # | "nearest": released
     data.percentiles = (1.0, 99.0)  # min-max between these; MIDL 4 "Data"
     data.classes = ("BG", "RV", "MYO", "LV")  # by label value; ACDC
     data.num_labeled = 5  # patients, |X_tr|; MIDL 4
@@ -219,7 +220,7 @@ def _base() -> ConfigDict:
 
 def _small(config: ConfigDict) -> None:
     """Changes the recipe for real scans on a laptop; chosen on ACDC (ours)."""
-    config.data.update(spacing_mm=2.5, crop_px=64, size=64)
+    config.data.update(spacing_mm=2.5, size=64)
     config.model.update(channels=(16, 32, 64, 128), num_features=64, last_hidden=16)
     config.model.update(scratch_num_features=64, dtype="float32")
     config.projection.update(hidden=(128,), features=64)

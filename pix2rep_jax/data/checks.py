@@ -61,7 +61,7 @@ def cut_masks(volumes: Sequence[VolumeRecord]) -> str:
         f"note: in {len(cut)} of {len(masked)} labelled and test scans more than "
         f"{_TOLERATED_SHARE:.0%} of the mask lies outside the field of view "
         f"({1 - most.label_share:.0%} in {most.volume_id}). Nothing is segmented "
-        "there: raise data.crop_px and data.size together to see more"
+        "there: raise data.size to see more, and data.crop_px with it if it is not 0"
     )
 
 

@@ -5,8 +5,9 @@ import dataclasses
 import itertools
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -15,6 +16,7 @@ from tqdm import tqdm
 from pix2rep_jax.data import acdc, nifti_folder, slice_cache
 from pix2rep_jax.data.labels import UNLABELLED
 from pix2rep_jax.data.phantom import write
+from pix2rep_jax.data.resample import INTERPOLATIONS
 from pix2rep_jax.data.volume import (
     PreparedVolume,
     VolumeFile,
@@ -33,7 +35,7 @@ from pix2rep_jax.runtime.config_checks import (
     words,
 )
 
-__all__ = ["Dataset", "list_volumes", "load_dataset"]
+__all__ = ["Dataset", "field_of_view_mm", "list_volumes", "load_dataset"]
 
 
 SETTINGS = {
@@ -41,8 +43,9 @@ SETTINGS = {
     "root": anything,
     "crop": anything,
     "spacing_mm": above_zero,
-    "crop_px": above_zero,
+    "crop_px": not_below_zero,
     "size": above_zero,
+    "interpolation": anything,
     "percentiles": all_of(pair, finite),
     "classes": words,
     "exclude": words,
@@ -109,8 +112,9 @@ def load_dataset(data: ConfigDict, *, progress: bool = True) -> Dataset:
         raise InputError("data.exclude names all patients: shorten it")
     settings = {
         "crop": data.crop,
-        "fov_mm": data.spacing_mm * data.crop_px,
+        "fov_mm": field_of_view_mm(data),
         "size": data.size,
+        "interpolation": data.interpolation,
         "percentiles": tuple(data.percentiles),
         "num_classes": len(data.classes),
     }
@@ -125,6 +129,16 @@ def load_dataset(data: ConfigDict, *, progress: bool = True) -> Dataset:
         for record, volume in zip(dataset.volumes, volumes, strict=True)
     )
     return dataclasses.replace(dataset, volumes=records, excluded=excluded)
+
+
+def field_of_view_mm(data: Mapping[str, Any]) -> float:
+    """Computes the side of the square that the network sees, mm.
+
+    Args:
+        data: The `data` section of a configuration. If its `crop_px` is 0, the network
+            sees `size` pixels of `spacing_mm` each.
+    """
+    return data["spacing_mm"] * (data["crop_px"] or data["size"])
 
 
 def list_volumes(data: ConfigDict) -> list[VolumeFile]:
@@ -164,10 +178,15 @@ def _check_settings(data: ConfigDict) -> None:
         raise InputError(
             f"data.crop={data.crop!r} is unknown: set it to 'center' or 'mask_box'"
         )
-    if not (data.spacing_mm > 0 and data.crop_px > 0 and data.size > 0):
+    if data.interpolation not in INTERPOLATIONS:
         raise InputError(
-            "data.spacing_mm, data.crop_px and data.size must be above 0, but they are "
-            f"{data.spacing_mm}, {data.crop_px} and {data.size}"
+            f"data.interpolation={data.interpolation!r} is unknown: set it to "
+            + " or ".join(map(repr, INTERPOLATIONS))
+        )
+    if not (data.spacing_mm > 0 and data.crop_px >= 0 and data.size > 0):
+        raise InputError(
+            "data.spacing_mm and data.size must be above 0, and data.crop_px must be 0 "
+            f"or more, but they are {data.spacing_mm}, {data.size} and {data.crop_px}"
         )
     percentiles = tuple(data.percentiles)
     if len(percentiles) != 2 or not 0 <= percentiles[0] < percentiles[1] <= 100:

@@ -13,8 +13,10 @@ import numpy as np
 from pix2rep_jax.errors import InputError
 
 __all__ = [
+    "INTERPOLATIONS",
     "Grid",
     "centre_grid",
+    "mask_box",
     "mask_box_grid",
     "normalise",
     "percentile_range",
@@ -25,6 +27,19 @@ __all__ = [
     "scan_box",
     "share_inside",
 ]
+
+
+INTERPOLATIONS = ("linear", "nearest")
+"""How a scan's pixels become the network's: a mean of those around, or the nearest."""
+
+_SAME_SPACING_PX = 0.05
+"""A grid of the scan's own spacing misses no pixel by more, in px of the scan.
+
+A header's float32 loses far less than this, and no structure moves visibly by it.
+"""
+
+_TIE = 1e-5
+"""Classes whose weights differ by less are equal: rounding must not choose a side."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,96 +117,128 @@ def centre_grid(
     padding about the centre, and resizing to `size`. It needs one interpolation instead
     of two.
 
+    If the network's pixels are as large as the scan's, they lie on them exactly, so
+    that nothing is interpolated. The field of view is then up to half a pixel beside
+    the centre.
+
     Args:
         shape: (rows, columns) of the slice.
         spacing_mm: Distance of the slice's rows and of its columns, mm.
         fov_mm: Side of the field of view, mm. It may reach beyond the slice.
         size: Side of the network's grid, px.
     """
-    rows, columns = shape
-    row_step, column_step = (fov_mm / size / spacing for spacing in spacing_mm)
-    first_row = (rows - 1) / 2 - row_step * (size - 1) / 2
-    first_column = (columns - 1) / 2 - column_step * (size - 1) / 2
-    return Grid(
-        (first_row, first_column),
-        (row_step, column_step),
-        (rows, columns),
-        (size, size),
+    origin, step = zip(
+        *(
+            _centre_along(length, fov_mm / size / spacing, size)
+            for length, spacing in zip(shape, spacing_mm, strict=True)
+        ),
+        strict=True,
     )
+    return _square_grid(origin, step, shape, size)
 
 
-def mask_box_grid(label: np.ndarray, *, size: int, margin_px: int = 10) -> Grid:
-    """Stretches the box of one slice's mask over the network's grid.
+def mask_box(label: np.ndarray, *, margin_px: int = 10) -> tuple[slice, slice]:
+    """Finds the box of a mask, as the paper's released code crops to it.
 
-    It follows the crop of the paper's released code, which has one box per volume. Such
-    a crop uses the ground truth, in test images too. So its scores are not those of
-    unseen scans.
+    Such a crop uses the ground truth, in test images too. So its scores are not those
+    of unseen scans.
 
     Args:
-        label: `[rows, columns]`, the expert's mask, background 0.
-        size: Side of the network's grid, px.
+        label: `[..., rows, columns]`, the expert's mask of a volume, background 0. One
+            box holds all slices.
         margin_px: Margin on each side of the box, px; it ends at the slice's border.
+
+    Returns:
+        The box's rows and columns.
 
     Raises:
         ValueError: If the mask is empty.
     """
-    if not label.any():
+    mask = (label != 0).reshape(-1, *label.shape[-2:]).any(0)
+    if not mask.any():
         raise ValueError("an empty mask has no box")
-    rows, columns = label.shape
-
-    def along(axis: int) -> tuple[float, float]:
-        """Returns origin and step along an axis."""
-        inside = np.flatnonzero(label.any(1 - axis))
-        first = max(inside[0] - margin_px, 0)
-        last = min(inside[-1] + margin_px, label.shape[axis] - 1)
-        step = float(last - first + 1) / size
-        # The box ends at the edges of its pixels, half a pixel beyond their centres.
-        return float(first) - 0.5 + step / 2, step
-
-    (first_row, row_step), (first_column, column_step) = along(0), along(1)
-    return Grid(
-        (first_row, first_column),
-        (row_step, column_step),
-        (rows, columns),
-        (size, size),
+    lines = (np.flatnonzero(mask.any(1 - axis)).tolist() for axis in (0, 1))
+    rows, columns = (
+        slice(max(inside[0] - margin_px, 0), min(inside[-1] + margin_px + 1, length))
+        for inside, length in zip(lines, mask.shape, strict=True)
     )
+    return rows, columns
 
 
-def resample_image(image: np.ndarray, grid: Grid) -> np.ndarray:
-    """Brings slices to the network's grid, linearly and with antialiasing.
+def mask_box_grid(label: np.ndarray, *, size: int, margin_px: int = 10) -> Grid:
+    """Stretches the box of a volume's mask over the network's grid.
 
-    Each pixel is a mean of the slice's pixels around it, weighted by a triangle. If the
-    network's grid is finer than the slice, this is linear interpolation. If it is
-    coarser, it is a low-pass filter.
+    Args:
+        label: `[..., rows, columns]`, the expert's mask, background 0.
+        size: Side of the network's grid, px.
+        margin_px: Margin of `mask_box`, px.
+
+    Raises:
+        ValueError: If the mask is empty.
+    """
+    box = mask_box(label, margin_px=margin_px)
+    step = [(side.stop - side.start) / size for side in box]
+    # The box ends at the edges of its pixels, half a pixel beyond their centres.
+    origin = [side.start - 0.5 + s / 2 for side, s in zip(box, step, strict=True)]
+    return _square_grid(origin, step, label.shape[-2:], size)
+
+
+def resample_image(
+    image: np.ndarray, grid: Grid, *, interpolation: str = "linear"
+) -> np.ndarray:
+    """Brings slices to the network's grid.
+
+    "linear": each pixel is a mean of the slice's pixels around it, weighted by a
+    triangle. If the network's grid is finer than the slice, this is linear
+    interpolation. If it is coarser, it is a low-pass filter.
+
+    "nearest": each pixel is the slice's nearest pixel, as in the paper's released code.
 
     Args:
         image: `[..., rows, columns]`; it counts as 0 outside.
         grid: The grid to sample on.
+        interpolation: One of `INTERPOLATIONS`.
 
     Returns:
         `[..., height, width]`, within the range of the image's values and 0.
     """
-    sampled = _combine(image, *_sampling_taps(grid, 0), axis=-2)
-    sampled = _combine(sampled, *_sampling_taps(grid, 1), axis=-1)
+    rows, columns = (_sampling_taps(grid, axis, interpolation) for axis in (0, 1))
+    sampled = _combine(_combine(image, *rows, axis=-2), *columns, axis=-1)
     # Rounding may take the sum of the weights slightly above one.
     return np.clip(sampled, image.min(initial=0), image.max(initial=0))
 
 
-def resample_label(label: np.ndarray, grid: Grid) -> np.ndarray:
-    """Brings masks to the network's grid; each pixel takes the nearest label.
+def resample_label(
+    label: np.ndarray, grid: Grid, *, interpolation: str = "linear"
+) -> np.ndarray:
+    """Brings masks to the network's grid, by the weights that their images have.
+
+    The mask of each class is resampled as `resample_image` resamples an image. A pixel
+    takes the class with the largest value. Taking the label of the nearest pixel would
+    move whole masks: where centres fall between two pixels, rounding always goes the
+    same way.
 
     Args:
         label: `[..., rows, columns]` integers; background (0) outside.
         grid: The grid to sample on.
+        interpolation: One of `INTERPOLATIONS`.
 
     Returns:
-        `[..., height, width]` of the same type.
+        `[..., height, width]` of the same type. Of equal classes the lowest counts.
     """
-    (rows, row_inside), (columns, column_inside) = (
-        _nearest(grid, axis) for axis in (0, 1)
-    )
-    taken = label[..., rows[:, None], columns]
-    return np.where(row_inside[:, None] & column_inside, taken, label.dtype.type(0))
+    rows, columns = (_sampling_taps(grid, axis, interpolation) for axis in (0, 1))
+    planes = label.reshape(-1, *label.shape[-2:])
+    result = np.zeros((len(planes), *grid.size), label.dtype)
+    # One slice and one class at a time, so that many classes need no more memory.
+    for plane, chosen in zip(planes, result, strict=True):
+        best, rest = np.zeros(grid.size, np.float32), np.ones(grid.size, np.float32)
+        for value in np.unique(plane[plane != 0]):
+            weight = _combine(plane == value, *rows, axis=-2)
+            weight = _combine(weight, *columns, axis=-1)
+            chosen[weight > best + _TIE] = value
+            best, rest = np.maximum(best, weight), rest - weight
+        chosen[rest >= best - _TIE] = 0
+    return result.reshape(*label.shape[:-2], *grid.size)
 
 
 def share_inside(label: np.ndarray, grid: Grid) -> float:
@@ -272,10 +319,35 @@ def _centres(grid: Grid, axis: int) -> np.ndarray:
     return grid.origin[axis] + grid.step[axis] * np.arange(grid.size[axis])
 
 
-def _sampling_taps(grid: Grid, axis: int) -> tuple[np.ndarray, np.ndarray]:
+def _centre_along(length: int, step: float, size: int) -> tuple[float, float]:
+    """Returns the origin and the step of a centred grid along one axis."""
+    if abs(step - 1) * size / 2 < _SAME_SPACING_PX:
+        return float((length - size) // 2), 1.0
+    return (length - 1) / 2 - step * (size - 1) / 2, step
+
+
+def _square_grid(
+    origin: Sequence[float], step: Sequence[float], shape: Sequence[int], size: int
+) -> Grid:
+    """Makes a grid of plain numbers, with as many rows as columns."""
+    first_row, first_column = map(float, origin)
+    row_step, column_step = map(float, step)
+    rows, columns = map(int, shape)
+    return Grid(
+        (first_row, first_column), (row_step, column_step), (rows, columns), (size,) * 2
+    )
+
+
+def _sampling_taps(
+    grid: Grid, axis: int, interpolation: str
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns the slice's pixels that make up each network pixel, and their weights."""
-    support = max(1.0, grid.step[axis])
-    index, weights = _taps(_centres(grid, axis), support)
+    if interpolation == "nearest":
+        index = _nearest(_centres(grid, axis))[:, None]
+        weights = np.ones(index.shape)
+    else:
+        support = max(1.0, grid.step[axis])
+        index, weights = _taps(_centres(grid, axis), support)
     # The total includes pixels beyond the slice, because they count as black.
     weights /= weights.sum(1, keepdims=True)
     inside = (index >= 0) & (index < grid.shape[axis])
@@ -329,8 +401,14 @@ def _combine(
     return total.astype(np.float32, copy=False)
 
 
-def _nearest(grid: Grid, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns `[size]` nearest pixels, and whether each lies in the slice."""
-    index = np.floor(_centres(grid, axis) + 0.5).astype(int)
-    last = grid.shape[axis] - 1
-    return np.clip(index, 0, last), (index >= 0) & (index <= last)
+def _nearest(centres: np.ndarray) -> np.ndarray:
+    """Returns the nearest pixel of each centre.
+
+    Of two equally near ones it is the one towards the middle of the centres, so that
+    ties move nothing as a whole.
+    """
+    before = centres < centres.mean()
+    index = np.where(
+        before, np.floor(centres + 0.5 + _TIE), np.ceil(centres - 0.5 - _TIE)
+    )
+    return index.astype(int)

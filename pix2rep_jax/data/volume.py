@@ -13,6 +13,7 @@ from pix2rep_jax.data.labels import UNLABELLED
 from pix2rep_jax.data.resample import (
     Grid,
     centre_grid,
+    mask_box,
     mask_box_grid,
     normalise,
     percentile_range,
@@ -125,7 +126,8 @@ def prepare_file(
 
     Args:
         volumes: Volumes with the same `image_path`.
-        settings: "crop", "fov_mm", "size", "percentiles" and "num_classes".
+        settings: "crop", "fov_mm", "size", "interpolation", "percentiles" and
+            "num_classes".
 
     Raises:
         InputError: If a file cannot be used.
@@ -140,7 +142,7 @@ def _prepare_volume(
     """Prepares one volume of a file that has been read."""
     array = take_frame(volume, scan)
     shape, size = array.shape, settings["size"]
-    label, label_share = None, 1.0
+    label = None
     if volume.label_path is not None:
         label = mask.read_label(
             volume.label_path,
@@ -149,10 +151,11 @@ def _prepare_volume(
             like=scan,
         )
         label = np.moveaxis(label, 2, 0)
-    frame = "" if volume.frame is None else f", frame {volume.frame + 1},"
-    name = f"the scan {volume.image_path}{frame}"
-    low, high = percentile_range(array, settings["percentiles"], name=name)
-    image = normalise(np.moveaxis(array, 2, 0), low, high)
+    image = np.moveaxis(array, 2, 0)
+    shown, kept = image, np.arange(shape[2])
+    grid = centre_grid(
+        shape[:2], scan.spacing_mm[:2], fov_mm=settings["fov_mm"], size=size
+    )
     uses_ground_truth = settings["crop"] == "mask_box"
     if uses_ground_truth:
         if label is None:
@@ -160,46 +163,44 @@ def _prepare_volume(
                 f"data.crop='mask_box' needs a mask for every scan, but "
                 f"{volume.image_path} has none: set data.crop='center'"
             )
-        # One box per slice. The paper's released code has one box per volume.
         kept = np.flatnonzero(label.any((1, 2)))
-        grids = [mask_box_grid(label[index], size=size) for index in kept]
-        pairs = list(zip(kept, grids, strict=True))
-        side = (-1, size, size)
-        images = np.reshape([resample_image(image[i], grid) for i, grid in pairs], side)
-        labels = np.reshape([resample_label(label[i], grid) for i, grid in pairs], side)
+        if len(kept):
+            grid = mask_box_grid(label, size=size)
+            rows, columns = mask_box(label)
+            shown = image[:, rows, columns]
+    frame = "" if volume.frame is None else f", frame {volume.frame + 1},"
+    name = f"the scan {volume.image_path}{frame}"
+    low, high = percentile_range(shown, settings["percentiles"], name=name)
+    images = resample_image(
+        normalise(image[kept], low, high), grid, interpolation=settings["interpolation"]
+    )
+    if label is None:
+        labels = np.full(images.shape, UNLABELLED, np.uint8)
     else:
-        kept = np.arange(shape[2])
-        grid = centre_grid(
-            shape[:2], scan.spacing_mm[:2], fov_mm=settings["fov_mm"], size=size
+        labels = resample_label(
+            label[kept], grid, interpolation=settings["interpolation"]
         )
-        grids = [grid] * len(kept)
-        images = resample_image(image, grid)
-        if label is None:
-            labels = np.full(images.shape, UNLABELLED, np.uint8)
-        else:
-            labels = resample_label(label, grid)
-            label_share = share_inside(label, grid)
-    rows = np.full((shape[2], 4), np.nan)
-    rows[kept] = np.reshape([grid.origin + grid.step for grid in grids], (-1, 4))
+    grids = np.full((shape[2], 4), np.nan)
+    grids[kept] = grid.origin + grid.step
     record = VolumeRecord(
         **vars(volume),
         spacing_mm=scan.spacing_mm,
         shape=shape,
         low=low,
         high=high,
-        grids=rows,
+        grids=grids,
         size=size,
         uses_ground_truth=uses_ground_truth,
         image_digest=_digest(array, scan.spacing_mm),
         label_digest="" if label is None else _digest(label),
-        label_share=label_share,
+        label_share=1.0 if label is None else share_inside(label, grid),
     )
     return PreparedVolume(
         record,
         images.astype(np.float32, copy=False),
         labels.astype(np.uint8, copy=False),
         kept,
-        np.reshape([scan_box(grid) for grid in grids], (-1, 4)).astype(np.int32),
+        np.tile(scan_box(grid), (len(kept), 1)),
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from pix2rep_jax.data import nifti, resample
+from pix2rep_jax.data.dataset import field_of_view_mm
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.predict import make_predictors, restore_volume
 from pix2rep_jax.methods.downstream.mean_teacher import networks_of_state
@@ -36,6 +37,7 @@ class Segmenter:
         percentiles: Percentiles of a volume's intensities that are mapped to 0 and 1.
         fov_mm: Side of the square field of view, mm.
         size: Side of the network's grid, px.
+        interpolation: How a scan's pixels become the network's.
     """
 
     classes: tuple[str, ...]
@@ -43,6 +45,7 @@ class Segmenter:
     percentiles: tuple[float, float]
     fov_mm: float
     size: int
+    interpolation: str = "linear"
 
     @classmethod
     def load(cls, workdir: str | Path) -> "Segmenter":
@@ -70,8 +73,9 @@ class Segmenter:
             classes=tuple(data["classes"]),
             predict_network=load_predict(run),
             percentiles=tuple(data["percentiles"]),
-            fov_mm=data["spacing_mm"] * data["crop_px"],
+            fov_mm=field_of_view_mm(data),
             size=data["size"],
+            interpolation=data["interpolation"],
         )
 
     def predict(
@@ -141,7 +145,8 @@ class Segmenter:
             volume.shape[:2], spacing_mm[:2], fov_mm=self.fov_mm, size=self.size
         )
         image = np.moveaxis(resample.normalise(volume, low, high), 2, 0)
-        return resample.resample_image(image, grid), grid
+        images = resample.resample_image(image, grid, interpolation=self.interpolation)
+        return images, grid
 
 
 def load_predict(run: Path) -> Callable[[np.ndarray], np.ndarray]:

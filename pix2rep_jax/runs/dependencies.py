@@ -38,6 +38,7 @@ TABLE: Mapping[str, str] = {
     "data.spacing_mm": IMAGES,
     "data.crop_px": IMAGES,
     "data.size": IMAGES,
+    "data.interpolation": IMAGES,
     "data.percentiles": IMAGES,
     "data.num_labeled": DOWNSTREAM,  # pretraining uses no labels, so the next two:
     "data.draw": DOWNSTREAM,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pix2rep_jax.data import mask, nifti, slice_cache
-from pix2rep_jax.data.dataset import load_dataset
+from pix2rep_jax.data.dataset import field_of_view_mm, load_dataset
 from pix2rep_jax.data.labels import UNLABELLED
 from pix2rep_jax.data.resample import (
     centre_grid,
@@ -261,19 +261,21 @@ def test_frames_of_a_cine_are_stretched_one_by_one(root, monkeypatch):
 
 
 def test_mask_box_drops_slices_and_says_so(root):
-    """Slices without a structure are gone, each of the others has the box of its own
-    mask, and every record tells that the ground truth was used."""
+    """Slices without a structure are gone, the others have the box of their volume, and
+    every record tells that the ground truth was used."""
     dataset = load_dataset(make_data(root, crop="mask_box"))
     assert dataset.volume_index.tolist() == [0, 0, 1, 1, 2, 3, 3, 3]
     assert dataset.slice_index.tolist() == [0, 1, 0, 1, 0, 0, 1, 2]
     assert all(each.uses_ground_truth for each in dataset.volumes)
+    assert all(each.label_share == 1 for each in dataset.volumes)
     for row, (index, k) in enumerate(
         zip(dataset.volume_index, dataset.slice_index, strict=True)
     ):
         stem, record = list(SHAPES)[index], dataset.volumes[index]
-        mask = make_mask(index, SHAPES[stem])[..., k]
+        mask = make_mask(index, SHAPES[stem])
         image = make_image(index, SHAPES[stem])[..., k]
-        grid = mask_box_grid(mask, size=16)
+        grid = mask_box_grid(np.moveaxis(mask, 2, 0), size=16)
+        mask = mask[..., k]
         assert record.grid(k) == grid
         np.testing.assert_array_equal(dataset.labels[row], resample_label(mask, grid))
         np.testing.assert_array_equal(
@@ -285,21 +287,48 @@ def test_mask_box_drops_slices_and_says_so(root):
         assert dropped.tolist() == [False] * (record.shape[2] - 1) + [True]
 
 
-def test_each_slice_has_a_mask_box_of_its_own(root):
-    """Two slices of a volume with structures at different places: their boxes differ.
+def test_mask_box_is_one_box_a_volume(root):
+    """Two slices with structures at different places are seen through the same box.
 
-    A box for the whole volume would be rows 2 to 19 and columns 0 to 23 in both.
+    A box for each slice would be rows 0 to 14 and columns 0 to 13, and rows 8 to 27
+    and columns 11 to 30. Intensities are stretched between the percentiles of the box
+    in all slices, as the released code does it. Beyond the box everything is brighter.
     """
-    mask = np.zeros((20, 24, 3), np.uint8)
-    mask[2:5, 1:4, 0] = 1  # with the margin of 10 px rows 0 to 14, columns 0 to 13
-    mask[12:18, 15:21, 1] = 2  # rows 2 to 19, columns 5 to 23
+    shape = (40, 44, 3)
+    mask = np.zeros(shape, np.uint8)
+    mask[2:5, 1:4, 0] = 1
+    mask[18, 21, 1] = 2  # with the margin of 10 px up to row 28 and column 31
+    image = make_image(0, shape)
+    box = image[:29, :32].copy()
+    image += 5000
+    image[:29, :32] = box
     save(scan_path(root, "patient001_frame01_gt"), mask)
+    save(scan_path(root, "patient001_frame01"), image)
     record = load_dataset(make_data(root, crop="mask_box")).volumes[0]
-    for index, first, sides in ((0, (0, 0), (15, 14)), (1, (2, 5), (18, 19))):
-        grid = record.grid(index)
-        step = np.array(sides) / 16
-        np.testing.assert_allclose(grid.step, step)
-        np.testing.assert_allclose(grid.origin, np.array(first) - 0.5 + step / 2)
+    step = np.array([29, 32]) / 16
+    np.testing.assert_allclose(
+        record.grids, [[*(step / 2 - 0.5), *step]] * 2 + [[np.nan] * 4]
+    )
+    assert record.label_share == 1
+    np.testing.assert_allclose((record.low, record.high), np.percentile(box, (1, 99)))
+
+
+def test_nearest_takes_the_scans_own_pixels(root):
+    """No intensity and no label is mixed, in images and in masks at the same places."""
+    save(scan_path(root, "patient002_frame07_gt"), make_image(2, (12, 30, 2)) % 4)
+    options = {"spacing_mm": 2.2, "percentiles": (0.0, 100.0)}
+    linear = load_dataset(make_data(root, **options))
+    dataset = load_dataset(make_data(root, interpolation="nearest", **options))
+    rows = dataset.volume_index == 2
+    record = dataset.volumes[2]
+    image = dataset.images[rows] * (record.high - record.low) + record.low
+    inside = image > record.low + 0.5  # not beyond the scan
+    assert inside.mean() > 0.3
+    np.testing.assert_allclose(image[inside], image[inside].round(), atol=1e-3)
+    np.testing.assert_array_equal(
+        image[inside].round() % 4, dataset.labels[rows][inside]
+    )
+    assert (linear.images[rows] != dataset.images[rows])[inside].mean() > 0.5
 
 
 def test_mask_box_bears_an_empty_mask(root, no_reading):
@@ -372,6 +401,7 @@ def test_cache_knows_no_spelling_of_a_folder(root, no_reading, monkeypatch):
         {"spacing_mm": 1.6},
         {"crop_px": 17},
         {"size": 18},
+        {"interpolation": "nearest"},
         {"percentiles": (2.0, 99.0)},
         {"percentiles": (1.0, 98.0)},
         {"classes": ("BG", "RV", "MYO", "LV", "scar")},
@@ -387,6 +417,16 @@ def test_every_setting_of_the_slices_has_a_cache(root, changes):
     assert len(caches(make_data(root))) == 2
     check_equal(load_dataset(make_data(root)), first)
     assert len(caches(make_data(root))) == 2
+
+
+def test_crop_px_0_sees_as_many_pixels_as_the_network_has(root, no_reading):
+    """The field of view follows `data.size`, and so does the cache."""
+    first = load_dataset(make_data(root, size=24, crop_px=24))
+    no_reading()
+    data = make_data(root, size=24, crop_px=0)
+    check_equal(load_dataset(data), first)
+    assert field_of_view_mm(data) == 36
+    assert field_of_view_mm({"spacing_mm": 2.5, "crop_px": 10, "size": 64}) == 25
 
 
 def test_other_settings_share_the_cache(root, no_reading):
@@ -658,9 +698,10 @@ def test_label_that_is_no_class_is_said(root):
         ({"percentiles": (5.0, 5.0)}, r"data\.percentiles=\(5\.0, 5\.0\)"),
         ({"percentiles": (1.0,)}, r"data\.percentiles=\(1\.0,\)"),
         ({"percentiles": (1.0, 50.0, 99.0)}, r"data\.percentiles=\(1\.0, 50\.0, 99"),
-        ({"size": 0}, r"data\.size .* 1\.5, 16 and 0$"),
+        ({"interpolation": "cubic"}, r"data\.interpolation='cubic'.*'nearest'"),
+        ({"size": 0}, r"data\.size .* 1\.5, 0 and 16$"),
         ({"spacing_mm": -1.5}, r"data\.spacing_mm.* -1\.5, 16 and 16$"),
-        ({"crop_px": 0}, r"data\.crop_px .* 1\.5, 0 and 16$"),
+        ({"crop_px": -1}, r"data\.crop_px .* 1\.5, 16 and -1$"),
         ({"classes": ("BG",)}, r"data\.classes=\('BG',\).* 2 to 255 "),
         ({"classes": ("BG", "A", "A", "B")}, r"data\.classes=.* 'A'"),
         ({"classes": ("BG", "mean", "A", "B")}, r"data\.classes=.* 'mean'"),

@@ -10,6 +10,7 @@ import scipy.ndimage
 
 from pix2rep_jax.data import acdc
 from pix2rep_jax.data.resample import (
+    INTERPOLATIONS,
     Grid,
     centre_grid,
     mask_box_grid,
@@ -156,19 +157,36 @@ def test_field_of_view_is_centred_in_mm(shape, spacing_mm, fov_mm, size):
         np.testing.assert_allclose(place_mm[-1] + pixel_mm / 2, fov_mm / 2)
 
 
-@pytest.mark.parametrize("shape", [(20, 24), (8, 6), (20, 6), (7, 25)])
-def test_own_spacing_is_a_plain_crop_or_pad(shape):
-    """Pixels of the scan's size are the scan's own, with black round a small scan."""
+@pytest.mark.parametrize("size", [12, 13])
+@pytest.mark.parametrize("shape", [(20, 24), (8, 6), (20, 7), (7, 25), (13, 12)])
+@pytest.mark.parametrize("spacing_mm", [(1.4, 1.4), (1.5625, 0.7)])
+def test_own_spacing_is_a_plain_crop_or_pad(shape, size, spacing_mm):
+    """Pixels of the scan's size are the scan's own, with black round a small scan.
+
+    So it is on each axis, for odd and even sides, and with the spacing of a header,
+    which is a float32. Masks come back as they were.
+    """
     rng = np.random.default_rng(3)
     image = rng.uniform(0.5, 1, shape).astype(np.float32)
     label = rng.integers(1, 4, shape).astype(np.uint8)
-    size = 12 if shape[0] % 2 == 0 else 13
-    grid = centre_grid(shape, (1.5, 1.5), fov_mm=1.5 * size, size=size)
-    for array, resample in ((image, resample_image), (label, resample_label)):
-        padded = np.pad(array, 30)
-        first = [(length + 60 - size) // 2 for length in shape]
-        expected = padded[first[0] : first[0] + size, first[1] : first[1] + size]
-        np.testing.assert_array_equal(resample(array, grid), expected)
+    header = np.float32(spacing_mm).tolist()
+    grid = centre_grid(shape, header, fov_mm=spacing_mm[0] * size, size=size)
+    rows = (shape[0] + 60 - size) // 2
+    assert (grid.origin[0], grid.step[0]) == (rows - 30, 1)
+    if spacing_mm[0] == spacing_mm[1]:
+        columns = (shape[1] + 60 - size) // 2
+        for array, resample in ((image, resample_image), (label, resample_label)):
+            expected = np.pad(array, 30)[rows : rows + size, columns : columns + size]
+            for interpolation in INTERPOLATIONS:
+                own = resample(array, grid, interpolation=interpolation)
+                np.testing.assert_array_equal(own, expected)
+        back = restore_labels(one_hot(resample_label(label, grid)), grid)
+        np.testing.assert_array_equal(back, np.where(seen(grid), label, 0))
+    else:  # columns of another spacing are interpolated
+        assert grid.step[1] == pytest.approx(1.5625 / 0.7)
+        assert grid.origin[1] + grid.step[1] * (size - 1) / 2 == pytest.approx(
+            (shape[1] - 1) / 2
+        )
 
 
 @pytest.mark.parametrize("step", [(0.3, 0.9), (1.0, 2.0), (3.0, 0.55)])
@@ -253,24 +271,62 @@ def test_fine_pattern_does_not_alias():
     image = np.tile(np.float32([0, 1]), (100, 50))
     grid = Grid((8.0, 8.0), (2.2, 2.2), image.shape, (35, 35))
     np.testing.assert_allclose(resample_image(image, grid), 0.5, atol=0.07)
-    assert set(np.unique(resample_label(image, grid))) == {0, 1}
+    label = resample_label(image.astype(np.uint8), grid)
+    assert set(np.unique(label)) == {0, 1}
 
 
 @pytest.mark.parametrize("grid", GRIDS)
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64])
-def test_label_is_the_nearest_pixels(grid, dtype):
-    """Each pixel has the label whose centre is nearest, 0 beyond the slice."""
+def test_label_is_the_class_that_weighs_most(grid, dtype):
+    """Each class's mask under the image's triangle; the slice's outside is background.
+
+    Where two classes weigh alike within rounding, the lower one counts.
+    """
     label = np.random.default_rng(7).integers(0, 4, (2, *grid.shape)).astype(dtype)
     sampled = resample_label(label, grid)
     assert sampled.dtype == dtype and sampled.shape == (2, *grid.size)
+    masks = np.moveaxis(one_hot(label.astype(int)), -1, 0).astype(float)
+    shares = triangle_matrix(grid, 0) @ masks @ triangle_matrix(grid, 1).T
+    shares[0] = 1 - shares[1:].sum(0)
+    expected = (shares > shares.max(0) - 1e-5).argmax(0)
+    np.testing.assert_array_equal(sampled, expected)
+    for own, plane in zip(sampled, label, strict=True):
+        np.testing.assert_array_equal(resample_label(plane, grid), own)
+
+
+def test_ties_have_no_direction():
+    """A mirrored mask gives the mirrored result, where every pixel is a tie or none."""
+    label = np.random.default_rng(15).integers(0, 3, (30, 31)).astype(np.uint8)
+    for spacing_mm in ((1.0, 1.0), (0.5, 1.5), (2.0, 0.75), (1.1, 0.9)):
+        for interpolation in ("linear", "nearest"):
+            options = {"interpolation": interpolation}
+            grid = centre_grid(label.shape, spacing_mm, fov_mm=36.0, size=18)
+            sampled = resample_label(label, grid, **options)
+            for mirror in (np.flipud, np.fliplr):
+                np.testing.assert_array_equal(
+                    resample_label(mirror(label), grid, **options), mirror(sampled)
+                )
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_nearest_takes_one_pixel_for_image_and_mask(grid):
+    """The pixel whose centre is nearest, 0 beyond the slice. Of two that are equally
+    near, images and masks take the same."""
+    label = np.random.default_rng(7).integers(0, 4, (2, *grid.shape))
+    options = {"interpolation": "nearest"}
+    sampled = resample_label(label, grid, **options)
     padded = np.pad(label, ((0, 0), (200, 200), (200, 200)))
     nearest = []
     for axis in (0, 1):
         line = np.arange(padded.shape[axis + 1]) - 200
-        distance = np.abs(line - centres(grid, axis)[:, None])
-        nearest.append(len(line) - 1 - distance[:, ::-1].argmin(1))  # the later one
+        place = centres(grid, axis)
+        distance = np.abs(line - place[:, None]).round(6)
+        later = len(line) - 1 - distance[:, ::-1].argmin(1)
+        nearest.append(np.where(place < place.mean(), later, distance.argmin(1)))
     expected = padded[:, nearest[0][:, None], nearest[1]]
     np.testing.assert_array_equal(sampled, expected)
+    image = resample_image(label.astype(np.float32), grid, **options)
+    np.testing.assert_array_equal(image, expected)
 
 
 def test_labels_are_never_invented():

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import jax
@@ -270,10 +271,10 @@ def save_checkpoint(folder, variables):
         checkpoints.save(state, metrics={"val_dice": 0.5})
 
 
-def write_run(folder, *, crop="center", checkpoint="", size=16):
+def write_run(folder, *, checkpoint="", **data):
     """Writes the run of a tiny random network: its settings and its checkpoint."""
     config = CONFIG | {
-        "data": CONFIG["data"] | {"crop": crop, "size": size},
+        "data": CONFIG["data"] | data,
         "init": CONFIG["init"] | {"checkpoint": checkpoint},
     }
     net = make_segmentation_net(ConfigDict(config), scratch=checkpoint == "none")
@@ -316,6 +317,30 @@ def test_a_loaded_run_predicts_what_its_network_predicts(tmp_path, checkpoint):
     )
     assert loaded.classes == CLASSES
     assert len(np.unique(loaded.predict(image, spacing_mm=(2.5, 2.5)))) > 1
+
+
+@pytest.mark.parametrize("interpolation", ["linear", "nearest"])
+def test_a_loaded_run_prepares_scans_as_its_data_were(tmp_path, interpolation):
+    """The run's interpolation and its field of view reach the network's input.
+
+    Without a field of view of its own it is as many pixels as the network has.
+    """
+    write_run(
+        tmp_path / "finetune", interpolation=interpolation, crop_px=0, spacing_mm=1.5
+    )
+    loaded = Segmenter.load(tmp_path)
+    assert loaded.fov_mm == 24
+    seen = []
+
+    def look(images):
+        seen.append(images)
+        return np.full((*images.shape, 4), 0.25, np.float32)
+
+    uses = dataclasses.replace(loaded, predict_network=look, percentiles=(0, 100))
+    image = np.random.default_rng(0).integers(0, 2, (33, 32, 2)).astype(np.float32)
+    uses.predict(image, spacing_mm=(1.0, 1.0))
+    mixed = not set(np.unique(seen[0])) <= {0, 1}
+    assert mixed == (interpolation == "linear")
 
 
 def test_fine_tuning_is_preferred_to_probing(tmp_path):

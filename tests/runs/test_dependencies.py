@@ -101,7 +101,9 @@ def test_the_answers_that_matter_most():
     assert "init.recalibrate" in relevant["finetune"] - relevant["pretrain"]
     assert set(settings_of_images(CONFIG.data)) == {
         f"data.{name}"
-        for name in ("crop", "spacing_mm", "crop_px", "size", "percentiles")
+        for name in (
+            *("crop", "spacing_mm", "crop_px", "size", "interpolation", "percentiles"),
+        )
     }
 
 
