@@ -1,6 +1,5 @@
 """The files in results/: the published tables and figure come from them alone."""
 
-import re
 from pathlib import Path
 
 import pytest
@@ -12,29 +11,16 @@ from pix2rep_jax.study.report.dice_by_patients import draw_figure3
 from pix2rep_jax.study.report.document import make_document, total_seconds
 from pix2rep_jax.study.report.results import count_backbones, read_results
 from pix2rep_jax.study.report.run_table import read_runs, run_table
-from tests.support.published import RESULTS, TABLES, published_config
+from tests.support.published import (
+    RESULTS,
+    TABLES,
+    numbers_of,
+    published_config,
+    published_results,
+)
 
 TABLES_FILE = Path(__file__).with_name("published_tables.txt")
 """Every number of the published tables, one line per row, as of their first print."""
-
-
-def published_results(name, folder=Path("/nowhere")):
-    config = published_config(name)
-    cells = make_plan(config, folder)
-    published = read_runs(config.study.records, cells)
-    return config, read_results(cells, published=published)
-
-
-def numbers_of(document):
-    """The rows of all tables: title, and per column the numbers that are printed."""
-    rows = []
-    for line in document.splitlines():
-        if line.startswith("| ") and not line.startswith("| *"):
-            title, *cells = (cell.strip() for cell in line.strip("|").split("|"))
-            found = [" ".join(re.findall(r"[-+]?\d+(?:\.\d+)?", x)) for x in cells]
-            title = "Method" if title.startswith("Method") else title
-            rows.append(" | ".join([title, *found]))
-    return rows
 
 
 def as_printed(name):

@@ -1,8 +1,18 @@
-"""The studies in results/: the configuration of each, and its published tables."""
+"""The studies in results/: the configuration of each, and its published tables.
 
+`python -m tests.support.published NAME` prints what tests/study/published_tables.txt
+holds of one.
+"""
+
+import re
+import sys
 from pathlib import Path
 
 from configs import ablation, study
+from pix2rep_jax.study.plan import make_plan
+from pix2rep_jax.study.report.document import make_document
+from pix2rep_jax.study.report.results import read_results
+from pix2rep_jax.study.report.run_table import read_runs
 
 RESULTS = Path(study.__file__).parents[1] / "results"
 
@@ -60,3 +70,30 @@ def published_config(name):
     config.update_from_flattened_dict({"data.root": "ACDC"} | overrides)
     config.study.records = str(RESULTS / f"{file}.csv")
     return config
+
+
+def published_results(name):
+    """The configuration of a published document, and the results of all its cells."""
+    config = published_config(name)
+    cells = make_plan(config, Path("/nowhere"))
+    published = read_runs(config.study.records, cells)
+    return config, read_results(cells, published=published)
+
+
+def numbers_of(document):
+    """The rows of all tables: title, and per column the numbers that are printed."""
+    rows = []
+    for line in document.splitlines():
+        if line.startswith("| ") and not line.startswith("| *"):
+            title, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+            found = [" ".join(re.findall(r"[-+]?\d+(?:\.\d+)?", x)) for x in cells]
+            title = "Method" if title.startswith("Method") else title
+            rows.append(" | ".join([title, *found]))
+    return rows
+
+
+if __name__ == "__main__":
+    (name,) = sys.argv[1:]
+    document = make_document(*published_results(name))
+    (time,) = re.findall(r"together: ([\d:]+)\.", document)
+    print(f"# {name} {time}", *numbers_of(document), sep="\n")

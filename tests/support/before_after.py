@@ -1,0 +1,82 @@
+"""The table of docs/results/small.md that compares two versions of the program.
+
+`python -m tests.support.before_after` writes it into the page.
+"""
+
+from pathlib import Path
+
+from configs import study
+from pix2rep_jax.study.plan import make_plan
+from pix2rep_jax.study.report.difference_table import difference_text, patient_scores
+from pix2rep_jax.study.report.paired_bootstrap import paired_difference
+from pix2rep_jax.study.report.results import read_results
+from pix2rep_jax.study.report.run_table import read_runs
+from pix2rep_jax.study.report.tables import cell_text, values_of
+from tests.support.published import MAIN_ROWS, RESULTS
+
+PAGE = RESULTS.parent / "docs" / "results" / "small.md"
+BEFORE, AFTER = RESULTS / "study_cpu.csv", RESULTS / "study_cpu_3.csv"
+MARK = "<!-- before and after -->\n"
+"""Stands above and below the table in the page."""
+
+LABELED = (1, 5)
+DRAWS = 3
+
+
+def before_and_after(before=BEFORE, after=AFTER):
+    """The table in Markdown; foreground Dice in %, and the paired difference."""
+    files = {"before": before, "after": after}
+    results = {name: results_of(path) for name, path in files.items()}
+    columns = [(number, name) for number in LABELED for name in files]
+    titles = [f"{number}, {name}" for number, name in columns]
+    lines = [
+        f"| labelled patients | {' | '.join(titles)} |",
+        "|---" * (1 + len(columns)) + "|",
+    ]
+    rows = study.get_config("small").study.rows
+    for method in MAIN_ROWS:
+        cells = [
+            cell_text(
+                values_of(results[name], "dice_mean_foreground")[method, number],
+                runs=DRAWS,
+                scale=100.0,
+            )
+            for number, name in columns
+        ]
+        lines.append(f"| {rows[method].title} | {' | '.join(cells)} |")
+    cells = [lead(results[name], number) for number, name in columns]
+    lines.append(f"| Proposed - Baseline | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def results_of(path):
+    """The results of the main rows in a file, whichever version they are of."""
+    config = study.get_config("small")
+    config.data.root = "ACDC"
+    config.study.update(methods=MAIN_ROWS, labeled=LABELED, draws=DRAWS)
+    cells = make_plan(config, Path("/nowhere"))
+    return read_results(cells, published=read_runs(path, cells))
+
+
+def lead(results, num_labeled):
+    """How far Proposed is before the baseline, with its interval."""
+    scores, plan = patient_scores(results), study.get_config("small").study
+    difference = paired_difference(
+        scores["proposed", num_labeled],
+        scores["baseline", num_labeled],
+        confidence=plan.confidence,
+        resamples=plan.resamples,
+    )
+    return difference_text(difference, runs=DRAWS, seeds=1, patients=20)
+
+
+def table_of_page(text):
+    """What stands between the two marks of a page."""
+    _, table, _ = text.split(MARK)
+    return table
+
+
+if __name__ == "__main__":
+    above, _, below = PAGE.read_text(encoding="utf-8").split(MARK)
+    page = above + MARK + "\n" + before_and_after() + "\n" + MARK + below
+    PAGE.write_text(page, encoding="utf-8")
