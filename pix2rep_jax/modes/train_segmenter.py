@@ -26,7 +26,13 @@ from pix2rep_jax.modes.run_training import (
 from pix2rep_jax.runs.pretrained_backbone import describe_backbone
 from pix2rep_jax.training.task import Task
 
-__all__ = ["Segmentation", "labeled_slices", "load_segmentation", "train_and_score"]
+__all__ = [
+    "Segmentation",
+    "downstream_key",
+    "labeled_slices",
+    "load_segmentation",
+    "train_and_score",
+]
 
 _PREDICT_BATCH = 16
 
@@ -71,7 +77,7 @@ def load_segmentation(
         cut_masks([each for each in dataset.volumes if each.patient in used]),
     )
     net = make_segmentation_net(config, scratch=backbone is None)
-    key, init_key = jax.random.split(jax.random.key(config.seed))
+    key, init_key = jax.random.split(downstream_key(config))
     params, batch_stats = draw_network(
         net, init_key, size=config.data.size, backbone=backbone
     )
@@ -83,6 +89,18 @@ def load_segmentation(
         images = dataset.images[split.pretrain_slices]
         batch_stats["backbone"] = recalibrate(net.backbone, variables, images)
     return Segmentation(loaded, net, params, batch_stats, key)
+
+
+def downstream_key(config: ConfigDict) -> jax.Array:
+    """Makes the key of first weights, order of the slices and augmentation.
+
+    Each draw of patients has its own, as the paper's runs have. A pretraining, which
+    uses no labels, depends on the seed alone.
+
+    Args:
+        config: `seed` and `data.draw` are read.
+    """
+    return jax.random.fold_in(jax.random.key(config.seed), config.data.draw)
 
 
 def labeled_slices(loaded: Loaded) -> dict[str, np.ndarray]:

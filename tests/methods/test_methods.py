@@ -3,6 +3,7 @@
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
@@ -17,12 +18,13 @@ from pix2rep_jax.models.param_parts import put_parts, take_parts
 from pix2rep_jax.modes import pretrain
 from pix2rep_jax.modes.pretrain import describe_collapse
 from pix2rep_jax.modes.run_training import make_pretraining
-from pix2rep_jax.modes.train_segmenter import load_segmentation
+from pix2rep_jax.modes.train_segmenter import downstream_key, load_segmentation
 from pix2rep_jax.runs.checkpoint_reader import restore_params
 from pix2rep_jax.runs.checkpoint_writer import Checkpoints
 from pix2rep_jax.runs.manifest import read_config
 from pix2rep_jax.runs.pretrained_backbone import read_backbone
 from pix2rep_jax.runs.run_record import read_run
+from pix2rep_jax.training.feed import batch_indices
 from pix2rep_jax.training.sharding import make_mesh
 from pix2rep_jax.training.task import make_training
 from tests.support.program import TINY, start, succeed
@@ -145,7 +147,7 @@ def test_what_a_method_did_not_train_starts_at_random(pretrained, cache, name):
     config.init.recalibrate, config.seed = False, 1
     task = load_segmentation(config, pretrained[name], "finetune")
     stored, statistics = restore_params(pretrained[name] / "pretrain")
-    _, init_key = jax.random.split(jax.random.key(config.seed))
+    _, init_key = jax.random.split(downstream_key(config))
     drawn, start_statistics = initialise(
         make_segmentation_net(config), init_key, size=config.data.size
     )
@@ -157,6 +159,24 @@ def test_what_a_method_did_not_train_starts_at_random(pretrained, cache, name):
         jax.tree.map(np.testing.assert_array_equal, part, source["backbone"][block])
     kernel = lambda tree: tree["backbone"]["decode_0"]["Conv3x3_0"]["kernel"]  # noqa: E731
     assert not np.array_equal(kernel(drawn), kernel(stored))
+
+
+def test_each_draw_has_weights_order_and_augmentation_of_its_own(cache, tmp_path):
+    """As each run of the paper; the same draw has the same ones again."""
+    heads, orders, keys = [], [], []
+    for draw in (0, 1, 2, 0):
+        options = {"data__cache_dir": str(cache), "data__draw": draw}
+        config = tiny(init__checkpoint="none", **options)
+        start = load_segmentation(config, tmp_path, "finetune")
+        heads.append(np.asarray(jax.tree.leaves(start.params["head"])[-1]))
+        order_key, step_key = jax.random.split(start.key)
+        order = batch_indices(order_key, jnp.int32(0), num_samples=100, batch_size=100)
+        orders.append(np.asarray(order))
+        keys.append(np.asarray(jax.random.key_data(step_key)))
+    for found in (heads, orders, keys):
+        np.testing.assert_array_equal(found[0], found[3])
+        for a, b in ((0, 1), (0, 2), (1, 2)):
+            assert not np.array_equal(found[a], found[b])
 
 
 def test_a_backbone_trained_as_a_whole_is_taken_as_a_whole(workdir):
