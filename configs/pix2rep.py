@@ -47,11 +47,6 @@ def get_config(size: str = "quick") -> ConfigDict:
         _small(config)
     if size == "quick":
         _quick(config)
-    # The same views as in pretraining augment the labelled slices, but never 1 - x.
-    config.augment = ConfigDict()
-    config.augment.spatial = config.spatial.copy_and_resolve_references()
-    config.augment.intensity = config.intensity.copy_and_resolve_references()
-    config.augment.intensity.reversal_probability = 0.0
     baselines.add_sections(config, size)
     return config
 
@@ -141,12 +136,13 @@ def _base() -> ConfigDict:
     intensity.blur_probability = 0.5  # released
     intensity.max_bias_field = 0.9  # released
     intensity.bias_field_probability = 0.75  # released
-    intensity.max_noise = 0.5  # of the range; ours (released: raw grey levels)
+    intensity.max_noise = 0.5 / 180  # of the range; released: 0.5 of 180 grey levels
     intensity.noise_probability = 0.3  # released
-    # |log γ|; released. Intensities are first clipped to [-1, 1] (ours), which changes
-    # more than so weak a γ.
-    intensity.max_gamma = 0.05
+    intensity.max_gamma = 0.05  # |log γ|; released
     intensity.gamma_probability = 0.9  # released
+    # Grey levels of the range that γ acts on. The released code acts on raw ones; a
+    # crop's 1st to 99th percentile spans 180 of them, the median of ACDC's scans.
+    intensity.grey_levels = 180.0
     intensity.max_contrast = 0.2  # ours
     intensity.contrast_probability = 0.5  # ours
     intensity.max_brightness = 0.2  # of the range; ours
@@ -169,6 +165,8 @@ def _base() -> ConfigDict:
     pretrain.schedule = "constant"  # | "cosine"
     pretrain.warmup_steps = 0
     pretrain.weight_decay = 0.0
+
+    config.augment = _augment()
 
     config.segmentation = segmentation = ConfigDict()
     segmentation.cross_entropy_weight = 1.0  # ours; released: 0
@@ -218,6 +216,43 @@ def _base() -> ConfigDict:
     return config
 
 
+def _augment() -> ConfigDict:
+    """Makes the changes of labelled slices. They are mild, and never 1 - x."""
+    augment = ConfigDict()
+    # | "released": intensities only, in fine-tuning and in probing. Probing never
+    # moves slices, and with "default" it does not change them at all.
+    augment.recipe = "default"
+    augment.spatial = spatial = ConfigDict()
+    spatial.max_rotation = math.pi  # rad; ours
+    spatial.rotation_probability = 1.0
+    # A test image's scale, 1, lies inside; ours.
+    spatial.extent = (0.7, 1.1)
+    spatial.extent_probability = 1.0
+    spatial.flip_probability = 0.5  # ours
+    spatial.max_shift = (6 / 64, 6 / 64)  # of the side; ours
+    spatial.shift_probability = 1.0
+    spatial.shift_inside = False  # ours
+    spatial.elastic_probability = 0.0
+    spatial.elastic_grids = (5, 9)
+    spatial.elastic_reach = (8 / 128, 2.5 / 128)
+    augment.intensity = intensity = ConfigDict()
+    intensity.max_blur = 1.3
+    intensity.blur_probability = 0.5
+    intensity.max_bias_field = 0.9
+    intensity.bias_field_probability = 0.75
+    intensity.max_noise = 0.5 / 180
+    intensity.noise_probability = 0.3
+    intensity.max_gamma = 0.05
+    intensity.gamma_probability = 0.9
+    intensity.grey_levels = 180.0
+    intensity.max_contrast = 0.2
+    intensity.contrast_probability = 0.5
+    intensity.max_brightness = 0.2
+    intensity.brightness_probability = 0.5
+    intensity.reversal_probability = 0.0  # ours
+    return augment
+
+
 def _small(config: ConfigDict) -> None:
     """Changes the recipe for real scans on a laptop; chosen on ACDC (ours)."""
     config.data.update(spacing_mm=2.5, size=64)
@@ -229,7 +264,8 @@ def _small(config: ConfigDict) -> None:
     config.intensity.update(max_blur=1.0, blur_probability=0.3)
     config.intensity.update(max_bias_field=0.5, bias_field_probability=0.5)
     config.intensity.update(max_noise=0.1, noise_probability=0.5)
-    config.intensity.update(max_gamma=0.3, gamma_probability=0.5, max_contrast=0.3)
+    config.intensity.update(max_gamma=0.3, gamma_probability=0.5, grey_levels=1.0)
+    config.intensity.max_contrast = 0.3
     # With a small network and a short pretraining reversal costs more than it brings:
     # dark lung and bright blood become one (docs/results/notes.md).
     config.intensity.reversal_probability = 0.0
@@ -240,6 +276,13 @@ def _small(config: ConfigDict) -> None:
     # stay in the cache.
     config.pretrain.update(batch_size=4, num_steps=7000, learning_rate=1e-3)
     config.pretrain.update(schedule="cosine", warmup_steps=100)
+    config.augment.spatial.extent = (0.5, 1.1)
+    intensity = config.augment.intensity
+    intensity.update(max_blur=1.0, blur_probability=0.3)
+    intensity.update(max_bias_field=0.5, bias_field_probability=0.5)
+    intensity.update(max_noise=0.1, noise_probability=0.5)
+    intensity.update(max_gamma=0.3, gamma_probability=0.5, grey_levels=1.0)
+    intensity.max_contrast = 0.3
     config.probe.update(num_steps=1500, schedule="cosine")
     config.finetune.update(num_steps=3600, schedule="cosine", warmup_steps=50)
     config.finetune.update(backbone_learning_rate=1e-3)
@@ -259,6 +302,8 @@ def _quick(config: ConfigDict) -> None:
     # size. So milder views suffice, and 1,100 steps do what 4,000 did before.
     config.spatial.update(max_rotation=math.pi / 6, extent=(0.8, 1.1))
     config.spatial.flip_probability = 0.0
+    config.augment.spatial.update(max_rotation=math.pi / 6, extent=(0.8, 1.1))
+    config.augment.spatial.flip_probability = 0.0
     config.pretrain.update(num_steps=1100, learning_rate=6e-3, warmup_steps=50)
     config.pretrain.num_points = 128
     config.probe.update(num_steps=1000, learning_rate=1e-1)

@@ -49,7 +49,7 @@ def settings_tables() -> str:
         cells = [show(value) for value in values]
         if len(set(cells)) == 1:  # the other two cells repeat it
             cells = [cells[0], "", ""]
-        own = name.removeprefix("augment.")  # whose sections are copies
+        own = name.removeprefix("augment.")  # which has the same units
         comment = comments.get(name, comments.get(own, "")).replace("|", "\\|")
         row = f"| `{name}` | " + " | ".join(cells) + f" | {comment} |"
         sections.setdefault(section or "run", []).append(row)

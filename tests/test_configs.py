@@ -1,6 +1,7 @@
 """The configurations: the paper's recipe, and what the sizes change of it."""
 
 import importlib
+import math
 import re
 
 import jax
@@ -114,15 +115,27 @@ def test_no_other_setting_is_a_number_of_the_images_pixels(monkeypatch):
     assert max(chaitanya.extent) < 1  # a share
 
 
-@pytest.mark.parametrize("size", pix2rep.SIZES)
-def test_labelled_slices_are_augmented_as_in_pretraining_but_never_reversed(size):
-    """Each in values of its own, which an override of the other leaves alone."""
+@pytest.mark.parametrize(
+    ("size", "turn", "extent", "flips"),
+    [
+        ("quick", math.pi / 6, (0.8, 1.1), 0.0),
+        ("small", math.pi, (0.5, 1.1), 0.5),
+        ("paper", math.pi, (0.7, 1.1), 0.5),
+    ],
+)
+def test_labelled_slices_have_an_augmentation_of_their_own(size, turn, extent, flips):
+    """No override of the pretraining's views reaches it."""
     config = pix2rep.get_config(size)
-    expected = config.intensity.to_dict() | {"reversal_probability": 0.0}
-    assert config.augment.intensity.to_dict() == expected
-    assert config.augment.spatial == config.spatial
-    config.spatial.extent = (1.0, 1.0)
-    assert config.augment.spatial.extent != (1.0, 1.0)
+    config.spatial.update(max_rotation=0.0, extent=(1.0, 1.0), max_shift=(0.0, 0.0))
+    config.intensity.update(max_noise=0.0, grey_levels=7.0)
+    spatial, intensity = config.augment.spatial, config.augment.intensity
+    assert (spatial.max_rotation, spatial.extent) == (turn, extent)
+    assert (spatial.flip_probability, spatial.elastic_probability) == (flips, 0.0)
+    assert intensity.max_noise > 0 and intensity.grey_levels in (1.0, 180.0)
+    assert intensity.reversal_probability == 0
+    assert config.augment.recipe == "default"
+    # A training image is seen at a test image's scale, and on both sides of it.
+    assert spatial.extent[0] < 1 < spatial.extent[1] and not spatial.shift_inside
 
 
 @pytest.mark.parametrize("file", [pix2rep, study, ablation])

@@ -12,7 +12,9 @@ from pix2rep_jax.inference.features import (
     feature_budget,
     feature_size,
 )
+from pix2rep_jax.methods.downstream.augmentation import probing_options
 from pix2rep_jax.methods.downstream.probe import make_loss
+from pix2rep_jax.modes.run_training import print_notes
 from pix2rep_jax.modes.train_segmenter import (
     Segmentation,
     labeled_slices,
@@ -42,14 +44,22 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
     recipe, folder = config.probe, Path(workdir) / "probe"
     check_batch_size(recipe.batch_size, make_mesh(), name="probe.batch_size")
     start = load_segmentation(config, workdir, "probe", required_by="--mode probe")
-    budget = feature_budget(
-        recipe.feature_budget_mb,
-        config.data.device_budget_mb,
-        platform=jax.default_backend(),
-    )
-    data = frozen_data(start, budget_mb=budget)
+    changes = probing_options(config.augment)
+    if changes["intensity"] is None:
+        budget = feature_budget(
+            recipe.feature_budget_mb,
+            config.data.device_budget_mb,
+            platform=jax.default_backend(),
+        )
+        data = frozen_data(start, budget_mb=budget)
+    else:
+        data = labeled_slices(start.loaded)
+        print_notes(
+            f"note: augment.recipe is {config.augment.recipe!r}, so the slices change "
+            "in every step; their features are computed anew each time, which is slower"
+        )
     task = Task(
-        loss_fn=make_loss(start.net, **config.segmentation.to_dict()),
+        loss_fn=make_loss(start.net, **config.segmentation.to_dict(), **changes),
         params=start.params,
         batch_stats=start.batch_stats,
         extra={},

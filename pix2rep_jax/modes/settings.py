@@ -10,7 +10,7 @@ from typing import Any
 from pix2rep_jax.data import dataset, splits
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.losses import segmentation
-from pix2rep_jax.methods.downstream import mean_teacher, supervised
+from pix2rep_jax.methods.downstream import augmentation, mean_teacher, supervised
 from pix2rep_jax.methods.pretraining import (
     barlow_twins,
     byol,
@@ -58,6 +58,7 @@ SECTIONS: dict[str, Mapping[str, Check]] = {
     "projection": pix2rep.PROJECTION,
     "spatial": affine.SETTINGS,
     "intensity": intensity.SETTINGS,
+    "augment": augmentation.SETTINGS,
     "augment.spatial": affine.SETTINGS,
     "augment.intensity": intensity.SETTINGS,
     "segmentation": segmentation.SETTINGS,

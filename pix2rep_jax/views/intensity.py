@@ -9,7 +9,7 @@ import dm_pix as pix
 import jax
 import jax.numpy as jnp
 
-from pix2rep_jax.runtime.config_checks import not_below_zero, share
+from pix2rep_jax.runtime.config_checks import above_zero, not_below_zero, share
 
 __all__ = [
     "BIAS_FIELD_TERMS",
@@ -29,6 +29,7 @@ SETTINGS = {
     "noise_probability": share,
     "max_gamma": not_below_zero,
     "gamma_probability": share,
+    "grey_levels": above_zero,
     "max_contrast": not_below_zero,
     "contrast_probability": share,
     "max_brightness": not_below_zero,
@@ -93,22 +94,26 @@ def blur(image: jax.Array, std_px: jax.Array, *, radius: int) -> jax.Array:
     return jnp.einsum("rh,hwc,sw->rsc", *bands, precision="highest")
 
 
-def adjust_gamma(image: jax.Array, gamma: jax.Array) -> jax.Array:
-    """Clips intensities to [-1, 1] and raises them to the power `gamma`.
+def adjust_gamma(
+    image: jax.Array, gamma: jax.Array, *, grey_levels: float = 1.0
+) -> jax.Array:
+    """Raises intensities, counted in grey levels, to the power `gamma`.
 
-    The sign is kept. Gamma belongs to a display, whose range ends at 1. Noise and bias
-    field may have led beyond that.
+    The sign is kept. With G grey levels this is sign(x) |x|^gamma G^(gamma - 1). So a
+    range of 1 changes the middle intensities only, and a range of many grey levels
+    becomes brighter or darker as a whole.
 
     Args:
-        image: `[height, width, 1]`.
+        image: `[height, width, 1]`, in units of the intensity range.
         gamma: The exponent, above zero.
+        grey_levels: Grey levels in the intensity range.
 
     Returns:
-        `[height, width, 1]`, in [-1, 1].
+        `[height, width, 1]`, in units of the intensity range. Values may leave it.
     """
     # For gamma < 1 the slope at zero is infinite. The lower limit avoids a NaN.
-    magnitude = pix.adjust_gamma(jnp.maximum(jnp.abs(image), 1e-6), gamma)
-    return jnp.sign(image) * magnitude
+    magnitude = jnp.maximum(jnp.abs(image), 1e-6)
+    return jnp.sign(image) * magnitude**gamma * grey_levels ** (gamma - 1)
 
 
 def reverse(image: jax.Array) -> jax.Array:
@@ -128,6 +133,7 @@ def random_intensity(
     noise_probability: float = 0.0,
     max_gamma: float = 0.0,
     gamma_probability: float = 0.0,
+    grey_levels: float = 1.0,
     max_contrast: float = 0.0,
     contrast_probability: float = 0.0,
     max_brightness: float = 0.0,
@@ -152,6 +158,7 @@ def random_intensity(
         noise_probability: How often noise is added.
         max_gamma: log γ is uniform in ± this.
         gamma_probability: How often γ differs from 1.
+        grey_levels: Grey levels in the intensity range, as `adjust_gamma` counts them.
         max_contrast: Intensities are stretched about their mean by a factor that is
             uniform in 1 ± this.
         contrast_probability: How often contrast changes.
@@ -184,7 +191,8 @@ def random_intensity(
         std = jnp.where(chance[2] < noise_probability, strength[2] * max_noise, 0.0)
         image = image + std * jax.random.normal(noise_key, image.shape)
     if gamma_probability > 0:
-        changed = adjust_gamma(image, jnp.exp(spread[3] * max_gamma))
+        gamma = jnp.exp(spread[3] * max_gamma)
+        changed = adjust_gamma(image, gamma, grey_levels=grey_levels)
         image = jnp.where(chance[3] < gamma_probability, changed, image)
     if contrast_probability > 0:
         changed = pix.adjust_contrast(image, 1.0 + spread[4] * max_contrast)

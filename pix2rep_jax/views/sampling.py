@@ -137,7 +137,7 @@ def augment(
     image: jax.Array,
     label: jax.Array,
     *,
-    spatial: Mapping[str, Any],
+    spatial: Mapping[str, Any] | None,
     intensity: Mapping[str, Any],
 ) -> tuple[jax.Array, jax.Array]:
     """Moves images with their labels, and changes the images' intensities.
@@ -147,7 +147,7 @@ def augment(
         image: `[batch, height, width, 1]`.
         label: `[batch, height, width]` integer classes. A pixel takes the label nearest
             to its source, and background (0) where the source lies outside.
-        spatial: Options of `affine.sample_sources`.
+        spatial: Options of `affine.sample_sources`; None moves nothing.
         intensity: Options of `intensity.random_intensity`.
 
     Returns:
@@ -157,12 +157,15 @@ def augment(
 
     def one(key: jax.Array, image: jax.Array, label: jax.Array):
         key_phi, key_t = jax.random.split(key)
+        changed = random_intensity(key_t, image, **intensity)
+        if spatial is None:
+            return changed, label
         sources = sample_sources(key_phi, height=height, width=width, **spatial)
         nearest = jnp.round(sources).astype(jnp.int32)
         row = jnp.clip(nearest[..., 0], 0, height - 1)
         column = jnp.clip(nearest[..., 1], 0, width - 1)
         half = inside(sources + 0.5, height=height + 1, width=width + 1)
         moved = jnp.where(half, label[row, column], 0).astype(label.dtype)
-        return warp_at(random_intensity(key_t, image, **intensity), sources), moved
+        return warp_at(changed, sources), moved
 
     return jax.vmap(one)(jax.random.split(key, image.shape[0]), image, label)

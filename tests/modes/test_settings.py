@@ -53,6 +53,8 @@ def test_every_declared_setting_is_in_the_configuration():
         ("augment.spatial.max_shift", (0.1, 0.2, 0.3)),
         ("augment.spatial.max_shift", (-0.1, 0.2)),
         ("spatial.max_shift", (6.0, 6.0)),
+        ("augment.recipe", "mild"),
+        ("intensity.grey_levels", 0.0),
         ("data.percentiles", (True, 99.0)),
         ("data.percentiles", (1.0, float("nan"))),
         ("model.channels", (16, 32.0)),

@@ -200,16 +200,16 @@ def run_on(devices, loss):
 # rounding (a bias in front of a normalisation), it moves by rounding alone.
 GOLDEN = {
     "info_nce": {
-        "loss": 5.631798,
-        "l2_grads": 5.534574,
-        "alignment": 0.683825,
-        "checksum": -3.598438,
+        "loss": 5.626464,
+        "l2_grads": 5.458396,
+        "alignment": 0.685161,
+        "checksum": -3.597577,
     },
     "cross_correlation": {
-        "loss": 3.553159,
-        "l2_grads": 14.21721,
-        "alignment": 0.683825,
-        "checksum": -3.680761,
+        "loss": 3.587404,
+        "l2_grads": 14.37704,
+        "alignment": 0.685161,
+        "checksum": -3.684239,
     },
 }
 

@@ -1,11 +1,16 @@
 """Each intensity transformation against its formula, and their composition."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
+import nibabel as nib
 import numpy as np
 import pytest
 import scipy.ndimage
 
+from configs import pix2rep
+from pix2rep_jax.runtime.config_checks import walk
 from pix2rep_jax.views import intensity
 
 
@@ -42,29 +47,118 @@ def test_bias_field_is_exp_of_a_polynomial(image):
     np.testing.assert_array_equal(intensity.apply_bias_field(image, zeros), image)
 
 
-def test_gamma_keeps_the_sign_and_has_a_gradient_at_zero():
-    """x^γ of a negative x is -|x|^γ, and zero gives no NaN."""
+@pytest.mark.parametrize("grey_levels", [1.0, 180.0])
+@pytest.mark.parametrize("gamma", [0.7, 0.95, 1.0, 1.05])
+def test_gamma_is_a_power_of_grey_levels(gamma, grey_levels):
+    """sign(y) |y|^γ of y = G x, divided by G again; nothing is cut off at ±1."""
+    image = np.array([-2.0, -1.0, -0.5, 0.0, 1e-3, 0.25, 1.0, 1.5])
+    raw = grey_levels * image
+    expected = np.sign(raw) * np.abs(raw) ** gamma / grey_levels
+    change = functools.partial(intensity.adjust_gamma, grey_levels=grey_levels)
+    given = jnp.asarray(image, jnp.float32).reshape(-1, 1, 1)
+    actual = change(given, jnp.float32(gamma)).ravel()
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("gamma", [0.5, 1.5])
+def test_gamma_has_finite_gradients_at_zero(gamma):
+    """In the image, whose slope is infinite there for γ < 1, and in γ."""
     image = jnp.array([-0.5, 0.0, 0.25]).reshape(3, 1, 1)
-    actual = intensity.adjust_gamma(image, jnp.float32(0.5)).ravel()
-    np.testing.assert_allclose(actual, [-(0.5**0.5), 0.0, 0.5], atol=1e-6)
-    slope = jax.grad(lambda g: intensity.adjust_gamma(image, g).sum())(0.5)
-    assert np.isfinite(slope)
+    total = lambda x, g: intensity.adjust_gamma(x, g, grey_levels=180.0).sum()  # noqa: E731
+    for slope in jax.grad(total, (0, 1))(image, jnp.float32(gamma)):
+        assert jnp.isfinite(slope).all()
 
 
-def test_gamma_clips_what_lies_beyond_the_display(image):
-    """Noise beyond ±1 is cut where gamma is drawn, be it 1, and stays elsewhere."""
-    beyond = jnp.array([-2.0, -1.0, 0.5, 1.5]).reshape(4, 1, 1)
-    actual = intensity.adjust_gamma(beyond, jnp.float32(1.0)).ravel()
-    np.testing.assert_allclose(actual, [-1.0, -1.0, 0.5, 1.0], atol=1e-6)
-    options = {"max_noise": 2.0, "noise_probability": 1.0}
-    free, cut = (
-        intensity.random_intensity(
-            jax.random.key(0), image, **options, gamma_probability=probability
-        )
-        for probability in (0.0, 1.0)
+def test_gammas_exponent_spans_its_range_and_log_is_symmetric(image):
+    """log γ, found from a pixel of 1/2, lies in ± its limit, evenly on both sides."""
+    grey = jnp.full((2, 2, 1), 0.5)
+    change = lambda k: intensity.random_intensity(  # noqa: E731
+        k, grey, max_gamma=0.3, gamma_probability=1.0
     )
-    assert jnp.abs(free).max() > 1
-    np.testing.assert_allclose(cut, jnp.clip(free, -1, 1), atol=1e-5)
+    keys = jax.random.split(jax.random.key(5), 2000)
+    found = np.asarray(jax.jit(jax.vmap(change))(keys), np.float64)[:, 0, 0, 0]
+    log_gamma = np.log(np.log(found) / np.log(0.5))
+    assert -0.301 < log_gamma.min() < -0.29 and 0.29 < log_gamma.max() < 0.301
+    assert abs(log_gamma.mean()) < 0.015
+
+
+PAPER = pix2rep.get_config("paper")
+
+
+def released(name, raw, strength, coefficients, noise):
+    """The released code's change of raw grey levels, in float64.
+
+    Args:
+        name: One of the four transformations.
+        raw: `[height, width]` grey levels.
+        strength: Uniform in [0, 1].
+        coefficients: Of the bias field, uniform in ±1, by order of rows, then columns.
+        noise: `[height, width]` of the standard normal distribution.
+    """
+    if name == "noise":
+        return raw + 0.5 * strength * noise
+    if name == "gamma":
+        exponent = np.exp(0.05 * (2 * strength - 1))
+        return np.sign(raw) * np.abs(raw) ** exponent
+    if name == "blur":
+        return scipy.ndimage.gaussian_filter(raw, 1.3 * strength, mode="nearest")
+    row, column = np.meshgrid(
+        *(np.linspace(-1, 1, n) for n in raw.shape), indexing="ij"
+    )
+    powers = [(i, j) for i in range(4) for j in range(4) if 0 < i + j < 4]
+    terms = (
+        c * row**i * column**j for c, (i, j) in zip(coefficients, powers, strict=True)
+    )
+    return raw * np.exp(0.9 * sum(terms))
+
+
+@pytest.fixture(scope="module")
+def real_crop(acdc_root):
+    """A slice in grey levels, clipped as the released code does, and the two ends.
+
+    The scan has a range of 197 grey levels, near the median, and begins near zero. Our
+    range begins at zero by definition, and the released code's at the lower end.
+    """
+    stem = acdc_root / "training" / "patient040" / "patient040_frame01"
+    image, mask = (
+        np.asarray(nib.load(f"{stem}{end}.nii.gz").dataobj) for end in ("", "_gt")
+    )
+    rows, columns, slices = np.nonzero(mask)
+    box = tuple(slice(x.min() - 10, x.max() + 11) for x in (rows, columns))
+    image = image[box].astype(np.float64)
+    low, high = np.percentile(image[..., np.unique(slices)], (1, 99))
+    return np.clip(image[..., image.shape[2] // 2], low, high), low, high
+
+
+@pytest.mark.parametrize("section", ["intensity", "augment.intensity"])
+@pytest.mark.parametrize("name", ["noise", "gamma", "bias_field", "blur"])
+def test_papers_strengths_are_the_released_ones_on_a_real_scan(
+    name, section, real_crop
+):
+    """The standard deviation of the change, in units of the scan's range."""
+    raw, low, high = real_crop
+    options = dict(walk(PAPER))
+    options = {
+        option: options[f"{section}.{option}"]
+        for option in (f"max_{name}", "grey_levels")
+    }
+    image = jnp.asarray((raw - low) / (high - low), jnp.float32)[..., None]
+    change = lambda key: intensity.random_intensity(  # noqa: E731
+        key, image, **options, **{f"{name}_probability": 1.0}
+    )
+    keys = jax.random.split(jax.random.key(3), 48)
+    ours = np.asarray(jax.jit(jax.vmap(change))(keys), np.float64) - np.asarray(image)
+    theirs = []
+    for key in keys:
+        scalar_key, field_key, noise_key = jax.random.split(key, 3)
+        place = ("blur", "bias_field", "noise", "gamma").index(name)
+        strength = float(jax.random.uniform(scalar_key, (2, 7))[1, place])
+        field = jax.random.uniform(field_key, (9,), minval=-1.0, maxval=1.0)
+        noise = np.asarray(jax.random.normal(noise_key, image.shape))[..., 0]
+        changed = released(name, raw, strength, np.asarray(field, float), noise)
+        theirs.append((changed - raw) / (high - low))
+    assert ours.std() == pytest.approx(np.std(theirs), rel=0.2)
+    assert ours.std() > 1e-3
 
 
 def test_reversal_alone_is_one_minus_x(image):

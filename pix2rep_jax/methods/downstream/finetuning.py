@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.errors import check_choice
 from pix2rep_jax.methods.downstream import mean_teacher, supervised
+from pix2rep_jax.methods.downstream.augmentation import finetuning_options
 from pix2rep_jax.models.segmentation_net import SegmentationNet
 from pix2rep_jax.training.state import LossFn
 
@@ -72,9 +73,9 @@ def make_finetuning(
         num_steps: Steps of the run.
     """
     recipe = config.finetune
-    options = config.segmentation.to_dict() | {
-        "spatial": config.augment.spatial.to_dict(),
-        "intensity": config.augment.intensity.to_dict(),
+    options = {
+        **config.segmentation.to_dict(),
+        **finetuning_options(config.augment),
         "batch_norm": recipe.batch_norm,
     }
     if recipe.method == "supervised":

@@ -130,7 +130,7 @@ def make_loss(
     cross_entropy_weight: float,
     dice_weight: float,
     include_background: bool,
-    spatial: Mapping[str, Any],
+    spatial: Mapping[str, Any] | None,
     intensity: Mapping[str, Any],
     batch_norm: str,
     num_steps: int,
@@ -153,7 +153,7 @@ def make_loss(
         cross_entropy_weight: Weight of the cross-entropy.
         dice_weight: Weight of the soft Dice loss.
         include_background: Whether background counts in the soft Dice loss.
-        spatial: Options of `affine.sample_sources`.
+        spatial: Options of `affine.sample_sources`; None moves nothing.
         intensity: Options of `intensity.random_intensity`.
         batch_norm: "train" normalises by each batch and averages the student's
             batches. "frozen" normalises by the statistics that the run started from.
@@ -229,7 +229,7 @@ def make_loss(
     return loss_fn
 
 
-def _augment_all(key: jax.Array, batch: Any, **options: Mapping[str, Any]):
+def _augment_all(key: jax.Array, batch: Any, **options: Any):
     """Augments the images of both sets, and the labels of the labelled set."""
     label = batch["labeled"]["label"]
     image = jnp.concatenate([batch[x]["image"] for x in ("labeled", "unlabeled")])

@@ -28,18 +28,18 @@ def make_loss(
     cross_entropy_weight: float,
     dice_weight: float,
     include_background: bool,
-    spatial: Mapping[str, Any],
+    spatial: Mapping[str, Any] | None,
     intensity: Mapping[str, Any],
     batch_norm: str,
 ) -> LossFn:
-    """Makes the supervised loss of a batch, augmented by the warp of pretraining.
+    """Makes the supervised loss of a batch that is moved and changed at random.
 
     Args:
         net: Backbone and head.
         cross_entropy_weight: Weight of the cross-entropy.
         dice_weight: Weight of the soft Dice loss.
         include_background: Whether background counts in the soft Dice loss.
-        spatial: Options of `affine.sample_sources`.
+        spatial: Options of `affine.sample_sources`; None moves nothing.
         intensity: Options of `intensity.random_intensity`.
         batch_norm: "train" normalises by each batch and keeps running averages.
             "frozen" normalises by the statistics that the run started from.
