@@ -150,17 +150,22 @@ def averaged_over(study: ConfigDict) -> str:
 
 
 def about_seeds(config: ConfigDict) -> str:
-    """Says whether the deviations cover the choice of the seed."""
+    """Says what rows and draws share, and so what the deviations cover."""
+    own = (
+        "Each draw has its own labelled patients, and downstream its own first "
+        "weights, order of the slices and augmentation. All rows share a draw's "
+        "patients and random numbers."
+    )
     if config.study.seeds == 1:
         return (
-            f"All runs have seed {config.seed}, and all draws of a row share one "
-            "pretraining. So the deviations cover the choice of labelled slices, not "
-            "the choice of the seed."
+            f"All runs have seed {config.seed}. All draws of a row share one "
+            f"pretraining. {own} So the deviations cover the labelled patients and the "
+            "chance of training downstream, not the chance of pretraining."
         )
     last = config.seed + config.study.seeds - 1
     return (
         f"The runs have the seeds {config.seed} to {last}. A row has one pretraining "
-        "per seed, which all draws of that seed share."
+        f"per seed, which all draws of that seed share. {own}"
     )
 
 
