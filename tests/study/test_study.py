@@ -140,6 +140,7 @@ def test_a_further_seed_has_a_pretraining_of_its_own(calls, tmp_path, capsys):
     lines = read_csv(tmp_path)
     assert [line["seed"] for line in lines] == ["0"] * 4 + ["1"] * 4
     document = (tmp_path / "study" / "tables.md").read_text()
+    assert "seeds 0 to 1. A row has one pretraining per seed" in document
     assert "| Proposed | +0.0 [+0.0, +0.0] (+0.0, +0.0) |" in document
     config.study.dry_run = True
     capsys.readouterr()

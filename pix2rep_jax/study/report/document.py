@@ -135,11 +135,13 @@ def about_versions(results: Sequence[Result]) -> list[str]:
         what = f"are of version {version} of this program, which now has {VERSION}"
         if version == VERSION:
             what = "have other settings than this command"
-        lines += [
-            "",
+        line = (
             f"{number} of the finished runs {what}. They were found by method, "
-            "labelled patients, draw and seed alone.",
-        ]
+            "labelled patients, draw and seed alone."
+        )
+        if version < 3:
+            line += " Their draws share the first weights, orders and augmentations."
+        lines += ["", line]
     return lines
 
 
