@@ -43,7 +43,7 @@ class Job(NamedTuple):
         key: Fingerprint of the settings that its numbers depend on.
         data_key: Fingerprint of the settings that its slices depend on.
         workdir: Its folder. The mode's own part is `<workdir>/<mode>`.
-        start: The pretraining that a pretraining goes on from, if any.
+        start: The pretraining that it starts from, if any.
     """
 
     mode: str
@@ -62,7 +62,6 @@ class Cell(NamedTuple):
         num_labeled: Labelled patients.
         draw: Number of the few-shot draw.
         seed: Seed of the run and of its pretraining.
-        pretraining: The pretraining that the run starts from, if any.
         job: The run that is scored.
     """
 
@@ -70,8 +69,12 @@ class Cell(NamedTuple):
     num_labeled: int
     draw: int
     seed: int
-    pretraining: Job | None
     job: Job
+
+    @property
+    def pretraining(self) -> Job | None:
+        """The pretraining that the run starts from, if any."""
+        return self.job.start
 
 
 def make_plan(config: ConfigDict, folder: Path) -> list[Cell]:
@@ -94,7 +97,7 @@ def make_plan(config: ConfigDict, folder: Path) -> list[Cell]:
             "init.checkpoint is set for a whole study, whose rows pretrain themselves: "
             "set it in the downstream part of the row that it belongs to"
         )
-    cells, home = [], base["data"]["root"]
+    cells, place = [], {"folder": folder, "home": base["data"]["root"]}
     seeds = range(base["seed"], base["seed"] + study["seeds"])
     for seed, method in itertools.product(seeds, study["methods"]):
         where, row = f"study.rows.{method}", study["rows"][method]
@@ -104,68 +107,61 @@ def make_plan(config: ConfigDict, folder: Path) -> list[Cell]:
         check_row(where, origin, target, crop=base["data"]["crop"], seed=seed)
         pretraining = None
         if not target["init"]["checkpoint"]:
-            pretraining = make_pretraining(origin, folder, home=home)
+            pretraining = make_job("pretrain", origin, **place)
             if row["then"]:
                 second = merged(origin, row["then"], where=f"{where}.then")
-                pretraining = make_pretraining(
-                    second, folder, home=home, start=pretraining
-                )
-        for num_labeled in study["labeled"]:
-            for draw in range(study["draws"]):
-                drawn = {"data": {"num_labeled": num_labeled, "draw": draw}}
-                settings = _merged(target, drawn)
-                job = make_job(row["mode"], settings, pretraining, folder, home=home)
-                cells.append(Cell(method, num_labeled, draw, seed, pretraining, job))
+                pretraining = make_job("pretrain", second, start=pretraining, **place)
+        drawn = itertools.product(study["labeled"], range(study["draws"]))
+        for num_labeled, draw in drawn:
+            data = {"data": {"num_labeled": num_labeled, "draw": draw}}
+            settings = merged(target, data, where="study")
+            job = make_job(row["mode"], settings, start=pretraining, **place)
+            cells.append(Cell(method, num_labeled, draw, seed, job))
     return cells
-
-
-def make_pretraining(
-    settings: Mapping[str, Any], folder: Path, *, home: str, start: Job | None = None
-) -> Job:
-    """Describes a pretraining run. Labels do not count in its key."""
-    check_settings(settings)
-    if start is not None:
-        settings = _merged(settings, {"init": {"checkpoint": str(start.workdir)}})
-    named = settings["init"]["checkpoint"]
-    origin = start.key if start else "" if named == "none" else named
-    key = fingerprint(settings, mode="pretrain", home=home, origin=origin)
-    data_key = fingerprint(settings, mode="data", home=home)
-    workdir = folder / "pretraining" / key
-    return Job("pretrain", ConfigDict(settings), key, data_key, workdir, start)
 
 
 def make_job(
     mode: str,
     settings: Mapping[str, Any],
-    pretraining: Job | None,
-    folder: Path,
     *,
+    start: Job | None = None,
+    folder: Path,
     home: str,
 ) -> Job:
-    """Describes a probing or fine-tuning run."""
+    """Describes a run. Labels do not count in the key of a pretraining.
+
+    Args:
+        mode: As in `Job`.
+        settings: The whole configuration, but for the pretraining to start from.
+        start: That pretraining, if it is of this study.
+        folder: The study's folder.
+        home: As for `fingerprint`.
+    """
     check_settings(settings)
     origin = settings["init"]["checkpoint"]
-    if pretraining is not None:
-        started = {"init": {"checkpoint": str(pretraining.workdir)}}
-        settings, origin = _merged(settings, started), pretraining.key
+    if start is not None:
+        origin, checkpoint = start.key, {"init": {"checkpoint": str(start.workdir)}}
+        settings = merged(settings, checkpoint, where="study")
+    elif mode == "pretrain" and origin == "none":
+        origin = ""
     key = fingerprint(settings, mode=mode, home=home, origin=origin)
     data_key = fingerprint(settings, mode="data", home=home)
-    data = settings["data"]
-    name = f"{mode}-{data['num_labeled']}-{data['draw']}-{key}"
-    return Job(mode, ConfigDict(settings), key, data_key, folder / "cells" / name)
+    data, workdir = settings["data"], folder / "pretraining" / key
+    if mode != "pretrain":
+        name = f"{mode}-{data['num_labeled']}-{data['draw']}-{key}"
+        workdir = folder / "cells" / name
+    return Job(mode, ConfigDict(settings), key, data_key, workdir, start)
 
 
 def distinct_jobs(cells: Iterable[Cell]) -> list[Job]:
-    """Lists every job once, pretraining first."""
-    cells = list(cells)
-    jobs = [job for cell in cells for job in stages(cell.pretraining)]
-    jobs += [cell.job for cell in cells]
+    """Lists every job once, each after those that it starts from."""
+    jobs = [job for cell in cells for job in stages(cell.job)]
     return list({job.workdir: job for job in jobs}.values())
 
 
-def stages(pretraining: Job | None) -> list[Job]:
-    """Lists a pretraining after those that it goes on from."""
-    return [] if pretraining is None else [*stages(pretraining.start), pretraining]
+def stages(job: Job | None) -> list[Job]:
+    """Lists a job after those that it starts from."""
+    return [] if job is None else [*stages(job.start), job]
 
 
 def merged(

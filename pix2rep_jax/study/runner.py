@@ -70,19 +70,20 @@ def run_cell(cell: Cell, *, started: float) -> Record:
     Returns:
         As `run_job`.
     """
-    for stage in stages(cell.pretraining):
+    *before, job = stages(cell.job)
+    for stage in before:
         outcome = run_job(stage, started=started)
         if outcome == ELSEWHERE:
             return outcome
         if outcome.status == "failed":
             reason = f"its pretraining failed: {outcome.reason}"
-            with hold(cell.job.workdir) as free:
+            with hold(job.workdir) as free:
                 if not free:
                     return ELSEWHERE
-                record = Record("failed", read_record(cell.job).seconds, reason)
-                write_record(cell.job, record)
+                record = Record("failed", read_record(job).seconds, reason)
+                write_record(job, record)
             return record
-    return run_job(cell.job, started=started)
+    return run_job(job, started=started)
 
 
 def run_job(job: Job, *, started: float) -> Record:

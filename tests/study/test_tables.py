@@ -19,7 +19,7 @@ from pix2rep_jax.study.report.tables import method_table, rank_marks
 def result(method, num_labeled, draw, dice=None, status="finished"):
     job = SimpleNamespace(workdir=Path("/x"), mode="finetune")
     scores = {} if dice is None else {"dice_mean": dice}
-    cell = Cell(method, num_labeled, draw, 0, None, job)
+    cell = Cell(method, num_labeled, draw, 0, job)
     return Result(cell, status, seconds=1.0, scores=scores)
 
 
