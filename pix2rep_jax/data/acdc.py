@@ -9,6 +9,7 @@ from pathlib import Path
 
 import nibabel as nib
 
+from pix2rep_jax.data.nifti_paths import list_folder
 from pix2rep_jax.data.volume import VolumeFile
 from pix2rep_jax.errors import InputError
 
@@ -134,15 +135,15 @@ def _frame_number(info: dict[str, str], phase: str, path: Path) -> int:
 
 
 def _find(folder: Path, stem: str) -> Path | None:
-    """Finds the NIfTI file of this name, compressed or not."""
-    for suffix in (".nii.gz", ".nii"):
-        path = folder / f"{stem}{suffix}"
-        # In some copies of ACDC a folder has the file's name and holds the file.
-        if path.is_dir():
-            path = path / path.name
-        if path.is_file():
-            return path
-    return None
+    """Finds the NIfTI file or pair of this name, compressed or not."""
+    found = [
+        file
+        for file in list_folder(folder).files
+        if file.name == stem and file.path.is_file()
+    ]
+    # Compressed before plain, as the challenge distributes them.
+    found.sort(key=lambda file: not file.path.name.lower().endswith(".gz"))
+    return found[0].path if found else None
 
 
 def _num_frames(path: Path) -> int:

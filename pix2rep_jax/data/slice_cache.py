@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from pix2rep_jax.data.nifti_paths import file_parts
 from pix2rep_jax.data.volume import VolumeFile
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runtime.atomic_file import replacing
@@ -48,17 +49,21 @@ def find_path(
         }
         for name in _PATHS:
             if (path := getattr(volume, name)) is not None:
-                try:
-                    status = path.stat()
-                except OSError as error:
-                    raise InputError(
-                        f"{path} cannot be read ({error.strerror}): check its folder"
-                    ) from error
-                stamp = (str(path.resolve()), status.st_size, status.st_mtime_ns)
-                fields[name] = stamp
+                fields[name] = [_stamp(part) for part in file_parts(path)]
         inputs.append(fields)
     text = json.dumps([VERSION, settings, inputs], sort_keys=True)
     return folder / f"slices-{hashlib.sha256(text.encode()).hexdigest()[:24]}.npz"
+
+
+def _stamp(path: Path) -> tuple[str, int, int]:
+    """Returns a file's place, size and date."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}): check its folder"
+        ) from error
+    return str(path.resolve()), status.st_size, status.st_mtime_ns
 
 
 def save(path: Path, dataset: Any) -> None:

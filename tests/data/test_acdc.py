@@ -123,6 +123,25 @@ def test_folder_of_a_files_name_holds_the_file(tmp_path):
     refuse(tmp_path, r"patient001_frame03\.nii\.gz.*Info\.cfg")
 
 
+def test_names_in_capitals_and_pairs_are_found(tmp_path):
+    """Suffixes in any case; a folder may hold its scan under another name."""
+    folder = write_patient(tmp_path, "patient001")
+    scan = folder / "patient001_frame01.nii.gz"
+    scan.rename(folder / "patient001_frame01.NII.GZ")
+    pair = nib.Nifti1Pair(np.zeros(SHAPE, np.uint8), np.eye(4))
+    (folder / "patient001_frame03.nii.gz").unlink()
+    nib.save(pair, folder / "patient001_frame03.img")
+    mask = folder / "patient001_frame01_gt.nii.gz"
+    content = mask.read_bytes()
+    mask.unlink()
+    mask.mkdir()
+    (mask / "mask.nii.gz").write_bytes(content)
+    first, second = list_volumes(tmp_path)
+    assert first.image_path.name == "patient001_frame01.NII.GZ"
+    assert first.label_path == mask / "mask.nii.gz"
+    assert second.image_path.name == "patient001_frame03.img"
+
+
 def test_all_frames_are_the_cines_others(tmp_path):
     """ED and ES keep their files and masks; every other frame of the cine is listed
     once, by its own number, with none."""

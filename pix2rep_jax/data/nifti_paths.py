@@ -1,0 +1,215 @@
+"""Which files of a folder are NIfTI, by their names, and what else lies there."""
+
+import collections
+import dataclasses
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from pix2rep_jax.errors import InputError
+
+__all__ = [
+    "FolderListing",
+    "NiftiPath",
+    "count_suffixes",
+    "file_parts",
+    "find_subfolder",
+    "list_folder",
+    "name_some",
+    "nifti_stem",
+]
+
+_SUFFIX = re.compile(r"\.(nii|hdr|img)(\.gz)?$", re.IGNORECASE)
+"""A NIfTI file is one `.nii`, or a pair of `.hdr` (header) and `.img` (voxels)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NiftiPath:
+    """One NIfTI file, or one pair of files, in a folder.
+
+    Attributes:
+        name: Path below the folder without suffix, such as "p1/scan".
+        path: The file to read; of a pair, the one with the voxels.
+    """
+
+    name: str
+    path: Path
+
+
+@dataclasses.dataclass
+class FolderListing:
+    """Everything in a folder that is not hidden.
+
+    Attributes:
+        files: What is named like NIfTI, sorted by name. Links to nothing are among
+            them.
+        broken: The paths in `files` that are links to nothing.
+        others: Files that are not named like NIfTI.
+        unsearched: Subfolders that were not searched.
+        repeated: Links to folders that were searched under another name.
+    """
+
+    files: list[NiftiPath] = dataclasses.field(default_factory=list)
+    broken: list[Path] = dataclasses.field(default_factory=list)
+    others: list[Path] = dataclasses.field(default_factory=list)
+    unsearched: list[Path] = dataclasses.field(default_factory=list)
+    repeated: list[Path] = dataclasses.field(default_factory=list)
+
+
+def nifti_stem(name: str) -> str | None:
+    """Takes the suffix off a NIfTI file's name; None for other names."""
+    found = _SUFFIX.search(name)
+    return name[: found.start()] if found and found.start() else None
+
+
+def list_folder(folder: Path, *, deep: bool = False) -> FolderListing:
+    """Lists the NIfTI files of a folder.
+
+    A folder that is named like a NIfTI file and holds just one counts as that file:
+    some archives unpack `x.nii` to `x.nii/x.nii`.
+
+    Args:
+        folder: The folder.
+        deep: Whether to search its subfolders too. Links to folders are followed, but
+            each folder is searched once, so that a loop has an end.
+
+    Raises:
+        InputError: If the folder itself cannot be read.
+    """
+    listing = FolderListing()
+    seen: set[tuple[int, int]] = set()
+    # Links come last, so that a folder is found under its own name.
+    waiting = collections.deque([(folder, "")])
+    links: collections.deque[tuple[Path, str]] = collections.deque()
+    while waiting or links:
+        place, prefix = (waiting or links).popleft()
+        try:
+            status = place.stat()
+            entries = sorted(place.iterdir())
+        except OSError as error:
+            if place == folder:
+                raise InputError(
+                    f"the folder {folder} cannot be read ({error.strerror}): check its "
+                    "name and its permissions"
+                ) from error
+            listing.unsearched.append(place)
+            continue
+        if (status.st_dev, status.st_ino) in seen:
+            listing.repeated.append(place)
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        for path in (each for each in entries if not each.name.startswith(".")):
+            stem = nifti_stem(path.name)
+            if path.is_dir():
+                inner = None if stem is None else _only_file(path)
+                if inner is not None:
+                    listing.files.append(NiftiPath(prefix + str(stem), inner))
+                elif deep:
+                    queue = links if path.is_symlink() else waiting
+                    queue.append((path, f"{prefix}{path.name}/"))
+                else:
+                    listing.unsearched.append(path)
+            elif stem is None:
+                listing.others.append(path)
+            else:
+                listing.files.append(NiftiPath(prefix + stem, path))
+                if not path.exists():
+                    listing.broken.append(path)
+    listing.files = sorted(
+        _join_pairs(listing.files), key=lambda file: (file.name, file.path)
+    )
+    return listing
+
+
+def file_parts(path: Path) -> list[Path]:
+    """Lists the files that a NIfTI file consists of: itself, or both of a pair."""
+    found = _SUFFIX.search(path.name)
+    half = found[1].lower() if found else ""
+    if half not in ("hdr", "img"):
+        return [path]
+    stem, other = nifti_stem(path.name), {"hdr": "img", "img": "hdr"}[half]
+    endings = {f"{stem}.{other}{end}".casefold() for end in ("", ".gz")}
+    try:
+        beside = sorted(path.parent.iterdir())
+    except OSError:
+        return [path]
+    return [path, *(each for each in beside if each.name.casefold() in endings)]
+
+
+def find_subfolder(root: Path, name: str) -> Path:
+    """Finds a subfolder, whether its name is written in capitals or not.
+
+    Args:
+        root: The folder that should hold it.
+        name: The usual name, in lower case.
+
+    Returns:
+        Its path. If there is none, the path that it should have.
+
+    Raises:
+        InputError: If several folders differ in nothing but capitals.
+    """
+    usual = root / name
+    try:
+        entries = sorted(root.iterdir())
+    except OSError:
+        return usual
+    found = [each for each in entries if each.name.casefold() == name and each.is_dir()]
+    if len(found) > 1:
+        raise InputError(
+            f"{root} holds {name_some(each.name for each in found)}: put all files "
+            f"into {name}"
+        )
+    return found[0] if found else usual
+
+
+def count_suffixes(paths: Sequence[Path]) -> str:
+    """Counts files by suffix, for example "3 other files (.dcm, .txt)"."""
+    suffixes = sorted({path.suffix.lower() or path.name for path in paths})
+    noun = "file" if len(paths) == 1 else "files"
+    return f"{len(paths)} other {noun} ({name_some(suffixes)})"
+
+
+def name_some(names: Iterable[object], *, most: int = 3) -> str:
+    """Joins the first of some names, and says how many more there are."""
+    listed = list(map(str, names))
+    more = len(listed) - most
+    return ", ".join(listed[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def _only_file(folder: Path) -> Path | None:
+    """Finds the file of a folder that holds one NIfTI file or one pair."""
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError:
+        return None
+    files = [
+        NiftiPath(stem, path)
+        for path in entries
+        if not path.name.startswith(".")
+        and (stem := nifti_stem(path.name)) is not None
+        and not path.is_dir()
+    ]
+    files = _join_pairs(files)
+    return files[0].path if len(files) == 1 else None
+
+
+def _join_pairs(files: Sequence[NiftiPath]) -> list[NiftiPath]:
+    """Leaves a header out whose voxels are there too."""
+    voxels = {
+        file.path.parent / str(nifti_stem(file.path.name))
+        for file in files
+        if _half(file.path) == "img"
+    }
+    return [
+        file
+        for file in files
+        if _half(file.path) != "hdr"
+        or file.path.parent / str(nifti_stem(file.path.name)) not in voxels
+    ]
+
+
+def _half(path: Path) -> str:
+    """Returns "hdr", "img" or "nii"."""
+    found = _SUFFIX.search(path.name)
+    return found[1].lower() if found else ""
