@@ -3,14 +3,20 @@
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 
+from pix2rep_jax.data.labels import UNLABELLED
 from pix2rep_jax.data.nifti import NiftiVolume, read_image
+from pix2rep_jax.data.nifti_paths import name_some
 from pix2rep_jax.errors import InputError
 
-__all__ = ["read_label"]
+__all__ = ["is_mask", "read_label", "scan_name"]
+
+_ENDINGS = ("gt", "seg")
+"""What masks' names end in: the experts' in ACDC, and those of this program."""
 
 _ROUNDING = 0.01
 """Largest distance of a label from a whole number, if a header's slope scaled it."""
@@ -21,70 +27,165 @@ def read_label(
     *,
     shape: Sequence[int],
     num_classes: int,
+    values: Sequence[int] = (),
     like: NiftiVolume | None = None,
 ) -> np.ndarray:
     """Reads an expert's mask.
 
     Args:
-        path: A `.nii` or `.nii.gz` file.
-        shape: `(rows, columns, slices)` of the mask's scan.
-        num_classes: Labels are 0 (background) to num_classes - 1.
+        path: A NIfTI file.
+        shape: `(rows, columns, slices)` of the mask's scan. Further axes of length 1 in
+            the mask are dropped.
+        num_classes: Number of classes, background included.
+        values: The value of each class in the file; () for 0 to num_classes - 1.
         like: The scan, to check that the mask lies at the same place. It is not checked
             if one of the headers does not say a place.
 
     Returns:
-        `[rows, columns, slices]` uint8.
+        `[rows, columns, slices]` uint8, the index of each voxel's class.
 
     Raises:
         InputError: If the file is missing, damaged or not NIfTI, if its shape or place
             differs from the scan's, or if it holds an unknown label.
     """
-    path = Path(path)
+    path, values = Path(path), tuple(values) or tuple(range(num_classes))
     image, array = read_image(path)
-    if array.shape != tuple(shape):
+    if _three_axes(array.shape) != tuple(shape):
         raise InputError(
             f"the mask {path} has shape {array.shape}, but its scan has "
             f"{tuple(shape)}: resample the mask onto the scan's grid"
         )
+    array = array.reshape(shape)
     if like is not None:
-        distance_mm = _apart(image.header, like.header, shape)
+        distance_mm = _apart(image.header, like.header, shape, path=path)
         if distance_mm > min(like.spacing_mm) / 2:
             raise InputError(
                 f"the affine of the mask {path} places it up to {distance_mm:.3g} mm "
                 "away from its scan: resample it onto the scan's grid, or, if its "
                 "voxels are the scan's, give it the scan's affine"
             )
-    if array.dtype.kind == "f":
-        whole = np.rint(array)
-        close = np.isclose(array, whole, rtol=0, atol=_ROUNDING)
-        array = np.where(close, whole, array)
-    values = np.unique(array)
-    foreign = values[~np.isin(values, np.arange(num_classes))]
-    if foreign.size:
-        shown = ", ".join(f"{value:g}" for value in foreign[:5])
+    array = _whole(array)
+    if not np.isin(found := np.unique(array), values).all():
+        foreign = found[~np.isin(found, values)][0]
+        shown = [f"{value:g}" for value in found.tolist()]
+        example = ",".join(shown) if len(shown) == num_classes else "0,255"
         raise InputError(
-            f"the mask {path} holds the label {shown}, but data.classes names only the "
-            f"labels 0 to {num_classes - 1}: correct the mask or data.classes"
+            f"the mask {path} holds the label {foreign:g}, but data.classes names the "
+            f"labels {_describe(values)}: correct one of them, or give what it holds "
+            f"({name_some(shown, most=6)}) in the order of the classes, as in "
+            f"--config.data.label_values={example}"
         )
-    return array.astype(np.uint8)
+    return _class_indices(array, values)
+
+
+def _describe(values: Sequence[int]) -> str:
+    """Writes the values of the classes, such as "0 to 3"."""
+    if tuple(values) == tuple(range(len(values))):
+        return f"0 to {len(values) - 1}"
+    return name_some(values, most=6)
+
+
+def scan_name(name: str) -> str:
+    """Takes the end off a name such as `p1_seg`; "" if it is not named like a mask."""
+    stem, _, ending = name.rpartition("_")
+    return stem if ending.casefold() in _ENDINGS else ""
+
+
+def is_mask(path: Path, *, scan: Path | None = None) -> bool:
+    """Tells whether a file that is named like a mask holds one, by its values.
+
+    Args:
+        path: The file.
+        scan: The scan beside it that it may be a mask of.
+
+    Returns:
+        Whether all values are whole numbers from 0 on, and either there are few of them
+        or the file has the scan's grid. False if the file cannot be read.
+    """
+    try:
+        image, array = read_image(path)
+        array = _whole(array)
+        if not np.isfinite(array).all() or array.min() < 0 or (array % 1).any():
+            return False
+        if len(np.unique(array)) < UNLABELLED:
+            return True
+        return scan is not None and _has_same_grid(image, scan)
+    except Exception:  # whatever is wrong with the file is said where it is read
+        return False
+
+
+def _has_same_grid(mask: nib.Nifti1Pair, scan: Path) -> bool:
+    """Whether a mask lies on the voxels of a scan, of which the header is read."""
+    other: Any = nib.load(scan)
+    shape = _three_axes(mask.shape)
+    if shape != _three_axes(other.shape):
+        return False
+    step_mm = min(map(abs, other.header.get_zooms()[:3]))
+    return bool(_apart(mask.header, other.header, shape) <= step_mm / 2)
+
+
+def _three_axes(shape: Sequence[int]) -> tuple[int, ...]:
+    """Drops axes of length 1 behind the third, and adds those that are missing."""
+    axes = list(shape)
+    while len(axes) > 3 and axes[-1] == 1:
+        axes.pop()
+    return (*axes, *[1] * (3 - len(axes)))
+
+
+def _whole(array: np.ndarray) -> np.ndarray:
+    """Rounds values that a header's slope has moved off whole numbers."""
+    if array.dtype.kind != "f":
+        return array
+    whole = np.rint(array)
+    close = np.isclose(array, whole, rtol=0, atol=_ROUNDING)
+    return np.where(close, whole, array)
+
+
+def _class_indices(array: np.ndarray, values: Sequence[int]) -> np.ndarray:
+    """Replaces each value of a mask by the index of its class."""
+    if tuple(values) == tuple(range(len(values))):
+        return array.astype(np.uint8)
+    order = np.argsort(values)
+    places = np.searchsorted(np.asarray(values)[order], array)
+    return order[places].astype(np.uint8)
 
 
 def _apart(
-    mask: nib.Nifti1Header, scan: nib.Nifti1Header, shape: Sequence[int]
+    mask: nib.Nifti1Header,
+    scan: nib.Nifti1Header,
+    shape: Sequence[int],
+    *,
+    path: Path | None = None,
 ) -> float:
     """Measures how far a mask lies from its scan, mm; 0 if a place is unknown.
 
     A header may hold two affines, and programs differ in which of them they use. The
     closest pair counts.
+
+    Raises:
+        InputError: If the mask with this path says a place, but not a usable one.
     """
-    pairs = itertools.product(_places(mask), _places(scan))
+    places = _places(mask)
+    if path is not None and not places and (mask["sform_code"] or mask["qform_code"]):
+        raise InputError(
+            f"the mask {path} has an affine that is not finite or not invertible: give "
+            "it its scan's affine"
+        )
+    pairs = itertools.product(places, _places(scan))
     return min((_farthest_apart(*pair, shape) for pair in pairs), default=0.0)
 
 
 def _places(header: nib.Nifti1Header) -> list[np.ndarray]:
-    """Returns the affines in a header: none, one or two."""
-    forms = (header.get_sform(coded=True), header.get_qform(coded=True))
-    return [affine for affine, code in forms if code]
+    """Returns the affines in a header that say a place: none, one or two."""
+    affines = []
+    for read in (header.get_sform, header.get_qform):
+        try:
+            affine, code = read(coded=True)
+        except ValueError:  # a quaternion that is not a rotation
+            continue
+        if code and np.isfinite(affine).all() and np.linalg.det(affine[:3, :3]):
+            affines.append(affine)
+    return affines
 
 
 def _farthest_apart(

@@ -49,6 +49,7 @@ class VolumeFile:
         image_path: NIfTI file of the scan.
         label_path: NIfTI file of the expert's mask, or None if there is no mask.
         frame: Number of the frame in a 4-D file, from 0; None for a 3-D file.
+        label_values: The value of each class in the mask's file; () for 0, 1, 2, …
     """
 
     volume_id: str
@@ -59,6 +60,7 @@ class VolumeFile:
     image_path: Path
     label_path: Path | None
     frame: int | None = None
+    label_values: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,6 +150,7 @@ def _prepare_volume(
             volume.label_path,
             shape=shape,
             num_classes=settings["num_classes"],
+            values=volume.label_values,
             like=scan,
         )
         label = np.moveaxis(label, 2, 0)

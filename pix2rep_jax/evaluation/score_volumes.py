@@ -72,7 +72,10 @@ def evaluate_volumes(
         ids = (record.volume_id, record.patient, record.phase, record.group)
         probabilities, native = predict_volume(predict, dataset, index)
         expert = mask.read_label(
-            record.label_path, shape=record.shape, num_classes=num_classes
+            record.label_path,
+            shape=record.shape,
+            num_classes=num_classes,
+            values=record.label_values,
         )
         distances = surface_distances(
             native, expert, num_classes=num_classes, spacing_mm=record.spacing_mm

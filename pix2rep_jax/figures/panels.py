@@ -131,7 +131,10 @@ def read_scan(
     if record.label_path is None:
         return image, None
     return image, mask.read_label(
-        record.label_path, shape=record.shape, num_classes=num_classes
+        record.label_path,
+        shape=record.shape,
+        num_classes=num_classes,
+        values=record.label_values,
     )
 
 
