@@ -84,6 +84,7 @@ def _base() -> ConfigDict:
     data.interpolation = "linear"  # | "nearest": released
     data.percentiles = (1.0, 99.0)  # min-max between these; MIDL 4 "Data"
     data.classes = ("BG", "RV", "MYO", "LV")  # by label value; ACDC
+    data.label_values = ()  # of the classes in the masks; (): dataset.json or 0, 1, …
     data.num_labeled = 5  # patients, |X_tr|; MIDL 4
     data.draw = 0  # which few-shot draw of patients
     data.val_fraction = 0.1  # of the labelled slices; MIDL 4 "Experimental setup"

@@ -3,14 +3,37 @@
 from collections.abc import Sequence
 
 import numpy as np
+from ml_collections import ConfigDict
 
+from pix2rep_jax.data.nifti_folder import describe_root
 from pix2rep_jax.data.volume import VolumeFile, VolumeRecord
 from pix2rep_jax.errors import InputError
 
-__all__ = ["cut_masks", "shared_patients_note", "unseen_classes"]
+__all__ = ["check_masks", "cut_masks", "shared_patients_note", "unseen_classes"]
 
 _TOLERATED_SHARE = 0.05
 """Share of a mask that may lie outside the field of view without a note."""
+
+
+def check_masks(volumes: Sequence[VolumeFile], data: ConfigDict) -> None:
+    """Checks that there are masks at all, for what cannot do without.
+
+    Args:
+        volumes: All volumes.
+        data: The `data` section that they were listed by.
+
+    Raises:
+        InputError: If no scan has a mask; says where masks were looked for.
+    """
+    if any(volume.label_path is not None for volume in volumes):
+        return
+    if data.name == "nifti":
+        where = f"{data.root}/labels ({data.root}: {describe_root(data.root)})"
+        wanted = "put the masks there, under the names of their scans"
+    else:
+        where = "the patients' folders, under the names of the frames with _gt"
+        wanted = "download the masks too"
+    raise InputError(f"no mask was found in {where}: {wanted}")
 
 
 def unseen_classes(classes: Sequence[str], labels: np.ndarray) -> str:

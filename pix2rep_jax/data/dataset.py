@@ -14,7 +14,9 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from pix2rep_jax.data import acdc, nifti_folder, slice_cache
+from pix2rep_jax.data.class_values import find_class_values
 from pix2rep_jax.data.labels import UNLABELLED
+from pix2rep_jax.data.nifti_paths import name_some
 from pix2rep_jax.data.phantom import write
 from pix2rep_jax.data.resample import INTERPOLATIONS
 from pix2rep_jax.data.volume import (
@@ -32,11 +34,15 @@ from pix2rep_jax.runtime.config_checks import (
     not_below_zero,
     pair,
     seed,
+    whole_numbers,
     words,
 )
 
 __all__ = ["Dataset", "field_of_view_mm", "list_volumes", "load_dataset"]
 
+
+_MOST_REFUSED = 5
+"""After so many scans that cannot be used, no more are read."""
 
 SETTINGS = {
     "name": anything,
@@ -48,6 +54,7 @@ SETTINGS = {
     "interpolation": anything,
     "percentiles": all_of(pair, finite),
     "classes": words,
+    "label_values": whole_numbers,
     "exclude": words,
     "all_frames": anything,
     "patient_regex": anything,
@@ -110,6 +117,7 @@ def load_dataset(data: ConfigDict, *, progress: bool = True) -> Dataset:
     volumes = [volume for volume in listed if volume.patient not in data.exclude]
     if not volumes:
         raise InputError("data.exclude names all patients: shorten it")
+    _check_files(volumes)
     settings = {
         "crop": data.crop,
         "fov_mm": field_of_view_mm(data),
@@ -168,8 +176,26 @@ def list_volumes(data: ConfigDict) -> list[VolumeFile]:
             "--config.data.root=FOLDER"
         )
     if data.name == "nifti":
-        return nifti_folder.list_volumes(root, patient_regex=data.patient_regex)
-    return acdc.list_volumes(root, all_frames=data.all_frames, exclude=data.exclude)
+        listed = nifti_folder.list_volumes(root, patient_regex=data.patient_regex)
+    else:
+        listed = acdc.list_volumes(
+            root, all_frames=data.all_frames, exclude=data.exclude
+        )
+    if all(volume.label_path is None for volume in listed):
+        return listed
+    values = find_class_values(data)
+    return [dataclasses.replace(volume, label_values=values) for volume in listed]
+
+
+def _check_files(volumes: Sequence[VolumeFile]) -> None:
+    """Raises InputError if files are missing, such as those of broken links."""
+    paths = (path for each in volumes for path in (each.image_path, each.label_path))
+    missing = [path for path in dict.fromkeys(paths) if path and not path.exists()]
+    if missing:
+        raise InputError(
+            f"{len(missing)} file(s) cannot be found, or are links to nothing: "
+            f"{name_some(missing)}. Fetch them, or leave them out by data.exclude"
+        )
 
 
 def _check_settings(data: ConfigDict) -> None:
@@ -207,6 +233,16 @@ def _check_settings(data: ConfigDict) -> None:
         )
 
 
+def _explain(refused: Sequence[tuple[Path, InputError]]) -> InputError:
+    """Makes one sentence of what is wrong with several files."""
+    first, *others = refused
+    if not others:
+        return first[1]
+    rest = name_some((path.name for path, _ in others), most=_MOST_REFUSED)
+    stopped = " (no more were read)" if len(refused) == _MOST_REFUSED else ""
+    return InputError(f"{first[1]}; check also {rest}{stopped}")
+
+
 def _prepare(
     volumes: Sequence[VolumeFile], settings: dict, *, progress: bool
 ) -> Dataset:
@@ -228,13 +264,21 @@ def _prepare(
             disable=not progress,
         ) as bar,
     ):
+        waiting = [executor.submit(prepare_file, file, settings) for file in files]
+        refused: list[tuple[Path, InputError]] = []
         try:
-            for result in executor.map(lambda f: prepare_file(f, settings), files):
-                prepared += result
+            for file, result in zip(files, waiting, strict=True):
+                try:
+                    prepared += result.result()
+                except InputError as error:
+                    refused.append((file[0].image_path, error))
+                    if len(refused) == _MOST_REFUSED:
+                        break
                 bar.update()
-        except BaseException:
+        finally:
             executor.shutdown(cancel_futures=True)
-            raise
+    if refused:
+        raise _explain(refused)
     records, images, labels, kept, boxes = zip(*prepared, strict=True)
     if not sum(map(len, images)):
         raise InputError(

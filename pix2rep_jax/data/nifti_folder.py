@@ -1,20 +1,34 @@
 """A plain folder of NIfTI scans, with or without masks, as a list of volumes."""
 
+import logging
 import re
 from pathlib import Path
 
+from pix2rep_jax.data.mask import is_mask, scan_name
+from pix2rep_jax.data.nifti_paths import (
+    FolderListing,
+    count_suffixes,
+    find_subfolder,
+    list_folder,
+    name_some,
+)
 from pix2rep_jax.data.volume import VolumeFile
 from pix2rep_jax.errors import InputError
 
-__all__ = ["list_volumes"]
+__all__ = ["describe_root", "list_volumes"]
 
 LAYOUT = "images/NAME.nii.gz, and labels/NAME.nii.gz for the scans that have a mask"
+
+_LOG = logging.getLogger(__name__)
 
 
 def list_volumes(
     root: str | Path, *, patient_regex: str = r"^[^_]+"
 ) -> list[VolumeFile]:
     """Lists the scans of `<root>/images` with their masks in `<root>/labels`.
+
+    Both folders may be written in capitals. Masks among the scans are left out, with a
+    note that counts them.
 
     Args:
         root: The folder that holds `images/` and, if there are masks, `labels/`.
@@ -36,16 +50,27 @@ def list_volumes(
             f"data.patient_regex={patient_regex!r} is not a regular expression "
             f"({error}): correct it"
         ) from error
-    images = _nifti_files(root / "images")
+    folder, masks = find_subfolder(root, "images"), find_subfolder(root, "labels")
+    listing = list_folder(folder) if folder.is_dir() else FolderListing()
+    images = _by_name(listing)
+    among_scans = [
+        name
+        for name, path in images.items()
+        if (partner := images.get(scan_name(name))) and is_mask(path, scan=partner)
+    ]
+    own_masks = [images.pop(name) for name in among_scans]
     if not images:
         raise InputError(
-            f"there is no scan in {root / 'images'}: data.root must hold {LAYOUT}"
+            f"there is no scan in {folder}: data.root must hold {LAYOUT} "
+            f"({describe_root(root)})"
         )
-    labels = _nifti_files(root / "labels")
+    for note in _notes(folder, own_masks, listing):
+        _LOG.warning(note)
+    labels = _by_name(list_folder(masks)) if masks.is_dir() else {}
     if stray := sorted(set(labels) - set(images)):
         raise InputError(
             f"the mask {labels[stray[0]]} has no scan of the same name in "
-            f"{root / 'images'}: give both the same name"
+            f"{folder}: give both the same name"
         )
     volumes = []
     for name, image_path in images.items():
@@ -69,16 +94,45 @@ def list_volumes(
     return volumes
 
 
-def _nifti_files(folder: Path) -> dict[str, Path]:
-    """Lists the NIfTI files of a folder by their names without suffix, sorted."""
+def describe_root(root: str | Path) -> str:
+    """Says what lies in a folder, such as "it holds images, Masks"."""
+    try:
+        names = sorted(each.name for each in Path(root).expanduser().iterdir())
+    except OSError as error:
+        return f"it cannot be read: {error.strerror}"
+    shown = name_some((name for name in names if not name.startswith(".")), most=5)
+    return f"it holds {shown or 'nothing'}"
+
+
+def _by_name(listing: FolderListing) -> dict[str, Path]:
+    """Maps the names of a folder's NIfTI files to their paths.
+
+    Raises:
+        InputError: If two files have the same name.
+    """
     files: dict[str, Path] = {}
-    for path in sorted(folder.glob("*.nii*")):
-        if path.name.startswith(".") or not path.name.endswith((".nii", ".nii.gz")):
-            continue
-        name = path.name.removesuffix(".gz").removesuffix(".nii")
-        if name in files:
+    for file in listing.files:
+        if file.name in files:
             raise InputError(
-                f"{files[name]} and {path} have the same name: remove one of them"
+                f"{files[file.name]} and {file.path} have the same name: remove one of "
+                "them"
             )
-        files[name] = path
+        files[file.name] = file.path
     return files
+
+
+def _notes(folder: Path, own_masks: list[Path], listing: FolderListing) -> list[str]:
+    """Says what of the folder of scans is left out."""
+    notes = []
+    if own_masks:
+        notes.append(
+            f"note: {len(own_masks)} mask(s) among the scans in {folder} are left out "
+            f"({name_some(path.name for path in own_masks)}): an expert's masks belong "
+            "in labels/"
+        )
+    passed_over = [f"the folder {path.name}" for path in listing.unsearched]
+    if listing.others:
+        passed_over.append(count_suffixes(listing.others))
+    if passed_over:
+        notes.append(f"note: {folder} also holds {name_some(passed_over)}: not read")
+    return notes

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from pix2rep_jax.data.checks import check_masks
 from pix2rep_jax.data.dataset import Dataset
 from pix2rep_jax.data.few_shot import (
     KNOWN_DUPLICATES,
@@ -119,6 +120,8 @@ def make_split(
         InputError: If there are fewer patients with masks than the settings ask for.
     """
     duplicates = KNOWN_DUPLICATES if data.name == "acdc" else ()
+    if draw_labeled:
+        check_masks((*dataset.volumes, *dataset.excluded), data)
     # What is excluded counts here: leaving a test patient out of a later run must not
     # make one that has pretrained take its place.
     listed = (*dataset.volumes, *dataset.excluded)

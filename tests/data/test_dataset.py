@@ -4,6 +4,7 @@ import errno
 import os
 import pathlib
 import runpy
+import shutil
 
 import nibabel as nib
 import numpy as np
@@ -114,7 +115,7 @@ def refuse(data, match) -> None:
     with pytest.raises(InputError, match=match) as caught:
         load_dataset(data)
     message = str(caught.value)
-    assert "\n" not in message and len(message) < 400
+    assert "\n" not in message and len(message) < 500  # several files may be named
     assert not caches(data)
 
 
@@ -683,6 +684,104 @@ def test_label_that_is_no_class_is_said(root):
     refuse(data, r"_gt\.nii\.gz .* label 3, .*data\.classes .* 0 to 2")
 
 
+def test_values_of_masks_are_those_of_their_classes(root, tmp_path):
+    """By the flag; the numbers and the caches are other ones, and scores read the masks
+    in the same way."""
+    plain = load_dataset(make_data(root))
+    for seed, (stem, shape) in enumerate(SHAPES.items()):
+        values = np.array([0, 200, 500, 600], np.int16)[make_mask(seed, shape)]
+        save(scan_path(root, f"{stem}_gt"), values)
+    refuse(make_data(root, cache_dir=str(tmp_path / "no")), r"data\.label_values")
+    data = make_data(root, label_values=(0, 200, 500, 600))
+    mapped = load_dataset(data)
+    np.testing.assert_array_equal(mapped.labels, plain.labels)
+    assert [each.label_digest for each in mapped.volumes] == [
+        each.label_digest for each in plain.volumes
+    ]
+    check_equal(load_dataset(data), mapped)
+    data.label_values = (0, 600, 500, 200)
+    other = load_dataset(data)
+    np.testing.assert_array_equal(other.labels == 1, plain.labels == 3)
+    np.testing.assert_array_equal(other.images, plain.images)
+    assert len(caches(data)) == 3
+
+    def paint(slices):
+        return np.stack([slices == slices.min(), *[0 * slices] * 3], -1) + 0.0
+
+    scores = evaluate_volumes(paint, mapped, [0], classes=data.classes)
+    assert scores[0].dice[1] == 0  # there are voxels of the class, and none is found
+
+
+def test_data_set_says_which_value_is_which_class(tmp_path):
+    """dataset.json beside images/, whose order of the names does not count."""
+    label = make_mask(0, (20, 24, 3))
+    root = tmp_path / "scans"
+    for number in (1, 2):
+        save(root / "images" / f"p{number}.nii", make_image(0, label.shape))
+        save(
+            root / "labels" / f"p{number}.nii", np.array([0, 3, 2, 1], np.uint8)[label]
+        )
+    data = make_data(root, name="nifti")
+    np.testing.assert_array_equal(load_dataset(data).labels == 3, _cropped(label) == 1)
+    text = '{"labels": {"background": 0, "LV": 1, "MYO": 2, "RV": 3}}'
+    (root / "dataset.json").write_text(text)
+    np.testing.assert_array_equal(load_dataset(data).labels, _cropped(label))
+    data.classes = ("BG", "A", "B", "C")
+    with pytest.raises(InputError, match=r"dataset\.json.*data\.label_values"):
+        load_dataset(data)
+    data.label_values = (0, 3, 2, 1)
+    np.testing.assert_array_equal(load_dataset(data).labels, _cropped(label))
+    shutil.rmtree(root / "labels")  # without masks the names do not count
+    data.label_values = ()
+    assert (load_dataset(data).labels == UNLABELLED).all()
+
+
+def _cropped(label):
+    """The network's slices of two scans with the same mask."""
+    return np.stack([crop(label[..., k]) for k in range(label.shape[2])] * 2)
+
+
+def test_all_scans_that_cannot_be_used_are_named(root):
+    """In one go, so that they can be mended together."""
+    stems = list(SHAPES)[:3]
+    for stem in stems:
+        scan_path(root, stem).write_bytes(b"damaged")
+    with pytest.raises(InputError) as caught:
+        load_dataset(make_data(root))
+    assert all(f"{stem}.nii.gz" in str(caught.value) for stem in stems)
+    assert list(SHAPES)[3] not in str(caught.value)
+
+
+def test_links_to_nothing_are_named(tmp_path):
+    """Scans and masks; excluded patients need none."""
+    root = tmp_path / "scans"
+    for number in (1, 2, 3):
+        save(root / "images" / f"p{number}.nii", make_image(0, (20, 24, 3)))
+    (root / "labels").mkdir()
+    (root / "images" / "p4.nii.gz").symlink_to("none.nii.gz")
+    (root / "labels" / "p1.nii.gz").symlink_to("none.nii.gz")
+    data = make_data(root, name="nifti")
+    refuse(data, r"2 file.*labels/p1\.nii\.gz.*images/p4\.nii\.gz")
+    data.exclude = ("p1", "p4")
+    assert len(load_dataset(data).volumes) == 2
+
+
+def test_pair_is_prepared_anew_if_either_half_changes(tmp_path):
+    """The header's date counts beside that of the voxels."""
+    root = tmp_path / "scans"
+    (root / "images").mkdir(parents=True)
+    pair = nib.Nifti1Pair(make_image(0, (20, 24, 3)), np.diag([1.5, 1.5, 8, 1]))
+    nib.save(pair, root / "images" / "p1.img")
+    data = make_data(root, name="nifti")
+    first = load_dataset(data)
+    check_equal(load_dataset(data), first)
+    assert len(caches(data)) == 1
+    pair.header.set_zooms((3, 3, 8))
+    nib.save(pair, tmp_path / "p1.img")
+    (tmp_path / "p1.hdr").replace(root / "images" / "p1.hdr")
+    assert load_dataset(data).volumes[0].spacing_mm == (3, 3, 8)
+
+
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
@@ -702,6 +801,7 @@ def test_label_that_is_no_class_is_said(root):
         ({"size": 0}, r"data\.size .* 1\.5, 0 and 16$"),
         ({"spacing_mm": -1.5}, r"data\.spacing_mm.* -1\.5, 16 and 16$"),
         ({"crop_px": -1}, r"data\.crop_px .* 1\.5, 16 and -1$"),
+        ({"label_values": (0, 255)}, r"data\.label_values=\(0, 255\)"),
         ({"classes": ("BG",)}, r"data\.classes=\('BG',\).* 2 to 255 "),
         ({"classes": ("BG", "A", "A", "B")}, r"data\.classes=.* 'A'"),
         ({"classes": ("BG", "mean", "A", "B")}, r"data\.classes=.* 'mean'"),

@@ -1,5 +1,9 @@
 """A plain folder of NIfTI scans: which files, whose they are, what is refused."""
 
+import logging
+
+import nibabel as nib
+import numpy as np
 import pytest
 
 from pix2rep_jax.data.checks import shared_patients_note
@@ -131,3 +135,66 @@ def test_home_is_expanded(root, monkeypatch):
     """A root that begins with ~ is the user's folder."""
     monkeypatch.setenv("HOME", str(root.parent))
     assert len(list_volumes(f"~/{root.name}")) == 3
+
+
+@pytest.mark.parametrize("masks", ["Labels", "LABELS"])
+def test_folders_in_capitals_are_found(root, masks):
+    """As some file systems and programs write them."""
+    (root / "labels").rename(root / masks)
+    (root / "images").rename(root / "Images")
+    late = next(each for each in list_volumes(root) if each.volume_id == "P1_late")
+    assert late.label_path == root / masks / "P1_late.nii.gz"
+    assert late.image_path == root / "Images" / "P1_late.nii"
+
+
+def test_suffixes_pairs_and_folders_like_scans_are_read(root):
+    """In scans and masks alike, whatever the suffix of the other."""
+    images, labels = root / "images", root / "labels"
+    (images / "P1_late.nii").rename(images / "P1_late.NII")
+    (images / "P1_early.nii.gz").rename(images / "P1_early.hdr")
+    (images / "P1_early.img").touch()
+    (images / "P3_x.nii").mkdir()
+    (images / "P3_x.nii" / "P3_x.nii").touch()
+    (labels / "P3_x.nii.gz").mkdir()
+    (labels / "P3_x.nii.gz" / "P3_x.nii.gz").touch()
+    found = {each.volume_id: each for each in list_volumes(root)}
+    assert list(found) == ["P1_early", "P1_late", "P2_visit1", "P3_x"]
+    assert found["P1_early"].image_path == images / "P1_early.img"
+    assert found["P1_late"].image_path == images / "P1_late.NII"
+    assert found["P1_late"].label_path is not None
+    assert found["P3_x"].image_path == images / "P3_x.nii" / "P3_x.nii"
+    assert found["P3_x"].label_path == labels / "P3_x.nii.gz" / "P3_x.nii.gz"
+
+
+def test_own_masks_among_the_scans_are_left_out_and_counted(root, caplog):
+    """As predict leaves them; a scan that is only named so stays."""
+    images = root / "images"
+    grey = np.random.default_rng(0).random((8, 6, 3), np.float32)
+    for name in ("P1_early.nii.gz", "P2_visit1.nii.gz", "P2_visit1_seg.nii.gz"):
+        nib.save(nib.Nifti1Image(grey, np.eye(4)), images / name)
+    mask = (grey > 0.5).astype(np.uint8)
+    nib.save(nib.Nifti1Image(mask, np.eye(4)), images / "P1_early_seg.nii.gz")
+    nib.save(nib.Nifti1Image(mask, np.eye(4)), images / "P9_seg.nii.gz")
+    with caplog.at_level(logging.WARNING, "pix2rep_jax"):
+        names = [each.volume_id for each in list_volumes(root)]
+    assert names == ["P1_early", "P1_late", "P2_visit1", "P2_visit1_seg", "P9_seg"]
+    (note,) = caplog.messages
+    assert "1 mask" in note and "P1_early_seg.nii.gz" in note
+
+
+def test_what_is_not_read_is_counted(root, caplog):
+    """Folders below images/ and other files; hidden ones are not told."""
+    (root / "images" / "more").mkdir()
+    for name in (".DS_Store", "a.dcm", "b.dcm", "notes.txt"):
+        (root / "images" / name).touch()
+    with caplog.at_level(logging.WARNING, "pix2rep_jax"):
+        assert len(list_volumes(root)) == 3
+    (note,) = caplog.messages
+    assert all(part in note for part in ("more", "3 other files", ".dcm", ".txt"))
+    assert ".DS_Store" not in note
+
+
+def test_folder_without_images_is_said_to_hold_others(tmp_path):
+    """What lies there tells a slip of the pen from a wrong folder."""
+    (tmp_path / "imagesTr").mkdir()
+    refuse(tmp_path, r"data\.root.*imagesTr")
