@@ -1,17 +1,37 @@
 """The NIfTI files to segment, and the names of their masks."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 from pix2rep_jax.data import nifti
+from pix2rep_jax.data.mask import is_mask, scan_name
+from pix2rep_jax.data.nifti_paths import (
+    NiftiPath,
+    count_suffixes,
+    list_folder,
+    name_some,
+    nifti_stem,
+)
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.segmenter import Segmenter
 
-__all__ = ["find_scans", "pair_with_masks", "write_prediction"]
+__all__ = ["FoundScans", "find_scans", "pair_with_masks", "write_prediction"]
 
-SUFFIXES = (".nii.gz", ".nii")
-LABEL_SUFFIXES = ("_gt", "_seg")
-"""Ends of the names of masks: the experts' in ACDC, and those of this program."""
+
+@dataclasses.dataclass(frozen=True)
+class FoundScans:
+    """What there is to segment, and what is left out.
+
+    Attributes:
+        scans: The scans, sorted by name.
+        left_out: What was left out on purpose, in words, such as "2 masks".
+        broken: Links to scans that are not there, and folders that cannot be read.
+    """
+
+    scans: list[NiftiPath]
+    left_out: list[str]
+    broken: list[Path]
 
 
 def write_prediction(
@@ -28,37 +48,70 @@ def write_prediction(
     nifti.write_mask(target, labels, volume, overwrite=overwrite)
 
 
-def find_scans(input: Path) -> list[Path]:
-    """Lists the NIfTI files of a folder and its subfolders, sorted, without masks.
+def find_scans(input: Path) -> FoundScans:
+    """Lists the NIfTI files of a folder and its subfolders, without masks.
 
-    Masks are `NAME_gt` and `NAME_seg`, and all files in a folder `labels` beside a
-    folder `images`. Hidden files are left out.
+    Masks are files `NAME_gt` and `NAME_seg` that hold whole numbers, and all files in a
+    folder `labels` beside a folder `images`. Linked folders are searched too. Hidden
+    files and folders are left out.
 
     Args:
-        input: A folder, or one file, which is returned as it is.
+        input: A folder, or one file.
 
     Raises:
         InputError: If there is no such file or folder, or it holds no scan.
     """
     if not input.exists():
         raise InputError(f"there is no file or folder {input}: check --input")
-    if input.is_file():
-        if not input.name.endswith(SUFFIXES):
+    if not input.is_dir():
+        stem = nifti_stem(input.name)
+        if stem is None:
             raise InputError(
-                f"{input} is not named like a NIfTI file: --input takes .nii and "
-                ".nii.gz"
+                f"{input} is not named like a NIfTI file: --input takes .nii, .nii.gz "
+                "and pairs of .hdr and .img"
             )
-        return [input]
-    scans = sorted(path for path in input.rglob("*.nii*") if _is_scan(path))
-    if not scans:
-        raise InputError(
-            f"there is no scan in {input}: --input takes a .nii or .nii.gz file, or a "
-            "folder that holds some (names that end in _gt or _seg are masks)"
+        return FoundScans([NiftiPath(stem, input)], [], [])
+    listing = list_folder(input, deep=True)
+    by_name = {file.name: file.path for file in listing.files}
+    folders = {file.name: (input / file.name).parent for file in listing.files}
+    of_masks = {each for each in {*folders.values()} if _is_folder_of_masks(each)}
+
+    def is_left_out(file: NiftiPath) -> bool:
+        if folders[file.name] in of_masks:
+            return True
+        folder, slash, stem = file.name.rpartition("/")
+        scan = scan_name(stem)
+        return bool(scan) and is_mask(
+            file.path, scan=by_name.get(folder + slash + scan)
         )
-    return scans
+
+    broken = set(listing.broken)
+    there = [file for file in listing.files if file.path not in broken]
+    masks = [file for file in there if is_left_out(file)]
+    left_out = []
+    if masks:
+        left_out.append(_count(len(masks), "mask"))
+    if listing.repeated:
+        left_out.append(_count(len(listing.repeated), "link") + " to the same folders")
+    if listing.others:
+        left_out.append(count_suffixes(listing.others))
+    found = FoundScans(
+        [file for file in there if file not in masks],
+        left_out,
+        [*listing.broken, *listing.unsearched],
+    )
+    if not found.scans:
+        reasons = [*left_out]
+        if found.broken:
+            reasons.append(f"what cannot be read: {name_some(found.broken)}")
+        raise InputError(
+            f"there is no scan in {input}: --input takes a NIfTI file, or a folder "
+            f"that holds some (it holds {', '.join(reasons) or 'nothing'})"
+        )
+    return found
 
 
-def mask_path(scan: Path, *, input: Path, output: Path) -> Path:
+def mask_path(scan: NiftiPath, *, input: Path, output: Path) -> Path:
     """Returns the path of a scan's mask.
 
     Args:
@@ -69,7 +122,7 @@ def mask_path(scan: Path, *, input: Path, output: Path) -> Path:
     Raises:
         InputError: If `output` names a file while `input` is a folder or that file.
     """
-    if output.name.endswith(SUFFIXES) and not output.is_dir():
+    if output.name.endswith((".nii", ".nii.gz")) and not output.is_dir():
         if input.is_dir():
             raise InputError(
                 f"--output {output} is the name of one mask, and --input {input} a "
@@ -78,12 +131,11 @@ def mask_path(scan: Path, *, input: Path, output: Path) -> Path:
         if output.resolve() == input.resolve():
             raise InputError(f"--output {output} is the scan itself: name another file")
         return output
-    folder = scan.parent.relative_to(input) if input.is_dir() else Path()
-    return output / folder / f"{_stem(scan)}_seg.nii.gz"
+    return output / f"{scan.name}_seg.nii.gz"
 
 
 def pair_with_masks(
-    scans: Sequence[Path], *, input: Path, output: Path
+    scans: Sequence[NiftiPath], *, input: Path, output: Path
 ) -> list[tuple[Path, Path]]:
     """Pairs each scan with the file of its mask.
 
@@ -101,26 +153,21 @@ def pair_with_masks(
         target = mask_path(scan, input=input, output=output)
         if target in owner:
             raise InputError(
-                f"{owner[target]} and {scan} would both be written to {target}: "
+                f"{owner[target]} and {scan.path} would both be written to {target}: "
                 "rename one of them"
             )
-        owner[target] = scan
+        owner[target] = scan.path
     return [(scan, target) for target, scan in owner.items()]
 
 
-def _stem(path: Path) -> str:
-    """The name of a NIfTI file without its suffix."""
-    return path.name.removesuffix(".gz").removesuffix(".nii")
+def _is_folder_of_masks(folder: Path) -> bool:
+    """Whether a folder is called `labels` and lies beside a folder `images`."""
+    if folder.name.casefold() != "labels":
+        return False
+    beside = folder.parent.iterdir()
+    return any(each.name.casefold() == "images" and each.is_dir() for each in beside)
 
 
-def _is_scan(path: Path) -> bool:
-    """Whether a path found in a folder is a scan, not a mask or another file."""
-    is_label = _stem(path).endswith(LABEL_SUFFIXES) or (
-        path.parent.name == "labels" and (path.parent.parent / "images").is_dir()
-    )
-    return (
-        path.name.endswith(SUFFIXES)
-        and not path.name.startswith(".")
-        and path.is_file()
-        and not is_label
-    )
+def _count(number: int, noun: str) -> str:
+    """Counts things, for example "2 masks"."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -30,7 +30,8 @@ def run(
     """Writes the mask of every scan of a file or folder.
 
     A scan whose mask exists is passed over, so that the same command goes on where it
-    was stopped. A scan that cannot be segmented is reported and left out.
+    was stopped. A scan that cannot be segmented is reported and left out. The last line
+    counts what was written and what was left out.
 
     Args:
         config: Its `init.checkpoint` names the run to use if the workdir has none.
@@ -41,7 +42,7 @@ def run(
         overwrite: Whether a mask that exists is replaced.
 
     Returns:
-        The exit code: 0, or 1 if a scan was left out.
+        The exit code: 0, or 1 if a scan could not be segmented.
 
     Raises:
         InputError: If there is no scan, no network, or no place for the masks.
@@ -52,12 +53,15 @@ def run(
             "--input PATH --output FOLDER"
         )
     input, output = Path(input).expanduser(), Path(output).expanduser()
-    pairs = pair_with_masks(find_scans(input), input=input, output=output)
+    found = find_scans(input)
+    pairs = pair_with_masks(found.scans, input=input, output=output)
     runs = find_segmenters(workdir, checkpoint=config.init.checkpoint)
     segmenter = Segmenter.load(runs[0])
     is_file = [target for _, target in pairs] == [output]
     make_folder(output.parent if is_file else output, option="--output")
     left = [pair for pair in pairs if overwrite or not pair[1].exists()]
+    for path in found.broken:
+        print(f"skipped {path}: it cannot be opened", file=sys.stderr)
     bar = tqdm(
         left,
         desc="predict",
@@ -70,12 +74,26 @@ def run(
     for scan, target in bar:
         try:
             write_prediction(segmenter, scan, target, overwrite=overwrite)
-        except (InputError, OSError) as error:
+        except Exception as error:  # one bad file must not cost the next its mask
             failures += 1
-            tqdm.write(f"skipped {scan}: {error}", file=sys.stderr)
+            tqdm.write(f"skipped {scan}: {explain(error)}", file=sys.stderr)
+    print("labels: " + ", ".join(f"{i} {c}" for i, c in enumerate(segmenter.classes)))
     line = f"{len(left) - failures} of {len(pairs)} masks were written to {output}"
     if present := len(pairs) - len(left):
         line += f"; {present} were there before: add --overwrite to replace them"
+    if failures:
+        line += f"; {failures} could not be segmented"
+    if found.broken:
+        line += f"; {len(found.broken)} could not be opened"
+    if found.left_out:
+        line += f"; left out: {', '.join(found.left_out)}"
     print(line)
-    print("labels: " + ", ".join(f"{i} {c}" for i, c in enumerate(segmenter.classes)))
-    return 1 if failures else 0
+    return 1 if failures or found.broken else 0
+
+
+def explain(error: Exception) -> str:
+    """Writes an exception as one sentence; others than the program's have a type."""
+    if isinstance(error, InputError):
+        return str(error)
+    said = " ".join(str(error).split()) or "no reason given"
+    return f"it cannot be segmented ({type(error).__name__}: {said})"

@@ -11,6 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from pix2rep_jax.data.nifti_paths import NiftiPath
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.scan_files import mask_path
 from pix2rep_jax.runs.checkpoint_reader import restore_params
@@ -85,6 +86,36 @@ def test_segmenters_are_scored(workdir):
     ours = json.loads((workdir / "evaluate" / "evaluation.json").read_text())["dice"]
     theirs = json.loads((workdir / "finetune" / "evaluation.json").read_text())["dice"]
     assert ours == pytest.approx(theirs, abs=1e-3)
+
+
+def test_classes_of_other_scans_are_matched_by_name(workdir, cache, tmp_path):
+    """Masks that number the structures in another order score as the network's own
+    order does; other names are refused with both lists."""
+    expected = json.loads((workdir / "evaluate" / "evaluation.json").read_text())
+    scans = sorted(next(cache.glob("phantom-*")).glob("testing/*/*_frame??.nii.gz"))
+    for kind in ("images", "labels"):
+        (tmp_path / kind).mkdir()
+    for scan in scans:
+        (tmp_path / "images" / scan.name).symlink_to(scan)
+        mask = nib.load(str(scan).replace(".nii", "_gt.nii"))
+        values = np.array([0, 3, 2, 1], np.uint8)[np.asarray(mask.dataobj, int)]
+        turned = nib.Nifti1Image(values, mask.affine, mask.header)
+        nib.save(turned, tmp_path / "labels" / scan.name)
+    own = {"data__name": "nifti", "data__root": tmp_path, "init__checkpoint": workdir}
+    named = own | {"data__classes": "BG,LV,MYO,RV"}
+    succeed(start("evaluate", tmp_path / "named", cache, **named))
+    text = '{"labels": {"background": 0, "LV": 1, "MYO": 2, "RV": 3}}'
+    (tmp_path / "dataset.json").write_text(text)
+    succeed(start("evaluate", tmp_path / "json", cache, **own))
+    for run in ("named", "json"):
+        path = tmp_path / run / "evaluate" / "evaluation.json"
+        ours = json.loads(path.read_text())
+        assert ours["num_volumes"] == len(scans)
+        for name, dice in expected["dice"].items():
+            np.testing.assert_allclose(ours["dice"][name], dice, atol=2e-3)
+    other = own | {"data__classes": "BG,LV,MYO,aorta", "data__label_values": "0,1,2,3"}
+    sentence = refused(start("evaluate", tmp_path / "other", cache, **other))
+    assert "aorta" in sentence and "BG,RV,MYO,LV" in sentence
 
 
 def test_whoever_was_trained_on_is_not_tested(workdir, cache, tmp_path):
@@ -265,15 +296,16 @@ def test_predict_writes_masks_on_the_scans_own_grid(workdir, cache, tmp_path):
 def test_a_masks_own_name_is_for_one_scan_and_another_file(tmp_path):
     """Never the scan's, which would be lost; a folder's scans go into a folder, and one
     that only looks like a file is a folder."""
-    scan = tmp_path / "scan.nii.gz"
-    scan.touch()
-    assert mask_path(scan, input=scan, output=tmp_path / "m.nii") == tmp_path / "m.nii"
+    path = tmp_path / "scan.nii.gz"
+    path.touch()
+    scan = NiftiPath("scan", path)
+    assert mask_path(scan, input=path, output=tmp_path / "m.nii") == tmp_path / "m.nii"
     with pytest.raises(InputError, match="--output"):
-        mask_path(scan, input=scan, output=tmp_path / "." / "scan.nii.gz")
+        mask_path(scan, input=path, output=tmp_path / "." / "scan.nii.gz")
     with pytest.raises(InputError, match="--output"):
         mask_path(scan, input=tmp_path, output=tmp_path / "m.nii.gz")
     (tmp_path / "odd.nii").mkdir()
-    inside = mask_path(scan, input=scan, output=tmp_path / "odd.nii")
+    inside = mask_path(scan, input=path, output=tmp_path / "odd.nii")
     assert inside == tmp_path / "odd.nii" / "scan_seg.nii.gz"
 
 

@@ -1,0 +1,135 @@
+"""--mode predict over a folder: all of it is counted, and a bad file costs little."""
+
+import struct
+import zlib
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from configs.pix2rep import get_config
+from pix2rep_jax.data import nifti
+from pix2rep_jax.errors import InputError
+from pix2rep_jax.inference.segmenter import Segmenter
+from pix2rep_jax.modes import predict
+
+GREY = np.random.default_rng(0).random((8, 6, 3), np.float32)
+
+
+def bright_is_lv(images):
+    bright = images > 0.5
+    return np.stack([~bright, 0 * bright, 0 * bright, bright], -1).astype(np.float32)
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    """A folder of three scans, and a network that needs no run."""
+    segmenter = Segmenter(
+        classes=("BG", "RV", "MYO", "LV"),
+        predict_network=bright_is_lv,
+        percentiles=(1.0, 99.0),
+        fov_mm=16.0,
+        size=16,
+    )
+    monkeypatch.setattr(predict, "find_segmenters", lambda *_, **__: [tmp_path])
+    monkeypatch.setattr(Segmenter, "load", lambda _: segmenter)
+    for name in "abc":
+        save(tmp_path / "study" / f"{name}.nii.gz")
+    return tmp_path / "study"
+
+
+def save(path, array=GREY):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(array, np.eye(4)), path)
+
+
+def run(study, **options):
+    config = get_config("quick")
+    output = study.parent / "masks"
+    return predict.run(config, study, input=study, output=output, **options)
+
+
+def written(study):
+    return sorted(each.name for each in (study.parent / "masks").iterdir())
+
+
+def test_everything_in_the_folder_is_counted(study, capsys):
+    """In the last line: what was written, was there, was left out and cannot be read;
+    files that cannot be read are named, and the exit status says so."""
+    save(study / "a_seg.nii.gz", (GREY > 0.5).astype(np.uint8))
+    for name in ("1.dcm", "2.dcm", ".hidden"):
+        (study / name).touch()
+    assert run(study) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("3 of 3 masks")
+    assert all(part in last for part in ("1 mask,", "2 other files (.dcm)"))
+    (study / "b.nii.gz").write_bytes(b"damaged")
+    (study / "annexed.nii.gz").symlink_to("none")
+    (study.parent / "masks" / "b_seg.nii.gz").unlink()
+    save(study / "new.nii")
+    assert run(study) == 1
+    said = capsys.readouterr()
+    last = said.out.splitlines()[-1]
+    assert last.startswith("1 of 4 masks") and "2 were there before" in last
+    assert "1 could not be segmented" in last and "1 could not be opened" in last
+    for name in ("b.nii.gz", "annexed.nii.gz"):
+        (line,) = [each for each in said.err.splitlines() if name in each]
+        assert line.startswith("skipped ")
+    assert written(study) == [f"{name}_seg.nii.gz" for name in ("a", "c", "new")]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("a"),
+        KeyError("a"),
+        struct.error("a"),
+        zlib.error("a"),
+        OverflowError("two\nlines"),
+        MemoryError(),
+        ValueError("a"),
+    ],
+)
+@pytest.mark.parametrize("place", ["load", "read_volume"])
+def test_one_bad_file_does_not_stop_the_next(study, monkeypatch, capsys, error, place):
+    """Whatever is raised, while the file is read or later."""
+    module = nib if place == "load" else nifti
+    original = getattr(module, place)
+
+    def fail(path):
+        if path.name == "b.nii.gz":
+            raise error
+        return original(path)
+
+    monkeypatch.setattr(module, place, fail)
+    assert run(study) == 1
+    assert written(study) == ["a_seg.nii.gz", "c_seg.nii.gz"]
+    said = capsys.readouterr()
+    (line,) = [each for each in said.err.splitlines() if each.startswith("skipped")]
+    assert "b.nii.gz" in line and "Traceback" not in said.err
+    assert said.out.splitlines()[-1].startswith("2 of 3 masks")
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
+def test_a_signal_stops_at_once(study, monkeypatch, stop):
+    """It is not taken for a bad file."""
+    original = nifti.read_volume
+
+    def interrupt(path):
+        if path.name == "b.nii.gz":
+            raise stop
+        return original(path)
+
+    monkeypatch.setattr(nifti, "read_volume", interrupt)
+    with pytest.raises(stop):
+        run(study)
+    assert written(study) == ["a_seg.nii.gz"]
+
+
+def test_folder_without_scans_is_one_sentence(study):
+    """It counts what is there instead."""
+    for name in "abc":
+        (study / f"{name}.nii.gz").unlink()
+    save(study / "a_seg.nii.gz", (GREY > 0.5).astype(np.uint8))
+    with pytest.raises(InputError, match=r"--input.*1 mask"):
+        run(study)
