@@ -5,12 +5,17 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from pix2rep_jax.data.checks import check_masks
 from pix2rep_jax.data.dataset import load_dataset
 from pix2rep_jax.data.splits import make_split
 from pix2rep_jax.evaluation.score_run import score_run
 from pix2rep_jax.inference.segmenter import load_predictors
 from pix2rep_jax.runs.checkpoint_reader import result_step, unfinished
-from pix2rep_jax.runs.data_checks import check_same_data, check_unseen
+from pix2rep_jax.runs.data_checks import (
+    check_same_data,
+    check_unseen,
+    match_classes,
+)
 from pix2rep_jax.runs.manifest import check_place, make_folder, read_config
 from pix2rep_jax.runs.run_record import read_run
 from pix2rep_jax.runs.start import find_segmenters
@@ -33,13 +38,16 @@ def run(config: ConfigDict, workdir: Path) -> None:
         InputError: If there is no network, if it expects other data or was trained on
             a test patient, or if no test patient has a mask.
     """
-    workdir, classes = Path(workdir), tuple(config.data.classes)
+    workdir = Path(workdir)
     check_place(workdir)
     runs = find_segmenters(workdir, checkpoint=config.init.checkpoint)
+    configs = {folder: read_config(folder) for folder in runs}
     for folder in runs:
-        check_same_data(config.data, read_config(folder), folder)
-    dataset = load_dataset(config.data)
-    split = make_split(dataset, config.data, draw_labeled=False)
+        check_same_data(config.data, configs[folder], folder)
+    data, classes = match_classes(config.data, configs)
+    dataset = load_dataset(data)
+    check_masks((*dataset.volumes, *dataset.excluded), data)
+    split = make_split(dataset, data, draw_labeled=False)
     for folder in runs:
         check_unseen(split, read_run(folder).split, folder)
         if note := unfinished(folder):

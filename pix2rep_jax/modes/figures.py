@@ -20,6 +20,7 @@ from pix2rep_jax.figures.views import draw_views
 from pix2rep_jax.modes.run_pictures import (
     compare_run,
     draw_scored,
+    in_network_order,
     read_series,
     write_picture,
 )
@@ -60,18 +61,19 @@ def list_pictures(config: ConfigDict, workdir: Path) -> dict[str, Callable[[], F
     Raises:
         InputError: As `run`. The functions raise it too, if they lack something.
     """
-    checkpoint, classes = config.init.checkpoint, tuple(config.data.classes)
+    checkpoint = config.init.checkpoint
     runs = find_all_runs(workdir, checkpoint=checkpoint)
     for each in runs:
         read_config(each)  # refuses a run of another version before the scans are read
     pictures = {"curves": lambda: draw_curves(read_series(runs))}
     try:
-        dataset = load_dataset(config.data)
-        split = make_split(dataset, config.data, draw_labeled=False)
+        data = in_network_order(config.data, runs)
+        dataset = load_dataset(data)
+        split = make_split(dataset, data, draw_labeled=False)
     except InputError as error:
         print(f"left out all but the curves: {error}")
         return pictures
-    scans = (config.data, dataset, split)
+    scans, classes = (data, dataset, split), tuple(data.classes)
 
     @functools.cache
     def compared():

@@ -7,6 +7,7 @@ import jax
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
+from pix2rep_jax.data.class_values import have_same_names, order_classes_like
 from pix2rep_jax.data.dataset import Dataset
 from pix2rep_jax.data.splits import Split
 from pix2rep_jax.errors import InputError
@@ -26,11 +27,13 @@ from pix2rep_jax.runs.data_checks import (
 from pix2rep_jax.runs.manifest import make_folder, read_config
 from pix2rep_jax.runs.metric_log import Series, read_metrics
 from pix2rep_jax.runs.run_record import read_run
+from pix2rep_jax.runs.start import SEGMENTERS
 
 __all__ = [
     "compare_run",
     "draw_learned",
     "draw_scored",
+    "in_network_order",
     "read_series",
     "write_picture",
 ]
@@ -69,6 +72,25 @@ def compare_run(
     check_same_data(data, read_config(run), run)
     check_unseen(split, read_run(run).split, run)
     return embed_middle_slices(dataset, split, load_embed(run))
+
+
+def in_network_order(data: ConfigDict, runs: Sequence[Path]) -> ConfigDict:
+    """Puts the classes of the data into the order of the first segmenter of some runs.
+
+    Args:
+        data: The `data` section of the configuration.
+        runs: Folders of runs. Pretraining has no classes.
+
+    Returns:
+        The section itself if the classes have other names, or if no run segments.
+    """
+    segmenter = next((run for run in runs if run.name in SEGMENTERS), None)
+    if segmenter is None:
+        return data
+    theirs = read_config(segmenter)["data"]["classes"]
+    if not have_same_names(data.classes, theirs):
+        return data
+    return order_classes_like(data, theirs)
 
 
 def draw_scored(

@@ -6,13 +6,20 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from pix2rep_jax.data.class_values import have_same_names, order_classes_like
 from pix2rep_jax.data.few_shot import KNOWN_DUPLICATES, with_twins
 from pix2rep_jax.data.scan_digests import find_exchanged, shared_patients
 from pix2rep_jax.data.splits import Split
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runs.dependencies import relevant_settings, settings_of_images
 
-__all__ = ["check_same_data", "check_same_split", "check_unseen", "is_scored_alike"]
+__all__ = [
+    "check_same_data",
+    "check_same_split",
+    "check_unseen",
+    "is_scored_alike",
+    "match_classes",
+]
 
 
 def check_same_split(before: Split, now: Split, folder: Path) -> None:
@@ -84,7 +91,7 @@ def check_same_data(data: ConfigDict, before: Mapping[str, Any], folder: Path) -
 
     On the scans it was trained on, all settings of the data must be the run's own, so
     that no training patient is tested. On other scans it is enough that images are
-    prepared in the same way, for the same classes.
+    prepared in the same way, and that the classes have the same names in any order.
 
     Args:
         data: The `data` section of the configuration.
@@ -98,10 +105,46 @@ def check_same_data(data: ConfigDict, before: Mapping[str, Any], folder: Path) -
     now = relevant_settings({**before, "data": data}, folder.name)
     names = [name for name in now if name.startswith("data.")]
     if any(data[name] != before["data"][name] for name in ("name", "root")):
-        names = [*settings_of_images(data), "data.classes"]
+        names = list(settings_of_images(data))
+        theirs, ours = before["data"]["classes"], data.classes
+        if not have_same_names(ours, theirs):
+            raise InputError(
+                f"data.classes={','.join(ours)}, but the network in {folder} was "
+                f"trained with {','.join(theirs)}: name the classes of the masks by "
+                "the network's names, in the order of the masks' values"
+            )
     for name in names:
         if now[name] != old.get(name):
             raise InputError(
                 f"{name} is {now[name]}, but the network in {folder} was trained with "
                 f"{old.get(name)}: use the run's own setting"
             )
+
+
+def match_classes(
+    data: ConfigDict, configs: Mapping[Path, Mapping[str, Any]]
+) -> tuple[ConfigDict, tuple[str, ...]]:
+    """Matches the classes of a data set with those of networks, by name.
+
+    Args:
+        data: The `data` section of the configuration.
+        configs: The whole configurations of the networks' runs by folder, at least one;
+            `check_same_data` has passed them.
+
+    Returns:
+        The `data` section that reads masks in the order of the networks' classes, and
+        these classes.
+
+    Raises:
+        InputError: If the networks have their classes in different orders.
+    """
+    orders = {run: tuple(each["data"]["classes"]) for run, each in configs.items()}
+    first = next(iter(orders))
+    for run, order in orders.items():
+        if order != orders[first]:
+            raise InputError(
+                f"the network in {first} has the classes {','.join(orders[first])}, "
+                f"and the one in {run} has {','.join(order)}: name one of the two "
+                "folders by --workdir"
+            )
+    return order_classes_like(data, orders[first]), orders[first]

@@ -13,6 +13,7 @@ from pix2rep_jax.runs.data_checks import (
     check_same_split,
     check_unseen,
     is_scored_alike,
+    match_classes,
 )
 from tests.support.patients import (
     make_data,
@@ -164,8 +165,25 @@ def test_a_network_is_used_on_data_like_its_own():
         check_same_data(data, before, folder)
     data.root = "other scans"
     check_same_data(data, before, folder)
+    data.classes, data.label_values = ("bg", "LV", "RV", "MYO"), (0, 255, 1, 2)
+    check_same_data(data, before, folder)  # matched by name
     for name, value in (("size", 32), ("crop", "mask_box"), ("classes", ("BG", "RV"))):
         other = data.copy_and_resolve_references()
         other[name] = value
         with pytest.raises(InputError, match=rf"data\.{name}"):
             check_same_data(other, before, folder)
+
+
+def test_classes_are_matched_with_those_of_networks():
+    """By name, in the order of all networks; two orders cannot both be scored."""
+    before = get_config("quick")
+    other = get_config("quick")
+    other.data.classes = ("BG", "LV", "MYO", "RV")
+    first, second = pathlib.Path("a/finetune"), pathlib.Path("a/probe")
+    data = make_data(name="nifti", root="nowhere", classes=("BG", "LV", "MYO", "RV"))
+    matched, classes = match_classes(data, {first: before, second: before})
+    assert classes == matched.classes == ("BG", "RV", "MYO", "LV")
+    assert matched.label_values == (0, 3, 2, 1)
+    matched, classes = match_classes(data, {first: other})
+    assert matched is data and classes == tuple(data.classes)
+    refuse("--workdir", lambda: match_classes(data, {first: before, second: other}))
