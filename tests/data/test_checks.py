@@ -1,0 +1,24 @@
+"""Data that are not there: masks that nobody found."""
+
+import pytest
+
+from configs.pix2rep import get_config
+from pix2rep_jax.data.checks import check_masks
+from pix2rep_jax.data.nifti_folder import list_volumes
+from pix2rep_jax.errors import InputError
+
+
+def test_masks_that_are_not_found_are_said_with_the_place(tmp_path):
+    """Where they were looked for, and what lies there instead."""
+    for name in ("images/p1.nii", "images/p2.nii", "Masks/p1.nii"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    data = get_config("quick").data
+    data.update(name="nifti", root=str(tmp_path))
+    with pytest.raises(InputError) as caught:
+        check_masks(list_volumes(tmp_path), data)
+    message = str(caught.value)
+    assert f"{tmp_path}/labels" in message and "Masks" in message
+    (tmp_path / "Masks").rename(tmp_path / "LABELS")
+    check_masks(list_volumes(tmp_path), data)
