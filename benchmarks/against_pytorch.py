@@ -32,6 +32,7 @@ from pix2rep_jax.views.affine import (
     inside,
     sample_pull_matrix,
     to_array_positions,
+    whole_image,
 )
 from pix2rep_jax.views.sampling import Views
 from pix2rep_jax.views.warp import warp
@@ -60,7 +61,7 @@ def make_inputs(config):
     spatial = {k: v for k, v in options if not k.startswith("elastic_")}  # affine alone
     draw = functools.partial(sample_pull_matrix, height=size, width=size, **spatial)
     matrix = jax.vmap(draw)(jax.random.split(keys[2], batch))
-    valid = inside(sources_of(matrix, size), height=size, width=size)
+    valid = inside(sources_of(matrix, size), whole_image(size, size))
     points, valid = pix2rep.choose_points(keys[3], valid, config.pretrain.num_points)
     return image_a, image_b, matrix, points, valid
 
@@ -91,7 +92,7 @@ def make_jax(config, inputs):
         size = image_a.shape[1]
         sources = sources_of(matrix, size)
         moved = jax.vmap(warp)(image_b, matrix)
-        seen = inside(sources, height=size, width=size)
+        seen = inside(sources, whole_image(size, size))
         views = Views(image_a, moved, sources, seen)
         return compare(params, batch_stats, views, points, valid)
 

@@ -28,7 +28,8 @@ def make_feeds(config):
     update, state = make_pretraining(config)
     mesh, batch_size = make_mesh(), config.pretrain.batch_size
     data = make_data(config, NUM_IMAGES)
-    fixed = jax.device_put({"image": data["image"][:batch_size]}, batched(mesh))
+    first = {name: array[:batch_size] for name, array in data.items()}
+    fixed = jax.device_put(first, batched(mesh))
     feeds = {"step alone": itertools.repeat(fixed)}
     for name, budget_mb in (("data on the device", 1e6), ("data on the host", 0)):
         feeds[name] = make_batches(

@@ -72,7 +72,7 @@ def load_flax(net: Pix2RepNet, params) -> None:
         for level, block in enumerate(getattr(net, kind)):
             part = backbone[f"{kind}_{level}"]
             for index in (0, 1):
-                kernel = part[f"Conv3x3_{index}"]["kernel"]
+                kernel = part[f"Conv_{index}"]["kernel"]
                 _set(block[3 * index].weight, kernel.transpose(3, 2, 0, 1))
                 norm = part[f"BatchNorm_{index}"]
                 _set(block[3 * index + 1].weight, norm["scale"])
@@ -80,7 +80,7 @@ def load_flax(net: Pix2RepNet, params) -> None:
     for level, up in enumerate(net.up):
         part = backbone[f"up_{level}"]
         _set(up.weight, part["kernel"].transpose(0, 3, 1, 2))
-        _set(up.bias, part["bias"][0, 0])
+        _set(up.bias, part["bias"])
     for index in (0, 1):
         dense = projection[f"Dense_{index}"]
         _set(net.project[2 * index].weight, dense["kernel"].T[:, :, None, None])

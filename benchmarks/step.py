@@ -29,6 +29,7 @@ from pix2rep_jax.runtime.huge_pages import use_huge_pages
 from pix2rep_jax.training.sharding import batched, make_mesh, place
 from pix2rep_jax.training.step import compile_step as jit_step
 from pix2rep_jax.training.step import make_update
+from pix2rep_jax.views.affine import whole_image
 
 CASES = ("quick", "small", "middle", "paper")
 LOSSES = ("info_nce", "cross_correlation")
@@ -63,9 +64,11 @@ def make_pretraining(config):
 
 
 def make_data(config, num_images: int):
-    """Draws images."""
-    shape = (num_images, config.data.size, config.data.size, 1)
-    return {"image": np.random.default_rng(0).random(shape, np.float32)}
+    """Draws images without padding."""
+    size = config.data.size
+    image = np.random.default_rng(0).random((num_images, size, size, 1), np.float32)
+    box = np.tile(np.array(whole_image(size, size), np.int32), (num_images, 1))
+    return {"image": image, "box": box}
 
 
 def make_step(config):

@@ -182,8 +182,8 @@ def take_pretraining_slices(dataset: Dataset, split: Split) -> dict[str, np.ndar
         split: Made of it.
 
     Returns:
-        "image" `[slices, height, width, 1]`, "volume" `[slices]` and "slice"
-        `[slices]`, the index in the scan.
+        "image" `[slices, height, width, 1]`, "box" `[slices, 4]` as in `Dataset.boxes`,
+        "volume" `[slices]` and "slice" `[slices]`, the index in the scan.
 
     Raises:
         InputError: If there is none.
@@ -196,6 +196,7 @@ def take_pretraining_slices(dataset: Dataset, split: Split) -> dict[str, np.ndar
         )
     return {
         "image": dataset.images[chosen][..., None],
+        "box": dataset.boxes[chosen],
         "volume": dataset.volume_index[chosen],
         "slice": dataset.slice_index[chosen],
     }

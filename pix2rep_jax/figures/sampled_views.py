@@ -28,23 +28,30 @@ class SampledViews(NamedTuple):
     points: list[np.ndarray]
 
 
-def some_slices(dataset: Dataset, split: Split, *, number: int = 4) -> np.ndarray:
-    """Takes the middle slices `[number, height, width]` of a few patients.
+def some_slices(
+    dataset: Dataset, split: Split, *, number: int = 4
+) -> tuple[np.ndarray, np.ndarray]:
+    """Takes the middle slices of a few patients.
 
     Args:
         dataset: All slices.
         split: Patients of the pretraining come first, or test patients if it has none.
         number: How many patients, at most.
+
+    Returns:
+        The slices `[number, height, width]`, and their boxes `[number, 4]`.
     """
     patients = split.pretrain_patients or split.test_patients
     volumes = selection.first_volumes(dataset, patients, labeled=False)
     volumes = selection.spread(volumes, number)
-    return dataset.images[[selection.middle_slice(dataset, v) for v in volumes]]
+    chosen = [selection.middle_slice(dataset, volume) for volume in volumes]
+    return dataset.images[chosen], dataset.boxes[chosen]
 
 
 def sample_views(
     key: jax.Array,
     images: np.ndarray,
+    boxes: np.ndarray,
     *,
     spatial: Mapping[str, Any],
     intensity: Mapping[str, Any],
@@ -55,19 +62,22 @@ def sample_views(
     Args:
         key: One random key.
         images: `[batch, height, width]`.
+        boxes: `[batch, 4]`, the pixels that lie in the scan, as for `make_views`.
         spatial: Options of φ, as for `make_views`.
         intensity: Options of t and t', as for `make_views`.
         num_points: How many points of each image to mark, at most.
     """
     number = min(_CANDIDATES, images[0].size)
 
-    def sample(key: jax.Array, image: jax.Array) -> tuple[jax.Array, ...]:
+    def sample(
+        key: jax.Array, image: jax.Array, box: jax.Array
+    ) -> tuple[jax.Array, ...]:
         view_key, point_key = jax.random.split(key)
-        views = make_views(view_key, image, spatial=spatial, intensity=intensity)
+        views = make_views(view_key, image, box, spatial=spatial, intensity=intensity)
         points, _ = sample_points(point_key, views.valid, num_points=number)
         return (views.view_a[..., 0], views.view_b[..., 0], *views[2:], points)
 
-    sampled = map(np.asarray, jax.jit(sample)(key, images[..., None]))
+    sampled = map(np.asarray, jax.jit(sample)(key, images[..., None], boxes))
     view_a, view_b, sources, valid, points = sampled
     marked = []
     for flat, mask, origin in zip(points, valid, sources, strict=True):

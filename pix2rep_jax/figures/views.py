@@ -38,7 +38,7 @@ def draw_views(
         view_b: `[batch, height, width]`, φ·v'.
         sources: `[batch, height, width, 2]`, for each pixel of `view_b` its array
             position in `view_a`.
-        valid: `[batch, height, width]` bool, whether the source lies inside the image.
+        valid: `[batch, height, width]` bool, whether the source lies in the scan.
         points: For each image the `[num_points, 2]` pixels of `view_b` to mark. Their
             sources in `view_a` get the same marks.
 
@@ -84,8 +84,8 @@ def warped_grid(
 
     Args:
         sources: `[height, width, 2]` array positions, φ⁻¹ of every pixel.
-        valid: `[height, width]` bool, whether the source lies inside the image. The
-            lines end where it does not.
+        valid: `[height, width]` bool, whether the source lies in the scan. The lines
+            end where it does not.
         spacing: Distance of the lines, px. One line goes through the image's middle.
 
     Returns:

@@ -16,6 +16,7 @@ def recalibrate(
     backbone: nn.Module,
     variables: Any,
     images: np.ndarray,
+    boxes: np.ndarray,
     *,
     batch_size: int = 32,
     max_batches: int = 48,
@@ -30,6 +31,8 @@ def recalibrate(
         backbone: A `UNet`.
         variables: `{"params": …, "batch_stats": …}`.
         images: `[slices, height, width]`; labels are not needed.
+        boxes: `[slices, 4]`, the pixels of each slice that are measured: first and last
+            row, then first and last column. The others are padding.
         batch_size: Images whose statistics are measured together.
         max_batches: If the images fill more batches than this, a sample is measured.
         seed: Seeds the order of the images.
@@ -44,11 +47,12 @@ def recalibrate(
     zeros = jax.tree.map(jnp.zeros_like, variables["batch_stats"])
 
     @jax.jit
-    def measure(params: Any, batch: jax.Array) -> Any:
+    def measure(params: Any, batch: jax.Array, valid: jax.Array) -> Any:
         _, updated = backbone.apply(
             {"params": params, "batch_stats": zeros},
             batch,
             train=True,
+            valid=valid,
             mutable=["batch_stats"],
         )
         # The running averages start at zero, so one step leaves 1 - MOMENTUM of the
@@ -59,5 +63,13 @@ def recalibrate(
     for index in range(num_batches):
         chosen = order[index * batch_size : (index + 1) * batch_size]
         batch = np.asarray(images[chosen], np.float32)[..., None]
-        total = jax.tree.map(jnp.add, total, measure(params, batch))
+        valid = in_boxes(boxes[chosen], *images.shape[1:])
+        total = jax.tree.map(jnp.add, total, measure(params, batch, valid))
     return jax.tree.map(lambda x: x / num_batches, total)
+
+
+def in_boxes(boxes: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Tells the pixels `[boxes, height, width]` that lie in each box `[boxes, 4]`."""
+    top, bottom, left, right = boxes.T[..., None, None]
+    row, column = np.mgrid[:height, :width]
+    return (top <= row) & (row <= bottom) & (left <= column) & (column <= right)

@@ -24,22 +24,27 @@ class DoubleConv(nn.Module):
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """Maps `[batch, height, width, in]` to `[batch, height, width, features]`."""
-        for index, features in enumerate((self.hidden, self.features)):
+    def __call__(
+        self, x: jax.Array, *, train: bool, valid: jax.Array | None = None
+    ) -> jax.Array:
+        """Maps `[batch, height, width, in]` to `[batch, height, width, features]`.
+
+        Where `valid` `[batch, height, width, 1]` is false, a pixel does not count in
+        the batch's statistics.
+        """
+        for features in (self.hidden, self.features):
             x = nn.Conv(
                 features,
                 (3, 3),
                 use_bias=False,
                 dtype=self.dtype,
                 kernel_init=nn.initializers.he_normal(),
-                name=f"Conv3x3_{index}",  # the name in checkpoints
             )(x)
             # The statistics are those of the global batch, because the step is one
             # program over all devices.
             x = nn.BatchNorm(
                 use_running_average=not train, momentum=MOMENTUM, dtype=self.dtype
-            )(x)
+            )(x, mask=valid)
             x = nn.relu(x)
         return x
 
@@ -61,22 +66,22 @@ class UpConv(nn.Module):
 
         The stride is as long as the kernel, so no two inputs share an output. One
         matrix product gives the upper pixels, and one the lower. Each result is a whole
-        row of the output.
+        row of the output. The bias has one value per feature map, not one per tap.
         """
         batch, height, width, channels = x.shape
         shape = (2, 2, self.features)  # row, column
         # An output pixel has one input pixel, so its fan-in is `channels`.
         draw = nn.initializers.lecun_normal(in_axis=0, out_axis=(1, 2, 3))
         kernel = self.param("kernel", draw, (channels, *shape))
-        bias = self.param("bias", nn.initializers.zeros, shape)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
         x = in_rows(x.astype(self.dtype))
+        bias = jnp.tile(bias, 2)[None].astype(self.dtype)  # of two columns
 
-        def row_of(kernel: jax.Array, bias: jax.Array) -> jax.Array:
-            y = x @ kernel.reshape(channels, -1).astype(self.dtype)
-            y = y + bias.reshape(1, -1).astype(self.dtype)
+        def row_of(kernel: jax.Array) -> jax.Array:
+            y = x @ kernel.reshape(channels, -1).astype(self.dtype) + bias
             return y.reshape(batch, height, 1, 2 * width, self.features)
 
-        rows = [row_of(kernel[:, row], bias[row]) for row in (0, 1)]
+        rows = [row_of(kernel[:, row]) for row in (0, 1)]
         x = jnp.concatenate(rows, axis=2)
         return x.reshape(batch, 2 * height, 2 * width, self.features)
 

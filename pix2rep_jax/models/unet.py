@@ -47,7 +47,12 @@ class UNet(nn.Module):
 
     @nn.compact
     def __call__(
-        self, image: jax.Array, *, train: bool, decoded: int | None = None
+        self,
+        image: jax.Array,
+        *,
+        train: bool,
+        decoded: int | None = None,
+        valid: jax.Array | None = None,
     ) -> jax.Array:
         """Computes the features of a batch of images.
 
@@ -56,6 +61,9 @@ class UNet(nn.Module):
             train: Whether BatchNorm uses (and updates) the batch's statistics.
             decoded: Number of decoding blocks to run, coarsest first. None runs all,
                 and 0 the encoder alone.
+            valid: `[batch, height, width]` bool, the pixels that BatchNorm's statistics
+                of the batch are of. None means all. A coarser pixel counts if any of
+                its four does.
 
         Returns:
             `[batch, height, width, num_features]` of type `dtype`. If fewer blocks run,
@@ -75,13 +83,17 @@ class UNet(nn.Module):
                 "give the network fewer levels (model.channels)"
             )
         x = image.astype(self.dtype)
-        skips = []
+        mask = None if valid is None else valid[..., None]
+        skips, masks = [], []
         for level, features in enumerate(self.channels):
-            x = max_pool(x) if level else x
+            if level:
+                x = max_pool(x)
+                mask = None if mask is None else max_pool(mask)
             x = DoubleConv(features, features, self.dtype, name=f"encode_{level}")(
-                x, train=train
+                x, train=train, valid=mask
             )
             skips.append(x)
+            masks.append(mask)
         skips.pop()
         decoded = halvings if decoded is None else decoded
         for level in reversed(range(halvings - decoded, halvings)):
@@ -93,6 +105,6 @@ class UNet(nn.Module):
                 features = self.num_features
                 hidden = self.last_hidden or features
             x = DoubleConv(hidden, features, self.dtype, name=f"decode_{level}")(
-                x, train=train
+                x, train=train, valid=masks[level]
             )
         return x

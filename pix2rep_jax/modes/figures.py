@@ -80,9 +80,9 @@ def list_pictures(config: ConfigDict, workdir: Path) -> dict[str, Callable[[], F
         return compare_run(*scans, find_pretraining(workdir, checkpoint=checkpoint))
 
     def views() -> Figure:
-        slices, key = some_slices(dataset, split), jax.random.key(config.seed)
+        key, slices = jax.random.key(config.seed), some_slices(dataset, split)
         spatial, intensity = config.spatial.to_dict(), config.intensity.to_dict()
-        sampled = sample_views(key, slices, spatial=spatial, intensity=intensity)
+        sampled = sample_views(key, *slices, spatial=spatial, intensity=intensity)
         return draw_views(*sampled)
 
     def predictions() -> Figure:

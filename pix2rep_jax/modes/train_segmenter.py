@@ -86,8 +86,12 @@ def load_segmentation(
             "params": params["backbone"],
             "batch_stats": batch_stats["backbone"],
         }
-        images = dataset.images[split.pretrain_slices]
-        batch_stats["backbone"] = recalibrate(net.backbone, variables, images)
+        batch_stats["backbone"] = recalibrate(
+            net.backbone,
+            variables,
+            dataset.images[split.pretrain_slices],
+            dataset.boxes[split.pretrain_slices],
+        )
     return Segmentation(loaded, net, params, batch_stats, key)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from pix2rep_jax.runtime.config_checks import (
     above_zero,
@@ -37,6 +38,7 @@ __all__ = [
     "sample_pull_matrix",
     "sample_sources",
     "to_array_positions",
+    "whole_image",
 ]
 
 
@@ -79,8 +81,8 @@ def sample_pull_matrix(
         extent: Range of the side of the region that the output shows, as a fraction of
             the image's side. The fraction is uniform in it; below 1 it magnifies.
         extent_probability: How often the extent differs from 1.
-        flip_probability: How often the columns are mirrored. Together with a rotation
-            every mirror axis is possible.
+        flip_probability: How often the rows or the columns are mirrored, each as
+            often as the other. With rotations of ±90° every mirror axis occurs.
         max_shift: The shift of (rows, columns) is uniform in ± these shares of the
             image's height and width.
         shift_probability: How often there is a shift.
@@ -98,7 +100,10 @@ def sample_pull_matrix(
     angle = jnp.where(draw[0] < rotation_probability, spread[1] * max_rotation, 0.0)
     scale = extent[0] + draw[2] * (extent[1] - extent[0])
     scale = jnp.where(draw[3] < extent_probability, scale, 1.0)
-    flip = jnp.where(draw[4] < flip_probability, -1.0, 1.0)
+    flips = draw[4] < flip_probability
+    upside_down = draw[4] < flip_probability / 2
+    flip_rows = jnp.where(upside_down, -1.0, 1.0)
+    flip_columns = jnp.where(flips & ~upside_down, -1.0, 1.0)
     sides = jnp.array([height, width], jnp.float32)
     reach = jnp.array(max_shift, jnp.float32) * sides
     if shift_inside:
@@ -106,8 +111,8 @@ def sample_pull_matrix(
         reach = jnp.minimum(reach, (sides - 1) / 2) * jnp.maximum(1.0 - scale, 0.0)
     shift = jnp.where(draw[5] < shift_probability, spread[6:8] * reach, 0.0)
     cos, sin = jnp.cos(angle), jnp.sin(angle)
-    rows = jnp.stack([cos, -sin * flip]) * scale
-    columns = jnp.stack([sin, cos * flip]) * scale
+    rows = jnp.stack([cos * flip_rows, -sin * flip_columns]) * scale
+    columns = jnp.stack([sin * flip_rows, cos * flip_columns]) * scale
     return jnp.column_stack([jnp.stack([rows, columns]), shift])
 
 
@@ -184,22 +189,27 @@ def to_array_positions(
     )
 
 
-def inside(positions: jax.Array, *, height: int, width: int) -> jax.Array:
-    """Tells which array positions lie among the input's pixel centres.
+def whole_image(height: int, width: int) -> tuple[int, int, int, int]:
+    """Returns the box of all pixels of an image, for `inside`."""
+    return 0, height - 1, 0, width - 1
 
-    At these positions every neighbour with a weight is a real pixel. Elsewhere a warped
-    value is at least partly the zero outside the image.
+
+def inside(positions: jax.Array, box: ArrayLike | Sequence[float]) -> jax.Array:
+    """Tells which array positions lie in a box of pixel centres.
+
+    At these positions every neighbour with a weight is a pixel of the box. Elsewhere a
+    warped value is at least partly what lies around the box.
 
     Args:
         positions: `[..., 2]` array positions.
-        height: Rows of the input.
-        width: Columns of the input.
+        box: The box's first and last row, then its first and last column.
 
     Returns:
         `[...]` bool.
     """
     # A rotation by a right angle ends a rounding error outside the outermost pixels.
     slack = 1e-3
+    top, bottom, left, right = jnp.asarray(box, jnp.float32)
     row, column = positions[..., 0], positions[..., 1]
-    rows_inside = (row >= -slack) & (row <= height - 1 + slack)
-    return rows_inside & (column >= -slack) & (column <= width - 1 + slack)
+    rows_inside = (row >= top - slack) & (row <= bottom + slack)
+    return rows_inside & (column >= left - slack) & (column <= right + slack)

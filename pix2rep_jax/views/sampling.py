@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from pix2rep_jax.views.affine import inside, sample_sources
+from pix2rep_jax.views.affine import inside, sample_sources, whole_image
 from pix2rep_jax.views.intensity import random_intensity
 from pix2rep_jax.views.warp import warp_at
 
@@ -25,7 +25,8 @@ class Views(NamedTuple):
         view_b: `[batch, height, width, 1]`, φ·t'(x).
         sources: `[batch, height, width, 2]`, φ⁻¹ of every pixel of `view_b`: its array
             position in `view_a`.
-        valid: `[batch, height, width]` bool, whether the source lies inside the image.
+        valid: `[batch, height, width]` bool, whether the source lies in the scan. The
+            scan is what an image holds beside its padding.
     """
 
     view_a: jax.Array
@@ -37,6 +38,7 @@ class Views(NamedTuple):
 def make_views(
     key: jax.Array,
     image: jax.Array,
+    box: jax.Array | None = None,
     *,
     spatial: Mapping[str, Any],
     intensity: Mapping[str, Any],
@@ -46,6 +48,8 @@ def make_views(
     Args:
         key: One random key.
         image: `[batch, height, width, 1]`, x of the paper.
+        box: `[batch, 4]`, the pixels of each image that lie in the scan: first and last
+            row, then first and last column. None means that no image is padded.
         spatial: Options of `affine.sample_sources`.
         intensity: Options of `intensity.random_intensity`, for both t and t'.
 
@@ -58,17 +62,20 @@ def make_views(
     """
     height, width = image.shape[1:3]
 
-    def one(key: jax.Array, image: jax.Array) -> Views:
+    if box is None:
+        box = jnp.tile(jnp.array(whole_image(height, width)), (image.shape[0], 1))
+
+    def one(key: jax.Array, image: jax.Array, box: jax.Array) -> Views:
         key_a, key_b, key_phi = jax.random.split(key, 3)
         sources = sample_sources(key_phi, height=height, width=width, **spatial)
         return Views(
             view_a=random_intensity(key_a, image, **intensity),
             view_b=warp_at(random_intensity(key_b, image, **intensity), sources),
             sources=sources,
-            valid=inside(sources, height=height, width=width),
+            valid=inside(sources, box),
         )
 
-    return jax.vmap(one)(jax.random.split(key, image.shape[0]), image)
+    return jax.vmap(one)(jax.random.split(key, image.shape[0]), image, box)
 
 
 def make_view_pairs(
@@ -164,8 +171,9 @@ def augment(
         nearest = jnp.round(sources).astype(jnp.int32)
         row = jnp.clip(nearest[..., 0], 0, height - 1)
         column = jnp.clip(nearest[..., 1], 0, width - 1)
-        half = inside(sources + 0.5, height=height + 1, width=width + 1)
-        moved = jnp.where(half, label[row, column], 0).astype(label.dtype)
+        # A pixel reaches half its side beyond its centre.
+        seen = inside(sources, (-0.5, height - 0.5, -0.5, width - 0.5))
+        moved = jnp.where(seen, label[row, column], 0).astype(label.dtype)
         return warp_at(changed, sources), moved
 
     return jax.vmap(one)(jax.random.split(key, image.shape[0]), image, label)

@@ -48,7 +48,8 @@ def test_the_papers_recipe_fits_16_gb():
     num_parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     assert 130e6 < num_parameters < 140e6
     # The plan is the same without the optimisation of the code, which takes minutes.
-    compiled = step.lower(state, {"image": image}).compile(
+    box = jax.ShapeDtypeStruct((recipe.batch_size, 4), jnp.int32)
+    compiled = step.lower(state, {"image": image, "box": box}).compile(
         {"xla_backend_optimization_level": 0}
     )
     plan = compiled.memory_analysis()

@@ -195,12 +195,12 @@ def test_the_target_follows_as_a_moving_average(key, images):
     params, batch_stats = draw(BYOL, images)
     state = ModelState(batch_stats, make_method("byol").make_extra(params))
     loss_fn = jax.jit(byol.make_loss(BYOL, momentum=0.9, followed=FOLLOWED, **VIEWS))
-    kernel = lambda x: np.asarray(x["encode_1"]["Conv3x3_0"]["kernel"])  # noqa: E731
+    kernel = lambda x: np.asarray(x["encode_1"]["Conv_0"]["kernel"])  # noqa: E731
     expected = kernel(params["backbone"]).astype(np.float64)
     for step in range(4):
         _, (state, _) = loss_fn(params, state, {"image": images}, key)
         expected = 0.9 * expected + 0.1 * kernel(params["backbone"])
-        found = state.extra["target"]["backbone.encode_1"]["Conv3x3_0"]["kernel"]
+        found = state.extra["target"]["backbone.encode_1"]["Conv_0"]["kernel"]
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
         params = jax.tree.map(lambda x, t=step: x * 1.1 + 0.1 * t, params)
     assert set(state.extra["target"]) == {*FOLLOWED}

@@ -17,10 +17,11 @@ from pix2rep_jax.methods.pretraining.pix2rep import (
 from pix2rep_jax.models.heads import ProjectionHead
 from pix2rep_jax.models.unet import UNet
 from pix2rep_jax.training.state import ModelState
+from pix2rep_jax.views.affine import inside
 from pix2rep_jax.views.sampling import sample_points
 from pix2rep_jax.views.warp import warp_at
 from tests.support.motions import STILL
-from tests.support.views import make_views
+from tests.support.views import make_boxes, make_views
 
 SPATIAL = {
     "max_rotation": 3.0,
@@ -62,6 +63,10 @@ def options(**changes):
     } | changes
 
 
+def make_batch(images):
+    return {"image": images, "box": make_boxes(images)}
+
+
 def model_state(variables):
     return ModelState(variables["batch_stats"], {})
 
@@ -93,7 +98,7 @@ def test_an_equivariant_network_has_agreeing_positives(key, elastic):
     np.testing.assert_allclose(u[valid], v[valid], atol=1e-4)
     loss_fn = make_loss(net, **options(spatial=spatial, intensity={}))
     _, (_, metrics) = jax.jit(loss_fn)(
-        variables["params"], model_state(variables), {"image": images}, key
+        variables["params"], model_state(variables), make_batch(images), key
     )
     assert metrics["alignment"] > 0.9999
 
@@ -141,7 +146,7 @@ def test_invalid_pixels_take_no_part(key, images, loss):
     settings = options(loss=loss, num_points="all", spatial=far, intensity={})
     loss_fn = make_loss(net, **settings)
     run = lambda p: loss_fn(  # noqa: E731
-        p, model_state(variables), {"image": images}, key
+        p, model_state(variables), make_batch(images), key
     )
     (value, (_, metrics)), grads = jax.jit(jax.value_and_grad(run, has_aux=True))(
         variables["params"]
@@ -169,6 +174,89 @@ def test_invalid_pixels_take_no_part(key, images, loss):
     np.testing.assert_allclose(value, expected, rtol=1e-4)
 
 
+@pytest.mark.parametrize("loss", ["info_nce", "cross_correlation"])
+@pytest.mark.parametrize("num_points", ["all", 20])
+def test_what_stands_in_the_padding_changes_nothing(key, loss, num_points):
+    """With a network that sees one pixel at a time, other values in the padding leave
+    the loss, its gradient and the metrics as they are; the valid fraction is that of
+    the scan."""
+    net = Pix2RepNet(Pointwise(), ProjectionHead((8,), 5))
+    images = jax.random.uniform(key, (3, 16, 16, 1))
+    box = jnp.array([[4, 10, 5, 11], [0, 15, 6, 9], [3, 9, 0, 7]])
+    scan = jax.vmap(lambda box: inside(jnp.stack(jnp.mgrid[:16, :16], -1), box))(box)
+    assert scan.mean() < 0.25
+    variables = init(net, key, images)
+    moderate = SPATIAL | {"extent": (0.7, 1.0), "max_shift": (1 / 16, 1 / 16)}
+    loss_fn = make_loss(
+        net, **options(loss=loss, num_points=num_points, spatial=moderate, intensity={})
+    )
+    run = jax.jit(jax.value_and_grad(loss_fn, has_aux=True))
+
+    def result(padding):
+        batch = {"image": jnp.where(scan[..., None], images, padding), "box": box}
+        (value, (_, metrics)), grads = run(
+            variables["params"], model_state(variables), batch, key
+        )
+        return value, metrics, grads
+
+    zero, other = result(0.0), result(7.0)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), zero, other
+    )
+    # The views magnify up to 1 / 0.7 along each side.
+    assert 0.05 < zero[1]["valid_fraction"] < 0.45
+
+
+def test_each_view_may_have_a_pass_of_its_own(key, images):
+    """Without joint BatchNorm the features are those of two applies, view a first, and
+    the running averages are those that both leave. With it, those of one apply."""
+    net, fixed = tiny_net(), options(num_points="all", intensity={})
+    variables = init(net, key, images)
+    apply = jax.jit(
+        lambda stats, x: net.apply(
+            {"params": variables["params"], "batch_stats": stats},
+            x,
+            train=True,
+            method="features",
+            mutable=["batch_stats"],
+        )
+    )
+    view_key, point_key = jax.random.split(key)
+    views = make_views(view_key, images, spatial=SPATIAL, intensity={})
+    points, valid = choose_points(point_key, views.valid, "all")
+    a, stats = apply(variables["batch_stats"], views.view_a)
+    b, stats = apply(stats["batch_stats"], views.view_b)
+    both = jnp.concatenate([views.view_a, views.view_b])
+    joint, joint_stats = apply(variables["batch_stats"], both)
+    expected = {
+        False: (a, b, stats["batch_stats"]),
+        True: (*jnp.split(joint, 2), joint_stats["batch_stats"]),
+    }
+    values = {}
+    for choice, (first, second, batch_stats) in expected.items():
+        loss_fn = jax.jit(make_loss(net, **fixed, joint_batch_norm=choice))
+        values[choice], (after, _) = loss_fn(
+            variables["params"], model_state(variables), make_batch(images), key
+        )
+        u, v = embed_pairs(
+            net, variables["params"], first, second, views.sources, points
+        )
+        u, v = np.asarray(u)[valid], np.asarray(v)[valid]
+        np.testing.assert_allclose(
+            values[choice], losses.info_nce(u, v, temperature=0.2), rtol=1e-4
+        )
+        jax.tree.map(
+            lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6),
+            after.batch_stats,
+            batch_stats,
+        )
+    assert abs(values[True] - values[False]) > 1e-3
+    unnamed, _ = jax.jit(make_loss(net, **fixed))(
+        variables["params"], model_state(variables), make_batch(images), key
+    )
+    assert unnamed == values[True]
+
+
 def test_statistics_are_updated_and_parameters_receive_gradients(key, images):
     """One evaluation moves every running statistic and reaches every parameter."""
     net = tiny_net()
@@ -176,7 +264,7 @@ def test_statistics_are_updated_and_parameters_receive_gradients(key, images):
     loss_fn = make_loss(net, **options())
     run = jax.jit(jax.value_and_grad(loss_fn, has_aux=True))
     (_, (after, _)), grads = run(
-        variables["params"], model_state(variables), {"image": images}, key
+        variables["params"], model_state(variables), make_batch(images), key
     )
     jax.tree.map(
         lambda a, b: np.testing.assert_(not np.allclose(a, b)),

@@ -58,7 +58,7 @@ def test_double_conv_is_scipys_correlation(inputs, hidden, outputs):
     x = np.random.default_rng(1).normal(size=(2, 6, 9, inputs)).astype(np.float32)
     found = net.apply(variables, x, train=False)
     for index in (0, 1):
-        kernel = variables["params"][f"Conv3x3_{index}"]["kernel"]
+        kernel = variables["params"][f"Conv_{index}"]["kernel"]
         correlated = np.zeros((2, 6, 9, kernel.shape[3]))
         for n, o, i in np.ndindex(2, kernel.shape[3], kernel.shape[2]):
             correlated[n, :, :, o] += ndimage.correlate(
@@ -117,21 +117,34 @@ def test_up_conv_is_a_transposed_convolution():
     draw = np.random.default_rng(0)
     x = draw.normal(size=(2, 3, 5, 4)).astype(np.float32)
     kernel = draw.normal(size=(4, 2, 2, 6)).astype(np.float32)
-    bias = draw.normal(size=(2, 2, 6)).astype(np.float32)
-    params = {"kernel": kernel, "bias": bias}
-    result = UpConv(6).apply({"params": params}, x)
+    bias = draw.normal(size=6).astype(np.float32)
+    result = UpConv(6).apply({"params": {"kernel": kernel, "bias": bias}}, x)
     expected = np.zeros((2, 6, 10, 6), np.float32)
     for a, b in np.ndindex(2, 2):
-        expected[:, a::2, b::2] = x @ kernel[:, a, b] + bias[a, b]
+        expected[:, a::2, b::2] = x @ kernel[:, a, b] + bias
     np.testing.assert_allclose(result, expected, atol=1e-5)
 
-    params["bias"] = np.zeros_like(bias)
-    reference = nn.ConvTranspose(6, (2, 2), strides=(2, 2), use_bias=False).apply(
-        {"params": {"kernel": kernel.transpose(1, 2, 0, 3)[::-1, ::-1]}}, x
-    )
-    np.testing.assert_allclose(
-        UpConv(6).apply({"params": params}, x), reference, atol=1e-5
-    )
+    flax = {"kernel": kernel.transpose(1, 2, 0, 3)[::-1, ::-1], "bias": bias}
+    reference = nn.ConvTranspose(6, (2, 2), strides=(2, 2))
+    np.testing.assert_allclose(result, reference.apply({"params": flax}, x), atol=1e-5)
+
+
+def test_up_conv_is_pytorchs_with_the_same_weights():
+    """The parameters fit `ConvTranspose2d` with their axes in PyTorch's order."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    x = jax.random.normal(jax.random.key(0), (2, 3, 5, 4))
+    layer = UpConv(6)
+    params = layer.init(jax.random.key(1), x)["params"]
+    params["bias"] = jax.random.normal(jax.random.key(2), params["bias"].shape)
+    theirs = torch.nn.ConvTranspose2d(4, 6, kernel_size=2, stride=2)
+    state = {
+        "weight": torch.tensor(np.asarray(params["kernel"]).transpose(0, 3, 1, 2)),
+        "bias": torch.tensor(np.asarray(params["bias"])),
+    }
+    theirs.load_state_dict(state)
+    expected = theirs(torch.tensor(np.asarray(x)).permute(0, 3, 1, 2)).detach().numpy()
+    found = layer.apply({"params": params}, x)
+    np.testing.assert_allclose(found, expected.transpose(0, 2, 3, 1), atol=1e-5)
 
 
 # --- the whole network -------------------------------------------------------------
@@ -144,7 +157,7 @@ def normalise(x, params, stats):
 
 def double_conv(x, params, stats):
     for i in (0, 1):
-        x = np.asarray(lax_conv(x, params[f"Conv3x3_{i}"]["kernel"]))
+        x = np.asarray(lax_conv(x, params[f"Conv_{i}"]["kernel"]))
         name = f"BatchNorm_{i}"
         x = np.maximum(normalise(x, params[name], stats[name]), 0)
     return x
@@ -163,7 +176,7 @@ def unet_by_hand(x, params, stats, *, levels):
         batch, height, width, _ = x.shape
         wide = np.zeros((batch, 2 * height, 2 * width, up["bias"].shape[-1]), x.dtype)
         for a, b in np.ndindex(2, 2):
-            wide[:, a::2, b::2] = x @ up["kernel"][:, a, b] + up["bias"][a, b]
+            wide[:, a::2, b::2] = x @ up["kernel"][:, a, b] + up["bias"]
         x = np.concatenate([skips[level], wide], -1)
         x = double_conv(x, params[f"decode_{level}"], stats[f"decode_{level}"])
     return x
@@ -203,7 +216,7 @@ def test_training_normalises_by_the_batch_and_moves_the_statistics_by_a_tenth():
     np.testing.assert_array_equal(out, apply(second)[0])
     before = first["batch_stats"]["encode_0"]["BatchNorm_0"]
     after = updated["batch_stats"]["encode_0"]["BatchNorm_0"]
-    x = lax_conv(image, first["params"]["encode_0"]["Conv3x3_0"]["kernel"])
+    x = lax_conv(image, first["params"]["encode_0"]["Conv_0"]["kernel"])
     for name, own in (("mean", x.mean((0, 1, 2))), ("var", x.var((0, 1, 2)))):
         np.testing.assert_allclose(after[name], 0.9 * before[name] + 0.1 * own, 1e-4)
 
@@ -232,7 +245,7 @@ def test_features_have_the_shape_of_the_image(
 
 
 def count_by_hand(channels, num_features, last_hidden):
-    """Kernels of 3 x 3, two BatchNorm vectors after each, and 2 x 2 taps with bias."""
+    """Kernels of 3 x 3, two BatchNorm vectors after each; 2 x 2 taps and a bias."""
 
     def block(inputs, hidden, outputs):
         return 9 * inputs * hidden + 2 * hidden + 9 * hidden * outputs + 2 * outputs
@@ -240,7 +253,7 @@ def count_by_hand(channels, num_features, last_hidden):
     total = block(1, channels[0], channels[0])
     for fine, coarse in itertools.pairwise(channels):
         total += block(fine, coarse, coarse)
-        total += 4 * (coarse * fine + fine)
+        total += 4 * coarse * fine + fine
         if fine == channels[0]:
             total += block(2 * fine, last_hidden, num_features)
         else:
@@ -252,8 +265,8 @@ def count_by_hand(channels, num_features, last_hidden):
 @pytest.mark.parametrize(
     ("channels", "num_features", "last_hidden", "golden"),
     [
-        ((8, 16, 32, 64), 32, 8, 122_968),
-        ((16, 32, 64, 128), 64, 16, 489_776),
+        ((8, 16, 32, 64), 32, 8, 122_800),
+        ((16, 32, 64, 128), 64, 16, 489_440),
     ],
 )
 def test_number_of_parameters(channels, num_features, last_hidden, golden):
@@ -308,7 +321,7 @@ def test_the_papers_network_and_its_step_by_shape_alone():
     state = jax.eval_shape(begin, jax.random.key(0))
     backbone = state.params["backbone"]
     assert count(backbone) == count_by_hand(net.backbone.channels, 1024, 1024)
-    assert count(backbone) == 134_889_024
+    assert count(backbone) == 134_883_072
     kernels = {
         "encode_0": ((3, 3, 1, 64), (3, 3, 64, 64)),
         "encode_1": ((3, 3, 64, 128), (3, 3, 128, 128)),
@@ -318,11 +331,14 @@ def test_the_papers_network_and_its_step_by_shape_alone():
     }
     for block, shapes in kernels.items():
         for i, shape in enumerate(shapes):
-            assert backbone[block][f"Conv3x3_{i}"]["kernel"].shape == shape
+            assert backbone[block][f"Conv_{i}"]["kernel"].shape == shape
     assert backbone["up_4"]["kernel"].shape == (2048, 2, 2, 1024)
 
     step = make_train_step(loss_fn, tx, schedule, learning_rates=rates)
-    batch = {"image": jax.ShapeDtypeStruct((8, 128, 128, 1), jnp.float32)}
+    batch = {
+        "image": jax.ShapeDtypeStruct((8, 128, 128, 1), jnp.float32),
+        "box": jax.ShapeDtypeStruct((8, 4), jnp.int32),
+    }
     after, metrics = jax.eval_shape(step, state, batch)
     assert jax.tree.structure(after) == jax.tree.structure(state)
     for before, behind in zip(

@@ -159,7 +159,7 @@ def test_probing_leaves_the_backbone_as_it_was_pretrained(workdir):
         for mode in ("pretrain", "probe", "finetune")
     }
     kernel = {
-        mode: tree["encode_0"]["Conv3x3_0"]["kernel"] for mode, tree in trees.items()
+        mode: tree["encode_0"]["Conv_0"]["kernel"] for mode, tree in trees.items()
     }
     np.testing.assert_array_equal(kernel["probe"], kernel["pretrain"])
     assert not np.array_equal(kernel["finetune"], kernel["pretrain"])

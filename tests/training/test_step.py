@@ -82,7 +82,12 @@ def make_data(num_samples=10, seed=0):
     distance = np.hypot(row - centre[0], column - centre[1])
     image = 1 / (1 + np.exp(distance - radius)) + 0.2 * np.sin(row / 2)
     label = (distance < radius).astype(np.int32) + (distance < radius / 2)
-    return {"image": image[..., None].astype(np.float32), "label": label}
+    box = np.tile(np.array([1, SIZE - 1, 0, SIZE - 3], np.int32), (num_samples, 1))
+    return {
+        "image": image[..., None].astype(np.float32),
+        "box": box,
+        "label": label,
+    }
 
 
 def pretrain_loss(loss, **changes):
@@ -200,16 +205,16 @@ def run_on(devices, loss):
 # rounding (a bias in front of a normalisation), it moves by rounding alone.
 GOLDEN = {
     "info_nce": {
-        "loss": 5.626464,
-        "l2_grads": 5.458396,
-        "alignment": 0.685161,
-        "checksum": -3.597577,
+        "loss": 5.312994,
+        "l2_grads": 1.467885,
+        "alignment": 0.898721,
+        "checksum": -3.166107,
     },
     "cross_correlation": {
-        "loss": 3.587404,
-        "l2_grads": 14.37704,
-        "alignment": 0.685161,
-        "checksum": -3.684239,
+        "loss": 5.181596,
+        "l2_grads": 19.94042,
+        "alignment": 0.898721,
+        "checksum": -3.193796,
     },
 }
 

@@ -162,7 +162,7 @@ def test_the_warp_is_scipys_spline_then_its_linear_interpolation(key):
         jnp.asarray(matrix), moved, height=height, width=width
     )
     np.testing.assert_allclose(sources, places, atol=1e-4)
-    valid = np.asarray(affine.inside(sources, height=height, width=width))
+    valid = np.asarray(affine.inside(sources, affine.whole_image(height, width)))
     limits = np.array([height, width]) - 1
     clear = np.abs(np.stack([places, places - limits])).min((0, 3)) > 0.01
     exact = ((places >= 0) & (places <= limits)).all(-1)

@@ -41,6 +41,30 @@ def test_views_show_the_same_point_at_corresponding_positions(key):
     )
 
 
+def test_only_what_shows_the_scan_in_both_views_is_valid(key):
+    """Four fifths of each image are padding: a pixel is valid exactly where view b
+    shows no padding, as a warped image of ones in the scan tells."""
+    box = np.array([[9, 22, 4, 18], [0, 31, 12, 17], [20, 31, 0, 15]], np.int32)
+    row, column = np.mgrid[:32, :32]
+    top, bottom, left, right = box.T[..., None, None]
+    scan = (row >= top) & (row <= bottom) & (column >= left) & (column <= right)
+    assert scan.mean() < 0.21
+    views = make_views(
+        key, scan[..., None].astype(np.float32), box, spatial=SPATIAL, intensity={}
+    )
+    seen = np.asarray(views.view_b[..., 0])
+    assert seen[views.valid].min() > 0.99
+    assert seen[~np.asarray(views.valid)].max() < 1
+    assert (views.valid.mean((1, 2)) > 0.01).all()
+    points, drawn = sample_points(key, views.valid, num_points=40)
+    for image in range(3):
+        chosen = np.asarray(points[image])[np.asarray(drawn[image])]
+        place = np.asarray(views.sources[image]).reshape(-1, 2)[chosen]
+        low, high = box[image, ::2], box[image, 1::2]
+        assert len(place) >= 10
+        assert (place >= low - 1e-3).all() and (place <= high + 1e-3).all()
+
+
 def test_intensity_differs_between_views_and_position_does_not(key):
     """t and t' are drawn apart: with reversal at 1/2 all four combinations occur."""
     images = jnp.full((200, 4, 4, 1), 0.25)

@@ -89,7 +89,7 @@ def test_ramps_are_warped_exactly():
     matrix = jnp.array([[0.6, -0.3, 1.25], [0.2, 0.7, -2.5]])
     positions = affine.to_array_positions(matrix, ramp, height=height, width=width)
     expected = ramp @ matrix[:, :2].T + matrix[:, 2][None, None]
-    valid = affine.inside(positions, height=height, width=width)
+    valid = affine.inside(positions, affine.whole_image(height, width))
     assert 0.5 < valid.mean() < 1
     np.testing.assert_allclose(move(ramp, matrix)[valid], expected[valid], atol=1e-5)
 
@@ -145,7 +145,7 @@ def test_right_angles_are_exact(quarter_turns):
     positions = affine.to_array_positions(
         matrix, affine.centred_positions(8, 8), height=8, width=8
     )
-    assert affine.inside(positions, height=8, width=8).all()
+    assert affine.inside(positions, affine.whole_image(8, 8)).all()
 
 
 def test_warp_is_linear_with_an_exact_adjoint(key):
@@ -215,12 +215,39 @@ def test_sampled_matrices_stay_in_range():
     determinant = np.linalg.det(matrices[:, :, :2])
     extent = np.sqrt(np.abs(determinant))
     angle = np.arctan2(matrices[:, 1, 0], matrices[:, 0, 0])
+    angle = np.where(matrices[:, 0, 0] < 0, np.pi - np.abs(angle), angle)  # flipped
     assert 0.4 <= extent.min() < 0.41 and 0.89 < extent.max() <= 0.9 + 1e-6
     assert 0.49 < np.abs(angle).max() <= 0.5 + 1e-6
     assert abs((determinant < 0).mean() - 0.3) < 0.03
+    # Half of the flips exchange up and down: the first row's own sign tells, because
+    # no rotation here reaches a quarter turn.
+    assert abs((matrices[:, 0, 0] < 0).mean() - 0.15) < 0.03
+    assert abs((matrices[:, 1, 1] < 0).mean() - 0.15) < 0.03
     for axis, reach in enumerate((2.0, 5.0)):
         shift = np.abs(matrices[:, axis, 2])
         assert 0.98 * reach < shift.max() <= reach
+
+
+def test_the_papers_views_reach_every_mirror_axis():
+    """Each 15° of all 180° hold the axis of a tenth of what is even, or more."""
+    options = dict(
+        height=128,
+        width=128,
+        max_rotation=np.pi / 2,
+        extent=(0.33, 0.95),
+        flip_probability=0.7,
+        max_shift=(0.5, 0.5),
+        shift_inside=True,
+    )
+    keys = jax.random.split(jax.random.key(0), 4000)
+    draw = jax.jit(jax.vmap(lambda k: affine.sample_pull_matrix(k, **options)))
+    linear = np.asarray(draw(keys), np.float64)[:, :, :2]
+    mirrored = linear[np.linalg.det(linear) < 0]
+    assert abs(len(mirrored) / len(linear) - 0.7) < 0.03
+    # A reflection about the axis at angle a is [[cos 2a, sin 2a], [sin 2a, -cos 2a]].
+    axis = np.arctan2(mirrored[:, 1, 0], mirrored[:, 0, 0]) / 2 % np.pi
+    counts = np.bincount((axis / np.radians(15)).astype(int), minlength=12)
+    assert counts.min() > 0.1 * len(mirrored) / 12
 
 
 def test_probabilities_switch_each_part_off():
@@ -256,6 +283,6 @@ def test_shift_inside_keeps_the_region_in_the_frame(max_shift):
         shift_inside=True,
     )
     positions = jax.jit(jax.vmap(sample))(keys)
-    assert affine.inside(positions, height=16, width=16).all()
+    assert affine.inside(positions, affine.whole_image(16, 16)).all()
     # And it comes to lie at every side.
     assert positions.min() < 0.2 and positions.max() > 14.8

@@ -6,6 +6,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
 from pix2rep_jax import losses
@@ -33,6 +34,7 @@ __all__ = [
     "make_loss",
     "make_method",
     "make_net",
+    "make_samples",
 ]
 
 
@@ -43,6 +45,7 @@ SETTINGS = {
     "temperature": above_zero,
     "off_diagonal_weight": not_below_zero,
     "num_points": anything,  # `make_method` knows how many pixels there are
+    "joint_batch_norm": anything,
 }
 """What Pix2Rep reads of the section `pretrain`, besides its optimisation."""
 
@@ -106,8 +109,19 @@ def make_method(config: ConfigDict, recipe: ConfigDict) -> Method:
         num_points=recipe.num_points,
         spatial=config.spatial.to_dict(),
         intensity=config.intensity.to_dict(),
+        joint_batch_norm=recipe.joint_batch_norm,
     )
-    return Method(net=net, loss_fn=loss_fn, trained=("backbone", "projection"))
+    return Method(
+        net=net,
+        loss_fn=loss_fn,
+        trained=("backbone", "projection"),
+        make_samples=make_samples,
+    )
+
+
+def make_samples(slices: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Makes every slice a sample, with the box that tells its scan from its padding."""
+    return {"image": slices["image"], "box": slices["box"]}
 
 
 def make_net(config: ConfigDict) -> Pix2RepNet:
@@ -130,6 +144,7 @@ def make_loss(
     num_points: int | str,
     spatial: Mapping[str, Any],
     intensity: Mapping[str, Any],
+    joint_batch_norm: bool = True,
 ) -> LossFn:
     """Makes the pretraining loss of a batch.
 
@@ -139,12 +154,14 @@ def make_loss(
         temperature: τ of the InfoNCE loss.
         off_diagonal_weight: λ of the cross-correlation loss.
         num_points: M, the number of points per image at which the views are
-            compared; "all" takes every pixel.
+            compared; "all" takes every pixel. Padding is never compared.
         spatial: Options of `affine.sample_sources`: φ.
         intensity: Options of `intensity.random_intensity`: t and t'.
+        joint_batch_norm: As for `make_comparison`.
 
     Returns:
-        The loss of batches with an "image" `[batch, height, width, 1]`.
+        The loss of batches with an "image" `[batch, height, width, 1]` and a "box"
+        `[batch, 4]`, as `make_views` takes them.
 
     Raises:
         InputError: If there is no such `loss`.
@@ -158,12 +175,13 @@ def make_loss(
         loss=loss,
         temperature=temperature,
         off_diagonal_weight=off_diagonal_weight,
+        joint_batch_norm=joint_batch_norm,
     )
 
     def loss_fn(params, model_state: ModelState, batch, key: jax.Array):
         view_key, point_key = jax.random.split(key)
         views = make_views(
-            view_key, batch["image"], spatial=spatial, intensity=intensity
+            view_key, batch["image"], batch["box"], spatial=spatial, intensity=intensity
         )
         points, valid = choose_points(point_key, views.valid, num_points)
         value, (batch_stats, metrics) = compare(
@@ -175,7 +193,12 @@ def make_loss(
 
 
 def make_comparison(
-    net: Pix2RepNet, *, loss: str, temperature: float, off_diagonal_weight: float
+    net: Pix2RepNet,
+    *,
+    loss: str,
+    temperature: float,
+    off_diagonal_weight: float,
+    joint_batch_norm: bool = True,
 ):
     """Makes the loss of a batch whose views and points have been drawn.
 
@@ -184,6 +207,9 @@ def make_comparison(
         loss: "info_nce" or "cross_correlation".
         temperature: τ of the InfoNCE loss.
         off_diagonal_weight: λ of the cross-correlation loss.
+        joint_batch_norm: Whether BatchNorm normalises both views by their common
+            statistics. If not, each view has a pass of its own, as in the released
+            code. The running averages are then updated by view a, and after it by b.
 
     Returns:
         `compare(params, batch_stats, views, points, valid) -> (loss, (batch_stats,
@@ -194,15 +220,24 @@ def make_comparison(
     """
     check_choice("pretrain.loss", loss, LOSSES)
 
-    def compare(params, batch_stats, views: Views, points, valid):
+    def extract(params, batch_stats, images):
         features, updated = net.apply(
             {"params": params, "batch_stats": batch_stats},
-            jnp.concatenate([views.view_a, views.view_b]),
+            images,
             train=True,
             method="features",
             mutable=["batch_stats"],
         )
-        features_a, features_b = jnp.split(features, 2)
+        return features, updated["batch_stats"]
+
+    def compare(params, batch_stats, views: Views, points, valid):
+        if joint_batch_norm:
+            images = jnp.concatenate([views.view_a, views.view_b])
+            features, batch_stats = extract(params, batch_stats, images)
+            features_a, features_b = jnp.split(features, 2)
+        else:
+            features_a, batch_stats = extract(params, batch_stats, views.view_a)
+            features_b, batch_stats = extract(params, batch_stats, views.view_b)
         u, v = embed_pairs(net, params, features_a, features_b, views.sources, points)
         u, v = (x.reshape(-1, x.shape[-1]).astype(jnp.float32) for x in (u, v))
         valid = valid.reshape(-1)
@@ -217,7 +252,7 @@ def make_comparison(
             "embedding_std": losses.embedding_std(v, valid=valid),
             "valid_fraction": views.valid.mean(),
         }
-        return value, (updated["batch_stats"], metrics)
+        return value, (batch_stats, metrics)
 
     return compare
 
@@ -227,7 +262,7 @@ def choose_points(key: jax.Array, valid: jax.Array, num_points: int | str):
 
     Args:
         key: One random key.
-        valid: `[batch, height, width]` bool, the pixels that lie in both views.
+        valid: `[batch, height, width]` bool, the pixels that may be compared.
         num_points: M, or "all".
 
     Returns:
