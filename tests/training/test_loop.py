@@ -36,15 +36,20 @@ def make_batches(key, first_step):
         yield jax.random.normal(jax.random.fold_in(key, step), (3,))
 
 
-def make_step(*, explode_at=None):
-    """A compiled step that donates its state, as the real ones do."""
+def make_step(*, explode_at=None, exploding="loss"):
+    """A compiled step that donates its state, as the real ones do. At one step its
+    "loss" or its "gradient" is not a number."""
 
     def step(state, target):
         loss = lambda params: jnp.sum((params["weight"] - target) ** 2)  # noqa: E731
         value, grads = jax.value_and_grad(loss)(state.params)
-        updates, opt_state = TX.update(grads, state.opt_state)
         if explode_at is not None:
-            value = jnp.where(state.step + 1 == explode_at, jnp.nan, value)
+            factor = jnp.where(state.step + 1 == explode_at, jnp.nan, 1.0)
+            if exploding == "loss":
+                value *= factor
+            else:
+                grads = jax.tree.map(lambda x: x.at[0].multiply(factor), grads)
+        updates, opt_state = TX.update(grads, state.opt_state)
         state = state.replace(
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),
@@ -174,13 +179,15 @@ def test_a_second_signal_acts_at_once(tmp_path):
         signal.signal(signal.SIGINT, before)
 
 
-def test_a_loss_that_is_not_finite_stops_before_it_is_saved(tmp_path):
-    """The error names the step; the earlier saves remain."""
+@pytest.mark.parametrize("exploding", ["loss", "gradient"])
+def test_what_is_not_finite_stops_before_it_is_saved(tmp_path, exploding):
+    """A loss, or one entry of a gradient whose loss is finite. The error names the
+    step; the earlier saves remain."""
     with pytest.raises(InputError, match=r"step 13\b"):
-        run(tmp_path, step=make_step(explode_at=13))
+        run(tmp_path, step=make_step(explode_at=13, exploding=exploding))
     assert saved(tmp_path) == [6, 12]
     with pytest.raises(InputError, match=r"step 12\b"):
-        run(tmp_path / "b", step=make_step(explode_at=12))
+        run(tmp_path / "b", step=make_step(explode_at=12, exploding=exploding))
     assert saved(tmp_path / "b") == [6]
 
 

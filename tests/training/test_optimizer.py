@@ -36,6 +36,23 @@ def test_each_part_is_plain_adam_at_its_own_rate(key):
             )
 
 
+@pytest.mark.parametrize("weight_decay", [0.0, 0.5])
+def test_each_update_has_the_rate_of_its_own_step(weight_decay):
+    """The schedule is read at the step that the update makes, from 0 on. Adam's first
+    updates under a gradient that never changes are as long as the rate."""
+    factors = np.array([1.0, 0.25, 0.5, 0.125], np.float32)
+    tx = make_optimizer(
+        {"head": 0.1},
+        lambda step: jnp.asarray(factors)[step],
+        weight_decay=weight_decay,
+    )
+    params = {"head": {"bias": jnp.ones(())}}  # which does not decay
+    grads, state = {"head": {"bias": jnp.float32(2.0)}}, tx.init(params)
+    for factor in factors:
+        updates, state = tx.update(grads, state, params)
+        np.testing.assert_allclose(updates["head"]["bias"], -0.1 * factor, rtol=1e-4)
+
+
 def test_weight_decay_touches_kernels_only():
     """With zero gradients kernels shrink, and biases and scales stay."""
     params = {"backbone": {"a": {"kernel": jnp.ones(3), "bias": jnp.ones(3)}}}

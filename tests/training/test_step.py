@@ -275,6 +275,20 @@ def test_a_step_is_the_gradient_of_the_loss_of_its_batch():
     assert int(states[-1].step) == 3
 
 
+def test_a_gradient_that_is_not_a_number_shows_in_the_metrics():
+    """One entry of it suffices, though the loss is finite: the loop looks there."""
+
+    def loss_fn(params, model_state, batch, key):
+        del batch, key
+        entry = params["head"]["Dense_0"]["bias"][0]
+        # sqrt has an infinite slope at 0, and 0 times it is NaN.
+        return jnp.sqrt(0.0 * entry), (model_state, {})
+
+    (_, (metrics,)) = run(*begin(SEGMENTATION, loss_fn), num_steps=1)
+    assert np.isfinite(metrics["loss"])
+    assert np.isnan(metrics["l2_grads"]) and np.isnan(metrics["l2_updates"])
+
+
 def assert_close(a, b, *, rtol=1e-4, atol=1e-5):
     jax.tree.map(
         lambda x, y: np.testing.assert_allclose(x, y, rtol=rtol, atol=atol), a, b

@@ -147,8 +147,9 @@ def test_labels_outside_the_image_are_background(key):
 def test_jit_changes_nothing(key):
     """Views under jit equal views outside it."""
     images = smooth_images(key, batch=2, size=16)
+    box = jnp.array([[0, 15, 0, 15], [3, 9, 5, 15]])
     draw = lambda k: sampling.make_views(  # noqa: E731
-        k, images, spatial=SPATIAL, intensity={"reversal_probability": 0.5}
+        k, images, box, spatial=SPATIAL, intensity={"reversal_probability": 0.5}
     )
     for eager, compiled in zip(draw(key), jax.jit(draw)(key), strict=True):
         np.testing.assert_allclose(eager, compiled, atol=1e-4)
