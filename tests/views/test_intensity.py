@@ -102,14 +102,15 @@ def released(name, raw, strength, coefficients, noise):
         return np.sign(raw) * np.abs(raw) ** exponent
     if name == "blur":
         return scipy.ndimage.gaussian_filter(raw, 1.3 * strength, mode="nearest")
-    row, column = np.meshgrid(
-        *(np.linspace(-1, 1, n) for n in raw.shape), indexing="ij"
-    )
+    return raw * np.exp(0.9 * polynomial(coefficients, raw.shape))
+
+
+def polynomial(coefficients, shape):
+    """Of order 3 without a constant, on positions from -1 to 1."""
+    row, column = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
     powers = [(i, j) for i in range(4) for j in range(4) if 0 < i + j < 4]
-    terms = (
-        c * row**i * column**j for c, (i, j) in zip(coefficients, powers, strict=True)
-    )
-    return raw * np.exp(0.9 * sum(terms))
+    pairs = zip(coefficients, powers, strict=True)
+    return sum(c * row**i * column**j for c, (i, j) in pairs)
 
 
 @pytest.fixture(scope="module")
@@ -212,6 +213,40 @@ def test_brightness_and_contrast_span_their_ranges(image):
     np.testing.assert_allclose(
         stretched.mean(axis=(1, 2, 3)), float(image.mean()), atol=1e-5
     )
+
+
+def test_all_of_them_are_applied_in_the_order_of_a_scan(image):
+    """Blur, field, noise, gamma, contrast, brightness, reversal: written out in float64
+    with the strengths that the key draws."""
+    limits = {
+        "max_blur": 1.0,
+        "max_bias_field": 0.2,
+        "max_noise": 0.1,
+        "max_gamma": 0.3,
+        "max_contrast": 0.3,
+        "max_brightness": 0.2,
+    }
+    names = [name.removeprefix("max_") for name in limits]
+    options = limits | {f"{name}_probability": 1.0 for name in [*names, "reversal"]}
+    change = jax.jit(
+        lambda k: intensity.random_intensity(k, image, **options, grey_levels=9.0)
+    )
+    for seed in range(3):
+        scalar_key, field_key, noise_key = jax.random.split(jax.random.key(seed), 3)
+        strength = np.asarray(jax.random.uniform(scalar_key, (2, 7))[1], float)
+        field = jax.random.uniform(field_key, (9,), minval=-1.0, maxval=1.0)
+        noise = np.asarray(jax.random.normal(noise_key, image.shape), float)[..., 0]
+        x = np.asarray(image, float)[..., 0]
+        std = strength[0] + 1e-3  # never zero
+        x = scipy.ndimage.gaussian_filter(x, std, mode="nearest", radius=3)
+        x = x * np.exp(0.2 * polynomial(np.asarray(field, float), x.shape))
+        x = x + 0.1 * strength[2] * noise
+        gamma = np.exp(0.3 * (2 * strength[3] - 1))
+        x = np.sign(x) * np.abs(9 * x) ** gamma / 9
+        x = x.mean() + (1 + 0.3 * (2 * strength[4] - 1)) * (x - x.mean())
+        x = 1 - (x + 0.2 * (2 * strength[5] - 1))
+        found = change(jax.random.key(seed))[..., 0]
+        np.testing.assert_allclose(found, x, atol=1e-4)
 
 
 def test_jit_and_vmap_change_nothing(image):

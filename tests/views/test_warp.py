@@ -1,5 +1,7 @@
 """The warp against SciPy, on ramps, and its direction conventions."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -265,6 +267,42 @@ def test_probabilities_switch_each_part_off():
         shift_probability=0.0,
     )
     np.testing.assert_array_equal(matrix, jnp.eye(2, 3))
+
+
+def test_each_part_happens_as_often_as_asked():
+    """Rotation, extent, flip and shift: each alone, and none draws for another."""
+    probabilities = {"rotation": 0.2, "extent": 0.4, "flip": 0.6, "shift": 0.8}
+    options = {f"{name}_probability": x for name, x in probabilities.items()}
+    draw = functools.partial(
+        affine.sample_pull_matrix,
+        height=20,
+        width=20,
+        max_rotation=0.5,
+        extent=(0.4, 0.9),
+        max_shift=(0.1, 0.1),
+        **options,
+    )
+    keys = jax.random.split(jax.random.key(2), 4000)
+    matrices = np.asarray(jax.jit(jax.vmap(draw))(keys), np.float64)
+    determinant = np.linalg.det(matrices[:, :, :2])
+    happened = {
+        "rotation": np.abs(matrices[:, 1, 0]) > 1e-6,
+        "extent": np.abs(determinant) < 0.99,
+        "flip": determinant < 0,
+        "shift": (matrices[:, :, 2] != 0).any(1),
+    }
+    for name, found in happened.items():
+        assert abs(found.mean() - probabilities[name]) < 0.03
+        for other in happened.values():
+            if other is not found:
+                both = (found & other).mean()
+                assert abs(both - found.mean() * other.mean()) < 0.03
+    # What a part draws does not depend on what decides whether it happens.
+    angle = np.arcsin(matrices[:, 1, 0] / np.sqrt(np.abs(determinant)))
+    turned = angle[happened["rotation"]]
+    assert turned.min() < -0.45 and turned.max() > 0.45
+    extent = np.sqrt(np.abs(determinant))[happened["extent"]]
+    assert extent.min() < 0.42 and extent.max() > 0.88
 
 
 @pytest.mark.parametrize("max_shift", [0.5, 1.0])
