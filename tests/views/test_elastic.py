@@ -112,6 +112,19 @@ def test_the_reach_is_a_share_of_each_side(key):
     np.testing.assert_array_less([1, 4], largest)
 
 
+def test_each_grid_has_the_reach_at_its_place(key):
+    """The fine grid alone bends far more within a few pixels than the coarse one."""
+
+    def bend(reach):
+        draw = lambda key: sample_displacement(  # noqa: E731
+            key, height=32, width=32, probability=1.0, grids=(4, 9), reach=reach
+        )
+        moved = jax.jit(jax.vmap(draw))(jax.random.split(key, 100))
+        return np.abs(np.diff(moved, n=2, axis=1)).mean()
+
+    assert bend((0.0, 0.1)) > 3 * bend((0.1, 0.0)) > 0
+
+
 def test_the_probability_is_how_often_there_is_one(key):
     """All of a displacement or nothing of it."""
     draw = lambda key: sample_displacement(  # noqa: E731
@@ -139,6 +152,19 @@ def test_without_displacement_it_is_the_affine_map_bit_for_bit(key):
     ):
         found = affine.sample_sources(key, height=24, width=30, **AFFINE, **changes)
         np.testing.assert_array_equal(found, expected)
+
+
+def test_as_many_maps_bend_as_asked(key):
+    """The others are the affine map of the same key."""
+    options = SPATIAL | {"elastic_probability": 0.25}
+    draw = lambda key, **options: affine.sample_sources(  # noqa: E731
+        key, height=8, width=8, **options
+    )
+    keys = jax.random.split(key, 2000)
+    bent = jax.jit(jax.vmap(functools.partial(draw, **options)))(keys)
+    plain = jax.jit(jax.vmap(functools.partial(draw, **AFFINE)))(keys)
+    apart = np.abs(np.asarray(bent - plain)).max((1, 2, 3))
+    assert abs((apart > 1e-4).mean() - 0.25) < 0.03
 
 
 def test_the_warp_is_scipys_spline_then_its_linear_interpolation(key):
