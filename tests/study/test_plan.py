@@ -124,6 +124,33 @@ def test_no_method_lacks_steps_at_the_papers_size():
         assert count_steps(recipe, num_samples=400) == 5000
 
 
+def test_rows_with_the_defaults_value_share_its_runs(cache, tmp_path, capsys):
+    """BatchNorm over both views and per view: one of the two is Proposed itself."""
+    rows = ("joint_batch_norm", "separate_batch_norm")
+    config = plan_config(*(f"{x}{y}" for x in rows for y in ("_probe", "")))
+    config.study.update(labeled=(1, 5), draws=1, seeds=2, dry_run=True)
+    config.data.cache_dir = str(cache)
+    assert study_mode.run(config, tmp_path) == 0
+    assert "= 16 cells, from 4 pretrained networks" in capsys.readouterr().out
+    keys = {name: {cell.job.key for cell in plan(name)} for name in (*rows, "proposed")}
+    assert not keys[rows[0]] & keys[rows[1]]
+    default = rows[not config.pretrain.joint_batch_norm]
+    assert keys[default] == keys["proposed"]
+
+
+def test_the_main_rows_of_both_protocols_are_planned(cache, tmp_path, capsys):
+    """18 cells from one pretraining each, and not one of them in common."""
+    keys = []
+    for overrides in ({}, {"crop": "mask_box", "interpolation": "nearest"}):
+        config = plan_config("proposed_probe", "proposed", "baseline")
+        config.study.update(labeled=(1, 5), draws=3, dry_run=True)
+        config.data.update({"cache_dir": str(cache)} | overrides)
+        assert study_mode.run(config, tmp_path) == 0
+        assert "= 18 cells, from 1 pretrained" in capsys.readouterr().out
+        keys.append({cell.job.key for cell in make_plan(config, tmp_path)})
+    assert len(keys[0]) == len(keys[1]) == 18 and not keys[0] & keys[1]
+
+
 def test_a_mistaken_plan_is_refused_in_a_sentence():
     """Names that are not there, with the nearest; a checkpoint for all rows."""
     config = plan_config("proposed")
