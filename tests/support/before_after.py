@@ -24,7 +24,7 @@ TEXT = f"""
 
 "Before" is version 2 ([results/{BEFORE.name}](../../results/{BEFORE.name})), "after" is
 version 3 ([results/{AFTER.name}](../../results/{AFTER.name})). All runs are on CPU
-cores, and each version has one pretraining. Another pretraining by the same recipe moves
+cores, and each version has one pretraining. Another one by the same recipe moves
 Proposed's lead by 1 to 2 points ([notes](notes.md)).
 
 """
