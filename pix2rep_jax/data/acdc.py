@@ -4,12 +4,12 @@ Reference: O. Bernard et al., "Deep Learning Techniques for Automatic MRI Cardia
 Multi-structures Segmentation and Diagnosis: Is the Problem Solved?", IEEE TMI 2018.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import nibabel as nib
 
-from pix2rep_jax.data.nifti_paths import list_folder
+from pix2rep_jax.data.nifti_paths import NiftiPath, is_there, list_folder
 from pix2rep_jax.data.volume import VolumeFile
 from pix2rep_jax.errors import InputError
 
@@ -71,12 +71,13 @@ def _patient_volumes(
     """Yields the volumes of one patient's folder."""
     patient = folder.name
     info = _read_info(folder / "Info.cfg")
+    files = list_folder(folder).files
     labelled_frames = set()
     for phase in ("ED", "ES"):
         number = _frame_number(info, phase, folder / "Info.cfg")
         labelled_frames.add(number)
         stem = f"{patient}_frame{number:02d}"
-        image_path = _find(folder, stem)
+        image_path = _find(files, stem)
         if image_path is None and patient in exclude:
             image_path = folder / f"{stem}.nii.gz"
         if image_path is None:
@@ -91,9 +92,9 @@ def _patient_volumes(
             phase=phase,
             group=info.get("Group", ""),
             image_path=image_path,
-            label_path=_find(folder, f"{stem}_gt"),
+            label_path=_find(files, f"{stem}_gt"),
         )
-    cine = _find(folder, f"{patient}_4d") if all_frames else None
+    cine = _find(files, f"{patient}_4d") if all_frames else None
     if cine is None:
         return
     for number in range(1, _num_frames(cine) + 1):
@@ -134,16 +135,12 @@ def _frame_number(info: dict[str, str], phase: str, path: Path) -> int:
     return int(value)
 
 
-def _find(folder: Path, stem: str) -> Path | None:
-    """Finds the NIfTI file or pair of this name, compressed or not."""
-    found = [
-        file
-        for file in list_folder(folder).files
-        if file.name == stem and file.path.is_file()
-    ]
+def _find(files: Sequence[NiftiPath], stem: str) -> Path | None:
+    """Finds the NIfTI file or pair of this name, or else a link to nothing."""
+    found = [file.path for file in files if file.name == stem]
     # Compressed before plain, as the challenge distributes them.
-    found.sort(key=lambda file: not file.path.name.lower().endswith(".gz"))
-    return found[0].path if found else None
+    found.sort(key=lambda path: not path.name.lower().endswith(".gz"))
+    return next(filter(is_there, found), next(iter(found), None))
 
 
 def _num_frames(path: Path) -> int:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from pix2rep_jax.data import acdc, nifti_folder, slice_cache
 from pix2rep_jax.data.class_values import find_class_values
 from pix2rep_jax.data.labels import UNLABELLED
-from pix2rep_jax.data.nifti_paths import name_some
+from pix2rep_jax.data.nifti_paths import is_there, name_some
 from pix2rep_jax.data.phantom import write
 from pix2rep_jax.data.resample import INTERPOLATIONS
 from pix2rep_jax.data.volume import (
@@ -190,7 +190,7 @@ def list_volumes(data: ConfigDict) -> list[VolumeFile]:
 def _check_files(volumes: Sequence[VolumeFile]) -> None:
     """Raises InputError if files are missing, such as those of broken links."""
     paths = (path for each in volumes for path in (each.image_path, each.label_path))
-    missing = [path for path in dict.fromkeys(paths) if path and not path.exists()]
+    missing = [path for path in dict.fromkeys(paths) if path and not is_there(path)]
     if missing:
         raise InputError(
             f"{len(missing)} file(s) cannot be found, or are links to nothing: "

@@ -14,6 +14,7 @@ __all__ = [
     "count_suffixes",
     "file_parts",
     "find_subfolder",
+    "is_there",
     "list_folder",
     "name_some",
     "nifti_stem",
@@ -100,7 +101,7 @@ def list_folder(folder: Path, *, deep: bool = False) -> FolderListing:
         seen.add((status.st_dev, status.st_ino))
         for path in (each for each in entries if not each.name.startswith(".")):
             stem = nifti_stem(path.name)
-            if path.is_dir():
+            if _is_folder(path):
                 inner = None if stem is None else _only_file(path)
                 if inner is not None:
                     listing.files.append(NiftiPath(prefix + str(stem), inner))
@@ -113,7 +114,7 @@ def list_folder(folder: Path, *, deep: bool = False) -> FolderListing:
                 listing.others.append(path)
             else:
                 listing.files.append(NiftiPath(prefix + stem, path))
-                if not path.exists():
+                if not is_there(path):
                     listing.broken.append(path)
     listing.files = sorted(
         _join_pairs(listing.files), key=lambda file: (file.name, file.path)
@@ -154,7 +155,9 @@ def find_subfolder(root: Path, name: str) -> Path:
         entries = sorted(root.iterdir())
     except OSError:
         return usual
-    found = [each for each in entries if each.name.casefold() == name and each.is_dir()]
+    found = [
+        each for each in entries if each.name.casefold() == name and _is_folder(each)
+    ]
     if len(found) > 1:
         raise InputError(
             f"{root} holds {name_some(each.name for each in found)}: put all files "
@@ -177,6 +180,22 @@ def name_some(names: Iterable[object], *, most: int = 3) -> str:
     return ", ".join(listed[:most]) + (f" and {more} more" if more > 0 else "")
 
 
+def _is_folder(path: Path) -> bool:
+    """Whether a path is a folder; not if it leads through one that is closed to us."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def is_there(path: Path) -> bool:
+    """Whether a path leads to something; not if it cannot be followed."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def _only_file(folder: Path) -> Path | None:
     """Finds the file of a folder that holds one NIfTI file or one pair."""
     try:
@@ -188,7 +207,7 @@ def _only_file(folder: Path) -> Path | None:
         for path in entries
         if not path.name.startswith(".")
         and (stem := nifti_stem(path.name)) is not None
-        and not path.is_dir()
+        and not _is_folder(path)
     ]
     files = _join_pairs(files)
     return files[0].path if len(files) == 1 else None

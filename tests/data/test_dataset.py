@@ -766,6 +766,14 @@ def test_links_to_nothing_are_named(tmp_path):
     assert len(load_dataset(data).volumes) == 2
 
 
+def test_masks_of_patients_that_are_links_to_nothing_are_named(root):
+    """Rather than taken for scans that have none."""
+    mask = scan_path(root, "patient002_frame07_gt")
+    mask.unlink()
+    mask.symlink_to("none.nii.gz")
+    refuse(make_data(root), r"1 file.*patient002_frame07_gt\.nii\.gz")
+
+
 def test_pair_is_prepared_anew_if_either_half_changes(tmp_path):
     """The header's date counts beside that of the voxels."""
     root = tmp_path / "scans"

@@ -118,9 +118,12 @@ def test_linked_folders_are_followed_once(tmp_path):
 def test_links_to_nothing_are_listed(tmp_path):
     """A scan that git-annex has not fetched."""
     (tmp_path / "annexed.nii.gz").symlink_to("none.nii.gz")
+    (tmp_path / "itself.nii.gz").symlink_to("itself.nii.gz")
+    (tmp_path / "long.nii.gz").symlink_to("n" * 300)  # cannot even be looked up
     listing = list_folder(tmp_path)
-    assert listing.broken == [tmp_path / "annexed.nii.gz"]
-    assert [each.name for each in listing.files] == ["annexed"]
+    names = ["annexed", "itself", "long"]
+    assert [each.name for each in listing.files] == names
+    assert listing.broken == [tmp_path / f"{name}.nii.gz" for name in names]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
