@@ -1,63 +1,160 @@
 """Scores the experts' masks after their way to the network's grid and back.
 
-python -m benchmarks.ceiling --root ACDC [--name nifti] [--variant small]
-python -m benchmarks.ceiling --root ACDC --size 80
+python -m benchmarks.ceiling --root ACDC Hippocampus
+python -m benchmarks.ceiling --root SCANS --classes BG,LIVER --variant small --size 80
 
 About as good as a network can become on that grid: what lies outside the field of view
 is lost, and edges are as coarse as its pixels, but for what probabilities say of them.
+All volumes with a mask are scored, also those that train.
+
+A folder with `training/` is read in ACDC's layout, and others need `images/` and
+`labels/`. The layout of nnU-Net (`imagesTr/`) is linked into a temporary folder that
+has them; its `dataset.json` names the classes.
+
+The last line of each folder is of grids with each scan's own spacing and longest side.
+Nothing is lost there, so every mask must score 100. Volumes that do not are named.
 """
 
 import argparse
+import contextlib
 import dataclasses
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from configs import pix2rep as configs
 from pix2rep_jax.data.checks import cut_masks
-from pix2rep_jax.data.dataset import field_of_view_mm, load_dataset
-from pix2rep_jax.data.splits import make_split
-from pix2rep_jax.evaluation.score_volumes import evaluate_volumes
+from pix2rep_jax.data.dataset import Dataset, field_of_view_mm, load_dataset
+from pix2rep_jax.data.mask import read_label
+from pix2rep_jax.data.resample import centre_grid, resample_label, restore_labels
+from pix2rep_jax.data.volume import VolumeRecord
+from pix2rep_jax.evaluation.dice import dice_per_class
+from pix2rep_jax.inference.predict import predict_volume
 
-GRID = {"spacing_mm": float, "crop_px": int, "size": int}
+GRID = {"spacing_mm": float, "size": int}
 
 
-def score_experts(dataset, volume_indices, *, classes):
-    """Returns the masks' own `[volumes, classes]` Dice in native resolution."""
+def score_experts(
+    dataset: Dataset, volume_indices: Sequence[int], *, classes: Sequence[str]
+) -> np.ndarray:
+    """Returns the masks' own `[volumes, classes]` Dice on the scans' grids."""
+    num_classes = len(classes)
     masks = dataclasses.replace(dataset, images=dataset.labels)
 
     def predict(labels: np.ndarray) -> np.ndarray:
-        return np.eye(len(classes), dtype=np.float32)[labels]
+        return np.eye(num_classes, dtype=np.float32)[labels]
 
-    scores = evaluate_volumes(predict, masks, volume_indices, classes=classes)
-    return np.array([each.dice for each in scores if each.resolution == "native"])
+    scores = []
+    for index in volume_indices:
+        _, native = predict_volume(predict, masks, index)
+        expert = _read_expert(dataset.volumes[index], num_classes)
+        scores.append(dice_per_class(native, expert, num_classes=num_classes))
+    return np.array(scores)
+
+
+def score_on_own_grid(record: VolumeRecord, *, num_classes: int) -> np.ndarray:
+    """Returns the `[classes]` Dice of a mask on a grid of its scan's own pixels."""
+    expert = _read_expert(record, num_classes)
+    size = max(expert.shape[:2])
+    spacing_mm = record.spacing_mm[:2]
+    grid = centre_grid(
+        expert.shape[:2], spacing_mm, fov_mm=spacing_mm[0] * size, size=size
+    )
+    own = resample_label(np.moveaxis(expert, 2, 0), grid)
+    one_hot = np.eye(num_classes, dtype=np.float32)
+    back = [restore_labels(one_hot[plane], grid) for plane in own]
+    return dice_per_class(np.stack(back, -1), expert, num_classes=num_classes)
 
 
 def main() -> None:
-    """Prints the scores of a data set's test volumes."""
+    """Prints the scores of each folder on each grid."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--root", required=True)
-    parser.add_argument("--name", default="acdc", choices=("acdc", "nifti"))
-    parser.add_argument("--variant", default="small")
-    parser.add_argument("--classes", default="BG,RV,MYO,LV")
+    parser.add_argument("--root", required=True, nargs="+")
+    parser.add_argument("--variant", default=["small", "paper"], nargs="+")
+    parser.add_argument("--classes", default="BG,RV,MYO,LV", help="of a plain folder")
     for name, kind in GRID.items():
         parser.add_argument(f"--{name}", type=kind)
     asked = parser.parse_args()
-    data = configs.get_config(asked.variant).data
-    classes = tuple(asked.classes.split(","))
-    data.update(name=asked.name, root=asked.root, classes=classes)
-    data.update({name: x for name in GRID if (x := getattr(asked, name)) is not None})
-    dataset = load_dataset(data)
-    tested = make_split(dataset, data, draw_labeled=False).test_volumes
-    mean = 100 * np.nanmean(score_experts(dataset, tested, classes=classes), 0)
+    changes = {name: x for name in GRID if (x := getattr(asked, name)) is not None}
+    for root in map(Path, asked.root):
+        with _opened(root, tuple(asked.classes.split(","))) as layout:
+            for variant in asked.variant:
+                data = configs.get_config(variant).data
+                data.update({**layout, **changes})
+                dataset = load_dataset(data)
+                _print_grid(dataset, data, f"{root.name}, {variant}")
+            _print_own_grids(dataset, data.classes, root.name)
+
+
+@contextlib.contextmanager
+def _opened(root: Path, classes: tuple[str, ...]) -> Iterator[dict]:
+    """Yields the settings of `data` by which a folder is read."""
+    settings = {"root": str(root), "classes": classes}
+    if (root / "training").is_dir():
+        yield {**settings, "name": "acdc"}
+    elif not (root / "imagesTr").is_dir():
+        yield {**settings, "name": "nifti", "patient_regex": ".+"}
+    else:
+        labels = json.loads((root / "dataset.json").read_text())["labels"]
+        with tempfile.TemporaryDirectory() as folder:
+            _link(root, Path(folder))
+            yield {
+                "name": "nifti",
+                "root": folder,
+                "classes": tuple(sorted(labels, key=labels.__getitem__)),
+                "patient_regex": ".+",
+                "cache_dir": folder,
+            }
+
+
+def _link(root: Path, folder: Path) -> None:
+    """Links the masks of nnU-Net's layout, and the first channel of their scans."""
+    for name in ("images", "labels"):
+        (folder / name).mkdir()
+    for mask in sorted((root / "labelsTr").glob("*.nii*")):
+        stem, suffix = mask.name.rsplit(".nii", 1)
+        scan = root / "imagesTr" / f"{stem}_0000.nii{suffix}"
+        (folder / "labels" / mask.name).symlink_to(mask.resolve())
+        (folder / "images" / mask.name).symlink_to(scan.resolve())
+
+
+def _read_expert(record: VolumeRecord, num_classes: int) -> np.ndarray:
+    """Reads a volume's mask as it is in its file."""
+    return read_label(record.label_path, shape=record.shape, num_classes=num_classes)
+
+
+def _print_grid(dataset: Dataset, data: ConfigDict, name: str) -> None:
+    """Prints the scores on one grid, and what lies outside its field of view."""
+    scored = [i for i, each in enumerate(dataset.volumes) if each.label_path]
+    dice = score_experts(dataset, scored, classes=data.classes)
     fov_mm = field_of_view_mm(data)
-    print(
-        f"pixels of {fov_mm / data.size:.3g} mm over {fov_mm:.4g} mm, {len(tested)} "
-        "test volumes; Dice of the masks themselves in %: "
-        + ", ".join(f"{name} {x:.1f}" for name, x in zip(classes, mean, strict=True))
-        + f"; mean {mean.mean():.1f}, of the foreground {mean[1:].mean():.1f}"
-    )
-    if note := cut_masks([dataset.volumes[index] for index in tested]):
+    title = f"{name} ({fov_mm / data.size:.3g} mm over {fov_mm:.4g} mm)"
+    print(_line(title, dice, data.classes))
+    if note := cut_masks([dataset.volumes[index] for index in scored]):
         print(note)
+
+
+def _print_own_grids(dataset: Dataset, classes: Sequence[str], name: str) -> None:
+    """Prints the scores on each scan's own grid, and which are not perfect."""
+    records = [each for each in dataset.volumes if each.label_path]
+    dice = np.array(
+        [score_on_own_grid(each, num_classes=len(classes)) for each in records]
+    )
+    print(_line(f"{name}, own spacing and size", dice, classes))
+    worst = np.nanmin(dice, 1)
+    for index in np.flatnonzero(worst < 1):
+        print(f"  {records[index].volume_id}: {100 * worst[index]:.2f}")
+
+
+def _line(title: str, dice: np.ndarray, classes: Sequence[str]) -> str:
+    """Formats the mean Dice over volumes, in %."""
+    mean = 100 * np.nanmean(dice, 0)
+    each = ", ".join(f"{name} {x:.2f}" for name, x in zip(classes, mean, strict=True))
+    return f"{title}, {len(dice)} volumes: {each}; foreground {mean[1:].mean():.2f}"
 
 
 if __name__ == "__main__":

@@ -140,6 +140,9 @@ def centre_grid(
 def mask_box(label: np.ndarray, *, margin_px: int = 10) -> tuple[slice, slice]:
     """Finds the box of a mask, as the paper's released code crops to it.
 
+    The margin is the same on all sides. In the released code it is one pixel less
+    behind the last row and the last column.
+
     Such a crop uses the ground truth, in test images too. So its scores are not those
     of unseen scans.
 
@@ -192,7 +195,8 @@ def resample_image(
     triangle. If the network's grid is finer than the slice, this is linear
     interpolation. If it is coarser, it is a low-pass filter.
 
-    "nearest": each pixel is the slice's nearest pixel, as in the paper's released code.
+    "nearest": each pixel is the slice's nearest pixel. The paper's released code does
+    so too, but counts from the corner of a pixel, which moves all by a part of one.
 
     Args:
         image: `[..., rows, columns]`; it counts as 0 outside.

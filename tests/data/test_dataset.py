@@ -314,6 +314,21 @@ def test_mask_box_is_one_box_a_volume(root):
     np.testing.assert_allclose((record.low, record.high), np.percentile(box, (1, 99)))
 
 
+@pytest.mark.acdc
+def test_mask_box_shows_as_much_of_acdc_as_it_should(acdc_root, tmp_path):
+    """Foreground fills 29 % of the pixels of the first ten patients, 25 % of all.
+
+    With one box per slice it would be 40 % of theirs, and 36 % of all.
+    """
+    data = make_data(tmp_path / "ACDC", root=str(acdc_root), crop="mask_box", size=128)
+    names = {path.name for path in (acdc_root / "training").glob("patient*")}
+    data.exclude = tuple(sorted(names)[10:])
+    dataset = load_dataset(data, progress=False)
+    assert len(dataset.volumes) == 20 and len(dataset.images) == 198
+    assert (dataset.labels > 0).mean() == pytest.approx(0.291, abs=0.002)
+    assert (dataset.labels > 0).any((1, 2)).all()
+
+
 def test_nearest_takes_the_scans_own_pixels(root):
     """No intensity and no label is mixed, in images and in masks at the same places."""
     save(scan_path(root, "patient002_frame07_gt"), make_image(2, (12, 30, 2)) % 4)

@@ -9,6 +9,7 @@ import pytest
 import scipy.ndimage
 
 from pix2rep_jax.data import acdc
+from pix2rep_jax.data.dataset import field_of_view_mm
 from pix2rep_jax.data.resample import (
     INTERPOLATIONS,
     Grid,
@@ -337,27 +338,6 @@ def test_labels_are_never_invented():
         assert set(np.unique(resample_label(label, grid))) <= {0, 1, 3, 200}
 
 
-@pytest.mark.parametrize("fov_mm", [60.0, 110.0])
-@pytest.mark.parametrize("spacing_mm", [(1.0, 1.0), (1.9, 0.7)])
-def test_image_and_mask_lie_on_each_other(fov_mm, spacing_mm):
-    """Discs keep their centres in both, on average over where they lie; to the nearest
-    pixel each one moves a little, half a pixel the wrong way would move them all."""
-    middle = np.random.default_rng(12).uniform(37, 43, (200, 2, 1, 1))
-    row, column = np.indices((81, 80))
-    discs = np.hypot(row - middle[:, 0], column - middle[:, 1]) < 11
-    grid = centre_grid((81, 80), spacing_mm, fov_mm=fov_mm, size=64)
-
-    def centre(planes):
-        return np.mean([scipy.ndimage.center_of_mass(plane) for plane in planes], 0)
-
-    for sampled in (
-        resample_image(discs.astype(np.float32), grid),
-        resample_label(discs.astype(np.uint8), grid),
-    ):
-        place = np.array(grid.origin) + np.array(grid.step) * centre(sampled)
-        np.testing.assert_allclose(place, centre(discs), atol=0.1)  # of a pixel
-
-
 @pytest.mark.parametrize("margin_px", [0, 3, 10])
 @pytest.mark.parametrize("corner", [(12, 15), (0, 0), (35, 2), (5, 44)])
 def test_mask_box_reaches_from_edge_to_edge(margin_px, corner):
@@ -517,15 +497,14 @@ def test_what_lies_outside_the_view_is_background():
 def test_every_mask_of_acdc_comes_back(acdc_root):
     """At the paper's grid, native and back, on all 200 volumes.
 
-    A voxel that is wrong has another structure within the reach of the two
-    interpolations: at most one network pixel, and half a pixel to the nearest label.
-    That rounds borders by half a pixel of 1.4 mm at most, which costs the thin muscle
-    most: it keeps a Dice of 0.988 on average and 0.958 at the least. A grid three
-    times as fine loses next to nothing. Structures move in no direction: a shift by
+    A voxel that is wrong has another structure nearby: at most one network pixel and
+    half a pixel of the scan away. The thin muscle loses most: it keeps a Dice of 0.997
+    on average and 0.972 at the least. A grid three times as fine loses next to nothing.
+    Structures move in no direction: a shift by
     half a pixel, the classic mistake, would show in their centres at once.
     """
     config = runpy.run_path(str(ROOT / "configs" / "pix2rep.py"))["get_config"]("paper")
-    fov_mm = config.data.spacing_mm * config.data.crop_px
+    fov_mm = field_of_view_mm(config.data)
     scores, fine_scores, shifts = [], [], []
     volumes = acdc.list_volumes(acdc_root)
     for volume in volumes:
@@ -557,8 +536,8 @@ def test_every_mask_of_acdc_comes_back(acdc_root):
             back = restore_labels(one_hot(resample_label(middle, fine)), fine)
             fine_scores.append([dice(back == k, middle == k) for k in (2, 3)])
     assert len(scores) == 200
-    assert np.min(scores) > 0.95, volumes[int(np.argmin(np.min(scores, 1)))].volume_id
-    assert (np.mean(scores, 0) > [0.99, 0.985, 0.99]).all()
+    assert np.min(scores) > 0.97, volumes[int(np.argmin(np.min(scores, 1)))].volume_id
+    assert (np.mean(scores, 0) > [0.998, 0.996, 0.998]).all()
     assert len(fine_scores) == 100 and np.min(fine_scores) > 0.999
-    np.testing.assert_allclose(np.mean(shifts, 0), 0, atol=0.01)  # of a pixel
+    np.testing.assert_allclose(np.mean(shifts, 0), 0, atol=0.002)  # of a pixel
     assert np.abs(shifts).max() < 0.2
