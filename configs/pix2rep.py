@@ -83,6 +83,9 @@ def _base() -> ConfigDict:
     data.size = 128  # side of the network's images, px; MIDL 4 "Data"
     data.interpolation = "linear"  # | "nearest": released
     data.percentiles = (1.0, 99.0)  # min-max between these; MIDL 4 "Data"
+    # Axis of the slices, 0 to 2. "auto": one of length 1 or of a larger spacing, or 2
+    data.slice_axis = FieldReference("auto", field_type=object)
+    data.orientation = "file"  # | "canonical": turned to RAS+ by the affine; ours
     data.classes = ("BG", "RV", "MYO", "LV")  # by label value; ACDC
     data.label_values = ()  # of the classes in the masks; (): dataset.json or 0, 1, …
     data.num_labeled = 5  # patients, |X_tr|; MIDL 4

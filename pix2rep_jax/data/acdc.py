@@ -7,8 +7,8 @@ Multi-structures Segmentation and Diagnosis: Is the Problem Solved?", IEEE TMI 2
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-import nibabel as nib
-
+from pix2rep_jax.data.nifti import volume_shape
+from pix2rep_jax.data.nifti_file import load_header
 from pix2rep_jax.data.nifti_paths import NiftiPath, is_there, list_folder
 from pix2rep_jax.data.volume import VolumeFile
 from pix2rep_jax.errors import InputError
@@ -145,12 +145,7 @@ def _find(files: Sequence[NiftiPath], stem: str) -> Path | None:
 
 def _num_frames(path: Path) -> int:
     """Reads the number of frames of a 4-D file from its header."""
-    try:
-        shape = nib.load(path).shape  # type: ignore[attr-defined]  # nibabel's types
-    except (nib.filebasedimages.ImageFileError, OSError, EOFError, ValueError) as error:
-        raise InputError(
-            f"{path} cannot be read as NIfTI ({error}): copy it again"
-        ) from error
+    shape = volume_shape(load_header(path)[1].get_data_shape())
     if len(shape) != 4:
         raise InputError(
             f"{path} has shape {shape}, but all frames of a patient need 4 axes: copy "

@@ -5,11 +5,20 @@ from collections.abc import Sequence
 import numpy as np
 from ml_collections import ConfigDict
 
+from pix2rep_jax.data.axes import SliceAxis, most_common
 from pix2rep_jax.data.nifti_folder import describe_root
+from pix2rep_jax.data.scan_notes import count_notes
 from pix2rep_jax.data.volume import VolumeFile, VolumeRecord
 from pix2rep_jax.errors import InputError
 
-__all__ = ["check_masks", "cut_masks", "shared_patients_note", "unseen_classes"]
+__all__ = [
+    "check_masks",
+    "cut_masks",
+    "other_slice_axis",
+    "reading_notes",
+    "shared_patients_note",
+    "unseen_classes",
+]
 
 _TOLERATED_SHARE = 0.05
 """Share of a mask that may lie outside the field of view without a note."""
@@ -111,3 +120,51 @@ def shared_patients_note(volumes: Sequence[VolumeFile]) -> str:
         f"{scans[1]}. To make each scan a patient of its own, add "
         "--config.data.patient_regex='.+'"
     )
+
+
+def reading_notes(volumes: Sequence[VolumeRecord]) -> list[str]:
+    """Says what was unusual about how the scans were read.
+
+    Args:
+        volumes: The volumes of a data set. Frames of one file count once.
+
+    Returns:
+        Notes, each with the number of its scans.
+    """
+    scans = list({volume.image_path: volume for volume in volumes}.values())
+    notes = count_notes((each.volume_id, each.notes) for each in scans)
+    usual = most_common(each.slice_axis for each in scans)
+    others = [each for each in scans if each.slice_axis != usual]
+    if others:
+        notes.append(
+            f"note: {len(others)} of {len(scans)} scans (such as "
+            f"{others[0].volume_id}) have their slices along "
+            f"{describe_slice_axis(others[0].slice_axis)}, and the others along "
+            f"{describe_slice_axis(usual)}: each is used as it is"
+        )
+    return notes
+
+
+def other_slice_axis(before: SliceAxis, now: SliceAxis) -> str:
+    """Says that a network was pretrained on slices along another axis of the body.
+
+    Args:
+        before: The slice axis of the pretraining's scans.
+        now: That of the scans which it is to be used with.
+
+    Returns:
+        A note, or "" if the axis is the same, or is not known of both.
+    """
+    if not (before.anatomy and now.anatomy) or before.anatomy == now.anatomy:
+        return ""
+    return (
+        f"note: the network was pretrained on slices along {before.anatomy}, and these "
+        f"scans have theirs along {now.anatomy}: set data.slice_axis if that is wrong"
+    )
+
+
+def describe_slice_axis(slice_axis: SliceAxis) -> str:
+    """Names a slice axis, for example "the file's first axis (R/L)"."""
+    number = ("first", "second", "third")[slice_axis.axis]
+    anatomy = f" ({slice_axis.anatomy})" if slice_axis.anatomy else ""
+    return f"the file's {number} axis{anatomy}"

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from pix2rep_jax.data import acdc, nifti_folder, slice_cache
+from pix2rep_jax.data.axes import SliceAxis, SliceRule
 from pix2rep_jax.data.class_values import find_class_values
 from pix2rep_jax.data.labels import UNLABELLED
 from pix2rep_jax.data.nifti_paths import is_there, name_some
@@ -30,6 +31,7 @@ from pix2rep_jax.runtime.config_checks import (
     above_zero,
     all_of,
     anything,
+    choice,
     finite,
     not_below_zero,
     pair,
@@ -53,6 +55,8 @@ SETTINGS = {
     "size": above_zero,
     "interpolation": anything,
     "percentiles": all_of(pair, finite),
+    "slice_axis": choice("auto", 0, 1, 2),
+    "orientation": choice("file", "canonical"),
     "classes": words,
     "label_values": whole_numbers,
     "exclude": words,
@@ -91,7 +95,9 @@ class Dataset:
     excluded: tuple[VolumeFile, ...] = ()
 
 
-def load_dataset(data: ConfigDict, *, progress: bool = True) -> Dataset:
+def load_dataset(
+    data: ConfigDict, *, expected: SliceAxis | None = None, progress: bool = True
+) -> Dataset:
     """Loads the data set that a configuration describes.
 
     The prepared slices are kept in one file under `data.cache_dir`, so the next start
@@ -100,6 +106,8 @@ def load_dataset(data: ConfigDict, *, progress: bool = True) -> Dataset:
 
     Args:
         data: The `data` section of a configuration.
+        expected: The slice axis of the run that the scans are used with; None for the
+            run's own scans.
         progress: Whether to show a bar on standard error if it takes more than 5 s.
 
     Raises:
@@ -125,6 +133,7 @@ def load_dataset(data: ConfigDict, *, progress: bool = True) -> Dataset:
         "interpolation": data.interpolation,
         "percentiles": tuple(data.percentiles),
         "num_classes": len(data.classes),
+        "axes": SliceRule(data.slice_axis, data.orientation, expected),
     }
     path = slice_cache.find_path(Path(data.cache_dir).expanduser(), settings, volumes)
     dataset = slice_cache.load(path, Dataset, VolumeRecord)

@@ -3,13 +3,13 @@
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
 
+from pix2rep_jax.data.axes import AS_STORED, Axes
 from pix2rep_jax.data.labels import UNLABELLED
-from pix2rep_jax.data.nifti import NiftiVolume, read_image
+from pix2rep_jax.data.nifti import NiftiVolume, read_header, read_image, volume_shape
 from pix2rep_jax.data.nifti_paths import name_some
 from pix2rep_jax.errors import InputError
 
@@ -28,6 +28,7 @@ def read_label(
     shape: Sequence[int],
     num_classes: int,
     values: Sequence[int] = (),
+    axes: Axes = AS_STORED,
     like: NiftiVolume | None = None,
 ) -> np.ndarray:
     """Reads an expert's mask.
@@ -38,6 +39,7 @@ def read_label(
             the mask are dropped.
         num_classes: Number of classes, background included.
         values: The value of each class in the file; () for 0 to num_classes - 1.
+        axes: How the axes of the scan's file, and so the mask's, became these three.
         like: The scan, to check that the mask lies at the same place. It is not checked
             if one of the headers does not say a place.
 
@@ -50,21 +52,26 @@ def read_label(
     """
     path, values = Path(path), tuple(values) or tuple(range(num_classes))
     image, array = read_image(path)
-    if _three_axes(array.shape) != tuple(shape):
+    file_shape = axes.of_file(shape)
+    if volume_shape(array.shape) != file_shape:
         raise InputError(
             f"the mask {path} has shape {array.shape}, but its scan has "
-            f"{tuple(shape)}: resample the mask onto the scan's grid"
+            f"{file_shape}: resample the mask onto the scan's grid"
         )
-    array = array.reshape(shape)
     if like is not None:
-        distance_mm = _apart(image.header, like.header, shape, path=path)
+        if "form_ignored" in image.extra["notes"] and not _places(image.header):
+            raise InputError(
+                f"the mask {path} has an affine that is not finite or not invertible: "
+                "give it its scan's affine"
+            )
+        distance_mm = _apart(image.header, like.header, file_shape)
         if distance_mm > min(like.spacing_mm) / 2:
             raise InputError(
                 f"the affine of the mask {path} places it up to {distance_mm:.3g} mm "
                 "away from its scan: resample it onto the scan's grid, or, if its "
                 "voxels are the scan's, give it the scan's affine"
             )
-    array = _whole(array)
+    array = _whole(axes.to_slices(array.reshape(file_shape)))
     if not np.isin(found := np.unique(array), values).all():
         foreign = found[~np.isin(found, values)][0]
         shown = [f"{value:g}" for value in found.tolist()]
@@ -116,20 +123,12 @@ def is_mask(path: Path, *, scan: Path | None = None) -> bool:
 
 def _has_same_grid(mask: nib.Nifti1Pair, scan: Path) -> bool:
     """Whether a mask lies on the voxels of a scan, of which the header is read."""
-    other: Any = nib.load(scan)
-    shape = _three_axes(mask.shape)
-    if shape != _three_axes(other.shape):
+    header = read_header(scan)
+    shape = volume_shape(header.get_data_shape())
+    if volume_shape(mask.shape) != shape:
         return False
-    step_mm = min(map(abs, other.header.get_zooms()[:3]))
-    return bool(_apart(mask.header, other.header, shape) <= step_mm / 2)
-
-
-def _three_axes(shape: Sequence[int]) -> tuple[int, ...]:
-    """Drops axes of length 1 behind the third, and adds those that are missing."""
-    axes = list(shape)
-    while len(axes) > 3 and axes[-1] == 1:
-        axes.pop()
-    return (*axes, *[1] * (3 - len(axes)))
+    step_mm = min(header.get_zooms()[:3])
+    return bool(_apart(mask.header, header, shape[:3]) <= step_mm / 2)
 
 
 def _whole(array: np.ndarray) -> np.ndarray:
@@ -151,41 +150,21 @@ def _class_indices(array: np.ndarray, values: Sequence[int]) -> np.ndarray:
 
 
 def _apart(
-    mask: nib.Nifti1Header,
-    scan: nib.Nifti1Header,
-    shape: Sequence[int],
-    *,
-    path: Path | None = None,
+    mask: nib.Nifti1Header, scan: nib.Nifti1Header, shape: Sequence[int]
 ) -> float:
     """Measures how far a mask lies from its scan, mm; 0 if a place is unknown.
 
     A header may hold two affines, and programs differ in which of them they use. The
     closest pair counts.
-
-    Raises:
-        InputError: If the mask with this path says a place, but not a usable one.
     """
-    places = _places(mask)
-    if path is not None and not places and (mask["sform_code"] or mask["qform_code"]):
-        raise InputError(
-            f"the mask {path} has an affine that is not finite or not invertible: give "
-            "it its scan's affine"
-        )
-    pairs = itertools.product(places, _places(scan))
+    pairs = itertools.product(_places(mask), _places(scan))
     return min((_farthest_apart(*pair, shape) for pair in pairs), default=0.0)
 
 
 def _places(header: nib.Nifti1Header) -> list[np.ndarray]:
-    """Returns the affines in a header that say a place: none, one or two."""
-    affines = []
-    for read in (header.get_sform, header.get_qform):
-        try:
-            affine, code = read(coded=True)
-        except ValueError:  # a quaternion that is not a rotation
-            continue
-        if code and np.isfinite(affine).all() and np.linalg.det(affine[:3, :3]):
-            affines.append(affine)
-    return affines
+    """Returns the affines in a header: none, one or two."""
+    forms = (header.get_sform(coded=True), header.get_qform(coded=True))
+    return [affine for affine, code in forms if code]
 
 
 def _farthest_apart(

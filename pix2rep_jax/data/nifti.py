@@ -1,15 +1,26 @@
 """Reading scans and masks from NIfTI files, and writing masks that overlay them."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 
+from pix2rep_jax.data.axes import AUTO, Axes, SliceAxis, SliceRule, find_axes
+from pix2rep_jax.data.nifti_file import load_header, load_values
+from pix2rep_jax.data.nifti_header import Place, find_place, unit_note
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runtime.atomic_file import replacing
 
-__all__ = ["NiftiVolume", "read_image", "read_volume", "write_mask"]
+__all__ = [
+    "NiftiVolume",
+    "read_header",
+    "read_image",
+    "read_volume",
+    "volume_shape",
+    "write_mask",
+]
 
 _OTHER_UNITS = {1: "meters", 3: "microns"}
 """NIfTI's codes for units of length other than mm."""
@@ -17,15 +28,18 @@ _OTHER_UNITS = {1: "meters", 3: "microns"}
 
 @dataclasses.dataclass(frozen=True)
 class NiftiVolume:
-    """A scan as it is in its file.
+    """A scan, with its slices along the third axis.
 
     Attributes:
-        array: float32 `[rows, columns, slices]` or `[rows, columns, slices, frames]`,
-            with the axes in the file's order.
-        affine: `[4, 4]` float64, maps voxel indices to mm.
+        array: float32 `[rows, columns, slices]` or `[rows, columns, slices, frames]`.
+        affine: `[4, 4]` float64, maps the file's voxel indices to mm.
         spacing_mm: Distance of rows, of columns and of slices, mm.
         path: Path of the file.
-        header: Header of the file, which a mask of the scan takes over.
+        header: Header of the file, which a mask of the scan takes over. It lacks the
+            sizes and transforms that could not be used.
+        axes: How the file's axes became those of `array`.
+        slice_axis: Along which axis the slices lie.
+        notes: Keys of notes in `scan_notes`.
     """
 
     array: np.ndarray
@@ -33,31 +47,29 @@ class NiftiVolume:
     spacing_mm: tuple[float, float, float]
     path: Path
     header: nib.Nifti1Header
+    axes: Axes
+    slice_axis: SliceAxis
+    notes: tuple[str, ...]
 
 
-def read_volume(path: str | Path) -> NiftiVolume:
-    """Reads a scan.
+def read_volume(path: str | Path, how: SliceRule | Axes = AUTO) -> NiftiVolume:
+    """Reads a scan, and turns it so that its slices lie along the third axis.
 
     Args:
-        path: A `.nii` or `.nii.gz` file with 3 or 4 axes.
+        path: A NIfTI file with 2 to 4 axes; further axes have length 1.
+        how: How its axes are found, or the axes if they are known.
 
     Raises:
         InputError: If the file is missing, damaged or not NIfTI. Also if its axes,
             spacing or units cannot be used, or if a value is not finite.
     """
     path = Path(path)
-    image, array = read_image(path)
-    if array.ndim not in (3, 4):
+    image, place, array = _read(path)
+    shape, array = array.shape, array.reshape(volume_shape(array.shape))
+    if len(shape) < 2 or array.ndim > 4:
         raise InputError(
-            f"{path} has shape {array.shape}, but a scan has rows, columns, slices and "
+            f"{path} has shape {shape}, but a scan has rows, columns, slices and "
             "perhaps frames: save it with 3 or 4 axes"
-        )
-    row_mm, column_mm, slice_mm = map(float, image.header.get_zooms()[:3])
-    spacing_mm = (row_mm, column_mm, slice_mm)
-    if not all(0 < size < np.inf for size in spacing_mm):
-        raise InputError(
-            f"{path} says that its voxels measure {spacing_mm} mm: correct the pixdim "
-            "field of its header"
         )
     # Not read by nibabel's get_xyzt_units, which fails on codes outside the standard.
     unit = _OTHER_UNITS.get(int(image.header["xyzt_units"]) & 7)
@@ -73,52 +85,94 @@ def read_volume(path: str | Path) -> NiftiVolume:
             f"{path} holds {bad} values that are not finite: replace them, or remove "
             "the scan"
         )
-    return NiftiVolume(array, image.affine, spacing_mm, path, image.header)
+    axes, slice_axis, notes = (
+        (how, SliceAxis(), ())
+        if isinstance(how, Axes)
+        else (find_axes(array.shape[:3], place.spacing_mm, place.affine, how))
+    )
+    spacing_mm = axes.of_slices(place.spacing_mm)
+    return NiftiVolume(
+        array=axes.to_slices(array),
+        affine=image.affine,
+        spacing_mm=spacing_mm,
+        path=path,
+        header=image.header,
+        axes=axes,
+        slice_axis=slice_axis,
+        notes=(*place.notes, *filter(None, [unit_note(spacing_mm[:2])]), *notes),
+    )
 
 
 def read_image(path: Path) -> tuple[nib.Nifti1Pair, np.ndarray]:
     """Reads a NIfTI file's image and its values, scaled as its header says.
 
+    The image's header lacks the sizes and transforms that cannot be used. Its
+    `extra["notes"]` has keys of notes in `scan_notes`.
+
     Raises:
         InputError: If the file is missing, damaged or not NIfTI. Also if it holds no
-            voxel, or not one real number per voxel.
+            voxel, or not one real number per voxel, or has no voxel size.
     """
-    if not path.is_file():
-        raise InputError(f"there is no file {path}: check its name and folder")
-    try:
-        image = nib.load(path)
-        if not isinstance(image, nib.Nifti1Pair):
-            raise ValueError(f"it is a {type(image).__name__}")
-        array = np.asanyarray(image.dataobj)
-    except Exception as error:  # a damaged header makes nibabel raise anything
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(
-            f"{path} cannot be read as NIfTI ({reason}): copy it again, or convert it "
-            "to NIfTI"
-        ) from error
+    image, _, array = _read(path)
+    return image, array
+
+
+def read_header(path: Path) -> nib.Nifti1Header:
+    """Reads a file's header, without sizes and transforms that cannot be used.
+
+    Raises:
+        InputError: If the file is missing, damaged or not NIfTI, or has no voxel size.
+    """
+    _, header = load_header(path)
+    shape = volume_shape(header.get_data_shape())
+    return find_place(header, shape[:3], name=str(path)).header
+
+
+def volume_shape(shape: Sequence[int]) -> tuple[int, ...]:
+    """Adds axes up to the third, and drops a fourth and further ones of length 1.
+
+    Args:
+        shape: That of a file, such as (rows, columns).
+    """
+    axes = [*shape, *[1] * (3 - len(shape))]
+    while len(axes) > 3 and axes[-1] == 1:
+        axes.pop()
+    return tuple(axes)
+
+
+def _read(path: Path) -> tuple[nib.Nifti1Pair, Place, np.ndarray]:
+    """Reads a file: its image, its place and its values in the shape of a volume."""
+    kind, header, array = load_values(path)
     if array.dtype.kind not in "iufb":
         raise InputError(
             f"{path} holds values of type {array.dtype}: convert it to one real number "
             "per voxel"
         )
     if not array.size:
+        shape = header.get_data_shape()
         raise InputError(
-            f"{path} has shape {array.shape}, so it does not hold any voxel: copy it "
-            "again, or remove it"
+            f"{path} has shape {shape}, so it does not hold any voxel: copy it again, "
+            "or remove it"
         )
-    return image, array
+    place = find_place(header, volume_shape(array.shape)[:3], name=str(path))
+    if not np.isfinite(header["scl_slope"]):
+        place = place._replace(notes=(*place.notes, "slope_ignored"))
+    affine = place.header.get_best_affine()
+    image = kind(array, affine, place.header, extra={"notes": place.notes})
+    return image, place, array
 
 
 def write_mask(
     path: str | Path, labels: np.ndarray, like: NiftiVolume, *, overwrite: bool = False
 ) -> None:
-    """Writes a mask that overlays its scan: same shape, affine and spacing.
+    """Writes a mask that overlays its scan: same format, shape, affine and spacing.
 
     The file is written atomically: readers see the earlier file or the whole new one.
 
     Args:
-        path: The `.nii` or `.nii.gz` file to write, in an existing folder.
-        labels: uint8, in the scan's shape.
+        path: The `.nii` or `.nii.gz` file to write, in an existing folder. The mask of
+            a pair of files is one file too.
+        labels: uint8, in the shape of the scan's `array`.
         like: The scan.
         overwrite: Whether to replace an existing file.
 
@@ -134,15 +188,16 @@ def write_mask(
         )
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists: add --overwrite to replace it")
-    header = like.header.copy()
+    header = _single_header(like.header)
     header.set_data_dtype(np.uint8)
     # A mask must not inherit the scan's intensity range, nor the patient's name.
     header.set_slope_inter(1, 0)
     header["cal_min"] = header["cal_max"] = 0
-    header["descrip"] = header["aux_file"] = header["db_name"] = b""
-    header.extensions.clear()
-    image = nib.Nifti1Image(labels, like.affine, header)
-    suffix = ".nii.gz" if path.name.endswith(".gz") else ".nii"
+    for text in {"descrip", "aux_file", "db_name"} & {*header}:  # not all in NIfTI-2
+        header[text] = b""
+    stored = like.axes.to_file(labels).reshape(header.get_data_shape())
+    image = _single_kind(header)(stored, like.affine, header)
+    suffix = ".nii.gz" if path.name.lower().endswith(".gz") else ".nii"
     try:
         with replacing(path, suffix=suffix) as partial:
             nib.save(image, partial)
@@ -151,3 +206,17 @@ def write_mask(
             f"{path} cannot be written ({error.strerror or error}): free some space or "
             "name another folder"
         ) from error
+
+
+def _single_header(header: nib.Nifti1Header) -> nib.Nifti1Header:
+    """Copies a header, without extensions, for a file that holds the values too."""
+    kind = _single_kind(header).header_class
+    copied = kind(header.binaryblock, header.endianness, check=False)
+    copied["magic"] = copied.single_magic
+    copied["vox_offset"] = 0
+    return copied
+
+
+def _single_kind(header: nib.Nifti1Header) -> type[nib.Nifti1Image]:
+    """Returns the class of images in one file that have such a header."""
+    return nib.Nifti2Image if header.sizeof_hdr == 540 else nib.Nifti1Image

@@ -1,5 +1,6 @@
 """One file of prepared slices for each set of scans and settings."""
 
+import dataclasses
 import hashlib
 import json
 import logging
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from pix2rep_jax.data.axes import Axes, SliceAxis
 from pix2rep_jax.data.nifti_paths import file_parts
 from pix2rep_jax.data.volume import VolumeFile
 from pix2rep_jax.errors import InputError
@@ -73,7 +75,10 @@ def save(path: Path, dataset: Any) -> None:
     a warning and no error.
     """
     records = [
-        {name: value for name, value in vars(record).items() if name != "grids"}
+        {
+            **{name: value for name, value in vars(record).items() if name != "grids"},
+            "axes": dataclasses.astuple(record.axes),
+        }
         for record in dataset.volumes
     ]
     try:
@@ -148,4 +153,8 @@ def _make_record(record_type: type, fields: dict, grids: np.ndarray) -> Any:
     paths = {
         name: None if fields[name] is None else Path(fields[name]) for name in _PATHS
     }
-    return record_type(**{**fields, **paths, "grids": grids})
+    axes = {
+        "axes": Axes(*map(tuple, fields["axes"])),
+        "slice_axis": SliceAxis(*fields["slice_axis"]),
+    }
+    return record_type(**{**fields, **paths, **axes, "grids": grids})

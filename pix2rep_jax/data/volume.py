@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pix2rep_jax.data import mask, nifti
+from pix2rep_jax.data.axes import AS_STORED, LAST, Axes, SliceAxis, SliceRule
 from pix2rep_jax.data.labels import UNLABELLED
 from pix2rep_jax.data.resample import (
     Grid,
@@ -79,6 +80,9 @@ class VolumeRecord(VolumeFile):
         image_digest: Digest of the scan's voxels and spacing.
         label_digest: Digest of the mask; "" without a mask.
         label_share: Share of the mask that lies within the field of view, 0 to 1.
+        axes: How the file's axes became rows, columns and slices.
+        slice_axis: Along which axis the slices lie.
+        notes: Keys of notes in `scan_notes`.
     """
 
     spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -93,6 +97,9 @@ class VolumeRecord(VolumeFile):
     image_digest: str = ""
     label_digest: str = ""
     label_share: float = 1.0
+    axes: Axes = AS_STORED
+    slice_axis: SliceAxis = LAST
+    notes: tuple[str, ...] = ()
 
     def grid(self, index: int) -> Grid:
         """Returns the grid on which the slice with this index was sampled."""
@@ -128,13 +135,13 @@ def prepare_file(
 
     Args:
         volumes: Volumes with the same `image_path`.
-        settings: "crop", "fov_mm", "size", "interpolation", "percentiles" and
-            "num_classes".
+        settings: "crop", "fov_mm", "size", "interpolation", "percentiles",
+            "num_classes" and "axes", which are the entries of a `SliceRule`.
 
     Raises:
         InputError: If a file cannot be used.
     """
-    scan = nifti.read_volume(volumes[0].image_path)
+    scan = nifti.read_volume(volumes[0].image_path, SliceRule(*settings["axes"]))
     return [_prepare_volume(volume, scan, settings) for volume in volumes]
 
 
@@ -144,15 +151,17 @@ def _prepare_volume(
     """Prepares one volume of a file that has been read."""
     array = take_frame(volume, scan)
     shape, size = array.shape, settings["size"]
-    label = None
+    label, label_digest = None, ""
     if volume.label_path is not None:
         label = mask.read_label(
             volume.label_path,
             shape=shape,
             num_classes=settings["num_classes"],
             values=volume.label_values,
+            axes=scan.axes,
             like=scan,
         )
+        label_digest = _digest(np.moveaxis(scan.axes.to_file(label), 2, 0))
         label = np.moveaxis(label, 2, 0)
     image = np.moveaxis(array, 2, 0)
     shown, kept = image, np.arange(shape[2])
@@ -194,9 +203,14 @@ def _prepare_volume(
         grids=grids,
         size=size,
         uses_ground_truth=uses_ground_truth,
-        image_digest=_digest(array, scan.spacing_mm),
-        label_digest="" if label is None else _digest(label),
+        image_digest=_digest(
+            scan.axes.to_file(array), scan.axes.of_file(scan.spacing_mm)
+        ),
+        label_digest=label_digest,
         label_share=1.0 if label is None else share_inside(label, grid),
+        axes=scan.axes,
+        slice_axis=scan.slice_axis,
+        notes=scan.notes,
     )
     return PreparedVolume(
         record,

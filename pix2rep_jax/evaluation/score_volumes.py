@@ -76,6 +76,7 @@ def evaluate_volumes(
             shape=record.shape,
             num_classes=num_classes,
             values=record.label_values,
+            axes=record.axes,
         )
         distances = surface_distances(
             native, expert, num_classes=num_classes, spacing_mm=record.spacing_mm

@@ -126,7 +126,7 @@ def read_scan(
     Raises:
         InputError: If a file cannot be read.
     """
-    array = take_frame(record, nifti.read_volume(record.image_path))
+    array = take_frame(record, nifti.read_volume(record.image_path, record.axes))
     image = resample.normalise(array, record.low, record.high)
     if record.label_path is None:
         return image, None
@@ -135,6 +135,7 @@ def read_scan(
         shape=record.shape,
         num_classes=num_classes,
         values=record.label_values,
+        axes=record.axes,
     )
 
 

@@ -36,16 +36,20 @@ class FoundScans:
 
 def write_prediction(
     segmenter: Segmenter, scan: Path, target: Path, *, overwrite: bool
-) -> None:
+) -> tuple[str, ...]:
     """Writes the mask of one scan.
+
+    Returns:
+        Keys of notes in `scan_notes`.
 
     Raises:
         InputError: If the scan cannot be read, or the mask exists by now.
     """
-    volume = nifti.read_volume(scan)
-    labels = segmenter.predict(volume.array, spacing_mm=volume.spacing_mm)
+    volume = nifti.read_volume(scan, segmenter.rule)
+    labels = segmenter.segment(volume.array, spacing_mm=volume.spacing_mm)
     target.parent.mkdir(parents=True, exist_ok=True)
     nifti.write_mask(target, labels, volume, overwrite=overwrite)
+    return volume.notes
 
 
 def find_scans(input: Path) -> FoundScans:

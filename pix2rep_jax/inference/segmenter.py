@@ -5,13 +5,15 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from pix2rep_jax.data import nifti, resample
+from pix2rep_jax.data.axes import AS_STORED, AUTO, Axes, SliceRule, find_axes
 from pix2rep_jax.data.dataset import field_of_view_mm
+from pix2rep_jax.data.scan_notes import count_notes
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.predict import make_predictors, restore_volume
 from pix2rep_jax.methods.downstream.mean_teacher import networks_of_state
@@ -38,6 +40,7 @@ class Segmenter:
         fov_mm: Side of the square field of view, mm.
         size: Side of the network's grid, px.
         interpolation: How a scan's pixels become the network's.
+        rule: How the axis of a scan's slices is found.
     """
 
     classes: tuple[str, ...]
@@ -46,6 +49,7 @@ class Segmenter:
     fov_mm: float
     size: int
     interpolation: str = "linear"
+    rule: SliceRule = AUTO
 
     @classmethod
     def load(cls, workdir: str | Path) -> "Segmenter":
@@ -76,6 +80,9 @@ class Segmenter:
             fov_mm=field_of_view_mm(data),
             size=data["size"],
             interpolation=data["interpolation"],
+            rule=SliceRule(
+                data["slice_axis"], data["orientation"], read_run(run).slice_axis
+            ),
         )
 
     def predict(
@@ -87,11 +94,12 @@ class Segmenter:
         """Segments a scan.
 
         Args:
-            scan: The path of a NIfTI file, or an array of real numbers: `[rows,
-                columns]`, `[rows, columns, slices]` or `[rows, columns, slices,
-                frames]`. Each frame is segmented on its own.
-            spacing_mm: Distance of an array's rows and of its columns, mm; further
-                numbers are ignored. A file has its own spacing.
+            scan: The path of a NIfTI file, or an array of real numbers with the axes of
+                a file: `[rows, columns]`, or three axes of which one is the slices',
+                and perhaps a fourth for frames. Each frame is segmented on its own.
+            spacing_mm: Voxel size of an array along its axes, mm. With two numbers the
+                slices lie along its third axis. With three the axis is found as that of
+                a file. A file has its own spacing.
 
         Returns:
             uint8 labels in the shape of the scan.
@@ -99,7 +107,22 @@ class Segmenter:
         Raises:
             InputError: If the scan cannot be read, or an array lacks its spacing.
         """
-        array, spacing_mm = _read(scan, spacing_mm)
+        read = _read(scan, spacing_mm, self.rule)
+        labels = self.segment(read.array, spacing_mm=read.spacing_mm)
+        return read.axes.to_file(labels).reshape(read.shape)
+
+    def segment(
+        self, array: np.ndarray, *, spacing_mm: tuple[float, ...]
+    ) -> np.ndarray:
+        """Segments a scan whose slices lie along the third axis.
+
+        Args:
+            array: float32 `[rows, columns, slices]`, or with a fourth axis of frames.
+            spacing_mm: Distance of rows and of columns, mm.
+
+        Returns:
+            uint8 labels in the same shape.
+        """
         labels = np.zeros(array.shape, np.uint8)
         for index, frame in _frames(array):
             images, grid = self._prepare(frame, spacing_mm)
@@ -108,7 +131,7 @@ class Segmenter:
                 [grid] * len(images),
                 range(len(images)),
                 shape=frame.shape,
-            ).reshape(labels[index].shape)
+            )
         return labels
 
     def predict_probabilities(
@@ -126,15 +149,15 @@ class Segmenter:
         Raises:
             InputError: If the scan cannot be read, or an array lacks its spacing.
         """
-        array, spacing_mm = _read(scan, spacing_mm)
-        result = np.zeros((*array.shape, len(self.classes)), np.float32)
-        for index, frame in _frames(array):
-            images, grid = self._prepare(frame, spacing_mm)
+        read = _read(scan, spacing_mm, self.rule)
+        result = np.zeros((*read.array.shape, len(self.classes)), np.float32)
+        for index, frame in _frames(read.array):
+            images, grid = self._prepare(frame, read.spacing_mm)
             restored = resample.restore_probabilities(
                 self.predict_network(images), grid
             )
-            result[index] = np.moveaxis(restored, 0, 2).reshape(result[index].shape)
-        return result
+            result[index] = np.moveaxis(restored, 0, 2)
+        return read.axes.to_file(result).reshape(*read.shape, len(self.classes))
 
     def _prepare(
         self, volume: np.ndarray, spacing_mm: tuple[float, ...]
@@ -181,13 +204,53 @@ def load_predictors(
     return make_predictors(net, networks, batch_size=batch_size)
 
 
-def _read(
-    scan: Any, spacing_mm: tuple[float, ...] | None
-) -> tuple[np.ndarray, tuple[float, ...]]:
-    """Returns the values and the spacing (mm) of a file or an array."""
+class _Scan(NamedTuple):
+    """A scan with its slices along the third axis.
+
+    Attributes:
+        array: float32 `[rows, columns, slices]`, or with a fourth axis of frames.
+        spacing_mm: Distance of rows and of columns, mm.
+        axes: How the axes of what was given became these.
+        shape: The shape of what was given.
+    """
+
+    array: np.ndarray
+    spacing_mm: tuple[float, ...]
+    axes: Axes
+    shape: tuple[int, ...]
+
+
+def _read(scan: Any, spacing_mm: tuple[float, ...] | None, rule: SliceRule) -> _Scan:
+    """Reads a file or an array, and turns it; notes on that are logged."""
     if isinstance(scan, str | os.PathLike):
-        volume = nifti.read_volume(os.fspath(scan))
-        return volume.array, volume.spacing_mm
+        volume = nifti.read_volume(os.fspath(scan), rule)
+        _log(volume.notes, name=str(scan))
+        shape = volume.header.get_data_shape()
+        return _Scan(volume.array, volume.spacing_mm, volume.axes, shape)
+    array = _check_array(scan)
+    spacing = np.atleast_1d(np.asarray(spacing_mm))[:3]
+    is_length = spacing.dtype.kind in "iuf" and len(spacing) > 1
+    if not (is_length and np.isfinite(spacing).all() and (spacing > 0).all()):
+        raise InputError(
+            "an array does not say how large its voxels are: give spacing_mm=(rows, "
+            f"columns, slices) in mm, all above 0 (it is {spacing_mm})"
+        )
+    axes, sizes = AS_STORED, tuple(spacing.tolist())
+    if len(sizes) == 3 and array.ndim > 2:
+        axes, _, notes = find_axes(array.shape[:3], sizes, None, rule)
+        _log(notes, name="the array")
+        sizes = axes.of_slices(sizes)
+    turned = axes.to_slices(array[..., None] if array.ndim == 2 else array)
+    return _Scan(turned, sizes[:2], axes, array.shape)
+
+
+def _check_array(scan: Any) -> np.ndarray:
+    """Returns what was given as a float32 array.
+
+    Raises:
+        InputError: If it is not an array of finite real numbers, or has other axes than
+            a scan.
+    """
     try:
         scan = np.asarray(scan)
         is_real = scan.dtype.kind in "biuf" or scan.dtype.name == "bfloat16"
@@ -203,20 +266,19 @@ def _read(
             f"a scan cannot have the shape {scan.shape}: give an array [rows, columns, "
             "slices], with or without a further axis for frames"
         )
-    spacing = np.atleast_1d(np.asarray(spacing_mm))[:2]
-    is_length = spacing.dtype.kind in "iuf" and len(spacing) == 2
-    if not (is_length and np.isfinite(spacing).all() and (spacing > 0).all()):
-        raise InputError(
-            "an array does not say how large its pixels are: give spacing_mm=(rows, "
-            f"columns) in mm, both above 0 (it is {spacing_mm})"
-        )
     with np.errstate(over="ignore"):
         scan = scan.astype(np.float32)
     if not np.isfinite(scan).all():
         raise InputError(
             "the array holds values that are not finite in float32: replace them first"
         )
-    return scan, tuple(spacing.tolist())
+    return scan
+
+
+def _log(notes: tuple[str, ...], *, name: str) -> None:
+    """Logs what a user should know of how a scan was read."""
+    for sentence in count_notes([(name, notes)]):
+        _LOG.warning(sentence)
 
 
 def _frames(array: np.ndarray) -> Iterator[tuple[Any, np.ndarray]]:
@@ -224,4 +286,4 @@ def _frames(array: np.ndarray) -> Iterator[tuple[Any, np.ndarray]]:
     if array.ndim == 4:
         yield from ((np.s_[:, :, :, i], array[..., i]) for i in range(array.shape[3]))
     else:
-        yield np.s_[...], array.reshape(*array.shape[:2], -1)
+        yield np.s_[...], array

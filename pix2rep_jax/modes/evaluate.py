@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from pix2rep_jax.data.checks import check_masks
+from pix2rep_jax.data.checks import check_masks, reading_notes
 from pix2rep_jax.data.dataset import load_dataset
 from pix2rep_jax.data.splits import make_split
 from pix2rep_jax.evaluation.score_run import score_run
@@ -14,6 +14,7 @@ from pix2rep_jax.runs.checkpoint_reader import result_step, unfinished
 from pix2rep_jax.runs.data_checks import (
     check_same_data,
     check_unseen,
+    expected_slice_axis,
     match_classes,
 )
 from pix2rep_jax.runs.manifest import check_place, make_folder, read_config
@@ -45,7 +46,11 @@ def run(config: ConfigDict, workdir: Path) -> None:
     for folder in runs:
         check_same_data(config.data, configs[folder], folder)
     data, classes = match_classes(config.data, configs)
-    dataset = load_dataset(data)
+    recorded = read_run(runs[0]).slice_axis
+    expected = expected_slice_axis(data, configs[runs[0]], recorded)
+    dataset = load_dataset(data, expected=expected)
+    for note in reading_notes(dataset.volumes):
+        print(note, file=sys.stderr)
     check_masks((*dataset.volumes, *dataset.excluded), data)
     split = make_split(dataset, data, draw_labeled=False)
     for folder in runs:

@@ -24,7 +24,9 @@ from pix2rep_jax.modes.run_pictures import (
     read_series,
     write_picture,
 )
+from pix2rep_jax.runs.data_checks import expected_slice_axis
 from pix2rep_jax.runs.manifest import read_config
+from pix2rep_jax.runs.run_record import read_run
 from pix2rep_jax.runs.start import find_all_runs, find_pretraining, find_segmenters
 
 __all__ = ["list_pictures", "run"]
@@ -68,7 +70,10 @@ def list_pictures(config: ConfigDict, workdir: Path) -> dict[str, Callable[[], F
     pictures = {"curves": lambda: draw_curves(read_series(runs))}
     try:
         data = in_network_order(config.data, runs)
-        dataset = load_dataset(data)
+        before, recorded = read_config(runs[-1]), read_run(runs[-1]).slice_axis
+        dataset = load_dataset(
+            data, expected=expected_slice_axis(data, before, recorded)
+        )
         split = make_split(dataset, data, draw_labeled=False)
     except InputError as error:
         print(f"left out all but the curves: {error}")

@@ -6,6 +6,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
+from pix2rep_jax.data.scan_notes import count_notes
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.scan_files import (
     find_scans,
@@ -70,13 +71,16 @@ def run(
         mininterval=1.0,
         disable=not left,
     )
-    failures = 0
+    failures, notes = 0, []
     for scan, target in bar:
         try:
-            write_prediction(segmenter, scan, target, overwrite=overwrite)
+            keys = write_prediction(segmenter, scan, target, overwrite=overwrite)
+            notes.append((str(scan), keys))
         except Exception as error:  # one bad file must not cost the next its mask
             failures += 1
             tqdm.write(f"skipped {scan}: {explain(error)}", file=sys.stderr)
+    for sentence in count_notes(notes):
+        print(sentence, file=sys.stderr)
     print("labels: " + ", ".join(f"{i} {c}" for i, c in enumerate(segmenter.classes)))
     line = f"{len(left) - failures} of {len(pairs)} masks were written to {output}"
     if present := len(pairs) - len(left):

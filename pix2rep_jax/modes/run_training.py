@@ -13,7 +13,12 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from pix2rep_jax.data.checks import shared_patients_note
+from pix2rep_jax.data.axes import SliceAxis, most_common
+from pix2rep_jax.data.checks import (
+    other_slice_axis,
+    reading_notes,
+    shared_patients_note,
+)
 from pix2rep_jax.data.dataset import Dataset, load_dataset
 from pix2rep_jax.data.splits import Split, make_split
 from pix2rep_jax.methods.method import Method
@@ -91,14 +96,22 @@ def load(
         backbone = read_backbone(config.model, start)
         print_notes(other_images_note(config.data, start), unfinished(start))
     dataset = load_dataset(config.data)
+    print_notes(*reading_notes(dataset.volumes))
     if config.data.name == "nifti":
         print_notes(shared_patients_note(dataset.volumes))
     split = make_split(dataset, config.data, draw_labeled=mode != "pretrain")
     if start is not None:
-        check_unseen(split, read_run(start).split, start)
+        pretraining = read_run(start)
+        check_unseen(split, pretraining.split, start)
+        print_notes(other_slice_axis(pretraining.slice_axis, slice_axis(dataset)))
     origin = backbone and backbone.origin.digest
     check_alike(digest([settings_of_all_hosts(config), split.scans, origin]))
     return Loaded(dataset, split, backbone, make_mesh())
+
+
+def slice_axis(dataset: Dataset) -> SliceAxis:
+    """Returns along which axis the slices of most volumes lie."""
+    return most_common(volume.slice_axis for volume in dataset.volumes)
 
 
 def draw_network(
@@ -203,6 +216,7 @@ def train_run(
         origin=loaded.backbone and loaded.backbone.origin,
         split=loaded.split,
         command=command,
+        slice_axis=slice_axis(loaded.dataset),
     )
     record = open_run(folder, config, record, begun=has_checkpoint(folder))
     print(message)

@@ -6,6 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from pix2rep_jax.data.axes import SliceAxis
 from pix2rep_jax.data.class_values import have_same_names, order_classes_like
 from pix2rep_jax.data.few_shot import KNOWN_DUPLICATES, with_twins
 from pix2rep_jax.data.scan_digests import find_exchanged, shared_patients
@@ -17,6 +18,7 @@ __all__ = [
     "check_same_data",
     "check_same_split",
     "check_unseen",
+    "expected_slice_axis",
     "is_scored_alike",
     "match_classes",
 ]
@@ -84,6 +86,23 @@ def is_scored_alike(before: Split, now: Split) -> bool:
         and before.test_patients == now.test_patients
         and not find_exchanged(before.scans, now.scans)
     )
+
+
+def expected_slice_axis(
+    data: ConfigDict, before: Mapping[str, Any], recorded: SliceAxis
+) -> SliceAxis | None:
+    """Returns the slice axis to expect of the scans that a network is used with.
+
+    Args:
+        data: The `data` section of the configuration.
+        before: The whole configuration of the network's run.
+        recorded: The slice axis of that run.
+
+    Returns:
+        The run's; None for its own scans, which are read as they were.
+    """
+    own = all(data[name] == before["data"][name] for name in ("name", "root"))
+    return None if own else recorded
 
 
 def check_same_data(data: ConfigDict, before: Mapping[str, Any], folder: Path) -> None:

@@ -40,6 +40,8 @@ TABLE: Mapping[str, str] = {
     "data.size": IMAGES,
     "data.interpolation": IMAGES,
     "data.percentiles": IMAGES,
+    "data.slice_axis": IMAGES,
+    "data.orientation": IMAGES,
     "data.num_labeled": DOWNSTREAM,  # pretraining uses no labels, so the next two:
     "data.draw": DOWNSTREAM,
     "data.val_fraction": DOWNSTREAM,

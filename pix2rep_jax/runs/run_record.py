@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import flax
 
 import pix2rep_jax
+from pix2rep_jax.data.axes import BODY, LAST, SliceAxis
 from pix2rep_jax.data.splits import Split
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runs.environment import numeric_environment
@@ -60,6 +61,7 @@ class RunRecord(NamedTuple):
         split: Who trains, validates and tests, with the digests of the scans.
         environment: Versions and devices at the first start.
         command: The command line of the first start; "" where there was none.
+        slice_axis: Along which axis the slices of most scans lie.
     """
 
     num_steps: int
@@ -68,6 +70,7 @@ class RunRecord(NamedTuple):
     split: Split
     environment: Mapping[str, Any]
     command: str = ""
+    slice_axis: SliceAxis = LAST
 
 
 def make_record(
@@ -77,6 +80,7 @@ def make_record(
     origin: Origin | None,
     split: Split,
     command: Sequence[str] = (),
+    slice_axis: SliceAxis = LAST,
 ) -> RunRecord:
     """Makes the record of a run that starts here and now.
 
@@ -86,6 +90,7 @@ def make_record(
         origin: The network to start from.
         split: Who trains, validates and tests.
         command: The words of the command line.
+        slice_axis: As in `RunRecord`.
     """
     return RunRecord(
         num_steps=num_steps,
@@ -94,6 +99,7 @@ def make_record(
         split=split,
         environment=describe_environment(),
         command=shlex.join(command),
+        slice_axis=slice_axis,
     )
 
 
@@ -185,6 +191,10 @@ def record_to_dict(record: RunRecord) -> dict[str, Any]:
         "num_steps": record.num_steps,
         "trained": list(record.trained),
         "origin": record.origin and record.origin._asdict(),
+        "slice_axis": {
+            "index": record.slice_axis.axis,
+            "anatomy": record.slice_axis.anatomy,
+        },
         "split": record.split.to_dict(),
     }
 
@@ -208,7 +218,16 @@ def record_from_dict(content: Mapping[str, Any]) -> RunRecord:
         split=Split.from_dict(content["split"]),
         environment=dict(content["environment"]),
         command=str(content["command"]),
+        slice_axis=_slice_axis(content["slice_axis"]),
     )
+
+
+def _slice_axis(content: Mapping[str, Any]) -> SliceAxis:
+    """Reads along which axis the slices lie; raises ValueError if it is none."""
+    axis, anatomy = content["index"], content["anatomy"]
+    if axis not in (0, 1, 2) or anatomy not in ("", *BODY):
+        raise ValueError(f"{axis!r}, {anatomy!r} is not an axis of slices")
+    return SliceAxis(axis, anatomy)
 
 
 def _whole(value: Any) -> int:

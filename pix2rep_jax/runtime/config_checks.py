@@ -89,8 +89,8 @@ def all_of(*checks: Check) -> Check:
     return lambda value: next(filter(None, (check(value) for check in checks)), "")
 
 
-def choice(*known: str) -> Check:
-    """Makes the check for one of some words."""
+def choice(*known: str | int) -> Check:
+    """Makes the check for one of some words or numbers."""
     return lambda value: "" if value in known else " or ".join(map(repr, known))
 
 

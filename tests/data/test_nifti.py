@@ -34,6 +34,18 @@ def scan(tmp_path):
     return read_volume(save(tmp_path / "scan.nii.gz", make_image()))
 
 
+def patch(path, **fields):
+    """Writes fields of a header as they are: nibabel would mend them."""
+    content = path.read_bytes()
+    plain = gzip.decompress(content) if path.name.endswith(".gz") else content
+    header = nib.Nifti1Header(plain[:348], check=False)
+    for name, value in fields.items():
+        header[name] = (*value, 0, 0, 0, 0) if name == "pixdim" else value
+    changed = header.binaryblock + plain[348:]
+    path.write_bytes(gzip.compress(changed) if path.name.endswith(".gz") else changed)
+    return path
+
+
 def refuse(path, read, *words):
     """The one sentence with which an input is refused; it names the file."""
     with pytest.raises(InputError) as caught:
@@ -223,7 +235,7 @@ def test_files_that_are_no_scans_are_one_sentence(tmp_path, read):
         (tmp_path / name).write_bytes(content)
         refuse(tmp_path / name, read, "NIfTI")
     nib.save(nib.MGHImage(make_image(), AFFINE), tmp_path / "scan.mgz")
-    refuse(tmp_path / "scan.mgz", read, "MGHImage")
+    refuse(tmp_path / "scan.mgz", read, "NIfTI")
 
 
 @pytest.mark.parametrize("unit", ["meter", "micron"])
@@ -252,7 +264,7 @@ def test_value_that_is_not_finite_is_counted(tmp_path, value):
     refuse(path, read_volume, " 2 ")
 
 
-@pytest.mark.parametrize("shape", [(16,), (16, 20), (16, 20, 3, 2, 2)])
+@pytest.mark.parametrize("shape", [(16,), (16, 20, 3, 2, 2), (16, 20, 3, 1, 2)])
 def test_scan_of_other_axes_is_refused(tmp_path, shape):
     """A scan has 3 or 4 axes, and the sentence says which."""
     path = save(tmp_path / "scan.nii", make_image(shape))
@@ -263,10 +275,9 @@ def test_scan_without_voxels_or_size_is_refused(tmp_path):
     """No voxel, and voxels whose size is no length, are named."""
     refuse(save(tmp_path / "a.nii", make_image((16, 0, 3))), read_volume, "(16, 0, 3)")
     for value in (np.nan, np.inf):
-        content = bytearray(save(tmp_path / "b.nii", make_image()).read_bytes())
-        content[84:88] = np.float32(value).tobytes()  # pixdim[2]
-        (tmp_path / "b.nii").write_bytes(content)
-        refuse(tmp_path / "b.nii", read_volume, "pixdim")
+        path = save(tmp_path / "b.nii", make_image(), None)
+        patch(path, pixdim=(1, 1.5, value, 8))
+        refuse(path, read_volume, "pixdim")
 
 
 def test_colour_scan_is_refused(tmp_path):
@@ -288,3 +299,126 @@ def test_real_scans_masks_overlay(acdc_root, tmp_path):
         np.testing.assert_array_equal(written.dataobj, expert.dataobj)
         np.testing.assert_array_equal(written.affine, nib.load(path).affine)
         assert written.header.get_zooms() == nib.load(path).header.get_zooms()
+
+
+FORMATS = {
+    "plain.nii": nib.Nifti1Image,
+    "plain.nii.gz": nib.Nifti1Image,
+    "two.nii": nib.Nifti2Image,
+    "two.nii.gz": nib.Nifti2Image,
+    "pair.img": nib.Nifti1Pair,
+    "pair.img.gz": nib.Nifti1Pair,
+    "pair2.img": nib.Nifti2Pair,
+}
+
+
+@pytest.mark.parametrize("capital", [False, True])
+@pytest.mark.parametrize("name, kind", FORMATS.items())
+def test_every_format_is_read_and_gets_a_mask_of_its_own(tmp_path, name, kind, capital):
+    """NIfTI-1 and 2, pairs and single files, with suffixes in any case."""
+    nib.save(kind(make_image(), AFFINE), tmp_path / name)
+    if capital:
+        for path in list(tmp_path.iterdir()):
+            path.rename(path.with_name(path.name.upper()))
+        name = name.upper()
+    volume = read_volume(tmp_path / name)
+    np.testing.assert_array_equal(volume.array, make_image())
+    np.testing.assert_allclose(volume.affine, AFFINE, rtol=1e-6)
+    assert volume.notes == ()
+    if ".img" in name.lower():
+        header = name.lower().replace(".img", ".hdr")
+        header = header.upper() if capital else header
+        assert (tmp_path / header).exists()
+        np.testing.assert_array_equal(
+            read_volume(tmp_path / header).array, make_image()
+        )
+    mask = tmp_path / ("MASK.NII.GZ" if capital else "mask.nii.gz")
+    write_mask(mask, make_label(), volume)
+    np.testing.assert_array_equal(read_mask(mask), make_label())
+    assert mask.read_bytes()[:2] == b"\x1f\x8b"
+    os.replace(mask, tmp_path / "lower.nii.gz")
+    written = nib.load(tmp_path / "lower.nii.gz")
+    is_second = kind in (nib.Nifti2Image, nib.Nifti2Pair)
+    assert type(written) is (nib.Nifti2Image if is_second else nib.Nifti1Image)
+    np.testing.assert_array_equal(written.affine, volume.affine)
+
+
+def test_half_a_pair_is_one_sentence(tmp_path):
+    """Header or values alone, and a header that says they are elsewhere."""
+    nib.save(nib.Nifti1Pair(make_image(), AFFINE), tmp_path / "scan.img")
+    header, values = tmp_path / "scan.hdr", tmp_path / "scan.img"
+    header.rename(tmp_path / "scan.nii")
+    refuse(values, read_volume, "scan.hdr")
+    refuse(tmp_path / "scan.nii", read_volume)
+    (tmp_path / "scan.nii").rename(header)
+    values.unlink()
+    refuse(header, read_volume, "scan.img")
+
+
+@pytest.mark.parametrize(
+    "shape, as_read",
+    [
+        ((16, 20, 3, 1), (16, 20, 3)),
+        ((16, 20, 3, 1, 1), (16, 20, 3)),
+        ((16, 20, 3, 4, 1), (16, 20, 3, 4)),
+        ((16, 20), (16, 20, 1)),
+        ((16, 20, 1), (16, 20, 1)),
+        ((16, 20, 1, 4), (16, 20, 1, 4)),
+        ((1, 16, 20), (16, 20, 1)),
+        ((1, 16, 20, 1), (16, 20, 1)),
+        ((16, 1, 20, 4), (16, 20, 1, 4)),
+    ],
+)
+def test_axes_of_length_1_are_read_as_what_they_are(tmp_path, shape, as_read):
+    """Trailing ones are dropped, one slice is one; the mask has the file's shape."""
+    # nibabel drops trailing axes of length 1 from neither shape.
+    volume = read_volume(save(tmp_path / "scan.nii", make_image(shape), np.eye(4)))
+    assert volume.array.shape == as_read
+    np.testing.assert_array_equal(volume.array.ravel(), make_image(shape).ravel())
+    label = make_label(as_read)
+    write_mask(tmp_path / "mask.nii", label, volume)
+    written = nib.load(tmp_path / "mask.nii")
+    assert written.shape == shape
+    np.testing.assert_array_equal(np.asarray(written.dataobj).ravel(), label.ravel())
+    if len(as_read) == 3:  # and the mask is a label again
+        read = read_label(
+            tmp_path / "mask.nii",
+            shape=as_read,
+            num_classes=4,
+            axes=volume.axes,
+            like=volume,
+        )
+        np.testing.assert_array_equal(read, label)
+
+
+@pytest.mark.parametrize("order", [(2, 0, 1), (0, 2, 1), (0, 1, 2)])
+def test_slices_lie_along_the_third_axis_wherever_the_file_has_them(tmp_path, order):
+    """The axis of the larger spacing; the mask is stored as its scan is."""
+    image = nib.Nifti1Image(make_image(), AFFINE)
+    moved = np.transpose(make_image(), order)
+    path = save(tmp_path / "scan.nii", moved, AFFINE[:, [*order, 3]])
+    volume = read_volume(path)
+    np.testing.assert_array_equal(volume.array, make_image())
+    np.testing.assert_allclose(volume.spacing_mm, image.header.get_zooms())
+    write_mask(tmp_path / "mask.nii", make_label(), volume)
+    written = nib.load(tmp_path / "mask.nii")
+    np.testing.assert_array_equal(written.dataobj, np.transpose(make_label(), order))
+    np.testing.assert_array_equal(written.affine, nib.load(path).affine)
+    read = read_label(
+        tmp_path / "mask.nii",
+        shape=SHAPE,
+        num_classes=4,
+        axes=volume.axes,
+        like=volume,
+    )
+    np.testing.assert_array_equal(read, make_label())
+
+
+@pytest.mark.parametrize("slope", [np.nan, np.inf, -np.inf])
+def test_a_slope_that_is_not_finite_scales_nothing(tmp_path, slope):
+    """The values are the stored ones, and a note says so."""
+    path = patch(save(tmp_path / "scan.nii", make_image()), scl_slope=slope)
+    volume = read_volume(path)
+    np.testing.assert_array_equal(volume.array, make_image())
+    assert volume.notes == ("slope_ignored",)
+    refuse(patch(path, scl_slope=2, scl_inter=np.nan), read_volume)

@@ -103,6 +103,7 @@ def test_the_answers_that_matter_most():
         f"data.{name}"
         for name in (
             *("crop", "spacing_mm", "crop_px", "size", "interpolation", "percentiles"),
+            *("slice_axis", "orientation"),
         )
     }
 

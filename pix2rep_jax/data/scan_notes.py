@@ -1,0 +1,47 @@
+"""Notes on how scans were read, one sentence for all scans that it holds for."""
+
+from collections.abc import Collection, Iterable
+
+__all__ = ["count_notes"]
+
+NOTES = {
+    "form_ignored": "a transform of the header (sform or qform) is not finite, "
+    "singular or of an impossible size, so it was ignored",
+    "size_by_affine": "pixdim is 0, 1,1,1 or impossible, so the voxel size was taken "
+    "from the affine",
+    "sizes_differ": "the voxel sizes of pixdim and of the affine differ by more than "
+    "1 %, and those of pixdim were taken",
+    "metres": "pixels measure less than 0.02 mm, so the header may be in metres: "
+    "convert pixdim and affine to mm if it is",
+    "micrometres": "pixels measure more than 20 mm, so the header may be in "
+    "micrometres: convert pixdim and affine to mm if it is",
+    "slope_ignored": "scl_slope is not finite, so the stored values were taken as they "
+    "are",
+    "slices_not_last": "slices were not taken along the file's third axis, because "
+    "another one has length 1 or a larger spacing: if that is wrong, set "
+    "data.slice_axis",
+    "turned": "slices lie along another axis of the file than in the scans that the "
+    "network was trained on, so the scans were turned",
+    "other_plane": "slices lie along another axis of the body than in the scans that "
+    "the network was trained on",
+    "not_canonical": "the affine is missing, or oblique by more than 30 degrees, so "
+    "data.orientation=canonical was not applied",
+}
+"""What each key says."""
+
+
+def count_notes(scans: Iterable[tuple[str, Collection[str]]]) -> list[str]:
+    """Writes one sentence for each key, which counts the scans that have it.
+
+    Args:
+        scans: For each scan its name and its keys.
+    """
+    scans = list(scans)
+    sentences = []
+    for key, text in NOTES.items():
+        names = [name for name, keys in scans if key in keys]
+        if names:
+            where = f"{len(names)} of {len(scans)} scans (such as {names[0]})"
+            where = f"the scan {names[0]}" if len(scans) == 1 else where
+            sentences.append(f"note: in {where} {text}")
+    return sentences
