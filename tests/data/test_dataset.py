@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from pix2rep_jax.data import mask, nifti, slice_cache
+from pix2rep_jax.data.axes import SliceAxis, most_common
+from pix2rep_jax.data.checks import reading_notes
 from pix2rep_jax.data.dataset import field_of_view_mm, load_dataset
 from pix2rep_jax.data.labels import UNLABELLED
 from pix2rep_jax.data.resample import (
@@ -80,7 +82,8 @@ def make_data(root, /, **changes):
         crop_px=16,
         size=16,
     )
-    data.update(changes)
+    with data.ignore_type():  # a number in place of "auto"
+        data.update(changes)
     return data
 
 
@@ -243,7 +246,7 @@ def test_frames_of_a_cine_are_stretched_one_by_one(root, monkeypatch):
     read = []
     original = nifti.read_volume
     monkeypatch.setattr(
-        nifti, "read_volume", lambda path: read.append(path.name) or original(path)
+        nifti, "read_volume", lambda path, _: read.append(path.name) or original(path)
     )
     dataset = load_dataset(make_data(root, all_frames=True))
     assert len(read) == len(set(read)) == 5
@@ -847,3 +850,138 @@ def test_excluded_patient_is_never_read(root):
     path.unlink()
     data.cache_dir = str(root.parent / "other")
     check_equal(load_dataset(data), dataset)
+
+
+def store_otherwise(
+    root, order, flip=(), stems=tuple(SHAPES), spacing_mm=(1.5, 1.5, 8)
+):
+    """Stores scans and masks with other axes, and their affines with them."""
+    for stem in stems:
+        for name in (stem, f"{stem}_gt"):
+            path = scan_path(root, stem).with_name(f"{name}.nii.gz")
+            array = np.flip(np.asarray(nib.load(path).dataobj), flip)
+            affine = np.diag([*spacing_mm, 1.0])
+            for axis in flip:
+                affine[:3, 3] += affine[:3, axis] * (array.shape[axis] - 1)
+                affine[:, axis] *= -1
+            moved = nib.Nifti1Image(np.transpose(array, order), affine[:, [*order, 3]])
+            nib.save(moved, path)
+
+
+def load_and_score(data, **options):
+    """A data set, and the scores of a network that knows grey levels alone."""
+
+    def predict(images):
+        return np.eye(4, dtype=np.float32)[(3.99 * images).astype(int)]
+
+    dataset = load_dataset(data, **options)
+    scores = evaluate_volumes(predict, dataset, range(4), classes=CONFIG.data.classes)
+    return dataset, scores
+
+
+def alike(first, second):
+    """Whether two data sets show a network the same, and are scored alike."""
+    for name in (*ARRAYS, "boxes"):
+        np.testing.assert_array_equal(getattr(first[0], name), getattr(second[0], name))
+    for ours, theirs in zip(first[1], second[1], strict=True):
+        np.testing.assert_array_equal(ours.dice, theirs.dice)
+        np.testing.assert_array_equal(ours.hd95_mm, theirs.hd95_mm)
+
+
+@pytest.mark.parametrize("crop", ["center", "mask_box"])
+@pytest.mark.parametrize("order", [(2, 0, 1), (0, 2, 1)])
+def test_slices_stored_first_or_second_train_and_score_as_ever(root, order, crop):
+    """The axis of the larger spacing is the slices', in scans and masks, and a later
+    start knows that too."""
+    data = make_data(root, crop=crop)
+    plain = load_and_score(data)
+    store_otherwise(root, order)
+    for _ in range(2):  # from the files, from the cache
+        turned = load_and_score(data)
+        alike(plain, turned)
+        for record in turned[0].volumes:
+            assert record.slice_axis == (order.index(2), "S/I")
+            assert record.axes.order == (*np.argsort(order)[:2], order.index(2))
+            assert record.notes == ("slices_not_last",)
+            assert np.isclose(record.spacing_mm, (1.5, 1.5, 8)).all()
+    assert len(reading_notes(turned[0].volumes)) == 1
+    assert "4 of 4" in reading_notes(turned[0].volumes)[0]
+    assert most_common(x.slice_axis for x in turned[0].volumes) == (
+        order.index(2),
+        "S/I",
+    )
+    # Who says that the slices lie elsewhere gets them there.
+    other = load_dataset(make_data(root, slice_axis=2))
+    assert [each.shape[2] for each in other.volumes] != [3, 3, 2, 4]
+    assert not any(each.notes for each in other.volumes)
+
+
+def test_scans_of_one_set_may_differ(root):
+    """Each is read by the rule, and one note counts those unlike the others."""
+    plain = load_and_score(make_data(root))
+    store_otherwise(root, (2, 0, 1), stems=["patient001_frame05"])
+    mixed = load_and_score(make_data(root))
+    alike(plain, mixed)
+    assert most_common(each.slice_axis for each in mixed[0].volumes) == (2, "S/I")
+    notes = reading_notes(mixed[0].volumes)
+    assert len(notes) == 2 and all("1 of 4" in note for note in notes)
+
+
+def test_cubes_are_cut_where_the_run_was_cut(root):
+    """Neither length nor spacing decides: the file's third axis does, or the body's."""
+    for stem, shape in SHAPES.items():
+        for name in (stem, f"{stem}_gt"):
+            path = scan_path(root, stem).with_name(f"{name}.nii.gz")
+            save(path, np.asarray(nib.load(path).dataobj), (1.5, 1.5, 1.5))
+        assert shape[2] > 1
+    data = make_data(root)
+    plain = load_and_score(data)
+    store_otherwise(root, (0, 2, 1), spacing_mm=(1.5, 1.5, 1.5))
+    assert [each.shape[2] for each in load_dataset(data).volumes] == [24, 24, 30, 15]
+    found = load_and_score(data, expected=SliceAxis(2, "S/I"))
+    alike(plain, found)
+    assert {each.notes for each in found[0].volumes} == {("turned",)}
+    alike(plain, load_and_score(make_data(root, slice_axis=1)))
+
+
+@pytest.mark.parametrize("order, flip", [((2, 0, 1), (0,)), ((1, 0, 2), (0, 1, 2))])
+def test_canonical_scans_lie_alike_however_they_are_stored(root, order, flip):
+    """Turned to one orientation; as stored, rows and columns are the file's."""
+    canonical = make_data(root, orientation="canonical")
+    plain = load_and_score(canonical)
+    alike(plain, load_and_score(make_data(root)))  # they lie so already
+    store_otherwise(root, order, flip)
+    turned = load_and_score(canonical)
+    alike(plain, turned)
+    assert not any(each.notes for each in turned[0].volumes)
+    stored = load_dataset(make_data(root))
+    assert not np.array_equal(stored.images, plain[0].images)
+
+
+def test_a_scan_is_the_same_scan_by_whatever_axes_it_is_read(root):
+    """Its digest, by which leaks between runs are found, is that of the file."""
+    first, *others = (
+        [(x.image_digest, x.label_digest) for x in load_dataset(data).volumes]
+        for data in (
+            make_data(root),
+            make_data(root, slice_axis=0),
+            make_data(root, orientation="canonical"),
+        )
+    )
+    assert len(set(first)) == 4
+    for other in others:
+        assert other == first
+
+
+def test_a_picture_of_one_slice_is_one_slice(tmp_path):
+    """(1, rows, columns), (rows, columns, 1) and (rows, columns) train alike."""
+    image, label = make_image(1, (20, 24)), make_mask(1, (20, 24, 2))[..., 0]
+    for name, axis in (("a", 0), ("b", 2), ("c", None)):
+        for kind, array in (("images", image), ("labels", label)):
+            array = array if axis is None else np.expand_dims(array, axis)
+            save(tmp_path / "x" / kind / f"{name}.nii.gz", array, (1.5, 1.5, 1.5))
+    dataset = load_dataset(make_data(tmp_path / "x", name="nifti"))
+    assert [each.shape for each in dataset.volumes] == [(20, 24, 1)] * 3
+    for array in (dataset.images, dataset.labels):
+        np.testing.assert_array_equal(array, array[[0, 0, 0]])
+    assert dataset.labels.any()

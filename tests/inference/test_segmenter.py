@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import json
 
 import jax
@@ -9,9 +10,12 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs.pix2rep import get_config
+from pix2rep_jax.data.axes import LAST, SliceAxis, SliceRule
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.inference.scan_files import write_prediction
 from pix2rep_jax.inference.segmenter import Segmenter
 from pix2rep_jax.models.build import make_segmentation_net
+from pix2rep_jax.modes import predict
 from pix2rep_jax.runs.checkpoint_writer import Checkpoints
 from pix2rep_jax.training.optimizer import make_optimizer, make_schedule
 from pix2rep_jax.training.state import create_state
@@ -198,7 +202,7 @@ def test_a_cine_file_is_its_frames(tmp_path):
 
 
 def test_files_that_are_no_scans_are_refused(tmp_path):
-    """A missing file, a NaN and a 2-D image are one sentence with the file's name."""
+    """A missing file, a NaN and a single axis are one sentence with the file's name."""
     uses = segmenter()
     with pytest.raises(InputError, match=r"missing\.nii\.gz"):
         uses.predict(tmp_path / "missing.nii.gz")
@@ -206,10 +210,10 @@ def test_files_that_are_no_scans_are_refused(tmp_path):
     broken[0, 0, 0] = np.nan
     with pytest.raises(InputError, match=r"nan\.nii\.gz.* 1 "):
         uses.predict(write_nifti(tmp_path / "nan.nii.gz", broken))
-    flat = nib.Nifti1Image(scan()[..., 0], np.eye(4))
-    nib.save(flat, tmp_path / "flat.nii.gz")
-    with pytest.raises(InputError, match=r"flat\.nii\.gz.*\(40, 50\)"):
-        uses.predict(tmp_path / "flat.nii.gz")
+    line = nib.Nifti1Image(scan()[:, 0, 0], np.eye(4))
+    nib.save(line, tmp_path / "line.nii.gz")
+    with pytest.raises(InputError, match=r"line\.nii\.gz.*\(40,\)"):
+        uses.predict(tmp_path / "line.nii.gz")
 
 
 def test_arrays_that_are_no_scans_are_refused():
@@ -218,6 +222,7 @@ def test_arrays_that_are_no_scans_are_refused():
     with pytest.raises(InputError, match="spacing_mm"):
         uses.predict(scan())
     wrong = ((0.0, 1.0), 1.25, (1.25,), ("1", "1"), (1.0, np.nan), (np.inf, 1.0))
+    wrong += ((1.0, 1.0, 0.0), (1.0, 1.0, np.nan))
     for spacing_mm in wrong:
         with pytest.raises(InputError, match="spacing_mm"):
             uses.predict(scan(), spacing_mm=spacing_mm)
@@ -271,7 +276,7 @@ def save_checkpoint(folder, variables):
         checkpoints.save(state, metrics={"val_dice": 0.5})
 
 
-def write_run(folder, *, checkpoint="", **data):
+def write_run(folder, *, checkpoint="", slice_axis=LAST, **data):
     """Writes the run of a tiny random network: its settings and its checkpoint."""
     config = CONFIG | {
         "data": CONFIG["data"] | data,
@@ -293,7 +298,8 @@ def write_run(folder, *, checkpoint="", **data):
         ),
         shapes,
     )
-    begin_run(folder, ConfigDict(config), origin=checkpoint != "none" or None)
+    origin = checkpoint != "none" or None
+    begin_run(folder, ConfigDict(config), origin=origin, slice_axis=slice_axis)
     save_checkpoint(folder, variables)
     return net, variables
 
@@ -373,3 +379,139 @@ def test_a_run_without_a_checkpoint_is_an_error_that_says_so(tmp_path):
     begin_run(tmp_path / "finetune", ConfigDict(CONFIG))
     with pytest.raises(InputError, match="no checkpoint"):
         Segmenter.load(tmp_path)
+
+
+def upper_is_rv(images):
+    """A network that tells the upper half of a slice from the lower, and no mirror."""
+    bright, rows = images > 0.5, np.arange(images.shape[1])[:, None]
+    upper = bright & (rows < images.shape[1] // 2)
+    return np.stack([~bright, upper, 0 * bright, bright & ~upper], -1).astype(
+        np.float32
+    )
+
+
+def turned_segmenter(**rule):
+    """It sees all of `scan`, and expects slices like the run's."""
+    rule = SliceRule(**{"expected": SliceAxis(2, "S/I"), **rule})
+    uses = segmenter(fov_mm=60, size=48, predict_network=upper_is_rv)
+    return dataclasses.replace(uses, rule=rule)
+
+
+def store(path, order, flip=(), spacing_mm=(1.25, 1.25, 8.0)):
+    """Stores `scan` with other axes, and its affine with them."""
+    array, affine = np.flip(scan(), flip), np.diag([*spacing_mm, 1.0])
+    for axis in flip:
+        affine[:3, 3] += affine[:3, axis] * (array.shape[axis] - 1)
+        affine[:, axis] *= -1
+    moved = np.transpose(array, order)
+    nib.save(nib.Nifti1Image(moved, affine[:, [*order, 3]]), path)
+    return path
+
+
+def in_body(mask, path):
+    """A mask of a file, turned as the body lies."""
+    image = nib.Nifti1Image(mask.astype(np.uint8), nib.load(path).affine)
+    return np.asarray(nib.as_closest_canonical(image).dataobj)
+
+
+CUBES = (1.25, 1.25, 1.25)
+
+
+@pytest.mark.parametrize("spacing_mm", [(1.25, 1.25, 8.0), CUBES])
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (0, 2, 1)])
+def test_the_same_anatomy_has_the_same_mask(tmp_path, order, spacing_mm, caplog):
+    """Slices stored first, second or third: found by the spacing, or in cubes by the
+    body's axis of the run. The mask lies on the file's own grid."""
+    uses = turned_segmenter()
+    plain = store(tmp_path / "plain.nii.gz", (0, 1, 2), (), spacing_mm)
+    expected = uses.predict(plain)
+    assert not caplog.records
+    assert {1, 3} <= set(np.unique(expected))
+    path = store(tmp_path / "turned.nii.gz", order, (), spacing_mm)
+    mask = uses.predict(path)
+    assert mask.shape == nib.load(path).shape
+    np.testing.assert_array_equal(in_body(mask, path), in_body(expected, plain))
+    assert len(caplog.records) == (order != (0, 1, 2))
+    probabilities = uses.predict_probabilities(path)
+    assert probabilities.shape == (*mask.shape, 4)
+    np.testing.assert_array_equal(probabilities.argmax(-1), mask)
+    keys = write_prediction(uses, path, tmp_path / "mask.nii.gz", overwrite=False)
+    assert keys == (("turned",) if order != (0, 1, 2) else ())
+    written = nib.load(tmp_path / "mask.nii.gz")
+    np.testing.assert_array_equal(written.dataobj, mask)
+    np.testing.assert_array_equal(written.affine, nib.load(path).affine)
+
+
+@pytest.mark.parametrize("order", [*itertools.permutations(range(3))])
+@pytest.mark.parametrize("flip", [(), (0,), (1, 2)])
+def test_canonical_masks_do_not_depend_on_how_a_scan_is_stored(tmp_path, order, flip):
+    """With every order and direction of the axes the mask of the anatomy is one."""
+    uses = turned_segmenter(orientation="canonical")
+    plain = store(tmp_path / "plain.nii.gz", (0, 1, 2))
+    path = store(tmp_path / "turned.nii.gz", order, flip)
+    np.testing.assert_array_equal(
+        in_body(uses.predict(path), path), in_body(uses.predict(plain), plain)
+    )
+
+
+def test_frames_of_a_turned_cine_are_turned_too(tmp_path):
+    """(slices, rows, columns, frames): the frames stay where they are."""
+    cine = np.stack([scan(), scan()[::-1]], -1)
+    affine = np.diag([1.25, 1.25, 8.0, 1.0])
+    moved = nib.Nifti1Image(cine.transpose(2, 0, 1, 3), affine[:, [2, 0, 1, 3]])
+    nib.save(moved, tmp_path / "cine.nii.gz")
+    mask = turned_segmenter().predict(tmp_path / "cine.nii.gz")
+    for frame in range(2):
+        alone = turned_segmenter().predict(cine[..., frame], spacing_mm=(1.25, 1.25))
+        np.testing.assert_array_equal(mask[..., frame], np.moveaxis(alone, 2, 0))
+
+
+def test_arrays_follow_the_rule_of_files():
+    """With three sizes the slices' axis is found; with two it is the third."""
+    uses, image = turned_segmenter(), scan()
+    expected = uses.predict(image, spacing_mm=(1.25, 1.25))
+    for order in ((0, 1, 2), (2, 0, 1), (0, 2, 1)):
+        sizes = np.array([1.25, 1.25, 8.0])[list(order)]
+        mask = uses.predict(image.transpose(order), spacing_mm=sizes)
+        np.testing.assert_array_equal(mask, expected.transpose(order))
+    coronal = turned_segmenter(expected=SliceAxis(1, "A/P"))
+    mask = coronal.predict(image.transpose(0, 2, 1), spacing_mm=CUBES)
+    np.testing.assert_array_equal(mask, expected.transpose(0, 2, 1))
+    one = uses.predict(image[..., 0], spacing_mm=(1.25, 1.25, 8.0))
+    np.testing.assert_array_equal(one, expected[..., 0])
+    stacked = uses.predict(image[None, ..., 0], spacing_mm=CUBES)
+    np.testing.assert_array_equal(stacked[0], expected[..., 0])
+
+
+def test_a_loaded_run_knows_its_axis(tmp_path):
+    """What run.json records is what a segmenter expects."""
+    write_run(tmp_path / "finetune", slice_axis=SliceAxis(0, "A/P"))
+    content = json.loads((tmp_path / "finetune" / "run.json").read_text())
+    assert content["slice_axis"] == {"index": 0, "anatomy": "A/P"}
+    loaded = Segmenter.load(tmp_path)
+    assert loaded.rule == SliceRule("auto", "file", SliceAxis(0, "A/P"))
+
+
+def test_predict_counts_what_was_unusual(tmp_path, capsys):
+    """One line for all scans of a kind, and every mask on its scan."""
+    write_run(tmp_path / "run" / "finetune", slice_axis=SliceAxis(2, "S/I"))
+    (tmp_path / "scans").mkdir()
+    for number, order in enumerate([(0, 1, 2), (2, 0, 1), (0, 2, 1)]):
+        store(tmp_path / "scans" / f"p{number}.nii.gz", order)
+    status = predict.run(
+        ConfigDict(CONFIG),
+        tmp_path / "run",
+        input=tmp_path / "scans",
+        output=tmp_path / "masks",
+    )
+    assert status == 0
+    notes = [x for x in capsys.readouterr().err.splitlines() if x.startswith("note")]
+    assert len(notes) == 1 and "2 of 3" in notes[0] and "p1.nii.gz" in notes[0]
+    masks = []
+    for number in range(3):
+        path = tmp_path / "scans" / f"p{number}.nii.gz"
+        mask = nib.load(tmp_path / "masks" / f"p{number}_seg.nii.gz")
+        np.testing.assert_array_equal(mask.affine, nib.load(path).affine)
+        masks.append(in_body(np.asarray(mask.dataobj), path))
+        np.testing.assert_array_equal(masks[-1], masks[0])
+    assert len(np.unique(masks[0])) > 1

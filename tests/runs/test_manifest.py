@@ -37,8 +37,9 @@ def test_a_run_is_described_by_two_files(tmp_path):
     content = json.loads((folder / "run.json").read_text())
     assert set(content) == {
         *("version", "command", "environment", "num_steps", "trained", "origin"),
-        "split",
+        *("split", "slice_axis"),
     }
+    assert content["slice_axis"] == {"index": 2, "anatomy": ""}
     assert content["version"] == VERSION == 3
     assert content["command"] == "main.py --mode pretrain"
     assert {"flax", "python", "numerics"} <= set(content["environment"])

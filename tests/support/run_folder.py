@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from pix2rep_jax.data.axes import LAST
 from pix2rep_jax.data.splits import Split
 from pix2rep_jax.runs.manifest import open_run
 from pix2rep_jax.runs.run_record import Origin, make_record
@@ -27,7 +28,9 @@ def make_split_of(**changes):
     return Split(**(fields | changes))
 
 
-def make_run_record(*, origin=None, num_steps=10, trained=("backbone",), split=None):
+def make_run_record(
+    *, origin=None, num_steps=10, trained=("backbone",), split=None, slice_axis=LAST
+):
     """The record of a run that starts now."""
     return make_record(
         num_steps=num_steps,
@@ -35,6 +38,7 @@ def make_run_record(*, origin=None, num_steps=10, trained=("backbone",), split=N
         origin=origin,
         split=split or make_split_of(),
         command=("main.py", "--mode", "pretrain"),
+        slice_axis=slice_axis,
     )
 
 
