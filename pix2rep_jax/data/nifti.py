@@ -71,6 +71,12 @@ def read_volume(path: str | Path, how: SliceRule | Axes = AUTO) -> NiftiVolume:
             f"{path} has shape {shape}, but a scan has rows, columns, slices and "
             "perhaps frames: save it with 3 or 4 axes"
         )
+    if place.spacing_mm is None:
+        sizes = ", ".join(f"{size:g}" for size in load_header(path)[1]["pixdim"][1:4])
+        raise InputError(
+            f"{path} says that its voxels measure {sizes} mm, and it has no transform "
+            "that says another size: correct the pixdim field of its header"
+        )
     # Not read by nibabel's get_xyzt_units, which fails on codes outside the standard.
     unit = _OTHER_UNITS.get(int(image.header["xyzt_units"]) & 7)
     if unit:
@@ -111,7 +117,7 @@ def read_image(path: Path) -> tuple[nib.Nifti1Pair, np.ndarray]:
 
     Raises:
         InputError: If the file is missing, damaged or not NIfTI. Also if it holds no
-            voxel, or not one real number per voxel, or has no voxel size.
+            voxel, or not one real number per voxel.
     """
     image, _, array = _read(path)
     return image, array
@@ -121,11 +127,11 @@ def read_header(path: Path) -> nib.Nifti1Header:
     """Reads a file's header, without sizes and transforms that cannot be used.
 
     Raises:
-        InputError: If the file is missing, damaged or not NIfTI, or has no voxel size.
+        InputError: If the file is missing, damaged or not NIfTI.
     """
     _, header = load_header(path)
     shape = volume_shape(header.get_data_shape())
-    return find_place(header, shape[:3], name=str(path)).header
+    return find_place(header, shape[:3]).header
 
 
 def volume_shape(shape: Sequence[int]) -> tuple[int, ...]:
@@ -154,7 +160,7 @@ def _read(path: Path) -> tuple[nib.Nifti1Pair, Place, np.ndarray]:
             f"{path} has shape {shape}, so it does not hold any voxel: copy it again, "
             "or remove it"
         )
-    place = find_place(header, volume_shape(array.shape)[:3], name=str(path))
+    place = find_place(header, volume_shape(array.shape)[:3])
     if not np.isfinite(header["scl_slope"]):
         place = place._replace(notes=(*place.notes, "slope_ignored"))
     affine = place.header.get_best_affine()

@@ -6,8 +6,6 @@ from typing import NamedTuple
 import nibabel as nib
 import numpy as np
 
-from pix2rep_jax.errors import InputError
-
 __all__ = ["Place", "find_place", "unit_note"]
 
 SMALLEST_MM, LARGEST_MM = 1e-3, 1e3
@@ -39,17 +37,18 @@ class Place(NamedTuple):
         header: The header without sizes and transforms that cannot be used.
         affine: `[4, 4]` float64, maps voxel indices to mm; None if the file does not
             say a place.
-        spacing_mm: Voxel size along the file's first three axes, mm.
+        spacing_mm: Voxel size along the file's first three axes, mm; None if the file
+            does not say a possible one.
         notes: Keys of notes in `scan_notes`.
     """
 
     header: nib.Nifti1Header
     affine: np.ndarray | None
-    spacing_mm: tuple[float, float, float]
+    spacing_mm: tuple[float, float, float] | None
     notes: tuple[str, ...]
 
 
-def find_place(header: nib.Nifti1Header, shape: Sequence[int], *, name: str) -> Place:
+def find_place(header: nib.Nifti1Header, shape: Sequence[int]) -> Place:
     """Decides between the transforms and the voxel sizes of a header.
 
     The sform counts, then the qform; one that is not finite, singular or of absurd size
@@ -60,25 +59,20 @@ def find_place(header: nib.Nifti1Header, shape: Sequence[int], *, name: str) -> 
         header: As it is in the file.
         shape: Lengths of the file's first three axes. Along an axis of length 1 the
             voxel size is not looked at.
-        name: Name of the file in the error message.
-
-    Raises:
-        InputError: If neither gives a voxel size.
     """
     header = header.copy()
     header["pixdim"][1:4] = np.abs(header["pixdim"][1:4])
     if header["pixdim"][0] not in (-1, 1):  # the standard takes any other for 1
         header["pixdim"][0] = 1
     long = [axis for axis in range(3) if shape[axis] > 1]
-    forms = _drop_unusable_forms(header, long)
-    affine = next((form for form in forms if form is not None), None)
-    ignored = "form_ignored" if any(form is None for form in forms) else ""
     pixdim = np.asarray(header["pixdim"][1:4], float)
-    by_affine = None if affine is None else nib.affines.voxel_sizes(affine)
     usable = _is_plausible(pixdim)
+    affine, ignored = _drop_unusable_forms(header, long)
     if not usable[long].all():
-        if by_affine is None:
-            raise InputError(_no_size(pixdim, name))
+        ignored.discard("qform")  # it has its voxel size from pixdim
+    spacing: np.ndarray | None
+    by_affine = None if affine is None else nib.affines.voxel_sizes(affine)
+    if not usable[long].all():
         spacing, key = by_affine, "size_by_affine"
     elif by_affine is None or np.allclose(by_affine[long], pixdim[long], ALIKE, 0):
         spacing, key = pixdim, ""
@@ -86,12 +80,14 @@ def find_place(header: nib.Nifti1Header, shape: Sequence[int], *, name: str) -> 
         spacing, key = by_affine, "size_by_affine"
     else:
         spacing, key = pixdim, "sizes_differ"
-    spacing = np.where(_is_plausible(spacing), spacing, 1.0)
+    sizes = None
+    if spacing is not None:
+        first, second, third = np.where(_is_plausible(spacing), spacing, 1.0).tolist()
+        sizes = (first, second, third)
     if not usable.all():
-        header["pixdim"][1:4] = spacing
-    first, second, third = spacing.tolist()
-    keys = tuple(filter(None, (ignored, key)))
-    return Place(header, affine, (first, second, third), keys)
+        header["pixdim"][1:4] = sizes or 1
+    keys = tuple(filter(None, ("form_ignored" if ignored else "", key)))
+    return Place(header, affine, sizes, keys)
 
 
 def unit_note(sides_mm: Sequence[float]) -> str:
@@ -112,23 +108,24 @@ def unit_note(sides_mm: Sequence[float]) -> str:
 
 def _drop_unusable_forms(
     header: nib.Nifti1Header, long: Sequence[int]
-) -> list[np.ndarray | None]:
-    """Returns sform and qform if they have a code, and clears the unusable ones.
+) -> tuple[np.ndarray | None, set[str]]:
+    """Clears the transforms of a header that cannot be used.
 
     Returns:
-        For each form that has a code its affine, or None if it is unusable.
+        The affine of the first that can; and which of "sform" and "qform" were cleared.
     """
-    forms: list[np.ndarray | None] = []
+    first, cleared = None, set()
     for form, numbers in _FORMS.items():
         if not header[f"{form}_code"] > 0:
             continue
         affine = _read_form(header, form)
-        if affine is None or not _is_usable(affine, long):
-            affine, header[f"{form}_code"] = None, 0
-            for number in numbers:
-                header[number] = 0
-        forms.append(affine)
-    return forms
+        if affine is not None and _is_usable(affine, long):
+            first = affine if first is None else first
+            continue
+        cleared.add(form)
+        for field in (f"{form}_code", *numbers):
+            header[field] = 0
+    return first, cleared
 
 
 def _read_form(header: nib.Nifti1Header, form: str) -> np.ndarray | None:
@@ -153,12 +150,3 @@ def _is_usable(affine: np.ndarray, long: Sequence[int]) -> bool:
 def _is_plausible(sizes_mm: np.ndarray) -> np.ndarray:
     """Tells which voxel sizes are possible."""
     return (sizes_mm >= SMALLEST_MM) & (sizes_mm <= LARGEST_MM)
-
-
-def _no_size(pixdim: np.ndarray, name: str) -> str:
-    """Says that a header has no voxel size that could be used."""
-    sizes = ", ".join(f"{size:g}" for size in pixdim)
-    return (
-        f"{name} says that its voxels measure {sizes} mm, and it has no transform that "
-        "says another size: correct the pixdim field of its header"
-    )

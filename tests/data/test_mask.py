@@ -240,3 +240,13 @@ def test_masks_are_named_after_their_scans():
     """By the ends that this program and ACDC use, in any case."""
     assert scan_name("p1_a_seg") == "p1_a" and scan_name("p1_GT") == "p1"
     assert scan_name("p1_a") == scan_name("seg") == scan_name("p1seg") == ""
+
+
+@pytest.mark.parametrize("sizes", [(0, 0, 0), (np.nan, 1, 1), (1e20, 1, 1)])
+def test_a_mask_needs_no_voxel_size(tmp_path, sizes):
+    """It is its scan's; programs that write masks from arrays leave nonsense there."""
+    path = save(tmp_path / "mask.nii", make_label(), None)
+    content = bytearray(path.read_bytes())
+    content[80:92] = np.array(sizes, "<f4").tobytes()  # pixdim[1] to [3]
+    path.write_bytes(content)
+    np.testing.assert_array_equal(read_mask(path), make_label())

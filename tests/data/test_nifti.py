@@ -348,11 +348,11 @@ def test_half_a_pair_is_one_sentence(tmp_path):
     nib.save(nib.Nifti1Pair(make_image(), AFFINE), tmp_path / "scan.img")
     header, values = tmp_path / "scan.hdr", tmp_path / "scan.img"
     header.rename(tmp_path / "scan.nii")
-    refuse(values, read_volume, "scan.hdr")
+    refuse(values, read_volume, ".hdr")
     refuse(tmp_path / "scan.nii", read_volume)
     (tmp_path / "scan.nii").rename(header)
     values.unlink()
-    refuse(header, read_volume, "scan.img")
+    refuse(header, read_volume, ".img")
 
 
 @pytest.mark.parametrize(

@@ -161,3 +161,10 @@ def test_notes_are_one_sentence_for_all_scans():
     assert "1 of 3" in metres and " c)" in metres
     assert count_notes([("a", ())]) == count_notes([]) == []
     assert len(count_notes([("a", tuple(NOTES))])) == len(NOTES)
+
+
+def test_a_fault_of_pixdim_is_one_note(tmp_path):
+    """A qform has its voxel size from pixdim, so it is unusable where pixdim is."""
+    path = write(tmp_path / "scan.nii", pixdim=(0, 0, 0), sform=OTHER, qform=(1.0, 7.0))
+    volume = read_volume(path)
+    assert volume.spacing_mm == OTHER and volume.notes == ("size_by_affine",)
