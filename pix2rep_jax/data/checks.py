@@ -7,11 +7,13 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.data.axes import SliceAxis, most_common
 from pix2rep_jax.data.nifti_folder import describe_root
+from pix2rep_jax.data.nifti_paths import is_there, name_some
 from pix2rep_jax.data.scan_notes import count_notes
 from pix2rep_jax.data.volume import VolumeFile, VolumeRecord
 from pix2rep_jax.errors import InputError
 
 __all__ = [
+    "check_files",
     "check_masks",
     "cut_masks",
     "other_slice_axis",
@@ -22,6 +24,21 @@ __all__ = [
 
 _TOLERATED_SHARE = 0.05
 """Share of a mask that may lie outside the field of view without a note."""
+
+
+def check_files(volumes: Sequence[VolumeFile]) -> None:
+    """Checks that all scans and masks are there, as those of broken links are not.
+
+    Raises:
+        InputError: If some are missing; counts them and names the first.
+    """
+    paths = (path for each in volumes for path in (each.image_path, each.label_path))
+    missing = [path for path in dict.fromkeys(paths) if path and not is_there(path)]
+    if missing:
+        raise InputError(
+            f"{len(missing)} file(s) cannot be found, or are links to nothing: "
+            f"{name_some(missing)}. Fetch them, or leave them out by data.exclude"
+        )
 
 
 def check_masks(volumes: Sequence[VolumeFile], data: ConfigDict) -> None:

@@ -15,9 +15,10 @@ from tqdm import tqdm
 
 from pix2rep_jax.data import acdc, nifti_folder, slice_cache
 from pix2rep_jax.data.axes import SliceAxis, SliceRule
+from pix2rep_jax.data.checks import check_files
 from pix2rep_jax.data.class_values import find_class_values
 from pix2rep_jax.data.labels import UNLABELLED
-from pix2rep_jax.data.nifti_paths import is_there, name_some
+from pix2rep_jax.data.nifti_paths import name_some
 from pix2rep_jax.data.phantom import write
 from pix2rep_jax.data.resample import INTERPOLATIONS
 from pix2rep_jax.data.volume import (
@@ -125,7 +126,7 @@ def load_dataset(
     volumes = [volume for volume in listed if volume.patient not in data.exclude]
     if not volumes:
         raise InputError("data.exclude names all patients: shorten it")
-    _check_files(volumes)
+    check_files(volumes)
     settings = {
         "crop": data.crop,
         "fov_mm": field_of_view_mm(data),
@@ -194,17 +195,6 @@ def list_volumes(data: ConfigDict) -> list[VolumeFile]:
         return listed
     values = find_class_values(data)
     return [dataclasses.replace(volume, label_values=values) for volume in listed]
-
-
-def _check_files(volumes: Sequence[VolumeFile]) -> None:
-    """Raises InputError if files are missing, such as those of broken links."""
-    paths = (path for each in volumes for path in (each.image_path, each.label_path))
-    missing = [path for path in dict.fromkeys(paths) if path and not is_there(path)]
-    if missing:
-        raise InputError(
-            f"{len(missing)} file(s) cannot be found, or are links to nothing: "
-            f"{name_some(missing)}. Fetch them, or leave them out by data.exclude"
-        )
 
 
 def _check_settings(data: ConfigDict) -> None:
