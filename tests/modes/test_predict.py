@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from configs.pix2rep import get_config
-from pix2rep_jax.data import nifti
+from pix2rep_jax.data import nifti, nifti_file
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.segmenter import Segmenter
 from pix2rep_jax.modes import predict
@@ -90,16 +90,16 @@ def test_everything_in_the_folder_is_counted(study, capsys):
         ValueError("a"),
     ],
 )
-@pytest.mark.parametrize("place", ["load", "read_volume"])
+@pytest.mark.parametrize("place", ["ImageOpener", "read_volume"])
 def test_one_bad_file_does_not_stop_the_next(study, monkeypatch, capsys, error, place):
     """Whatever is raised, while the file is read or later."""
-    module = nib if place == "load" else nifti
+    module = nifti_file if place == "ImageOpener" else nifti
     original = getattr(module, place)
 
-    def fail(path):
-        if path.name == "b.nii.gz":
+    def fail(path, *options):
+        if str(path).endswith("b.nii.gz"):
             raise error
-        return original(path)
+        return original(path, *options)
 
     monkeypatch.setattr(module, place, fail)
     assert run(study) == 1
@@ -115,10 +115,10 @@ def test_a_signal_stops_at_once(study, monkeypatch, stop):
     """It is not taken for a bad file."""
     original = nifti.read_volume
 
-    def interrupt(path):
+    def interrupt(path, *options):
         if path.name == "b.nii.gz":
             raise stop
-        return original(path)
+        return original(path, *options)
 
     monkeypatch.setattr(nifti, "read_volume", interrupt)
     with pytest.raises(stop):
