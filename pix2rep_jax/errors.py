@@ -2,7 +2,7 @@
 
 import errno
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "explain_disk",
     "explain_memory",
     "explain_missing",
+    "name_some",
 ]
 
 
@@ -35,6 +36,13 @@ def check_choice(name: str, value: Any, known: Sequence[str]) -> None:
     if value not in known:
         choices = " or ".join(map(repr, known))
         raise InputError(f"{name} is {value!r}: it must be {choices}")
+
+
+def name_some(names: Iterable[object], *, most: int = 3) -> str:
+    """Joins the first of some names, and says how many more there are."""
+    listed = list(map(str, names))
+    more = len(listed) - most
+    return ", ".join(listed[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def explain_disk(error: Exception) -> str | None:

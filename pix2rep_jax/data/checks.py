@@ -7,10 +7,10 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.data.axes import SliceAxis, most_common
 from pix2rep_jax.data.nifti_folder import describe_root
-from pix2rep_jax.data.nifti_paths import is_there, name_some
+from pix2rep_jax.data.nifti_paths import is_there
 from pix2rep_jax.data.scan_notes import count_notes
 from pix2rep_jax.data.volume import VolumeFile, VolumeRecord
-from pix2rep_jax.errors import InputError
+from pix2rep_jax.errors import InputError, name_some
 
 __all__ = [
     "check_files",

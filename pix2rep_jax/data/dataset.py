@@ -18,7 +18,6 @@ from pix2rep_jax.data.axes import SliceAxis, SliceRule
 from pix2rep_jax.data.checks import check_files
 from pix2rep_jax.data.class_values import find_class_values
 from pix2rep_jax.data.labels import UNLABELLED
-from pix2rep_jax.data.nifti_paths import name_some
 from pix2rep_jax.data.phantom import write
 from pix2rep_jax.data.resample import INTERPOLATIONS
 from pix2rep_jax.data.volume import (
@@ -27,7 +26,7 @@ from pix2rep_jax.data.volume import (
     VolumeRecord,
     prepare_file,
 )
-from pix2rep_jax.errors import InputError
+from pix2rep_jax.errors import InputError, name_some
 from pix2rep_jax.runtime.config_checks import (
     above_zero,
     all_of,

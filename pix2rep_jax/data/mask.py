@@ -10,8 +10,7 @@ import numpy as np
 from pix2rep_jax.data.axes import AS_STORED, Axes
 from pix2rep_jax.data.labels import UNLABELLED
 from pix2rep_jax.data.nifti import NiftiVolume, read_header, read_image, volume_shape
-from pix2rep_jax.data.nifti_paths import name_some
-from pix2rep_jax.errors import InputError
+from pix2rep_jax.errors import InputError, name_some
 
 __all__ = ["is_mask", "read_label", "scan_name"]
 

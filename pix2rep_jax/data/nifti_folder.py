@@ -10,10 +10,9 @@ from pix2rep_jax.data.nifti_paths import (
     count_suffixes,
     find_subfolder,
     list_folder,
-    name_some,
 )
 from pix2rep_jax.data.volume import VolumeFile
-from pix2rep_jax.errors import InputError
+from pix2rep_jax.errors import InputError, name_some
 
 __all__ = ["describe_root", "list_volumes"]
 

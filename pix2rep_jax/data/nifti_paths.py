@@ -3,10 +3,10 @@
 import collections
 import dataclasses
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from pix2rep_jax.errors import InputError
+from pix2rep_jax.errors import InputError, name_some
 
 __all__ = [
     "FolderListing",
@@ -16,7 +16,6 @@ __all__ = [
     "find_subfolder",
     "is_there",
     "list_folder",
-    "name_some",
     "nifti_stem",
 ]
 
@@ -171,13 +170,6 @@ def count_suffixes(paths: Sequence[Path]) -> str:
     suffixes = sorted({path.suffix.lower() or path.name for path in paths})
     noun = "file" if len(paths) == 1 else "files"
     return f"{len(paths)} other {noun} ({name_some(suffixes)})"
-
-
-def name_some(names: Iterable[object], *, most: int = 3) -> str:
-    """Joins the first of some names, and says how many more there are."""
-    listed = list(map(str, names))
-    more = len(listed) - most
-    return ", ".join(listed[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def _is_folder(path: Path) -> bool:

@@ -10,10 +10,9 @@ from pix2rep_jax.data.nifti_paths import (
     NiftiPath,
     count_suffixes,
     list_folder,
-    name_some,
     nifti_stem,
 )
-from pix2rep_jax.errors import InputError
+from pix2rep_jax.errors import InputError, name_some
 from pix2rep_jax.inference.segmenter import Segmenter
 
 __all__ = ["FoundScans", "find_scans", "pair_with_masks", "write_prediction"]
