@@ -299,7 +299,7 @@ def test_each_part_happens_as_often_as_asked():
                 assert abs(both - found.mean() * other.mean()) < 0.03
     # What a part draws does not depend on what decides whether it happens.
     angle = np.arcsin(matrices[:, 1, 0] / np.sqrt(np.abs(determinant)))
-    turned = angle[happened["rotation"]]
+    turned = angle[happened["rotation"] & ~happened["flip"]]
     assert turned.min() < -0.45 and turned.max() > 0.45
     extent = np.sqrt(np.abs(determinant))[happened["extent"]]
     assert extent.min() < 0.42 and extent.max() > 0.88
