@@ -1,5 +1,6 @@
 """Pictures of a run: what is drawn is where it must be, and what is missing is said."""
 
+import dataclasses
 import functools
 
 import jax
@@ -18,6 +19,7 @@ from pix2rep_jax.figures import embedding_map, panels, selection
 from pix2rep_jax.figures.curves import draw_curves
 from pix2rep_jax.figures.drawing import draw_outlines, mask_outlines, show_image
 from pix2rep_jax.figures.predictions import choose_volumes, draw_predictions
+from pix2rep_jax.figures.sampled_views import sample_views, some_slices
 from pix2rep_jax.figures.similarity import (
     argmax_pixel,
     cosine_similarity,
@@ -37,6 +39,7 @@ from pix2rep_jax.training.state import create_state
 from pix2rep_jax.views.affine import sample_pull_matrix, sample_sources
 from pix2rep_jax.views.sampling import make_views
 from tests.support.motions import STILL
+from tests.support.patients import make_dataset, make_volumes
 from tests.support.run_folder import begin_run
 
 CLASSES = ("BG", "RV", "MYO", "LV")
@@ -190,6 +193,41 @@ def test_the_same_marker_stands_on_the_same_point_in_both_views():
         np.testing.assert_array_equal(shown[2], views.view_b[row, ..., 0])
         np.testing.assert_array_equal(shown[3], views.valid[row])
     assert [len(p) for p in points] == [5, 5]
+
+
+def test_sampled_views_mark_no_padding():
+    """In slices that are mostly padding, what is shown as valid has its source in the
+    scan, and so have the points; the lines of the grid end there."""
+    size, box = 32, np.array([[8, 21, 10, 20], [0, 31, 12, 19]], np.int32)
+    images = np.random.default_rng(0).random((2, size, size), np.float32)
+    shown = sample_views(
+        jax.random.key(0), images, box, spatial=SPATIAL, intensity=INTENSITY
+    )
+    low, high = box[:, None, None, ::2] - 1e-3, box[:, None, None, 1::2] + 1e-3
+    scan = ((shown.sources >= low) & (shown.sources <= high)).all(-1)
+    np.testing.assert_array_equal(shown.valid, scan)
+    assert 0.02 < scan.mean() < 0.6
+    for points, mask, sources in zip(shown.points, scan, shown.sources, strict=True):
+        assert len(points) == 5 and mask[tuple(points.T)].all()
+        for axis, lines in enumerate(warped_grid(sources, mask, spacing=size / 8)):
+            for line in lines:
+                place = map_coordinates(sources[..., axis], line.T, order=1)
+                assert place.min() > -0.5 and place.max() < size - 0.5
+
+
+def test_some_slices_come_with_their_own_boxes():
+    """The box of a slice is that of the same row of the data set."""
+    dataset = make_dataset(make_volumes(range(1, 7)))
+    number = np.arange(len(dataset.images))
+    dataset = dataclasses.replace(
+        dataset,
+        images=np.broadcast_to(number[:, None, None], (len(number), 2, 2)),
+        boxes=np.broadcast_to(number[:, None], (len(number), 4)),
+    )
+    split = make_split(dataset, get_config("small").data, draw_labeled=False)
+    images, boxes = some_slices(dataset, split)
+    np.testing.assert_array_equal(images[:, 0, 0], boxes[:, 0])
+    assert len(boxes) > 1 and (np.diff(boxes[:, 0]) > 0).all()
 
 
 def test_points_are_apart_where_there_is_room_and_all_taken_where_not():

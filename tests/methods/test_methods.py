@@ -1,5 +1,6 @@
 """Any pretraining method: found by its name, run by main.py, resumed, started from."""
 
+import dataclasses
 import json
 
 import jax
@@ -9,6 +10,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs.pix2rep import get_config
+from pix2rep_jax.data.splits import make_split, take_pretraining_slices
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.pixel_embeddings import load_embed
 from pix2rep_jax.methods.method import Method
@@ -27,6 +29,7 @@ from pix2rep_jax.runs.run_record import read_run
 from pix2rep_jax.training.feed import batch_indices
 from pix2rep_jax.training.sharding import make_mesh
 from pix2rep_jax.training.task import make_training
+from tests.support.patients import make_dataset, make_volumes
 from tests.support.program import TINY, start, succeed
 
 ENCODER_ONLY = ("simclr", "byol", "barlow_twins")
@@ -42,6 +45,24 @@ def tiny(**changes):
             value = tuple(json.loads(x) for x in value.split(",") if x)
         config.update_from_flattened_dict({name: value})
     return config
+
+
+# --- samples -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["pix2rep", *ENCODER_ONLY])
+def test_a_method_that_compares_pixels_knows_where_the_scan_is(name):
+    """Pix2Rep's samples have each slice's own box; those of whole images have none."""
+    dataset = make_dataset(make_volumes(range(1, 31)))
+    number = np.arange(len(dataset.images), dtype=np.int32)
+    dataset = dataclasses.replace(dataset, boxes=np.stack([number] * 4, 1))
+    config = tiny(pretrain__method=name)
+    split = make_split(dataset, config.data, draw_labeled=False)
+    slices = take_pretraining_slices(dataset, split)
+    samples = load_method(config).make_samples(slices)
+    if name == "pix2rep":
+        np.testing.assert_array_equal(samples.pop("box")[:, 0], split.pretrain_slices)
+    assert set(samples) == {"image"}
 
 
 # --- by name -----------------------------------------------------------------------

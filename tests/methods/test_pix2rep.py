@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from pix2rep_jax import losses
@@ -205,6 +206,22 @@ def test_what_stands_in_the_padding_changes_nothing(key, loss, num_points):
     )
     # The views magnify up to 1 / 0.7 along each side.
     assert 0.05 < zero[1]["valid_fraction"] < 0.45
+
+
+@pytest.mark.parametrize("loss", ["info_nce", "cross_correlation"])
+def test_a_batch_that_shows_no_scan_changes_nothing(key, images, loss):
+    """If every view misses a small scan, there is nothing to learn: no NaN either."""
+    net = tiny_net()
+    variables = init(net, key, images)
+    corner = jnp.array([[0, 1, 0, 1]] * 3)
+    zoom = STILL | {"extent": (0.5, 0.5)}
+    loss_fn = make_loss(net, **options(loss=loss, spatial=zoom))
+    batch = {"image": images, "box": corner}
+    (value, (_, metrics)), grads = jax.jit(jax.value_and_grad(loss_fn, has_aux=True))(
+        variables["params"], model_state(variables), batch, key
+    )
+    assert metrics["valid_fraction"] == 0
+    assert value == optax.tree.norm(grads) == 0
 
 
 def test_each_view_may_have_a_pass_of_its_own(key, images):

@@ -130,8 +130,6 @@ def make_loss(
     def loss_fn(params, model_state: ModelState, batch, key: jax.Array):
         online = take_parts(params, followed)
         target = ema_update(model_state.extra["target"], online, decay=momentum)
-        # The average contains the online network: no gradient may pass through it.
-        target = jax.lax.stop_gradient(target)
         views = make_view_pairs(
             key, batch["image"], spatial=spatial, intensity=intensity
         )
@@ -148,7 +146,9 @@ def make_loss(
         predicted, updated = apply(params, "predict")
         # The target normalises by the batch and keeps no statistics of its own.
         aims, _ = apply(put_parts(params, target), "embed")
-        first, second = jnp.split(jax.lax.stop_gradient(aims), 2)
+        # The average contains the online network: no gradient may pass through it.
+        aims = jax.lax.stop_gradient(aims)
+        first, second = jnp.split(aims, 2)
         alignment = losses.alignment(predicted, jnp.concatenate([second, first]))
         metrics = {
             "alignment": alignment,
