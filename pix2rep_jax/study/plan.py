@@ -10,25 +10,36 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.errors import InputError, check_choice
 from pix2rep_jax.modes.settings import check_settings
-from pix2rep_jax.runtime.config_checks import anything, walk, words
+from pix2rep_jax.runtime.config_checks import (
+    above_zero,
+    all_of,
+    anything,
+    check_values,
+    share,
+    walk,
+    whole_numbers,
+    words,
+)
 from pix2rep_jax.study.fingerprint import fingerprint
 
 __all__ = ["Cell", "Job", "distinct_jobs", "make_plan", "stages"]
 
+COUNT = all_of(whole_numbers, above_zero)
+
 SETTINGS = {
     "methods": words,
     "figure3": words,
-    "labeled": anything,
-    "draws": anything,
-    "seeds": anything,
+    "labeled": COUNT,
+    "draws": COUNT,
+    "seeds": COUNT,
     "reference": anything,
-    "confidence": anything,
-    "resamples": anything,
+    "confidence": all_of(above_zero, share),
+    "resamples": COUNT,
     "records": anything,
     "dry_run": anything,
     "tables_only": anything,
 }
-"""The section `study`, besides its rows; `check_study` checks the values."""
+"""The section `study`, besides its rows."""
 
 MODES = ("probe", "finetune")
 """What can follow a pretraining."""
@@ -211,8 +222,9 @@ def check_row(
 
 
 def check_study(study: Mapping[str, Any]) -> None:
-    """Raises InputError where a plan names something that is not there."""
-    rows = study["rows"]
+    """Raises InputError where a value makes no sense, or names what is not there."""
+    rows, checks = study["rows"], {f"study.{x}": y for x, y in SETTINGS.items()}
+    check_values({f"study.{name}": study[name] for name in SETTINGS}, checks)
     named = {
         "methods": study["methods"],
         "figure3": study["figure3"],
@@ -227,26 +239,13 @@ def check_study(study: Mapping[str, Any]) -> None:
                     + ": correct the name or add the row"
                 )
     for setting in ("methods", "labeled"):
-        if len(set(study[setting])) < len(study[setting]):
+        if not len(set(study[setting])) == len(study[setting]) > 0:
             raise InputError(
-                f"study.{setting}={study[setting]} names one twice: name each once"
+                f"study.{setting}={study[setting]} names none, or one twice: name at "
+                "least one, and each once"
             )
     for name in study["methods"]:
         check_choice(f"study.rows.{name}.mode", rows[name]["mode"], MODES)
-    counts = ("draws", "seeds", "resamples")
-    numbers = (*study["labeled"], *(study[name] for name in counts))
-    if not 0 < study["confidence"] < 1:
-        raise InputError(
-            f"study.confidence is {study['confidence']}: it must be between 0 and 1"
-        )
-    counted = all(type(x) is int and x > 0 for x in numbers)
-    if not (study["methods"] and study["labeled"] and counted):
-        raise InputError(
-            f"study.methods={study['methods']}, study.labeled={study['labeled']}, "
-            + ", ".join(f"study.{name}={study[name]}" for name in counts)
-            + ": name at least one method and one number of patients, all whole "
-            "numbers above 0"
-        )
 
 
 def _merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

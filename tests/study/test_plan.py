@@ -159,10 +159,12 @@ def test_a_mistaken_plan_is_refused_in_a_sentence():
         make_plan(config, Path("/x"))
     with pytest.raises(InputError, match="simklr"):
         plan("simklr")
-    with pytest.raises(InputError, match=r"study\.labeled="):
-        plan("proposed", labeled=(0, 1))
-    with pytest.raises(InputError, match=r"study\.labeled="):
-        plan("proposed", labeled=("a", 1))
+    for labeled in ((0, 1), ("a", 1), (1.5,), ()):
+        with pytest.raises(InputError, match=r"study\.labeled"):
+            plan("proposed", labeled=labeled)
+    for draws in (0, -1):
+        with pytest.raises(InputError, match=r"study\.draws"):
+            plan("proposed", draws=draws)
     config = plan_config("proposed")
     config.study.rows.proposed.mode = "predict"
     with pytest.raises(InputError, match=r"proposed\.mode"):
