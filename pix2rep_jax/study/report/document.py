@@ -95,8 +95,9 @@ def opening(
     finished = sum(each.status == "finished" for each in results)
     if config.data.crop == RELEASED:
         protocol = (
-            "that of the released code: slices cropped to the box of the expert's "
-            f"mask, soft Dice at {config.data.size} x {config.data.size}. "
+            "that of the released code: one crop per volume, to the box of the "
+            "expert's mask and 10 px more; slices without a mask left out; soft Dice "
+            f"at {config.data.size} x {config.data.size}. "
             f"{GROUND_TRUTH_NOTE}"
         )
     else:
@@ -123,11 +124,11 @@ def opening(
         "",
         f"{scored_on(num_patients)} Each run is scored at the checkpoint with the best "
         f"Dice on its own validation slices. {about_seeds(config)}",
-        *about_versions(results),
+        *about_versions(results, crop=config.data.crop),
     ]
 
 
-def about_versions(results: Sequence[Result]) -> list[str]:
+def about_versions(results: Sequence[Result], *, crop: str) -> list[str]:
     """Says, in one line per version, which runs are known by their place alone."""
     versions = Counter(each.version for each in results if each.keys is not None)
     lines = []
@@ -141,6 +142,7 @@ def about_versions(results: Sequence[Result]) -> list[str]:
         )
         if version < 3:
             line += " Their draws share the first weights, orders and augmentations."
+            line += " Each slice had a crop of its own." * (crop == RELEASED)
         lines += ["", line]
     return lines
 
