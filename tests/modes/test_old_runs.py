@@ -90,7 +90,7 @@ def test_other_settings_are_refused_before_the_scans_are_read(old):
     folder = old.parent / "other" / "finetune"
     begin_run(folder, CONFIG)
     config = CONFIG.copy_and_resolve_references()
-    config.finetune.batch_size += 1
+    config.finetune.num_steps += 1
     config.init.checkpoint = "none"
-    with pytest.raises(InputError, match=r"finetune\.batch_size"):
+    with pytest.raises(InputError, match=r"finetune\.num_steps: "):
         finetune.run(config, folder.parent)
