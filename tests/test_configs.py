@@ -113,6 +113,8 @@ def test_no_other_setting_is_a_number_of_the_images_pixels(monkeypatch):
     assert lengths == {"intensity.max_blur", "chaitanya.spatial.extent"}
     chaitanya = pix2rep.get_config().chaitanya.spatial
     assert max(chaitanya.extent) < 1  # a share
+    for size in pix2rep.SIZES:  # 0: as many as data.size
+        assert pix2rep.get_config(size).data.crop_px == 0
 
 
 @pytest.mark.parametrize(
