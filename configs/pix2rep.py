@@ -123,7 +123,7 @@ def _base() -> ConfigDict:
         0.95,
     )  # side of the region seen; below 1 magnifies; released
     spatial.extent_probability = 1.0
-    spatial.flip_probability = 0.7  # released
+    spatial.flip_probability = 0.7  # of rows or columns, in equal parts; released
     # Of the side. With shift_inside 0.5 is anywhere inside the image (released), and
     # less stays nearer to the middle.
     spatial.max_shift = (0.5, 0.5)

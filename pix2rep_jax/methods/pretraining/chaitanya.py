@@ -240,7 +240,8 @@ def make_local_loss(
             region is contrasted with.
         frozen: Parts of the network whose BatchNorm keeps its averages.
         intensity: Options of `intensity.random_intensity`. The views are not moved, so
-            equal regions show the same place.
+            equal regions show the same place. The places are fixed, as published, and
+            may hold padding.
 
     Returns:
         The loss of batches of the samples that `partition_volumes` makes.
