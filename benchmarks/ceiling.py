@@ -124,7 +124,12 @@ def _link(root: Path, folder: Path) -> None:
 
 def _read_expert(record: VolumeRecord, num_classes: int) -> np.ndarray:
     """Reads a volume's mask as it is in its file."""
-    return read_label(record.label_path, shape=record.shape, num_classes=num_classes)
+    return read_label(
+        record.label_path,
+        shape=record.shape,
+        num_classes=num_classes,
+        values=record.label_values,
+    )
 
 
 def _print_grid(dataset: Dataset, data: ConfigDict, name: str) -> None:

@@ -399,10 +399,14 @@ def _combine(
     spinning, and on a busy machine they took ten times as long.
     """
     after = (1,) * (-axis - 1)
-    total = np.zeros((), np.float32)
+    shape = list(array.shape)
+    shape[axis] = len(index)
+    total = np.zeros(shape, np.float32)
     for position, weight in zip(index.T, weights.T.astype(np.float32), strict=True):
-        total = total + np.take(array, position, axis) * weight.reshape(-1, *after)
-    return total.astype(np.float32, copy=False)
+        # If pixels are far larger than a slice, most taps lie beside it.
+        if weight.any():
+            total += np.take(array, position, axis) * weight.reshape(-1, *after)
+    return total
 
 
 def _nearest(centres: np.ndarray) -> np.ndarray:
