@@ -5,61 +5,29 @@ numbers depend on them to the last bit, and this folder does not import JAX, who
 `scale_and_translate` is the nearest equivalent.
 """
 
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 
+from pix2rep_jax.data.grid import Grid
 from pix2rep_jax.errors import InputError
 
 __all__ = [
     "INTERPOLATIONS",
-    "Grid",
-    "centre_grid",
-    "mask_box",
-    "mask_box_grid",
     "normalise",
     "percentile_range",
     "resample_image",
     "resample_label",
     "restore_labels",
     "restore_probabilities",
-    "scan_box",
-    "share_inside",
 ]
 
 
 INTERPOLATIONS = ("linear", "nearest")
 """How a scan's pixels become the network's: a mean of those around, or the nearest."""
 
-_SAME_SPACING_PX = 0.05
-"""A grid of the scan's own spacing misses no pixel by more, in px of the scan.
-
-A header's float32 loses far less than this, and no structure moves visibly by it.
-"""
-
 _TIE = 1e-5
 """Classes whose weights differ by less are equal: rounding must not choose a side."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Grid:
-    """Where the network's pixels lie in a slice.
-
-    The centre of the network's pixel (i, j) is at the fractional index
-    `origin + step * (i, j)` of the slice. Index 0 is the centre of its first pixel.
-
-    Attributes:
-        origin: Row and column of the network's first pixel, in px of the slice.
-        step: Distance of the network's rows and of its columns, in px of the slice.
-        shape: (rows, columns) of the slice.
-        size: (height, width) of the network's grid.
-    """
-
-    origin: tuple[float, float]
-    step: tuple[float, float]
-    shape: tuple[int, int]
-    size: tuple[int, int]
 
 
 def percentile_range(
@@ -106,84 +74,6 @@ def normalise(array: np.ndarray, low: float, high: float) -> np.ndarray:
         return np.zeros(array.shape, np.float32)
     stretched = (np.asarray(array, np.float32) - low) / (high - low)
     return np.clip(stretched, 0, 1).astype(np.float32, copy=False)
-
-
-def centre_grid(
-    shape: Sequence[int], spacing_mm: Sequence[float], *, fov_mm: float, size: int
-) -> Grid:
-    """Places a square field of view at the image centre.
-
-    The result equals three operations: resampling to a fixed spacing, cropping or
-    padding about the centre, and resizing to `size`. It needs one interpolation instead
-    of two.
-
-    If the network's pixels are as large as the scan's, they lie on them exactly, so
-    that nothing is interpolated. The field of view is then up to half a pixel beside
-    the centre.
-
-    Args:
-        shape: (rows, columns) of the slice.
-        spacing_mm: Distance of the slice's rows and of its columns, mm.
-        fov_mm: Side of the field of view, mm. It may reach beyond the slice.
-        size: Side of the network's grid, px.
-    """
-    origin, step = zip(
-        *(
-            _centre_along(length, fov_mm / size / spacing, size)
-            for length, spacing in zip(shape, spacing_mm, strict=True)
-        ),
-        strict=True,
-    )
-    return _square_grid(origin, step, shape, size)
-
-
-def mask_box(label: np.ndarray, *, margin_px: int = 10) -> tuple[slice, slice]:
-    """Finds the box of a mask, as the paper's released code crops to it.
-
-    The margin is the same on all sides. In the released code it is one pixel less
-    behind the last row and the last column.
-
-    Such a crop uses the ground truth, in test images too. So its scores are not those
-    of unseen scans.
-
-    Args:
-        label: `[..., rows, columns]`, the expert's mask of a volume, background 0. One
-            box holds all slices.
-        margin_px: Margin on each side of the box, px; it ends at the slice's border.
-
-    Returns:
-        The box's rows and columns.
-
-    Raises:
-        ValueError: If the mask is empty.
-    """
-    mask = (label != 0).reshape(-1, *label.shape[-2:]).any(0)
-    if not mask.any():
-        raise ValueError("an empty mask has no box")
-    lines = (np.flatnonzero(mask.any(1 - axis)).tolist() for axis in (0, 1))
-    rows, columns = (
-        slice(max(inside[0] - margin_px, 0), min(inside[-1] + margin_px + 1, length))
-        for inside, length in zip(lines, mask.shape, strict=True)
-    )
-    return rows, columns
-
-
-def mask_box_grid(label: np.ndarray, *, size: int, margin_px: int = 10) -> Grid:
-    """Stretches the box of a volume's mask over the network's grid.
-
-    Args:
-        label: `[..., rows, columns]`, the expert's mask, background 0.
-        size: Side of the network's grid, px.
-        margin_px: Margin of `mask_box`, px.
-
-    Raises:
-        ValueError: If the mask is empty.
-    """
-    box = mask_box(label, margin_px=margin_px)
-    step = [(side.stop - side.start) / size for side in box]
-    # The box ends at the edges of its pixels, half a pixel beyond their centres.
-    origin = [side.start - 0.5 + s / 2 for side, s in zip(box, step, strict=True)]
-    return _square_grid(origin, step, label.shape[-2:], size)
 
 
 def resample_image(
@@ -245,44 +135,6 @@ def resample_label(
     return result.reshape(*label.shape[:-2], *grid.size)
 
 
-def share_inside(label: np.ndarray, grid: Grid) -> float:
-    """Measures the share of a mask that lies within the network's field of view.
-
-    Args:
-        label: `[..., rows, columns]` integers, background 0.
-        grid: The grid on which the slices are sampled.
-
-    Returns:
-        The share of the foreground pixels whose centres lie in one of the network's
-        pixels, 0 to 1. An empty mask gives 1.
-    """
-    rows, columns = (np.flatnonzero(_is_seen(grid, axis)) for axis in (0, 1))
-    total = np.count_nonzero(label)
-    inside = np.count_nonzero(label[..., rows[:, None], columns])
-    return float(inside / total) if total else 1.0
-
-
-def scan_box(grid: Grid) -> np.ndarray:
-    """Finds the network's pixels whose centres lie in one of the slice's pixels.
-
-    The other pixels are padding: the scan does not reach there.
-
-    Args:
-        grid: The grid on which the slices are sampled.
-
-    Returns:
-        `[4]` int32: the first and last row, then the first and last column.
-    """
-    sides = []
-    for axis in (0, 1):
-        centres = _centres(grid, axis)
-        outside = np.abs(centres - (grid.shape[axis] - 1) / 2) - grid.shape[axis] / 2
-        # A scan smaller than a pixel may lie between two centres: take the nearest.
-        seen = outside <= max(0, outside.min())
-        sides.append(np.flatnonzero(seen)[[0, -1]])
-    return np.concatenate(sides).astype(np.int32)
-
-
 def restore_probabilities(probabilities: np.ndarray, grid: Grid) -> np.ndarray:
     """Brings class probabilities back to the slice's own pixels, linearly.
 
@@ -300,7 +152,7 @@ def restore_probabilities(probabilities: np.ndarray, grid: Grid) -> np.ndarray:
     )
     restored = _combine(probabilities, rows, row_weights, axis=-3)
     restored = _combine(restored, columns, column_weights, axis=-2)
-    seen = _is_seen(grid, 0)[:, None] & _is_seen(grid, 1)
+    seen = grid.is_seen(0)[:, None] & grid.is_seen(1)
     restored[..., 0] += ~seen
     return restored
 
@@ -318,40 +170,16 @@ def restore_labels(probabilities: np.ndarray, grid: Grid) -> np.ndarray:
     return restore_probabilities(probabilities, grid).argmax(-1).astype(np.uint8)
 
 
-def _centres(grid: Grid, axis: int) -> np.ndarray:
-    """Returns the positions of the network's pixels along an axis of the slice."""
-    return grid.origin[axis] + grid.step[axis] * np.arange(grid.size[axis])
-
-
-def _centre_along(length: int, step: float, size: int) -> tuple[float, float]:
-    """Returns the origin and the step of a centred grid along one axis."""
-    if abs(step - 1) * size / 2 < _SAME_SPACING_PX:
-        return float((length - size) // 2), 1.0
-    return (length - 1) / 2 - step * (size - 1) / 2, step
-
-
-def _square_grid(
-    origin: Sequence[float], step: Sequence[float], shape: Sequence[int], size: int
-) -> Grid:
-    """Makes a grid of plain numbers, with as many rows as columns."""
-    first_row, first_column = map(float, origin)
-    row_step, column_step = map(float, step)
-    rows, columns = map(int, shape)
-    return Grid(
-        (first_row, first_column), (row_step, column_step), (rows, columns), (size,) * 2
-    )
-
-
 def _sampling_taps(
     grid: Grid, axis: int, interpolation: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the slice's pixels that make up each network pixel, and their weights."""
     if interpolation == "nearest":
-        index = _nearest(_centres(grid, axis))[:, None]
+        index = _nearest(grid.centres(axis))[:, None]
         weights = np.ones(index.shape)
     else:
         support = max(1.0, grid.step[axis])
-        index, weights = _taps(_centres(grid, axis), support)
+        index, weights = _taps(grid.centres(axis), support)
     # The total includes pixels beyond the slice, because they count as black.
     weights /= weights.sum(1, keepdims=True)
     inside = (index >= 0) & (index < grid.shape[axis])
@@ -361,25 +189,14 @@ def _sampling_taps(
 def _restoring_taps(grid: Grid, axis: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns the network's pixels that make up each slice pixel, and their weights."""
     size = grid.size[axis]
-    index, weights = _taps(_places(grid, axis), max(1.0, 1 / grid.step[axis]))
+    index, weights = _taps(grid.places(axis), max(1.0, 1 / grid.step[axis]))
     # Here the total leaves out absent pixels, so the outermost pixels reach half a
     # pixel further. Beyond that the network saw nothing.
     weights = np.where((index >= 0) & (index < size), weights, 0)
-    seen = _is_seen(grid, axis)
+    seen = grid.is_seen(axis)
     total = np.where(seen, weights.sum(1), 1)
     weights = np.where(seen[:, None], weights / total[:, None], 0)
     return np.clip(index, 0, size - 1), weights
-
-
-def _places(grid: Grid, axis: int) -> np.ndarray:
-    """Returns the positions of the slice's pixels along an axis of the network."""
-    return (np.arange(grid.shape[axis]) - grid.origin[axis]) / grid.step[axis]
-
-
-def _is_seen(grid: Grid, axis: int) -> np.ndarray:
-    """Tells which of the slice's pixels have their centres in a network pixel."""
-    places = _places(grid, axis)
-    return (places >= -0.5) & (places <= grid.size[axis] - 0.5)
 
 
 def _taps(centres: np.ndarray, support: float) -> tuple[np.ndarray, np.ndarray]:

@@ -10,18 +10,20 @@ import numpy as np
 
 from pix2rep_jax.data import mask, nifti
 from pix2rep_jax.data.axes import AS_STORED, LAST, Axes, SliceAxis, SliceRule
-from pix2rep_jax.data.labels import UNLABELLED
-from pix2rep_jax.data.resample import (
+from pix2rep_jax.data.grid import (
     Grid,
     centre_grid,
     mask_box,
     mask_box_grid,
+    scan_box,
+    share_inside,
+)
+from pix2rep_jax.data.labels import UNLABELLED
+from pix2rep_jax.data.resample import (
     normalise,
     percentile_range,
     resample_image,
     resample_label,
-    scan_box,
-    share_inside,
 )
 from pix2rep_jax.errors import InputError
 

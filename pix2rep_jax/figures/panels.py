@@ -7,7 +7,7 @@ import numpy as np
 
 from pix2rep_jax.data import mask, nifti, resample
 from pix2rep_jax.data.dataset import Dataset
-from pix2rep_jax.data.resample import Grid
+from pix2rep_jax.data.grid import Grid
 from pix2rep_jax.data.volume import VolumeRecord, take_frame
 from pix2rep_jax.evaluation.dice import dice_per_class
 from pix2rep_jax.evaluation.volume_score import display_order

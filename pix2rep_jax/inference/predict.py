@@ -11,7 +11,7 @@ import numpy as np
 
 from pix2rep_jax.data import resample
 from pix2rep_jax.data.dataset import Dataset
-from pix2rep_jax.data.resample import Grid
+from pix2rep_jax.data.grid import Grid
 from pix2rep_jax.runtime.compiler import compiler_options
 
 __all__ = [

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from pix2rep_jax.data import nifti, resample
 from pix2rep_jax.data.axes import AS_STORED, AUTO, Axes, SliceRule, find_axes
 from pix2rep_jax.data.dataset import field_of_view_mm
+from pix2rep_jax.data.grid import Grid, centre_grid
 from pix2rep_jax.data.scan_notes import count_notes
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.predict import make_predictors, restore_volume
@@ -161,10 +162,10 @@ class Segmenter:
 
     def _prepare(
         self, volume: np.ndarray, spacing_mm: tuple[float, ...]
-    ) -> tuple[np.ndarray, resample.Grid]:
+    ) -> tuple[np.ndarray, Grid]:
         """Returns a volume's slices on the network's grid, and that grid."""
         low, high = resample.percentile_range(volume, self.percentiles)
-        grid = resample.centre_grid(
+        grid = centre_grid(
             volume.shape[:2], spacing_mm[:2], fov_mm=self.fov_mm, size=self.size
         )
         image = np.moveaxis(resample.normalise(volume, low, high), 2, 0)

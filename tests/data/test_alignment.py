@@ -8,9 +8,9 @@ nothing may move, in either direction.
 import numpy as np
 import pytest
 
+from pix2rep_jax.data.grid import centre_grid
 from pix2rep_jax.data.resample import (
     INTERPOLATIONS,
-    centre_grid,
     resample_image,
     resample_label,
     restore_labels,

@@ -10,18 +10,20 @@ import scipy.ndimage
 
 from pix2rep_jax.data import acdc
 from pix2rep_jax.data.dataset import field_of_view_mm
-from pix2rep_jax.data.resample import (
-    INTERPOLATIONS,
+from pix2rep_jax.data.grid import (
     Grid,
     centre_grid,
     mask_box_grid,
+    share_inside,
+)
+from pix2rep_jax.data.resample import (
+    INTERPOLATIONS,
     normalise,
     percentile_range,
     resample_image,
     resample_label,
     restore_labels,
     restore_probabilities,
-    share_inside,
 )
 from pix2rep_jax.errors import InputError
 
