@@ -27,6 +27,9 @@ MAX_TILT = np.deg2rad(30)
 BODY = ("R/L", "A/P", "S/I")
 """Names of the body's axes, in the order of NIfTI's coordinates."""
 
+_OPPOSITE = dict(zip("RLAPSI", "LRPAIS", strict=True))
+"""The other end of each of the body's axes."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Axes:
@@ -74,10 +77,13 @@ class SliceAxis(NamedTuple):
         axis: Its index, 0 to 2: of the file, or of the turned scan where
             `data.orientation` is "canonical".
         anatomy: "R/L", "A/P" or "S/I"; "" if the file does not say it.
+        in_plane: Where rows and columns run to, such as "LP" for left and posterior;
+            "" if the file does not say it.
     """
 
     axis: int = 2
     anatomy: str = ""
+    in_plane: str = ""
 
 
 LAST = SliceAxis()
@@ -133,7 +139,8 @@ def find_axes(
     )
     order = [*(axis for axis in range(3) if axis != index), index]
     axes = Axes(_take(turned.order, order), _take(turned.flipped, order))
-    found = SliceAxis(index, anatomy[index])
+    in_plane = "" if affine is None or names is None else _ends(affine, axes)[:2]
+    found = SliceAxis(index, anatomy[index], in_plane)
     return axes, found, (*notes, *_notes(found, rule))
 
 
@@ -176,11 +183,12 @@ def _notes(found: SliceAxis, rule: SliceRule) -> tuple[str, ...]:
     if expected is None:
         is_plain = rule.slice_axis != "auto" or rule.orientation == "canonical"
         return () if is_plain or found.axis == 2 else ("slices_not_last",)
-    known = found.anatomy and expected.anatomy
-    other_plane = (
-        ("other_plane",) if known and found.anatomy != expected.anatomy else ()
-    )
-    return (*(("turned",) if found.axis != expected.axis else ()), *other_plane)
+    notes = ["turned"] if found.axis != expected.axis else []
+    if found.anatomy and expected.anatomy and found.anatomy != expected.anatomy:
+        notes.append("other_plane")
+    elif found.in_plane and expected.in_plane and found.in_plane != expected.in_plane:
+        notes.append("other_ends")
+    return tuple(notes)
 
 
 def _body_axes(affine: np.ndarray | None) -> tuple[str, str, str] | None:
@@ -189,6 +197,13 @@ def _body_axes(affine: np.ndarray | None) -> tuple[str, str, str] | None:
         return None
     first, second, third = nib.orientations.io_orientation(affine)[:, 0].astype(int)
     return BODY[first], BODY[second], BODY[third]
+
+
+def _ends(affine: np.ndarray, axes: Axes) -> str:
+    """Tells where rows, columns and slices run to, such as "LPS"."""
+    ends = axes.of_slices(nib.orientations.aff2axcodes(affine))
+    ways = zip(ends, axes.flipped, strict=True)
+    return "".join(_OPPOSITE[end] if flip else end for end, flip in ways)
 
 
 def _canonical(affine: np.ndarray) -> Axes:

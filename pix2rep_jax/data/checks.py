@@ -151,13 +151,27 @@ def reading_notes(volumes: Sequence[VolumeRecord]) -> list[str]:
     scans = list({volume.image_path: volume for volume in volumes}.values())
     notes = count_notes((each.volume_id, each.notes) for each in scans)
     usual = most_common(each.slice_axis for each in scans)
-    others = [each for each in scans if each.slice_axis != usual]
+    others = [each for each in scans if each.slice_axis[:2] != usual[:2]]
     if others:
         notes.append(
             f"note: {len(others)} of {len(scans)} scans (such as "
             f"{others[0].volume_id}) have their slices along "
             f"{describe_slice_axis(others[0].slice_axis)}, and the others along "
             f"{describe_slice_axis(usual)}: each is used as it is"
+        )
+    turned = [
+        each
+        for each in scans
+        if each not in others
+        and each.slice_axis.in_plane
+        and usual.in_plane not in ("", each.slice_axis.in_plane)
+    ]
+    if turned:
+        notes.append(
+            f"note: in {len(turned)} of {len(scans)} scans (such as "
+            f"{turned[0].volume_id}) rows and columns run to other ends of the body "
+            f"({turned[0].slice_axis.in_plane}) than in the others ({usual.in_plane}), "
+            "by the affines: if these are right, set data.orientation=canonical"
         )
     return notes
 

@@ -24,6 +24,9 @@ NOTES = {
     "network was trained on, so the scans were turned",
     "other_plane": "slices lie along another axis of the body than in the scans that "
     "the network was trained on",
+    "other_ends": "rows and columns run to other ends of the body, by the affine, than "
+    "in the scans that the network was trained on: if the affines are right, train "
+    "with data.orientation=canonical",
     "not_canonical": "the affine is missing, or oblique by more than 30 degrees, so "
     "data.orientation=canonical was not applied",
 }

@@ -194,6 +194,7 @@ def record_to_dict(record: RunRecord) -> dict[str, Any]:
         "slice_axis": {
             "index": record.slice_axis.axis,
             "anatomy": record.slice_axis.anatomy,
+            "in_plane": record.slice_axis.in_plane,
         },
         "split": record.split.to_dict(),
     }
@@ -227,7 +228,7 @@ def _slice_axis(content: Mapping[str, Any]) -> SliceAxis:
     axis, anatomy = content["index"], content["anatomy"]
     if axis not in (0, 1, 2) or anatomy not in ("", *BODY):
         raise ValueError(f"{axis!r}, {anatomy!r} is not an axis of slices")
-    return SliceAxis(axis, anatomy)
+    return SliceAxis(axis, anatomy, str(content["in_plane"]))
 
 
 def _whole(value: Any) -> int:

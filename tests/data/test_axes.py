@@ -71,7 +71,7 @@ def test_back_is_where_it_came_from(shape):
 def test_length_decides_then_spacing_then_the_file(shape, spacing_mm, axis):
     """The rule of data.slice_axis=auto; rows and columns keep their order."""
     axes, found, _ = find(shape, spacing_mm)
-    assert found == (axis, "")
+    assert found == (axis, "", "")
     assert axes.order == (*(i for i in range(3) if i != axis), axis)
     assert axes.flipped == (False, False, False)
     if axis != 2:  # a run's axis does not come before either
@@ -98,12 +98,12 @@ def test_the_body_decides_where_the_voxels_are_cubes(anatomy):
 
 def test_without_an_affine_the_run_decides():
     """A file that says nothing is stored as the run's scans are."""
-    assert find((9, 9, 9), expected=SliceAxis(1, "A/P"))[1] == (1, "")
-    assert find((9, 9, 9), expected=SliceAxis(0, ""))[1] == (0, "")
+    assert find((9, 9, 9), expected=SliceAxis(1, "A/P"))[1] == (1, "", "")
+    assert find((9, 9, 9), expected=SliceAxis(0, ""))[1] == (0, "", "")
     askew = nib.affines.from_matvec(
         [[0.75, -0.66, 0], [0.66, 0.75, 0], [0, 0, 1]], [0, 0, 0]
     )
-    assert find((9, 9, 9), affine=askew, expected=SliceAxis(1, "A/P"))[1] == (1, "")
+    assert find((9, 9, 9), affine=askew, expected=SliceAxis(1, "A/P"))[1] == (1, "", "")
 
 
 def test_canonical_is_what_nibabel_calls_so():
@@ -114,13 +114,13 @@ def test_canonical_is_what_nibabel_calls_so():
         found, axis, notes = find(array.shape, sizes, affine, orientation="canonical")
         np.testing.assert_array_equal(found.to_slices(array), first)
         np.testing.assert_array_equal(found.to_file(first), array)
-        assert axis == (2, "S/I") and notes == ()
+        assert axis == (2, "S/I", "RA") and notes == ()
         # Coronal slices, all the same way up.
         found, axis, _ = find(
             array.shape, sizes, affine, orientation="canonical", slice_axis=1
         )
         np.testing.assert_array_equal(found.to_slices(array), first.swapaxes(1, 2))
-        assert axis == (1, "A/P")
+        assert axis == (1, "A/P", "RS")
 
 
 @pytest.mark.parametrize("degrees, is_turned", [(20, True), (40, False)])
@@ -154,9 +154,27 @@ def test_notes_say_what_is_unlike_the_run():
     assert find((9, 9, 9), sizes, affine, slice_axis=axis)[2] == ()
 
 
+def test_a_mirrored_or_transposed_scan_is_said():
+    """Where rows and columns run to is known by the affine, however it is stored."""
+    run = SliceAxis(2, "S/I", "RA")
+    seen = set()
+    for axes in ALL:
+        array, affine, _ = store(axes)
+        found, axis, notes = find(array.shape, affine=affine, expected=run)
+        ends = nib.aff2axcodes(affine)
+        assert axis.in_plane == "".join(ends[k] for k in found.order[:2])
+        assert ("other_ends" in notes) == (axis.in_plane != "RA")
+        seen.add(axis.in_plane)
+    assert len(seen) == 8
+    # Other slices are another matter, and a run of unknown ends expects none.
+    assert "other_ends" not in find((9, 9, 9), affine=affine)[2]
+    for expected in (SliceAxis(2, "S/I"), SliceAxis(2, "")):
+        assert "other_ends" not in find((9, 9, 9), affine=affine, expected=expected)[2]
+
+
 def test_the_axis_of_most_scans_is_theirs():
     """The first of several that are as frequent; the third without any."""
     first, second = SliceAxis(0, "S/I"), SliceAxis(2, "")
     assert most_common([first, second, second]) == second
     assert most_common([first, second]) == first
-    assert most_common([]) == (2, "")
+    assert most_common([]) == (2, "", "")

@@ -899,16 +899,12 @@ def test_slices_stored_first_or_second_train_and_score_as_ever(root, order, crop
         turned = load_and_score(data)
         alike(plain, turned)
         for record in turned[0].volumes:
-            assert record.slice_axis == (order.index(2), "S/I")
+            assert record.slice_axis == (order.index(2), "S/I", "RA")
             assert record.axes.order == (*np.argsort(order)[:2], order.index(2))
             assert record.notes == ("slices_not_last",)
             assert np.isclose(record.spacing_mm, (1.5, 1.5, 8)).all()
     assert len(reading_notes(turned[0].volumes)) == 1
     assert "4 of 4" in reading_notes(turned[0].volumes)[0]
-    assert most_common(x.slice_axis for x in turned[0].volumes) == (
-        order.index(2),
-        "S/I",
-    )
     # Who says that the slices lie elsewhere gets them there.
     other = load_dataset(make_data(root, slice_axis=2))
     assert [each.shape[2] for each in other.volumes] != [3, 3, 2, 4]
@@ -921,7 +917,7 @@ def test_scans_of_one_set_may_differ(root):
     store_otherwise(root, (2, 0, 1), stems=["patient001_frame05"])
     mixed = load_and_score(make_data(root))
     alike(plain, mixed)
-    assert most_common(each.slice_axis for each in mixed[0].volumes) == (2, "S/I")
+    assert most_common(each.slice_axis for each in mixed[0].volumes) == (2, "S/I", "RA")
     notes = reading_notes(mixed[0].volumes)
     assert len(notes) == 2 and all("1 of 4" in note for note in notes)
 
@@ -941,6 +937,15 @@ def test_cubes_are_cut_where_the_run_was_cut(root):
     alike(plain, found)
     assert {each.notes for each in found[0].volumes} == {("turned",)}
     alike(plain, load_and_score(make_data(root, slice_axis=1)))
+
+
+def test_scans_that_lie_otherwise_in_plane_are_counted(root):
+    """A mirror has the shape of the others: only the affine tells."""
+    store_otherwise(root, (0, 1, 2), (0,), stems=["patient002_frame03"])
+    notes = reading_notes(load_dataset(make_data(root)).volumes)
+    assert len(notes) == 1 and "1 of 4" in notes[0] and "data.orientation" in notes[0]
+    canonical = load_dataset(make_data(root, orientation="canonical"))
+    assert reading_notes(canonical.volumes) == []
 
 
 @pytest.mark.parametrize("order, flip", [((2, 0, 1), (0,)), ((1, 0, 2), (0, 1, 2))])

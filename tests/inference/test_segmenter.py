@@ -487,7 +487,7 @@ def test_a_loaded_run_knows_its_axis(tmp_path):
     """What run.json records is what a segmenter expects."""
     write_run(tmp_path / "finetune", slice_axis=SliceAxis(0, "A/P"))
     content = json.loads((tmp_path / "finetune" / "run.json").read_text())
-    assert content["slice_axis"] == {"index": 0, "anatomy": "A/P"}
+    assert content["slice_axis"] == {"index": 0, "anatomy": "A/P", "in_plane": ""}
     loaded = Segmenter.load(tmp_path)
     assert loaded.rule == SliceRule("auto", "file", SliceAxis(0, "A/P"))
 

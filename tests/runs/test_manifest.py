@@ -39,7 +39,7 @@ def test_a_run_is_described_by_two_files(tmp_path):
         *("version", "command", "environment", "num_steps", "trained", "origin"),
         *("split", "slice_axis"),
     }
-    assert content["slice_axis"] == {"index": 2, "anatomy": ""}
+    assert content["slice_axis"] == {"index": 2, "anatomy": "", "in_plane": ""}
     assert content["version"] == VERSION == 3
     assert content["command"] == "main.py --mode pretrain"
     assert {"flax", "python", "numerics"} <= set(content["environment"])
