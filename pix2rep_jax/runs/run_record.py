@@ -228,7 +228,7 @@ def _slice_axis(content: Mapping[str, Any]) -> SliceAxis:
     axis, anatomy = content["index"], content["anatomy"]
     if axis not in (0, 1, 2) or anatomy not in ("", *BODY):
         raise ValueError(f"{axis!r}, {anatomy!r} is not an axis of slices")
-    return SliceAxis(axis, anatomy, str(content["in_plane"]))
+    return SliceAxis(axis, anatomy, str(content.get("in_plane", "")))
 
 
 def _whole(value: Any) -> int:
