@@ -193,6 +193,20 @@ def test_each_happens_as_often_as_asked(name, image):
     assert abs(float(changed.mean()) - 0.3) < 0.06
 
 
+def test_none_happens_because_another_does():
+    """With seven at a tenth each, .9^7 of the images stay as they are; if two shared
+    their chance it would be .9^6."""
+    names = ["blur", "bias_field", "noise", "gamma", "contrast", "brightness"]
+    options = {f"max_{name}": 5.0 if name == "blur" else 0.5 for name in names}
+    options |= {f"{name}_probability": 0.1 for name in [*names, "reversal"]}
+    image = jax.random.uniform(jax.random.key(1), (8, 8, 1))
+    change = lambda k: intensity.random_intensity(k, image, **options)  # noqa: E731
+    keys = jax.random.split(jax.random.key(4), 5000)
+    results = jax.jit(jax.vmap(change))(keys)
+    same = (jnp.abs(results - image[None]) < 1e-7).all(axis=(1, 2, 3))
+    assert abs(float(same.mean()) - 0.9**7) < 0.025
+
+
 def test_brightness_and_contrast_span_their_ranges(image):
     """Brightness shifts within ± its limit; contrast stretches about the mean."""
     keys = jax.random.split(jax.random.key(1), 500)
