@@ -13,7 +13,7 @@ Seince et al., "Dense Self-Supervised Learning for Medical Image Segmentation", 
 chosen here.
 
 Measured on 2 CPU cores, foreground Dice with 5 labelled patients (docs/results/):
-quick: pretrain 47 s, probe 13 s and .74, finetune 19 s and .81 (both cores);
+quick: pretrain 47 s, probe 13 s and .71, finetune 19 s and .82 (both cores);
 small: pretrain 23 min, probe 36 s and .66, finetune 9 min and .79 (one core each);
 paper: docs/results/paper-scale.md.
 """
