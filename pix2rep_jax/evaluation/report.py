@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 GROUND_TRUTH_NOTE = (
-    "These numbers use the ground truth: every test slice was cropped to the box of "
+    "These numbers use the ground truth: each test volume was cropped to the box of "
     "its expert mask (data.crop=mask_box)."
 )
 
