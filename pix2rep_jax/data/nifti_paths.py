@@ -122,7 +122,10 @@ def list_folder(folder: Path, *, deep: bool = False) -> FolderListing:
 
 
 def file_parts(path: Path) -> list[Path]:
-    """Lists the files that a NIfTI file consists of: itself, or both of a pair."""
+    """Lists the files that a NIfTI file consists of: itself, or both of a pair.
+
+    The halves may differ in capitals, unless one is there that does not.
+    """
     found = _SUFFIX.search(path.name)
     half = found[1].lower() if found else ""
     if half not in ("hdr", "img"):
@@ -133,7 +136,9 @@ def file_parts(path: Path) -> list[Path]:
         beside = sorted(path.parent.iterdir())
     except OSError:
         return [path]
-    return [path, *(each for each in beside if each.name.casefold() in endings)]
+    halves = [each for each in beside if each.name.casefold() in endings]
+    alike = [each for each in halves if nifti_stem(each.name) == stem]
+    return [path, *(alike or halves)]
 
 
 def find_subfolder(root: Path, name: str) -> Path:
@@ -207,16 +212,13 @@ def _only_file(folder: Path) -> Path | None:
 
 def _join_pairs(files: Sequence[NiftiPath]) -> list[NiftiPath]:
     """Leaves a header out whose voxels are there too."""
-    voxels = {
-        file.path.parent / str(nifti_stem(file.path.name))
-        for file in files
-        if _half(file.path) == "img"
-    }
+
+    def key(file: NiftiPath) -> tuple[Path, str]:
+        return file.path.parent, str(nifti_stem(file.path.name)).casefold()
+
+    voxels = {key(file) for file in files if _half(file.path) == "img"}
     return [
-        file
-        for file in files
-        if _half(file.path) != "hdr"
-        or file.path.parent / str(nifti_stem(file.path.name)) not in voxels
+        file for file in files if _half(file.path) != "hdr" or key(file) not in voxels
     ]
 
 

@@ -65,6 +65,23 @@ def test_pair_is_one_scan(tmp_path):
         assert file_parts(tmp_path / name) == [tmp_path / name]
 
 
+def test_halves_of_a_pair_may_differ_in_capitals(tmp_path):
+    """But each of two such pairs keeps its own header."""
+    make_files(tmp_path, "one/P.HDR", "one/p.img")
+    make_files(tmp_path / "two", "P.hdr", "P.img", "p.hdr", "p.img")
+    if len(list((tmp_path / "two").iterdir())) < 4:
+        pytest.skip("the disk does not tell capitals")
+    assert names(tmp_path / "one") == {"p": "p.img"}
+    assert names(tmp_path / "two") == {"P": "P.img", "p": "p.img"}
+    for folder, name, header in (
+        ("one", "p.img", "P.HDR"),
+        ("two", "p.img", "p.hdr"),
+        ("two", "P.img", "P.hdr"),
+    ):
+        parts = file_parts(tmp_path / folder / name)
+        assert [each.name for each in parts] == [name, header]
+
+
 def test_folder_named_like_its_scan_is_the_scan(tmp_path):
     """As some archives unpack; with two scans in it, it is a folder like others."""
     make_files(
