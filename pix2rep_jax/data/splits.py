@@ -19,13 +19,13 @@ from pix2rep_jax.data.few_shot import (
 from pix2rep_jax.data.scan_digests import list_scans
 from pix2rep_jax.data.volume import VolumeFile
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.runtime.config_checks import anything, not_below_zero
+from pix2rep_jax.runtime.config_checks import anything, not_below_zero, seed
 
 __all__ = ["Split", "make_split", "take_pretraining_slices", "test_patients"]
 
 SETTINGS = {
     "num_labeled": anything,
-    "draw": anything,
+    "draw": seed,
     "val_fraction": anything,
     "holdout_per_group": not_below_zero,
     "validation_patients": not_below_zero,

@@ -90,8 +90,9 @@ def all_of(*checks: Check) -> Check:
 
 
 def choice(*known: str | int) -> Check:
-    """Makes the check for one of some words or numbers."""
-    return lambda value: "" if value in known else " or ".join(map(repr, known))
+    """Makes the check for one of some words or numbers. True is not a number."""
+    wanted, types = " or ".join(map(repr, known)), {*map(type, known)}
+    return lambda value: "" if type(value) in types and value in known else wanted
 
 
 def anything(value: Any) -> str:

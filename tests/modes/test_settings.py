@@ -82,6 +82,9 @@ def test_every_declared_setting_is_in_the_configuration():
         ("probe.num_steps", -1),
         ("seed", -1),
         ("data.phantom_seed", 2**32),
+        ("data.draw", 2**32),
+        ("data.draw", -1),
+        ("data.slice_axis", True),
         ("finetune.schedule", "linear"),
     ],
 )

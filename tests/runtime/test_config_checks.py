@@ -28,6 +28,7 @@ NAN, INFINITY = float("nan"), float("inf")
         (checks.pair, [(1, 2.0)], [(1,), (1, 2, 3), 1, ("a", "b"), (True, 1)]),
         (checks.ascending, [(1, 2), (1, 1)], [(2, 1)]),
         (checks.choice("a", "b"), ["a", "b"], ["c", ""]),
+        (checks.choice("a", 0, 1), ["a", 0, 1], [2, "1", True, False, 1.0, (1,)]),
         (checks.all_of(checks.pair, checks.ascending), [(1, 2)], [1, (2, 1)]),
     ],
 )
