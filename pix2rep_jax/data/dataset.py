@@ -18,6 +18,7 @@ from pix2rep_jax.data.axes import SliceAxis, SliceRule
 from pix2rep_jax.data.checks import check_files
 from pix2rep_jax.data.class_values import find_class_values
 from pix2rep_jax.data.labels import UNLABELLED
+from pix2rep_jax.data.nifti_header import LARGEST_MM, SMALLEST_MM
 from pix2rep_jax.data.phantom import write
 from pix2rep_jax.data.resample import INTERPOLATIONS
 from pix2rep_jax.data.volume import (
@@ -211,6 +212,14 @@ def _check_settings(data: ConfigDict) -> None:
         raise InputError(
             "data.spacing_mm and data.size must be above 0, and data.crop_px must be 0 "
             f"or more, but they are {data.spacing_mm}, {data.size} and {data.crop_px}"
+        )
+    pixel_mm = field_of_view_mm(data) / data.size
+    if not SMALLEST_MM <= pixel_mm <= LARGEST_MM:
+        raise InputError(
+            f"a pixel would measure {pixel_mm:g} mm, because data.spacing_mm is "
+            f"{data.spacing_mm:g}, data.crop_px {data.crop_px} and data.size "
+            f"{data.size}: choose them so that it measures {SMALLEST_MM:g} to "
+            f"{LARGEST_MM:g} mm"
         )
     percentiles = tuple(data.percentiles)
     if len(percentiles) != 2 or not 0 <= percentiles[0] < percentiles[1] <= 100:

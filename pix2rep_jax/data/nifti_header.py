@@ -6,7 +6,7 @@ from typing import NamedTuple
 import nibabel as nib
 import numpy as np
 
-__all__ = ["Place", "find_place", "unit_note"]
+__all__ = ["LARGEST_MM", "SMALLEST_MM", "Place", "find_place", "unit_note"]
 
 SMALLEST_MM, LARGEST_MM = 1e-3, 1e3
 """Voxel sizes beyond these are absurd: below 1 µm or above 1 m."""
