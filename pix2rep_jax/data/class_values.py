@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.errors import InputError
 
-__all__ = ["find_class_values", "have_same_names", "order_classes_like"]
+__all__ = ["find_class_values", "have_same_names", "order_classes_like", "plain_name"]
 
 _BACKGROUND = ("bg", "background")
 """Names of the background, in small letters."""
@@ -54,8 +54,8 @@ def find_class_values(data: ConfigDict) -> tuple[int, ...]:
             f"the labels {shown}: add --config.data.classes={','.join(named)}, or give "
             "the masks' values in the order of your classes by data.label_values"
         )
-    by_name = {_plain(name): value for name, value in named.items()}
-    return tuple(by_name[_plain(name)] for name in classes)
+    by_name = {plain_name(name): value for name, value in named.items()}
+    return tuple(by_name[plain_name(name)] for name in classes)
 
 
 def read_dataset_json(path: Path) -> dict[str, int]:
@@ -96,7 +96,8 @@ def read_dataset_json(path: Path) -> dict[str, int]:
             f"{path} does not give one whole number to each label: set "
             "data.label_values to the masks' values in the order of data.classes"
         ) from error
-    if len({*named.values()}) != len(pairs) or len({*map(_plain, named)}) != len(pairs):
+    names, values = {*map(plain_name, named)}, {*named.values()}
+    if not len(names) == len(values) == len(pairs):
         raise InputError(
             f"{path} gives two labels one name or one value: correct it, or set "
             "data.label_values"
@@ -118,7 +119,7 @@ def order_classes_like(data: ConfigDict, classes: Sequence[str]) -> ConfigDict:
     Raises:
         InputError: As `find_class_values`.
     """
-    ours, theirs = list(map(_plain, data.classes)), list(map(_plain, classes))
+    ours, theirs = list(map(plain_name, data.classes)), list(map(plain_name, classes))
     if ours == theirs:
         return data
     values = dict(zip(ours, find_class_values(data), strict=True))
@@ -139,10 +140,10 @@ def order_classes_like(data: ConfigDict, classes: Sequence[str]) -> ConfigDict:
 
 def have_same_names(first: Sequence[str], second: Sequence[str]) -> bool:
     """Tells whether two lists name the same classes, in any order."""
-    return sorted(map(_plain, first)) == sorted(map(_plain, second))
+    return sorted(map(plain_name, first)) == sorted(map(plain_name, second))
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """Writes a class's name in the way in which names are compared."""
     small = name.strip().casefold()
     return "background" if small in _BACKGROUND else small

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from pix2rep_jax.data import acdc, nifti_folder, slice_cache
 from pix2rep_jax.data.axes import SliceAxis, SliceRule
 from pix2rep_jax.data.checks import check_files
-from pix2rep_jax.data.class_values import find_class_values
+from pix2rep_jax.data.class_values import find_class_values, plain_name
 from pix2rep_jax.data.labels import UNLABELLED
 from pix2rep_jax.data.nifti_header import LARGEST_MM, SMALLEST_MM
 from pix2rep_jax.data.phantom import write
@@ -232,11 +232,13 @@ def _check_settings(data: ConfigDict) -> None:
             f"data.classes={tuple(data.classes)} must name 2 to {UNLABELLED} classes, "
             "background first"
         )
-    names = (*data.classes, "mean", "mean_foreground")  # scores have these names too
-    if twice := [name for name in data.classes if names.count(name) > 1]:
+    # Scores have the last two names.
+    names = [*map(plain_name, data.classes), "mean", "mean_foreground"]
+    if twice := [name for name in data.classes if names.count(plain_name(name)) > 1]:
         raise InputError(
-            f"data.classes={tuple(data.classes)} has {twice[0]!r} twice, or it is the "
-            "name of an average: give every class a name of its own"
+            f"data.classes={tuple(data.classes)} has {twice[0]!r} twice (capitals do "
+            "not count), or it is the name of an average: give every class a name of "
+            "its own"
         )
 
 

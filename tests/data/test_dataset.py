@@ -832,6 +832,8 @@ def test_pair_is_prepared_anew_if_either_half_changes(tmp_path):
         ({"label_values": (0, 255)}, r"data\.label_values=\(0, 255\)"),
         ({"classes": ("BG",)}, r"data\.classes=\('BG',\).* 2 to 255 "),
         ({"classes": ("BG", "A", "A", "B")}, r"data\.classes=.* 'A'"),
+        ({"classes": ("BG", "A", "B", "a")}, r"data\.classes=.* 'A'"),
+        ({"classes": ("BG", "Background", "A", "B")}, r"data\.classes=.* 'BG'"),
         ({"classes": ("BG", "mean", "A", "B")}, r"data\.classes=.* 'mean'"),
         ({"exclude": ("patient003",)}, r"data\.exclude names patient003"),
         ({"exclude": ("patient001", "patient002")}, r"data\.exclude"),
