@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -75,9 +76,9 @@ def read_dataset_json(path: Path) -> dict[str, int]:
     """
     try:
         content: Any = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
     except (OSError, ValueError, RecursionError) as error:
+        if not os.path.lexists(path):
+            return {}
         raise InputError(
             f"{path} cannot be read ({' '.join(str(error).split())}): correct it, or "
             "move it away and set data.label_values"

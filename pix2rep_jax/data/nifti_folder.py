@@ -1,6 +1,7 @@
 """A plain folder of NIfTI scans, with or without masks, as a list of volumes."""
 
 import logging
+import os
 import re
 from pathlib import Path
 
@@ -65,6 +66,11 @@ def list_volumes(
         )
     for note in _notes(folder, own_masks, listing):
         _LOG.warning(note)
+    if os.path.lexists(masks) and not masks.is_dir():
+        raise InputError(
+            f"{masks} is a file, or a link to nothing: it must be the folder of the "
+            "masks"
+        )
     labels = _by_name(list_folder(masks)) if masks.is_dir() else {}
     if stray := sorted(set(labels) - set(images)):
         raise InputError(

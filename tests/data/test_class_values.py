@@ -88,6 +88,12 @@ def test_damaged_file_is_one_sentence(tmp_path, content):
     refuse(make_data(tmp_path), "dataset.json")
 
 
+def test_link_to_nothing_is_not_a_missing_file(tmp_path):
+    """The order of the classes would be guessed."""
+    (tmp_path / "dataset.json").symlink_to("none.json")
+    refuse(make_data(tmp_path), "dataset.json")
+
+
 @pytest.mark.parametrize("values", [(0, 255), (0, 1, 2, 3, 4), (0, 1, 2, 2)])
 def test_each_class_needs_one_value(tmp_path, values):
     """Fewer, more and the same twice."""

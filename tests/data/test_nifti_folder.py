@@ -58,6 +58,16 @@ def test_masks_are_optional(root):
     assert [each.label_path for each in list_volumes(root)] == [None] * 3
 
 
+def test_labels_that_lead_nowhere_are_not_missing(root):
+    """A broken link would pretrain on the patients of the test."""
+    (root / "labels").rename(root / "masks")
+    (root / "labels").symlink_to("none")
+    refuse(root, "labels")
+    (root / "labels").unlink()
+    (root / "labels").write_text("")
+    refuse(root, "labels")
+
+
 def test_other_files_are_passed_over(root):
     """Hidden files, such as macOS leaves, and foreign ones are no scans."""
     for name in ("._P1_early.nii.gz", "notes.txt", "P3.nii.json", "P4.nifti", "P5.gz"):
