@@ -210,7 +210,7 @@ def read_config(run: str | Path) -> dict[str, Any]:
         if missing := missing_settings(config):
             raise ValueError(f"it has no {missing[0]}")
         return config
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path} cannot be read ({error}): without its configuration the run in "
             f"{run} is lost; delete that folder or name another"

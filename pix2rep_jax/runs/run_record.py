@@ -151,7 +151,7 @@ def read_content(run: Path) -> dict[str, Any]:
             "wrote it: start anew in another --workdir, or use the version that wrote "
             "it"
         ) from error
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise _damaged(path, error) from error
     if version != VERSION:
         raise InputError(
@@ -226,9 +226,12 @@ def record_from_dict(content: Mapping[str, Any]) -> RunRecord:
 def _slice_axis(content: Mapping[str, Any]) -> SliceAxis:
     """Reads along which axis the slices lie; raises ValueError if it is none."""
     axis, anatomy = content["index"], content["anatomy"]
-    if axis not in (0, 1, 2) or anatomy not in ("", *BODY):
-        raise ValueError(f"{axis!r}, {anatomy!r} is not an axis of slices")
-    return SliceAxis(axis, anatomy, str(content.get("in_plane", "")))
+    in_plane = content.get("in_plane", "")
+    is_axis = type(axis) is int and axis in (0, 1, 2)
+    if not (is_axis and anatomy in ("", *BODY) and isinstance(in_plane, str)):
+        shown = f"{axis!r}, {anatomy!r}, {in_plane!r}"
+        raise ValueError(f"{shown} is not an axis of slices")
+    return SliceAxis(axis, anatomy, in_plane)
 
 
 def _whole(value: Any) -> int:

@@ -128,7 +128,11 @@ def test_a_run_keeps_its_origin_from_its_first_checkpoint_on(tmp_path):
             "environment",
             "scans",
             "patients",
+            "slice_axis",
+            "index",
+            "in_plane",
         ),
+        pytest.param("[" * 100_000, id="deep"),
     ],
 )
 def test_a_damaged_record_is_one_sentence(tmp_path, content):
@@ -147,6 +151,10 @@ def test_a_damaged_record_is_one_sentence(tmp_path, content):
         whole["split"]["scans"] = {"patient001": "a"}
     elif content == "patients":
         whole["split"]["pretrain_patients"] = "patient001"
+    elif content == "index":
+        whole["slice_axis"]["index"] = True
+    elif content == "in_plane":
+        whole["slice_axis"]["in_plane"] = None
     elif content in whole:
         whole[content] = 5 if content != "num_steps" else "many"
     else:
