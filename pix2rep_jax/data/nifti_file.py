@@ -5,6 +5,7 @@ and it replaces voxel sizes of 0.
 """
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,9 @@ __all__ = ["Kind", "load_header", "load_values"]
 
 Kind = type[nib.Nifti1Pair]
 """nibabel's class of images in one of the formats."""
+
+_SILENT = logging.Logger("nibabel's checks", level=logging.CRITICAL + 1)
+"""nibabel says what it mends, and this program says what it takes instead."""
 
 _KINDS: dict[bytes, Kind] = {
     b"n+1": nib.Nifti1Image,
@@ -85,7 +89,7 @@ def _load_header(path: Path) -> tuple[Kind, nib.Nifti1Header]:
     # Whoever uses the voxel sizes checks them. nibabel would replace those of 0 by 1.
     pixdim = header["pixdim"].copy()
     header["pixdim"][:4] = 1
-    header.check_fix()
+    header.check_fix(logger=_SILENT)  # what it cannot mend, it raises
     header["pixdim"] = pixdim
     return kind, header
 
