@@ -1,13 +1,21 @@
-"""Compares the pretraining step with a PyTorch form of it: time, ratio and spread.
+"""Compares the steps of training with a PyTorch form of them: time, ratio, spread.
 
 pip install -r requirements-bench.txt
 python -m benchmarks.against_pytorch [--case small] [--loss info_nce] [--rounds 8]
 
-Both get the same images, φ and points, and the same parameters; before anything is
-timed, both must compute the same loss. What is timed is one whole update: the warp of
-the second view, the network on both views, the loss, its gradient and Adam. The two
-take turns in one process, a few steps each; the ratio is formed in every round. Both
-have their memory in huge pages; with GLIBC_TUNABLES=glibc.malloc.hugetlb=0 neither has.
+Before anything is timed, both must compute the same loss from the same parameters.
+
+Pretraining ("info_nce", "cross_correlation"): both get the same images, φ and points.
+What is timed is one whole update: the warp of the second view, the network on both
+views, the loss, its gradient and Adam. "dense" is our step with the last convolution
+everywhere (`model.sparse_last_block=False`).
+
+Fine-tuning ("finetune"): both get the same labelled images. An update draws and applies
+the augmentation, too. The losses are compared without it.
+
+All take turns in one process, a few steps each; the ratios are formed in every round.
+Both have their memory in huge pages; with GLIBC_TUNABLES=glibc.malloc.hugetlb=0 neither
+has.
 """
 
 import argparse
@@ -16,17 +24,20 @@ import time
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import torch
 
-from benchmarks import pytorch_step
+from benchmarks import pytorch_augment, pytorch_step
 from benchmarks.step import get_config
+from pix2rep_jax.methods.downstream import supervised
+from pix2rep_jax.methods.downstream.augmentation import finetuning_options
 from pix2rep_jax.methods.pretraining import pix2rep
-from pix2rep_jax.models.build import initialise
+from pix2rep_jax.methods.pretraining.pixel_pairs import choose_points
+from pix2rep_jax.models.build import initialise, make_segmentation_net
 from pix2rep_jax.runtime.compiler import compiler_options
 from pix2rep_jax.runtime.huge_pages import use_huge_pages
+from pix2rep_jax.training.state import ModelState
 from pix2rep_jax.views.affine import (
     centred_positions,
     inside,
@@ -38,13 +49,14 @@ from pix2rep_jax.views.sampling import Views
 from pix2rep_jax.views.warp import warp
 
 CASES = ("small", "middle")
-LOSSES = ("info_nce", "cross_correlation")
+COLUMNS = ("ours", "dense", "PyTorch")
+LOSSES = ("info_nce", "cross_correlation", "finetune")
 
 
 def get_case(case: str, loss: str):
     """Returns a row's configuration: batch 8; Pix2Rep-v2 takes all pixels."""
-    config = get_config(case, loss)
-    config.pretrain.batch_size = 8
+    config = get_config(case, "info_nce" if loss == "finetune" else loss)
+    config.pretrain.batch_size = config.finetune.batch_size = 8
     if loss == "cross_correlation":
         config.pretrain.num_points = "all"
     return config
@@ -62,7 +74,7 @@ def make_inputs(config):
     draw = functools.partial(sample_pull_matrix, height=size, width=size, **spatial)
     matrix = jax.vmap(draw)(jax.random.split(keys[2], batch))
     valid = inside(sources_of(matrix, size), whole_image(size, size))
-    points, valid = pix2rep.choose_points(keys[3], valid, config.pretrain.num_points)
+    points, valid = choose_points(keys[3], valid, config.pretrain.num_points)
     return image_a, image_b, matrix, points, valid
 
 
@@ -75,8 +87,8 @@ def sources_of(matrix, size: int):
     )(matrix)
 
 
-def make_jax(config, inputs):
-    """Makes our step and the value of its loss before the first one."""
+def make_jax(config, inputs, *, sparse: bool):
+    """Makes our step of pretraining, and the parameters before the first one."""
     net = pix2rep.make_net(config)
     params, batch_stats = initialise(net, jax.random.key(0), size=config.data.size)
     recipe = config.pretrain
@@ -85,8 +97,8 @@ def make_jax(config, inputs):
         loss=recipe.loss,
         temperature=recipe.temperature,
         off_diagonal_weight=recipe.off_diagonal_weight,
+        sparse_last_block=sparse,
     )
-    tx = optax.adam(recipe.learning_rate)
 
     def loss_fn(params, batch_stats, image_a, image_b, matrix, points, valid):
         size = image_a.shape[1]
@@ -96,17 +108,32 @@ def make_jax(config, inputs):
         views = Views(image_a, moved, sources, seen)
         return compare(params, batch_stats, views, points, valid)
 
+    def value_of(params, batch_stats, key, *inputs):
+        del key
+        value, (batch_stats, _) = loss_fn(params, batch_stats, *inputs)
+        return value, batch_stats
+
+    rate = recipe.learning_rate
+    return make_update(value_of, params, batch_stats, inputs, learning_rate=rate)
+
+
+def make_update(value_of, params, batch_stats, inputs, *, learning_rate: float):
+    """Makes a step of Adam on fixed inputs, and returns the parameters before it."""
+    tx = optax.adam(learning_rate)
+
     def update(state, *inputs):
-        params, batch_stats, opt_state = state
-        (value, (batch_stats, _)), grads = jax.value_and_grad(loss_fn, has_aux=True)(
-            params, batch_stats, *inputs
+        params, batch_stats, opt_state, key = state
+        key, used = jax.random.split(key)
+        (value, batch_stats), grads = jax.value_and_grad(value_of, has_aux=True)(
+            params, batch_stats, used, *inputs
         )
         updates, opt_state = tx.update(grads, opt_state, params)
-        return (optax.apply_updates(params, updates), batch_stats, opt_state), value
+        params = optax.apply_updates(params, updates)
+        return (params, batch_stats, opt_state, key), value
 
     start = jax.tree.map(np.asarray, params)
     update = jax.jit(update, donate_argnums=0, compiler_options=compiler_options())
-    state = [(params, batch_stats, tx.init(params))]
+    state = [(params, batch_stats, tx.init(params), jax.random.key(3))]
 
     def step():
         state[0], value = update(state[0], *inputs)
@@ -115,23 +142,94 @@ def make_jax(config, inputs):
     return step, start
 
 
-def make_pytorch(config, inputs, params, *, compiled: bool):
+def make_jax_finetuning(config, inputs, *, augmented: bool):
+    """Makes our step of fine-tuning, and the parameters before the first one."""
+    net = make_segmentation_net(config)
+    params, batch_stats = initialise(net, jax.random.key(0), size=config.data.size)
+    options = finetuning_options(config.augment)
+    loss_fn = supervised.make_loss(
+        net,
+        **config.segmentation.to_dict(),
+        **(options if augmented else {"spatial": None, "intensity": {}}),
+        batch_norm="train",
+    )
+
+    def value_of(params, batch_stats, key, image, label):
+        batch = {"image": image, "label": label}
+        value, (model_state, _) = loss_fn(
+            params, ModelState(batch_stats, {}), batch, key
+        )
+        return value, model_state.batch_stats
+
+    rate = config.finetune.scratch_learning_rate
+    return make_update(value_of, params, batch_stats, inputs, learning_rate=rate)
+
+
+def make_labelled(config):
+    """Draws images and labels."""
+    shape = (config.finetune.batch_size, config.data.size, config.data.size)
+    image_key, label_key = jax.random.split(jax.random.key(1))
+    label = jax.random.randint(label_key, shape, 0, len(config.data.classes))
+    return jax.random.uniform(image_key, (*shape, 1)), label
+
+
+def make_pytorch_finetuning(config, inputs, params, *, augmented: bool, compiled: bool):
     """Makes PyTorch's step on the same inputs, from the same parameters."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    net = make_pytorch_net(config, params, head=(len(config.data.classes),))
+    image, label = (torch.tensor(np.asarray(x), device=device()) for x in inputs)
+    spatial, intensity = config.augment.spatial, config.augment.intensity
+    augment = pytorch_augment.make_augment(spatial.to_dict(), intensity.to_dict())
+    update = pytorch_step.make_step(
+        net,
+        pytorch_step.make_finetuning_loss(
+            torch.compile(net) if compiled else net,
+            augment if augmented else lambda *x: x,
+        ),
+        learning_rate=config.finetune.scratch_learning_rate,
+        autocast=device() == "cuda" and config.model.dtype == "bfloat16",
+    )
+    image = image.permute(0, 3, 1, 2)
+    return synchronised(lambda: update(image, label.long()))
+
+
+def device() -> str:
+    """Returns where PyTorch computes."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def synchronised(step: Callable) -> Callable:
+    """Makes a step that returns when its result is there."""
+
+    def wait():
+        value = step()
+        if device() == "cuda":
+            torch.cuda.synchronize()
+        return value
+
+    return wait
+
+
+def make_pytorch_net(config, params, *, head: tuple[int, ...]):
+    """Makes PyTorch's network with our parameters."""
     torch.backends.cudnn.benchmark = True  # it may choose its algorithms, as XLA does
-    model, recipe = config.model, config.pretrain
-    (hidden,) = config.projection.hidden
-    net = pytorch_step.Pix2RepNet(
+    model = config.model
+    net = pytorch_step.make_net(
         tuple(model.channels),
         model.num_features,
         model.last_hidden or model.num_features,
-        hidden,
-        config.projection.features,
+        head,
     )
     pytorch_step.load_flax(net, params)
-    net = net.to(device, memory_format=torch.channels_last)
+    return net.to(device(), memory_format=torch.channels_last)
+
+
+def make_pytorch(config, inputs, params, *, compiled: bool):
+    """Makes PyTorch's step on the same inputs, from the same parameters."""
+    model, recipe = config.model, config.pretrain
+    head = (*config.projection.hidden, config.projection.features)
+    net = make_pytorch_net(config, params, head=head)
     image_a, image_b, matrix, points, valid = (
-        None if x is None else torch.tensor(np.asarray(x), device=device)
+        None if x is None else torch.tensor(np.asarray(x), device=device())
         for x in inputs
     )
     images = (x.permute(0, 3, 1, 2) for x in (image_a, image_b))
@@ -145,18 +243,11 @@ def make_pytorch(config, inputs, params, *, compiled: bool):
         net,
         loss_fn,
         learning_rate=recipe.learning_rate,
-        autocast=device == "cuda" and model.dtype == "bfloat16",
+        autocast=device() == "cuda" and model.dtype == "bfloat16",
     )
     points = None if points is None else points.long()
     arguments = (*images, matrix, points, valid)
-
-    def step():
-        value = update(*arguments)
-        if device == "cuda":
-            torch.cuda.synchronize()
-        return value
-
-    return step
+    return synchronised(lambda: update(*arguments))
 
 
 def seconds(step: Callable, repeats: int) -> float:
@@ -170,26 +261,60 @@ def seconds(step: Callable, repeats: int) -> float:
     return float(np.median(times))
 
 
-def measure(case: str, loss: str, *, rounds: int, repeats: int, compiled: bool) -> str:
-    """Checks that both compute the same, times them in turn, and writes a row."""
-    config = get_case(case, loss)
+def make_steps(config, loss: str, *, compiled: bool) -> dict[str, Callable]:
+    """Makes all steps of a row, after both sides have computed the same loss."""
+    steps = {}
+    if loss == "finetune":
+        inputs = make_labelled(config)
+        for augmented in (False, True):
+            steps["ours"], params = make_jax_finetuning(
+                config, inputs, augmented=augmented
+            )
+            steps["PyTorch"] = make_pytorch_finetuning(
+                config, inputs, params, augmented=augmented, compiled=compiled
+            )
+            if not augmented:
+                check_losses(config, steps)
+        return steps
     inputs = make_inputs(config)
-    ours, params = make_jax(config, inputs)
-    theirs = make_pytorch(config, inputs, params, compiled=compiled)
-    losses = float(ours()), float(theirs())
+    pixels = config.data.size**2
+    if pix2rep.is_sparse("auto", config.pretrain.num_points, num_pixels=pixels):
+        steps["ours"], _ = make_jax(config, inputs, sparse=True)
+    steps["dense"], params = make_jax(config, inputs, sparse=False)
+    steps["PyTorch"] = make_pytorch(config, inputs, params, compiled=compiled)
+    check_losses(config, steps)
+    return steps
+
+
+def check_losses(config, steps: dict[str, Callable]) -> None:
+    """Raises an error if the steps do not compute the same loss."""
+    losses = {name: float(step()) for name, step in steps.items()}
     tolerance = 2e-3 if config.model.dtype == "float32" else 5e-2
-    if not np.isclose(*losses, rtol=tolerance):
-        raise RuntimeError(f"{case}, {loss}: the losses differ, {losses}")
-    pairs = int(jnp.sum(inputs[-1]))
-    times = np.array(
-        [(seconds(ours, repeats), seconds(theirs, repeats)) for _ in range(rounds)]
-    )
-    ratios = times[:, 0] / times[:, 1]
-    low, middle, high = np.percentile(ratios, [25, 50, 75])
-    a, b = np.median(times, axis=0) * 1e3
+    if not np.allclose(list(losses.values()), losses["PyTorch"], rtol=tolerance):
+        raise RuntimeError(f"the losses differ: {losses}")
+
+
+def measure(case: str, loss: str, *, rounds: int, repeats: int, compiled: bool) -> str:
+    """Times the steps of a row in turn, and writes it."""
+    steps = make_steps(get_case(case, loss), loss, compiled=compiled)
+    times = [
+        {name: seconds(step, repeats) for name, step in steps.items()}
+        for _ in range(rounds)
+    ]
+    middle = {name: 1e3 * np.median([x[name] for x in times]) for name in steps}
+    ours = next(iter(steps))
+
+    def ratio(other: str) -> str:
+        if other not in steps or other == ours:
+            return f"{'':>21}"
+        ratios = [x[ours] / x[other] for x in times]
+        low, median, high = np.percentile(ratios, [25, 50, 75])
+        return f"{median:7.2f} ({low:.2f}-{high:.2f})"
+
+    cells = [f"{middle[x]:9.0f}" if x in middle else f"{'':9}" for x in COLUMNS[1:]]
     return (
-        f"{case:8}{loss:19}{pairs:8}{losses[0]:10.4f}{losses[1]:10.4f}{a:9.0f}{b:9.0f}"
-        f"{middle:8.2f}  ({low:.2f}-{high:.2f})"
+        f"{case:8}{loss:19}{middle[ours]:9.0f}{''.join(cells)}"
+        f"{ratio('dense')}{ratio('PyTorch')}"
     )
 
 
@@ -205,12 +330,12 @@ def main() -> None:
     print(
         f"jax {jax.__version__}, PyTorch {torch.__version__}, "
         f"{jax.devices()[0].device_kind} ({torch.get_num_threads()} threads for "
-        "PyTorch); ms a step, "
-        "ratio ours / PyTorch's with quartiles over the rounds"
+        "PyTorch); ms per step, ratios with quartiles over the rounds"
     )
     print(
-        f"{'case':8}{'loss':19}{'pairs':>8}{'our loss':>10}{'theirs':>10}{'ours':>9}"
-        f"{'PyTorch':>9}{'ratio':>8}"
+        f"{'case':8}{'loss':19}"
+        + "".join(f"{name:>9}" for name in COLUMNS)
+        + f"{'ours / dense':>21}{'ours / PyTorch':>21}"
     )
     for case in arguments.case or CASES:
         for loss in arguments.loss or LOSSES:

@@ -1,4 +1,4 @@
-"""Pix2Rep's step as one would write it in PyTorch, to be compared with.
+"""The steps of pretraining and fine-tuning as one would write them in PyTorch.
 
 The same U-Net in channels_last, affine_grid and grid_sample for φ, the whole 2N x 2N
 matrix of the InfoNCE loss, Barlow Twins over all valid pixels, fused Adam.
@@ -8,7 +8,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["Pix2RepNet", "load_flax", "make_loss", "make_step"]
+__all__ = [
+    "load_flax",
+    "make_finetuning_loss",
+    "make_loss",
+    "make_net",
+    "make_step",
+]
 
 
 class DoubleConv(nn.Sequential):
@@ -25,10 +31,10 @@ class DoubleConv(nn.Sequential):
         )
 
 
-class Pix2RepNet(nn.Module):
-    """U-Net and projection head, as `pix2rep_jax.unet` has them."""
+class UNet(nn.Module):
+    """The backbone, as `pix2rep_jax.models.unet` has it."""
 
-    def __init__(self, channels, num_features, last_hidden, hidden, features):
+    def __init__(self, channels, num_features, last_hidden):
         super().__init__()
         inputs = (1, *channels[:-1])
         self.encode = nn.ModuleList(
@@ -47,14 +53,9 @@ class Pix2RepNet(nn.Module):
             )
             for i in levels
         )
-        self.project = nn.Sequential(
-            nn.Conv2d(num_features, hidden, 1),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(hidden, features, 1),
-        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Maps `[batch, 1, height, width]` to `[batch, d, height, width]`."""
+        """Maps `[batch, 1, height, width]` to `[batch, features, height, width]`."""
         skips = []
         for level, block in enumerate(self.encode):
             x = block(functional.max_pool2d(x, 2) if level else x)
@@ -62,14 +63,25 @@ class Pix2RepNet(nn.Module):
         skips.pop()
         for level in reversed(range(len(self.up))):
             x = self.decode[level](torch.cat([skips.pop(), self.up[level](x)], dim=1))
-        return self.project(x)
+        return x
 
 
-def load_flax(net: Pix2RepNet, params) -> None:
+def make_net(channels, num_features, last_hidden, head) -> nn.Sequential:
+    """Makes the backbone with a head: widths of its layers, with ReLU between them."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in zip((num_features, *head[:-1]), head, strict=True):
+        layers += [nn.Conv2d(inputs, outputs, 1), nn.ReLU(inplace=True)]
+    return nn.Sequential(
+        UNet(channels, num_features, last_hidden), nn.Sequential(*layers[:-1])
+    )
+
+
+def load_flax(net: nn.Sequential, params) -> None:
     """Gives a network the parameters (numpy arrays) of a `pix2rep_jax` one."""
-    backbone, projection = params["backbone"], params["projection"]
+    unet, head = net
+    backbone = params["backbone"]
     for kind in ("encode", "decode"):
-        for level, block in enumerate(getattr(net, kind)):
+        for level, block in enumerate(getattr(unet, kind)):
             part = backbone[f"{kind}_{level}"]
             for index in (0, 1):
                 kernel = part[f"Conv_{index}"]["kernel"]
@@ -77,14 +89,14 @@ def load_flax(net: Pix2RepNet, params) -> None:
                 norm = part[f"BatchNorm_{index}"]
                 _set(block[3 * index + 1].weight, norm["scale"])
                 _set(block[3 * index + 1].bias, norm["bias"])
-    for level, up in enumerate(net.up):
+    for level, up in enumerate(unet.up):
         part = backbone[f"up_{level}"]
         _set(up.weight, part["kernel"].transpose(0, 3, 1, 2))
         _set(up.bias, part["bias"])
-    for index in (0, 1):
-        dense = projection[f"Dense_{index}"]
-        _set(net.project[2 * index].weight, dense["kernel"].T[:, :, None, None])
-        _set(net.project[2 * index].bias, dense["bias"])
+    dense = params["projection"] if "projection" in params else params["head"]
+    for index, layer in enumerate(head[::2]):
+        _set(layer.weight, dense[f"Dense_{index}"]["kernel"].T[:, :, None, None])
+        _set(layer.bias, dense[f"Dense_{index}"]["bias"])
 
 
 def _set(parameter: torch.Tensor, value) -> None:
@@ -150,6 +162,27 @@ def make_loss(net, *, loss: str, temperature: float, off_diagonal_weight: float)
             return info_nce(u, v, temperature)
         u, v = (x[valid] for x in rows)
         return barlow_twins(u, v, off_diagonal_weight)
+
+    return loss_fn
+
+
+def make_finetuning_loss(net, augment):
+    """Makes the loss of labelled images: cross-entropy plus soft Dice.
+
+    Args:
+        net: Backbone and segmentation head.
+        augment: Moves and changes `[batch, 1, height, width]` images with their labels
+            `[batch, height, width]`.
+    """
+
+    def loss_fn(image, label):
+        image, label = augment(image, label)
+        logits = net(image).float()
+        p = logits.softmax(1)
+        y = functional.one_hot(label, p.shape[1]).permute(0, 3, 1, 2).to(p.dtype)
+        sums = (p + y).sum((0, 2, 3))
+        dice = (2 * (p * y).sum((0, 2, 3)) + 1e-5) / (sums + 1e-5)
+        return functional.cross_entropy(logits, label) + 1 - dice.mean()
 
     return loss_fn
 

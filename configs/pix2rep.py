@@ -109,6 +109,9 @@ def _base() -> ConfigDict:
     model.scratch_num_features = 128  # the same without pretraining; MIDL 4
     model.last_hidden = 0  # channels before the last feature maps; 0: n_ft; released
     model.dtype = "bfloat16"  # | "float32"; ours
+    # | True | "auto": pretraining runs the last convolution only at the points that it
+    # compares; "auto" does so where that is faster, with few enough points; ours
+    model.sparse_last_block = FieldReference(False, field_type=object)
 
     config.projection = projection = ConfigDict()
     projection.hidden = (256,)  # released

@@ -32,6 +32,7 @@ SETTINGS = {
     "scratch_num_features": above_zero,
     "last_hidden": not_below_zero,
     "dtype": choice(*DTYPES),
+    "sparse_last_block": choice("auto", True, False),
 }
 """The configuration's section `model`."""
 

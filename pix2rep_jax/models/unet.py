@@ -1,12 +1,13 @@
 """The U-Net: the backbone that is pretrained."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from pix2rep_jax.models.layers import DoubleConv, UpConv, max_pool
+from pix2rep_jax.models.layers import DoubleConv, Patches, UpConv, max_pool
 
 __all__ = ["UNet"]
 
@@ -53,7 +54,8 @@ class UNet(nn.Module):
         train: bool,
         decoded: int | None = None,
         valid: jax.Array | None = None,
-    ) -> jax.Array:
+        read: Callable[[jax.Array], Sequence[Patches]] | None = None,
+    ) -> Any:
         """Computes the features of a batch of images.
 
         Args:
@@ -64,10 +66,14 @@ class UNet(nn.Module):
             valid: `[batch, height, width]` bool, the pixels that BatchNorm's statistics
                 of the batch are of. None means all. A coarser pixel counts if any of
                 its four does.
+            read: Takes patches out of the map `[batch, height, width, last_hidden]`
+                before the last convolution, which is then computed for them alone.
 
         Returns:
             `[batch, height, width, num_features]` of type `dtype`. If fewer blocks run,
-            it is the map of the last one, at its own resolution and width.
+            it is the map of the last one, at its own resolution and width. With `read`
+            it is a list of `[..., side - 2, side - 2, num_features]`, one for each of
+            the patches.
 
         Raises:
             ValueError: If there is only one level, or if a side cannot be halved that
@@ -105,6 +111,9 @@ class UNet(nn.Module):
                 features = self.num_features
                 hidden = self.last_hidden or features
             x = DoubleConv(hidden, features, self.dtype, name=f"decode_{level}")(
-                x, train=train, valid=masks[level]
+                x,
+                train=train,
+                valid=masks[level],
+                read=None if level else read,
             )
         return x

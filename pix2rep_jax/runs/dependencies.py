@@ -49,6 +49,7 @@ TABLE: Mapping[str, str] = {
     "data.cache_dir": PLACE,
     "data.device_budget_mb": NOTHING,  # the batches are the same from host and device
     "model": BOTH,
+    "model.sparse_last_block": PRETRAINING,
     "projection": PRETRAINING,
     "spatial": PRETRAINING,
     "intensity": PRETRAINING,

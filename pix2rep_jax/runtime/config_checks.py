@@ -89,7 +89,7 @@ def all_of(*checks: Check) -> Check:
     return lambda value: next(filter(None, (check(value) for check in checks)), "")
 
 
-def choice(*known: str | int) -> Check:
+def choice(*known: str | int | bool) -> Check:
     """Makes the check for one of some words or numbers. True is not a number."""
     wanted, types = " or ".join(map(repr, known)), {*map(type, known)}
     return lambda value: "" if type(value) in types and value in known else wanted

@@ -9,11 +9,12 @@ import pytest
 
 from pix2rep_jax import losses
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.methods.pretraining.pix2rep import (
-    Pix2RepNet,
+from pix2rep_jax.methods.pretraining.pix2rep import Pix2RepNet, make_loss
+from pix2rep_jax.methods.pretraining.pixel_pairs import (
     choose_points,
+    embed_at_points,
+    embed_everywhere,
     embed_pairs,
-    make_loss,
 )
 from pix2rep_jax.models.heads import ProjectionHead
 from pix2rep_jax.models.unet import UNet
@@ -43,7 +44,7 @@ class Pointwise(nn.Module):
     num_features: int = 6
 
     @nn.compact
-    def __call__(self, image, *, train: bool):
+    def __call__(self, image, *, train: bool, read=None):
         # BatchNorm would tie the views together; a variable keeps the interface.
         self.variable("batch_stats", "unused", jnp.zeros, ())
         return nn.Dense(self.num_features)(image)
@@ -300,3 +301,116 @@ def test_an_unknown_loss_is_refused():
     """The error names the setting and its value."""
     with pytest.raises(InputError, match=r"pretrain\.loss is 'triplet'"):
         make_loss(tiny_net(), **options(loss="triplet"))
+
+
+@pytest.mark.parametrize("spatial", [SPATIAL, STILL])
+@pytest.mark.parametrize("joint", [True, False])
+def test_last_convolution_at_the_points_equals_everywhere(key, images, joint, spatial):
+    """With BatchNorm's statistics given, embedding at the points alone equals
+    embedding everywhere: values, and the gradients of all parameters. Points on the
+    border are among them. Unmoved, their sources lie on the border too."""
+    net = tiny_net()
+    variables = init(net, key, images)
+    views = make_views(key, images, spatial=spatial, intensity={})
+    drawn, _ = sample_points(key, views.valid, num_points=12)
+    border = jnp.tile(jnp.array([0, 15, 16 * 15, 16 * 16 - 1, 7, 16 * 7]), (3, 1))
+    points = jnp.concatenate([drawn, border], axis=1)
+    counted = jnp.take_along_axis(views.valid.reshape(3, -1), points, 1)
+
+    def everywhere(params):
+        given = {**variables, "params": params}
+        u, v, _ = embed_everywhere(net, given, views, points, joint=joint, train=False)
+        return [jnp.where(counted[..., None], x, 0.0) for x in (u, v)]
+
+    def at_points(params):
+        given = {**variables, "params": params}
+        u, v, _ = embed_at_points(
+            net, given, views, points, counted, joint=joint, train=False
+        )
+        return [jnp.where(counted[..., None], x, 0.0) for x in (u, v)]
+
+    params = variables["params"]
+    ours, theirs = jax.jit(at_points)(params), jax.jit(everywhere)(params)
+    for one, other in zip(ours, theirs, strict=True):
+        assert jnp.abs(other).max() > 0.01
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    ours, theirs = (
+        jax.jit(jax.grad(lambda p, form=form: sum(jnp.sin(x).sum() for x in form(p))))
+        for form in (at_points, everywhere)
+    )
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4),
+        ours(params),
+        theirs(params),
+    )
+
+
+@pytest.mark.parametrize("joint", [True, False])
+def test_batch_norm_of_the_last_convolution_is_of_the_pixels_read(key, images, joint):
+    """The statistics of the last BatchNorm are those of the map before it at the pixels
+    that the loss reads, each as often as it is read; all others are as ever."""
+    net = tiny_net()
+    variables = init(net, key, images)
+    views = make_views(key, images, spatial=SPATIAL, intensity={})
+    points, valid = sample_points(key, views.valid, num_points=9)
+    run = {"joint": joint, "train": True}
+    *_, ours = embed_at_points(net, variables, views, points, valid, **run)
+    *_, dense = embed_everywhere(net, variables, views, points, **run)
+    last = ("backbone", "decode_0", "BatchNorm_1")
+    changed = [
+        jax.tree_util.keystr(path)
+        for (path, a), b in zip(
+            jax.tree_util.tree_leaves_with_path(ours),
+            jax.tree.leaves(dense),
+            strict=True,
+        )
+        if not np.allclose(a, b, atol=1e-5)
+    ]
+    assert changed
+    assert all(all(part in name for part in last) for name in changed)
+
+    read = {"a": [], "b": []}
+    maps = {
+        "a": np.asarray(before_last(net, variables, views, joint)[0]),
+        "b": np.asarray(before_last(net, variables, views, joint)[1]),
+    }
+    for image, (chosen, counts) in enumerate(zip(points, valid, strict=True)):
+        for point in np.asarray(chosen)[np.asarray(counts)]:
+            row, column = divmod(int(point), 16)
+            read["b"].append(maps["b"][image, row, column])
+            source = np.asarray(views.sources)[image, row, column]
+            low = np.floor(source).astype(int)
+            for i in (0, 1):
+                for j in (0, 1):
+                    near = low + np.array([i, j])
+                    weight = np.prod(1 - np.abs(near - source))
+                    if weight > 0 and ((near >= 0) & (near < 16)).all():
+                        read["a"].append(maps["a"][image, near[0], near[1]])
+    parts = [read["a"] + read["b"]] if joint else [read["a"], read["b"]]
+    mean, var = np.zeros(6), np.ones(6)
+    for part in parts:
+        mean = 0.9 * mean + 0.1 * np.mean(part, 0, dtype=np.float64)
+        var = 0.9 * var + 0.1 * np.var(part, 0, dtype=np.float64)
+    stats = ours["backbone"]["decode_0"]["BatchNorm_1"]
+    np.testing.assert_allclose(stats["mean"], mean, atol=1e-5)
+    np.testing.assert_allclose(stats["var"], var, atol=1e-5)
+
+
+def before_last(net, variables, views, joint):
+    """The maps of both views after the last convolution, before its BatchNorm."""
+
+    def run(image):
+        _, state = net.apply(
+            variables,
+            image,
+            train=True,
+            method="features",
+            mutable=["batch_stats", "intermediates"],
+            capture_intermediates=lambda module, _: module.name == "Conv_1",
+        )
+        found = state["intermediates"]["backbone"]["decode_0"]["Conv_1"]["__call__"]
+        return found[0]
+
+    if joint:
+        return jnp.split(run(jnp.concatenate([views.view_a, views.view_b])), 2)
+    return run(views.view_a), run(views.view_b)

@@ -125,6 +125,8 @@ def probe_loss():
 LOSSES = {
     "info_nce": (PIX2REP, pretrain_loss("info_nce")),
     "cross_correlation": (PIX2REP, pretrain_loss("cross_correlation")),
+    "sparse": (PIX2REP, pretrain_loss("info_nce", sparse_last_block=True)),
+    "a pass a view": (PIX2REP, pretrain_loss("info_nce", joint_batch_norm=False)),
     "finetune": (SEGMENTATION, finetune_loss()),
 }
 

@@ -12,6 +12,11 @@ from ml_collections import ConfigDict
 from pix2rep_jax import losses
 from pix2rep_jax.errors import InputError, check_choice
 from pix2rep_jax.methods.method import Method
+from pix2rep_jax.methods.pretraining.pixel_pairs import (
+    choose_points,
+    embed_at_points,
+    embed_everywhere,
+)
 from pix2rep_jax.models.build import make_backbone
 from pix2rep_jax.models.heads import ProjectionHead
 from pix2rep_jax.models.unet import UNet
@@ -24,12 +29,10 @@ from pix2rep_jax.runtime.config_checks import (
     whole_numbers,
 )
 from pix2rep_jax.training.state import LossFn, ModelState
-from pix2rep_jax.views.sampling import Views, make_views, sample_points
-from pix2rep_jax.views.warp import gather_neighbours, warp_at
+from pix2rep_jax.views.sampling import Views, make_views
 
 __all__ = [
     "Pix2RepNet",
-    "choose_points",
     "make_comparison",
     "make_loss",
     "make_method",
@@ -39,6 +42,9 @@ __all__ = [
 
 
 LOSSES = ("info_nce", "cross_correlation")
+
+SPARSE_SHARE = 0.4
+"""Share of both views' pixels below which "auto" reads the points' pixels alone."""
 
 SETTINGS = {
     "loss": choice(*LOSSES),
@@ -71,9 +77,9 @@ class Pix2RepNet(nn.Module):
         """Maps `[batch, height, width, 1]` to embeddings of all its pixels."""
         return self.projection(self.backbone(image, train=train))
 
-    def features(self, image: jax.Array, *, train: bool) -> jax.Array:
-        """Maps `[batch, height, width, 1]` to features, by f alone."""
-        return self.backbone(image, train=train)
+    def features(self, image: jax.Array, *, train: bool, read: Any = None) -> Any:
+        """Maps `[batch, height, width, 1]` to features, by f alone; see `UNet`."""
+        return self.backbone(image, train=train, read=read)
 
     def project(self, features: jax.Array) -> jax.Array:
         """Maps `[..., num_features]` to embeddings `[..., d]`, by g alone."""
@@ -110,6 +116,9 @@ def make_method(config: ConfigDict, recipe: ConfigDict) -> Method:
         spatial=config.spatial.to_dict(),
         intensity=config.intensity.to_dict(),
         joint_batch_norm=recipe.joint_batch_norm,
+        sparse_last_block=is_sparse(
+            config.model.sparse_last_block, recipe.num_points, num_pixels=num_pixels
+        ),
     )
     return Method(
         net=net,
@@ -145,6 +154,7 @@ def make_loss(
     spatial: Mapping[str, Any],
     intensity: Mapping[str, Any],
     joint_batch_norm: bool = True,
+    sparse_last_block: bool = False,
 ) -> LossFn:
     """Makes the pretraining loss of a batch.
 
@@ -158,6 +168,7 @@ def make_loss(
         spatial: Options of `affine.sample_sources`: φ.
         intensity: Options of `intensity.random_intensity`: t and t'.
         joint_batch_norm: As for `make_comparison`.
+        sparse_last_block: As for `make_comparison`.
 
     Returns:
         The loss of batches with an "image" `[batch, height, width, 1]` and a "box"
@@ -176,6 +187,7 @@ def make_loss(
         temperature=temperature,
         off_diagonal_weight=off_diagonal_weight,
         joint_batch_norm=joint_batch_norm,
+        sparse_last_block=sparse_last_block,
     )
 
     def loss_fn(params, model_state: ModelState, batch, key: jax.Array):
@@ -192,6 +204,22 @@ def make_loss(
     return loss_fn
 
 
+def is_sparse(setting: bool | str, num_points: int | str, *, num_pixels: int) -> bool:
+    """Decides whether the last convolution runs at the points alone.
+
+    A point needs one pixel of view b and four of view a.
+
+    Args:
+        setting: `model.sparse_last_block`; "auto" compares the share of the pixels
+            that are read with `SPARSE_SHARE`.
+        num_points: M, or "all".
+        num_pixels: Pixels of an image.
+    """
+    if isinstance(num_points, str) or isinstance(setting, bool):
+        return setting is True and not isinstance(num_points, str)
+    return 5 * num_points / (2 * num_pixels) < SPARSE_SHARE
+
+
 def make_comparison(
     net: Pix2RepNet,
     *,
@@ -199,6 +227,7 @@ def make_comparison(
     temperature: float,
     off_diagonal_weight: float,
     joint_batch_norm: bool = True,
+    sparse_last_block: bool = False,
 ):
     """Makes the loss of a batch whose views and points have been drawn.
 
@@ -210,6 +239,8 @@ def make_comparison(
         joint_batch_norm: Whether BatchNorm normalises both views by their common
             statistics. If not, each view has a pass of its own, as in the released
             code. The running averages are then updated by view a, and after it by b.
+        sparse_last_block: Whether the last convolution of f runs at the points alone,
+            if there are points. See `embed_at_points`.
 
     Returns:
         `compare(params, batch_stats, views, points, valid) -> (loss, (batch_stats,
@@ -220,25 +251,16 @@ def make_comparison(
     """
     check_choice("pretrain.loss", loss, LOSSES)
 
-    def extract(params, batch_stats, images):
-        features, updated = net.apply(
-            {"params": params, "batch_stats": batch_stats},
-            images,
-            train=True,
-            method="features",
-            mutable=["batch_stats"],
-        )
-        return features, updated["batch_stats"]
-
     def compare(params, batch_stats, views: Views, points, valid):
-        if joint_batch_norm:
-            images = jnp.concatenate([views.view_a, views.view_b])
-            features, batch_stats = extract(params, batch_stats, images)
-            features_a, features_b = jnp.split(features, 2)
+        variables = {"params": params, "batch_stats": batch_stats}
+        if sparse_last_block and points is not None:
+            u, v, batch_stats = embed_at_points(
+                net, variables, views, points, valid, joint=joint_batch_norm
+            )
         else:
-            features_a, batch_stats = extract(params, batch_stats, views.view_a)
-            features_b, batch_stats = extract(params, batch_stats, views.view_b)
-        u, v = embed_pairs(net, params, features_a, features_b, views.sources, points)
+            u, v, batch_stats = embed_everywhere(
+                net, variables, views, points, joint=joint_batch_norm
+            )
         u, v = (x.reshape(-1, x.shape[-1]).astype(jnp.float32) for x in (u, v))
         valid = valid.reshape(-1)
         if loss == "info_nce":
@@ -255,57 +277,3 @@ def make_comparison(
         return value, (batch_stats, metrics)
 
     return compare
-
-
-def choose_points(key: jax.Array, valid: jax.Array, num_points: int | str):
-    """Samples M valid pixels of each image, or takes all pixels.
-
-    Args:
-        key: One random key.
-        valid: `[batch, height, width]` bool, the pixels that may be compared.
-        num_points: M, or "all".
-
-    Returns:
-        `[batch, M]` flat indices, or None for all pixels; and `[batch, M]` bool, which
-        of them count.
-    """
-    if isinstance(num_points, str):
-        return None, valid.reshape(valid.shape[0], -1)
-    return sample_points(key, valid, num_points=num_points)
-
-
-def embed_pairs(net: Pix2RepNet, params, features_a, features_b, sources, points):
-    """Embeds a batch's points in both views: φ·(g∘f)(v) and (g∘f)(φ·v').
-
-    g acts on each pixel alone. So φ·g(f(v)) at a point needs g only at the four pixels
-    around its source. The result equals that of warping the whole map, which is what
-    happens if `points` is None.
-
-    Args:
-        net: f and g.
-        params: Their parameters.
-        features_a: f(v), `[batch, height, width, num_features]`.
-        features_b: f(φ·v'), of the same shape.
-        sources: Where φ reads each pixel, `[batch, height, width, 2]` (px).
-        points: `[batch, M]` flat indices; None for all pixels.
-
-    Returns:
-        Two arrays `[batch, M, d]`.
-    """
-
-    def project(x: jax.Array) -> Any:
-        return net.apply({"params": params}, x, method="project")
-
-    if points is None:
-        u = jax.vmap(warp_at)(project(features_a).astype(jnp.float32), sources)
-        v = project(features_b)
-        return tuple(x.reshape(x.shape[0], -1, x.shape[-1]) for x in (u, v))
-
-    def read(features_a, features_b, sources, points):
-        pixels, weights = gather_neighbours(features_a, sources.reshape(-1, 2)[points])
-        return pixels, weights, features_b.reshape(-1, features_b.shape[-1])[points]
-
-    pixels, weights, others = jax.vmap(read)(features_a, features_b, sources, points)
-    embedded = project(pixels).astype(jnp.float32)
-    u = jnp.einsum("bmkd,bmk->bmd", embedded, weights, precision="highest")
-    return u, project(others)
