@@ -12,10 +12,10 @@ from pix2rep_jax.evaluation.score_run import score_run
 from pix2rep_jax.inference.segmenter import load_predictors
 from pix2rep_jax.runs.checkpoint_reader import result_step, unfinished
 from pix2rep_jax.runs.data_checks import (
-    check_same_data,
     check_unseen,
     expected_slice_axis,
     match_classes,
+    select_usable,
 )
 from pix2rep_jax.runs.manifest import check_place, make_folder, read_config
 from pix2rep_jax.runs.run_record import read_run
@@ -28,23 +28,27 @@ def run(config: ConfigDict, workdir: Path) -> None:
     """Scores the networks of a workdir, or of `init.checkpoint`, on the test patients.
 
     Writes `<workdir>/evaluate/MODE/` for each of finetune and probe that ran, and the
-    files of the first of them in `<workdir>/evaluate` too. `data.name` and `data.root`
-    may name other scans than the network was trained on.
+    files of the first of them in `<workdir>/evaluate` too. A network that was trained
+    with other settings of the data is left out, with a note. `data.name` and
+    `data.root` may name other scans than the network was trained on.
 
     Args:
         config: The whole configuration; `data` and `init.checkpoint` are read.
         workdir: The run's folder.
 
     Raises:
-        InputError: If there is no network, if it expects other data or was trained on
-            a test patient, or if no test patient has a mask.
+        InputError: If there is no network, if all expect other data, if one was
+            trained on a test patient, or if no test patient has a mask.
     """
     workdir = Path(workdir)
     check_place(workdir)
-    runs = find_segmenters(workdir, checkpoint=config.init.checkpoint)
-    configs = {folder: read_config(folder) for folder in runs}
-    for folder in runs:
-        check_same_data(config.data, configs[folder], folder)
+    found = find_segmenters(workdir, checkpoint=config.init.checkpoint)
+    configs, left_out = select_usable(
+        config.data, {folder: read_config(folder) for folder in found}
+    )
+    for note in left_out:
+        print(note, file=sys.stderr)
+    runs = list(configs)
     data, classes = match_classes(config.data, configs)
     recorded = read_run(runs[0]).slice_axis
     expected = expected_slice_axis(data, configs[runs[0]], recorded)

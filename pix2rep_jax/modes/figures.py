@@ -24,7 +24,7 @@ from pix2rep_jax.modes.run_pictures import (
     read_series,
     write_picture,
 )
-from pix2rep_jax.runs.data_checks import expected_slice_axis
+from pix2rep_jax.runs.data_checks import expected_slice_axis, select_usable
 from pix2rep_jax.runs.manifest import read_config
 from pix2rep_jax.runs.run_record import read_run
 from pix2rep_jax.runs.start import find_all_runs, find_pretraining, find_segmenters
@@ -91,8 +91,10 @@ def list_pictures(config: ConfigDict, workdir: Path) -> dict[str, Callable[[], F
         return draw_views(*sampled)
 
     def predictions() -> Figure:
-        segmenter = find_segmenters(workdir, checkpoint=checkpoint)[0]
-        return draw_scored(*scans, segmenter, evaluated=workdir / "evaluate")
+        found = find_segmenters(workdir, checkpoint=checkpoint)
+        usable, _ = select_usable(data, {run: read_config(run) for run in found})
+        first = next(iter(usable))
+        return draw_scored(*scans, first, evaluated=workdir / "evaluate")
 
     def patients() -> Figure:
         rows = patient_rows(dataset, split, num_classes=len(classes))

@@ -21,6 +21,7 @@ __all__ = [
     "expected_slice_axis",
     "is_scored_alike",
     "match_classes",
+    "select_usable",
 ]
 
 
@@ -138,6 +139,37 @@ def check_same_data(data: ConfigDict, before: Mapping[str, Any], folder: Path) -
                 f"{name} is {now[name]}, but the network in {folder} was trained with "
                 f"{old.get(name)}: use the run's own setting"
             )
+
+
+def select_usable(
+    data: ConfigDict, configs: Mapping[Path, Mapping[str, Any]]
+) -> tuple[dict[Path, Mapping[str, Any]], list[str]]:
+    """Selects the networks that `check_same_data` passes.
+
+    Args:
+        data: The `data` section of the configuration.
+        configs: The whole configurations of the networks' runs by folder.
+
+    Returns:
+        The configurations of those that can be used, in the same order; and for each of
+        the others a note that says why it cannot.
+
+    Raises:
+        InputError: If none can be used; says why the first cannot.
+    """
+    usable, errors = {}, {}
+    for folder, before in configs.items():
+        try:
+            check_same_data(data, before, folder)
+            usable[folder] = before
+        except InputError as error:
+            errors[folder] = error
+    if errors and not usable:
+        raise next(iter(errors.values()))
+    return usable, [
+        f"note: the network in {folder} is left out: {error}"
+        for folder, error in errors.items()
+    ]
 
 
 def match_classes(

@@ -88,6 +88,26 @@ def test_segmenters_are_scored(workdir):
     assert ours == pytest.approx(theirs, abs=1e-3)
 
 
+def test_a_segmenter_of_other_settings_does_not_block_the_other(
+    workdir, cache, tmp_path
+):
+    """Probe and finetune of one workdir, with different numbers of patients."""
+    for mode in ("probe", "finetune"):
+        shutil.copytree(workdir / mode, tmp_path / mode)
+    path = tmp_path / "finetune" / "config.json"
+    config = json.loads(path.read_text())
+    config["data"]["num_labeled"] += 1
+    path.write_text(json.dumps(config))
+    process = finish(start("evaluate", tmp_path, cache))
+    assert process.returncode == 0
+    (note,) = (x for x in process.stderr.splitlines() if "data.num_labeled" in x)
+    assert str(tmp_path / "finetune") in note
+    assert not (tmp_path / "evaluate" / "finetune").exists()
+    for folder in ("evaluate", "evaluate/probe"):
+        result = json.loads((tmp_path / folder / "evaluation.json").read_text())
+        assert result["mode"] == "probe" and result["num_volumes"] == 4
+
+
 def test_classes_of_other_scans_are_matched_by_name(workdir, cache, tmp_path):
     """Masks that number the structures in another order score as the network's own
     order does; other names are refused with both lists."""
