@@ -20,6 +20,7 @@ from pix2rep_jax.data.checks import (
     shared_patients_note,
 )
 from pix2rep_jax.data.dataset import Dataset, load_dataset
+from pix2rep_jax.data.slice_summary import describe_slices
 from pix2rep_jax.data.splits import Split, make_split
 from pix2rep_jax.methods.method import Method
 from pix2rep_jax.models.build import initialise
@@ -96,6 +97,7 @@ def load(
         backbone = read_backbone(config.model, start)
         print_notes(other_images_note(config.data, start), unfinished(start))
     dataset = load_dataset(config.data)
+    print(describe_slices(dataset, config.data))
     print_notes(*reading_notes(dataset.volumes))
     if config.data.name == "nifti":
         print_notes(shared_patients_note(dataset.volumes))

@@ -1,0 +1,47 @@
+"""One line on what a run sees of its scans: which slices, and how large the pixels."""
+
+from ml_collections import ConfigDict
+
+from pix2rep_jax.data.axes import STANDS_OUT, most_common
+from pix2rep_jax.data.dataset import Dataset, field_of_view_mm
+from pix2rep_jax.data.volume import VolumeRecord
+
+__all__ = ["describe_slices"]
+
+
+def describe_slices(dataset: Dataset, data: ConfigDict) -> str:
+    """Says along which axis slices were taken, and how the network sees them.
+
+    Args:
+        dataset: All slices.
+        data: The `data` section that the data set was loaded by.
+
+    Returns:
+        A line such as "slices along axis 2 (S/I), seen as 64 x 64 px of 2.5 mm". Where
+        the voxels of some scans are cubes, it adds how to choose other slices.
+    """
+    usual = most_common(each.slice_axis for each in dataset.volumes)
+    anatomy = f" ({usual.anatomy})" if usual.anatomy else ""
+    line = f"slices along axis {usual.axis}{anatomy}, seen as {data.size} x {data.size}"
+    if data.crop == "mask_box":
+        every = sum(each.shape[2] for each in dataset.volumes)
+        line += (
+            f" px of a box around the expert's mask, which uses the ground truth; "
+            f"{every - len(dataset.images)} of {every} slices have an empty mask and "
+            "are left out"
+        )
+    else:
+        line += f" px of {field_of_view_mm(data) / data.size:.3g} mm"
+    cubes = sum(map(_is_cubic, dataset.volumes))
+    if cubes and data.slice_axis == "auto":
+        line += (
+            f"; {cubes} of {len(dataset.volumes)} volumes have cubic voxels, where "
+            "data.slice_axis chooses other slices"
+        )
+    return line
+
+
+def _is_cubic(volume: VolumeRecord) -> bool:
+    """Whether neither lengths nor voxel sizes tell where a scan's slices lie."""
+    _, middle, most = sorted(volume.spacing_mm)
+    return 1 not in volume.shape and most < STANDS_OUT * middle
