@@ -40,7 +40,9 @@ def find_class_values(data: ConfigDict) -> tuple[int, ...]:
         if len(values) != len(classes) or len(set(values)) != len(values):
             raise InputError(
                 f"data.label_values={values} must give one value to each of "
-                f"data.classes={classes}, in the same order and each once"
+                f"data.classes={classes}, in the same order and each once: if your "
+                "masks have other structures, set data.classes too, for example to "
+                "BG,NAME"
             )
         return values
     named = {}

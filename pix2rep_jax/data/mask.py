@@ -17,6 +17,9 @@ __all__ = ["is_mask", "read_label", "scan_name"]
 _ENDINGS = ("gt", "seg")
 """What masks' names end in: the experts' in ACDC, and those of this program."""
 
+_MOST_SHOWN = 6
+"""So many values of a mask are shown."""
+
 _ROUNDING = 0.01
 """Largest distance of a label from a whole number, if a header's slope scaled it."""
 
@@ -74,21 +77,34 @@ def read_label(
     if not np.isin(found := np.unique(array), values).all():
         foreign = found[~np.isin(found, values)][0]
         shown = [f"{value:g}" for value in found.tolist()]
-        example = ",".join(shown) if len(shown) == num_classes else "0,255"
         raise InputError(
             f"the mask {path} holds the label {foreign:g}, but data.classes names the "
             f"labels {_describe(values)}: correct one of them, or give what it holds "
-            f"({name_some(shown, most=6)}) in the order of the classes, as in "
-            f"--config.data.label_values={example}"
+            f"({name_some(shown, most=_MOST_SHOWN)}) in the order of the classes, as "
+            f"in {_example(shown, num_classes)}"
         )
     return _class_indices(array, values)
+
+
+def _example(shown: Sequence[str], num_classes: int) -> str:
+    """Writes options that would read a mask with such values."""
+    if len(shown) == num_classes:
+        return f"--config.data.label_values={','.join(shown)}"
+    if not 2 <= len(shown) <= _MOST_SHOWN:
+        shown = ("0", "255")
+    names = [f"NAME{number}" for number in range(1, len(shown))]
+    names = names if len(names) > 1 else ["NAME"]
+    return (
+        f"--config.data.classes={','.join(['BG', *names])} "
+        f"--config.data.label_values={','.join(shown)}"
+    )
 
 
 def _describe(values: Sequence[int]) -> str:
     """Writes the values of the classes, such as "0 to 3"."""
     if tuple(values) == tuple(range(len(values))):
         return f"0 to {len(values) - 1}"
-    return name_some(values, most=6)
+    return name_some(values, most=_MOST_SHOWN)
 
 
 def scan_name(name: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pix2rep_jax.data.mask import is_mask, scan_name
 from pix2rep_jax.data.nifti_paths import (
+    CONVERT,
     FolderListing,
     count_suffixes,
     find_subfolder,
@@ -18,6 +19,12 @@ from pix2rep_jax.errors import InputError, name_some
 __all__ = ["describe_root", "list_volumes"]
 
 LAYOUT = "images/NAME.nii.gz, and labels/NAME.nii.gz for the scans that have a mask"
+
+_NNUNET = (
+    "docs/how-to/own-data.md has the commands for nnU-Net's layout, which link "
+    "imagesTr/NAME_0000.nii.gz as images/NAME.nii.gz and labelsTr as labels; also add "
+    "--config.data.patient_regex='.+'"
+)
 
 _LOG = logging.getLogger(__name__)
 
@@ -62,7 +69,7 @@ def list_volumes(
     if not images:
         raise InputError(
             f"there is no scan in {folder}: data.root must hold {LAYOUT} "
-            f"({describe_root(root)})"
+            f"({describe_root(root)}){_advice(root, listing)}"
         )
     for note in _notes(folder, own_masks, listing):
         _LOG.warning(note)
@@ -73,9 +80,11 @@ def list_volumes(
         )
     labels = _by_name(list_folder(masks)) if masks.is_dir() else {}
     if stray := sorted(set(labels) - set(images)):
+        channel = f"{stray[0]}_0000"
+        named = f", where {channel} is: take the _0000 off its name"
         raise InputError(
-            f"the mask {labels[stray[0]]} has no scan of the same name in "
-            f"{folder}: give both the same name"
+            f"the mask {labels[stray[0]]} has no scan of the same name in {folder}"
+            + (named if channel in images else ": give both the same name")
         )
     volumes = []
     for name, image_path in images.items():
@@ -107,6 +116,13 @@ def describe_root(root: str | Path) -> str:
         return f"it cannot be read: {error.strerror}"
     shown = name_some((name for name in names if not name.startswith(".")), most=5)
     return f"it holds {shown or 'nothing'}"
+
+
+def _advice(root: Path, listing: FolderListing) -> str:
+    """Says what to do with a folder of another layout or format; "" if unknown."""
+    if find_subfolder(root, "imagestr").is_dir():
+        return f"; {_NNUNET}"
+    return f"; {CONVERT}" if listing.others else ""
 
 
 def _by_name(listing: FolderListing) -> dict[str, Path]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from pix2rep_jax.errors import InputError, name_some
 
 __all__ = [
+    "CONVERT",
     "FolderListing",
     "NiftiPath",
     "count_suffixes",
@@ -18,6 +19,9 @@ __all__ = [
     "list_folder",
     "nifti_stem",
 ]
+
+CONVERT = "other formats, such as DICOM, must be converted, for example with dcm2niix"
+"""What to do with scans that are not NIfTI."""
 
 _SUFFIX = re.compile(r"\.(nii|hdr|img)(\.gz)?$", re.IGNORECASE)
 """A NIfTI file is one `.nii`, or a pair of `.hdr` (header) and `.img` (voxels)."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from pix2rep_jax.data import nifti
 from pix2rep_jax.data.mask import is_mask, scan_name
 from pix2rep_jax.data.nifti_paths import (
+    CONVERT,
     NiftiPath,
     count_suffixes,
     list_folder,
@@ -71,7 +72,7 @@ def find_scans(input: Path) -> FoundScans:
         if stem is None:
             raise InputError(
                 f"{input} is not named like a NIfTI file: --input takes .nii, .nii.gz "
-                "and pairs of .hdr and .img"
+                f"and pairs of .hdr and .img; {CONVERT}"
             )
         return FoundScans([NiftiPath(stem, input)], [], [])
     listing = list_folder(input, deep=True)
@@ -110,6 +111,7 @@ def find_scans(input: Path) -> FoundScans:
         raise InputError(
             f"there is no scan in {input}: --input takes a NIfTI file, or a folder "
             f"that holds some (it holds {', '.join(reasons) or 'nothing'})"
+            + (f"; {CONVERT}" if listing.others else "")
         )
     return found
 

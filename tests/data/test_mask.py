@@ -210,7 +210,14 @@ def test_values_are_mapped_to_their_classes(tmp_path, values, dtype):
 def test_values_that_are_not_mapped_are_shown(tmp_path):
     """All that were found, and the flag that would name them."""
     path = save(tmp_path / "mask.nii", 255 * (make_label() > 1).astype(np.uint8))
-    refuse(path, read_mask, "label 255", "(0, 255)", "data.label_values=0,255")
+    refuse(
+        path,
+        read_mask,
+        "label 255",
+        "(0, 255)",
+        "data.label_values=0,255",
+        "data.classes=BG,",
+    )
 
 
 def test_masks_are_known_by_their_values(tmp_path):

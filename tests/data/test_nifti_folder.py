@@ -31,7 +31,7 @@ def refuse(root, match, **options):
     with pytest.raises(InputError, match=match) as caught:
         list_volumes(root, **options)
     message = str(caught.value)
-    assert "\n" not in message and len(message) < 400
+    assert "\n" not in message and len(message) < 450
 
 
 def test_scans_are_listed_with_their_masks(root):
@@ -206,5 +206,23 @@ def test_what_is_not_read_is_counted(root, caplog):
 
 def test_folder_without_images_is_said_to_hold_others(tmp_path):
     """What lies there tells a slip of the pen from a wrong folder."""
-    (tmp_path / "imagesTr").mkdir()
-    refuse(tmp_path, r"data\.root.*imagesTr")
+    (tmp_path / "Bilder").mkdir()
+    refuse(tmp_path, r"data\.root.*Bilder")
+
+
+def test_layout_of_nnunet_is_known(tmp_path):
+    """What to link is said; and so is a name with the number of its channel."""
+    for name in ("imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz"):
+        path = tmp_path / name
+        path.parent.mkdir()
+        path.touch()
+    refuse(tmp_path, r"imagesTr/NAME_0000.*labelsTr.*data\.patient_regex")
+    (tmp_path / "imagesTr").rename(tmp_path / "images")
+    (tmp_path / "labelsTr").rename(tmp_path / "labels")
+    refuse(tmp_path, r"labels/a\.nii\.gz .*a_0000")
+
+
+def test_other_formats_are_to_be_converted(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.dcm").touch()
+    refuse(tmp_path, r"DICOM")

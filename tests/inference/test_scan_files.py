@@ -85,7 +85,7 @@ def test_one_file_is_taken_as_it_is(tmp_path):
     path = tmp_path / "a_seg.nii"
     assert find_scans(path).scans == [NiftiPath("a_seg", path)]
     (tmp_path / "a.dcm").touch()
-    refuse(lambda: find_scans(tmp_path / "a.dcm"), "--input")
+    refuse(lambda: find_scans(tmp_path / "a.dcm"), "--input.*DICOM")
     refuse(lambda: find_scans(tmp_path / "nowhere"), "--input")
 
 
