@@ -9,7 +9,12 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.data.splits import take_pretraining_slices
 from pix2rep_jax.methods.method import Method
-from pix2rep_jax.methods.pretraining import load_method, make_recipe, method_name
+from pix2rep_jax.methods.pretraining import (
+    list_unread,
+    load_method,
+    make_recipe,
+    method_name,
+)
 from pix2rep_jax.methods.pretraining.collapse import collapse_note
 from pix2rep_jax.modes.run_pictures import draw_learned
 from pix2rep_jax.modes.run_training import load, make_pretraining, train_run
@@ -34,7 +39,8 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
     """
     name, folder = method_name(config), Path(workdir) / "pretrain"
     own = config.get(name, {})
-    for sentence in overrides_without_effect(command, own, method=name):
+    unread = list_unread(config)
+    for sentence in overrides_without_effect(command, own, method=name, unread=unread):
         print(f"warning: {sentence}", file=sys.stderr)
     method, recipe = load_method(config), make_recipe(config)
     section = name if "batch_size" in own else "pretrain"

@@ -5,9 +5,10 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from pix2rep_jax.errors import name_some
 from pix2rep_jax.runtime.config_checks import walk
 
 __all__ = ["next_command", "overrides_without_effect"]
@@ -40,29 +41,42 @@ def next_command(words: Sequence[str], *, mode: str, start: str = "") -> str:
 
 
 def overrides_without_effect(
-    words: Sequence[str], section: Mapping, *, method: str
+    words: Sequence[str],
+    section: Mapping,
+    *,
+    method: str,
+    unread: Collection[str] = (),
 ) -> list[str]:
-    """Finds overrides of `pretrain` that the method's own section overrides again.
+    """Finds overrides that change nothing in a pretraining.
 
     Args:
         words: The command line.
-        section: The section of the method's name.
+        section: The section of the method's name, which overrides `pretrain` again.
         method: Its name.
+        unread: Dotted names of settings and sections that the method does not read.
 
     Returns:
-        One sentence for each such override.
+        One sentence for each override that the section hides; and one for all that the
+        method does not read.
     """
     hidden = {name for name, _ in walk(section)}
-    sentences = []
+    sentences, ignored = [], []
     for word in words:
         override = re.match(r"--?config\.([\w.]+)", word)
-        name = override[1].removeprefix("pretrain.") if override else ""
+        full = override[1] if override else ""
+        name, written = full.removeprefix("pretrain."), word.partition("=")[0]
         if name in hidden:
-            written = word.partition("=")[0]
             sentences.append(
                 f"{written} has no effect: pretrain.method={method} has its own value, "
                 f"--config.{method}.{name}"
             )
+        elif full in unread or full.partition(".")[0] in unread:
+            ignored.append(written)
+    if ignored:
+        sentences.append(
+            f"pretrain.method={method} does not read {name_some(ignored)}, so this "
+            "changes nothing"
+        )
     return sentences
 
 

@@ -4,6 +4,8 @@ import sys
 
 import pytest
 
+from configs.pix2rep import get_config
+from pix2rep_jax.methods.pretraining import list_unread
 from pix2rep_jax.runtime.command_line import next_command, overrides_without_effect
 
 CONFIG = "configs/pix2rep.py"
@@ -51,3 +53,42 @@ def test_an_override_that_a_methods_own_value_hides_is_told():
     assert extent.startswith("--config.spatial.extent ")
     assert extent.endswith("--config.simclr.spatial.extent")
     assert overrides_without_effect(words, {}, method="pix2rep") == []
+
+
+@pytest.mark.parametrize(
+    ("method", "ignored"),
+    [
+        ("pix2rep", ["simclr.batch_size"]),
+        (
+            "simclr",
+            ["pretrain.joint_batch_norm", "pretrain.loss", "projection.features"],
+        ),
+        ("barlow_twins", ["pretrain.loss", "projection.features", "simclr.batch_size"]),
+    ],
+)
+def test_an_override_that_a_method_does_not_read_is_told(method, ignored):
+    """Pix2Rep's own settings and the sections of other methods; not what all read."""
+    config = get_config("quick")
+    config.pretrain.method = method
+    values = {
+        "pretrain.joint_batch_norm": False,
+        "pretrain.num_epochs": 3,
+        "simclr.batch_size": 4,
+        "pretrain.loss": "cross_correlation",
+        "spatial.max_rotation": 0.1,
+        "projection.features": 8,
+    }
+    said = [
+        overrides_without_effect(
+            [f"--config.{name}={value}"],
+            config.get(method, {}),
+            method=method,
+            unread=list_unread(config),
+        )
+        for name, value in values.items()
+    ]
+    told = [name for name, found in zip(values, said, strict=True) if found]
+    assert set(ignored) <= set(told)
+    assert not {"pretrain.num_epochs", "spatial.max_rotation"} & set(told)
+    assert ("simclr.batch_size" in told) == (method != "simclr")
+    assert ("pretrain.loss" in told) == (method != "pix2rep")

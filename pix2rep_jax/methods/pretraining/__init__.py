@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.methods.method import Method
 
-__all__ = ["load_method", "make_recipe", "method_name"]
+__all__ = ["list_unread", "load_method", "make_recipe", "method_name"]
 
 
 def load_method(config: ConfigDict) -> Method:
@@ -52,6 +52,29 @@ def make_recipe(config: ConfigDict) -> ConfigDict:
         for name, value in config.get(method_name(config), {}).items():
             recipe[name] = value
     return recipe
+
+
+def list_unread(config: ConfigDict) -> set[str]:
+    """Lists the settings and sections of other methods, which the method does not read.
+
+    A method that declares its SETTINGS reads no others of the section `pretrain` than
+    these, besides the optimisation.
+
+    Args:
+        config: The whole configuration.
+
+    Returns:
+        Dotted names, such as "pretrain.num_points", "projection" and "byol".
+    """
+    name = method_name(config)
+    unread = {each for each in _files() if hasattr(_import(each), "make_method")}
+    unread.discard(name)
+    own = getattr(_import(name), "SETTINGS", None) if name in _files() else None
+    if name != "pix2rep" and own is not None:
+        others = _import("pix2rep").SETTINGS
+        unread |= {f"pretrain.{each}" for each in others if each not in own}
+        unread.add("projection")
+    return unread
 
 
 def method_name(config: ConfigDict) -> str:
