@@ -17,12 +17,15 @@ __all__ = [
     "relevant_settings",
     "settings_of_all_hosts",
     "settings_of_images",
+    "settings_of_labels",
 ]
 
 IMAGES = "images"
 """How a scan becomes the network's slices: counts wherever the network is used."""
 DATA = "data"
 """Which scans there are, and who is in which part of the split: counts in every run."""
+LABELS = "labels"
+"""What the experts' masks mean: counts where masks are used."""
 PRETRAINING = "pretraining"
 DOWNSTREAM = "downstream"
 BOTH = "pretraining and downstream"
@@ -42,6 +45,8 @@ TABLE: Mapping[str, str] = {
     "data.percentiles": IMAGES,
     "data.slice_axis": IMAGES,
     "data.orientation": IMAGES,
+    "data.classes": LABELS,
+    "data.label_values": LABELS,
     "data.num_labeled": DOWNSTREAM,  # pretraining uses no labels, so the next two:
     "data.draw": DOWNSTREAM,
     "data.val_fraction": DOWNSTREAM,
@@ -108,6 +113,16 @@ def settings_of_images(data: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings if answer(name) == IMAGES}
 
 
+def settings_of_labels(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Selects the settings of what the experts' masks mean.
+
+    Args:
+        data: The `data` section.
+    """
+    settings = _plain({"data": data})
+    return {name: value for name, value in settings if answer(name) == LABELS}
+
+
 def settings_of_all_hosts(config: Mapping[str, Any]) -> dict[str, Any]:
     """Selects the settings that all hosts of one run must have alike.
 
@@ -165,6 +180,8 @@ def _counts(name: str, mode: str, config: Mapping[str, Any]) -> bool:
     section, found = name.partition(".")[0], answer(name)
     if section not in _sections():
         return mode == "pretrain" and section == config["pretrain"]["method"]
+    if found == LABELS:  # a crop around the masks shows what they are to pretraining
+        return mode != "pretrain" or config["data"]["crop"] == "mask_box"
     if mode == "pretrain":
         return found in (IMAGES, DATA, BOTH, PRETRAINING)
     if section in _MODES and section != mode:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pix2rep_jax.runs.dependencies import relevant_settings
+from pix2rep_jax.runs.dependencies import relevant_settings, settings_of_labels
 from pix2rep_jax.runs.run_record import VERSION
 
 __all__ = ["fingerprint"]
@@ -30,6 +30,7 @@ def fingerprint(
         12 hexadecimal digits.
     """
     settings = relevant_settings(config, "pretrain" if mode == "data" else mode)
+    settings |= settings_of_labels(config["data"])  # the prepared slices have labels
     if mode == "data":
         settings = {x: y for x, y in settings.items() if x.startswith("data.")}
     if (root := config["data"]["root"]) != home:

@@ -28,7 +28,15 @@ MODES = ("pretrain", "probe", "finetune")
 METHODS = {each.name for each in pkgutil.iter_modules(pretraining.__path__)}
 WORDS = {
     getattr(dependencies, name)
-    for name in ("IMAGES", "DATA", "PRETRAINING", "DOWNSTREAM", "BOTH", "PLACE")
+    for name in (
+        "IMAGES",
+        "DATA",
+        "PRETRAINING",
+        "DOWNSTREAM",
+        "BOTH",
+        "PLACE",
+        "LABELS",
+    )
 } | {dependencies.NOTHING}
 CONFIG = configs.pix2rep.get_config("quick")
 
@@ -94,7 +102,13 @@ def test_the_answers_that_matter_most():
         }
     labels = {"data.num_labeled", "data.draw", "data.val_fraction"}
     assert not relevant["pretrain"] & labels
+    labels |= {"data.classes", "data.label_values"}
+    assert not relevant["pretrain"] & labels
     assert labels <= relevant["probe"] & relevant["finetune"]
+    config = CONFIG.copy_and_resolve_references()
+    config.data.crop = "mask_box"
+    crops = {"data.classes", "data.label_values"}
+    assert set(relevant_settings(config, "pretrain")) - relevant["pretrain"] == crops
     assert "probe.learning_rate" in relevant["probe"] - relevant["finetune"]
     assert "pretrain.loss" in relevant["pretrain"] - relevant["probe"]
     assert "log.validate_every" in relevant["probe"] - relevant["pretrain"]
