@@ -78,6 +78,8 @@ def find_place(header: nib.Nifti1Header, shape: Sequence[int]) -> Place:
         spacing, key = pixdim, ""
     elif (pixdim[long] == 1).all():
         spacing, key = by_affine, "size_by_affine"
+    elif (by_affine[long] == 1).all():  # it says directions alone, as in ACDC
+        spacing, key = pixdim, ""
     else:
         spacing, key = pixdim, "sizes_differ"
     sizes = None

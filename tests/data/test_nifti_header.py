@@ -59,7 +59,8 @@ OTHER = (2.0, 2.5, 8.0)
         (TRUE_MM, (1.25, 1e-4, 8), TRUE_MM, ("form_ignored",)),
         ((1, 1, 1), (np.inf, 1, 1), (1, 1, 1), ("form_ignored",)),
         # both are possible
-        (TRUE_MM, (1, 1, 1), TRUE_MM, ("sizes_differ",)),
+        (TRUE_MM, (1, 1, 1), TRUE_MM, ()),  # the affine says directions alone
+        (TRUE_MM, (1, 1, 1.5), TRUE_MM, ("sizes_differ",)),
         (TRUE_MM, OTHER, TRUE_MM, ("sizes_differ",)),
         (TRUE_MM, (1.26, 1.25, 8), TRUE_MM, ()),
         (TRUE_MM, (1.27, 1.25, 8), TRUE_MM, ("sizes_differ",)),
