@@ -11,7 +11,14 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.errors import InputError
 
-__all__ = ["find_class_values", "have_same_names", "order_classes_like", "plain_name"]
+__all__ = [
+    "describe_values",
+    "find_class_values",
+    "have_same_names",
+    "order_classes_like",
+    "plain_name",
+    "values_note",
+]
 
 _BACKGROUND = ("bg", "background")
 """Names of the background, in small letters."""
@@ -59,6 +66,25 @@ def find_class_values(data: ConfigDict) -> tuple[int, ...]:
         )
     by_name = {plain_name(name): value for name, value in named.items()}
     return tuple(by_name[plain_name(name)] for name in classes)
+
+
+def values_note(data: ConfigDict) -> str:
+    """Says that `dataset.json` gives the classes their values, if it does.
+
+    Args:
+        data: The `data` section; `find_class_values` has passed it.
+    """
+    path = Path(data.root).expanduser() / "dataset.json"
+    if data.label_values or data.name != "nifti" or not read_dataset_json(path):
+        return ""
+    shown = describe_values(data.classes, find_class_values(data))
+    return f"note: the values of the masks are those of {path}: {shown}"
+
+
+def describe_values(classes: Sequence[str], values: Sequence[int]) -> str:
+    """Lists the values of classes, such as "BG 0, RV 3"."""
+    pairs = zip(classes, values, strict=True)
+    return ", ".join(f"{name} {value}" for name, value in pairs)
 
 
 def read_dataset_json(path: Path) -> dict[str, int]:
@@ -129,14 +155,10 @@ def order_classes_like(data: ConfigDict, classes: Sequence[str]) -> ConfigDict:
     matched = data.copy_and_resolve_references()
     matched.classes = tuple(classes)
     matched.label_values = tuple(values[name] for name in theirs)
-    shown = ", ".join(
-        f"{name} {value}"
-        for name, value in zip(classes, matched.label_values, strict=True)
-    )
     _LOG.warning(
         "note: the network has the classes in another order than data.classes, so the "
         "masks' labels are matched by name: %s",
-        shown,
+        describe_values(classes, matched.label_values),
     )
     return matched
 

@@ -3,6 +3,7 @@
 import concurrent.futures
 import dataclasses
 import itertools
+import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from tqdm import tqdm
 from pix2rep_jax.data import acdc, nifti_folder, slice_cache
 from pix2rep_jax.data.axes import SliceAxis, SliceRule
 from pix2rep_jax.data.checks import check_files
-from pix2rep_jax.data.class_values import find_class_values, plain_name
+from pix2rep_jax.data.class_values import find_class_values, plain_name, values_note
 from pix2rep_jax.data.labels import UNLABELLED
 from pix2rep_jax.data.nifti_header import LARGEST_MM, SMALLEST_MM
 from pix2rep_jax.data.phantom import write
@@ -43,6 +44,8 @@ from pix2rep_jax.runtime.config_checks import (
 
 __all__ = ["Dataset", "field_of_view_mm", "list_volumes", "load_dataset"]
 
+
+_LOG = logging.getLogger(__name__)
 
 _MOST_REFUSED = 5
 """After so many scans that cannot be used, no more are read."""
@@ -194,6 +197,8 @@ def list_volumes(data: ConfigDict) -> list[VolumeFile]:
     if all(volume.label_path is None for volume in listed):
         return listed
     values = find_class_values(data)
+    if note := values_note(data):
+        _LOG.warning(note)
     return [dataclasses.replace(volume, label_values=values) for volume in listed]
 
 

@@ -94,7 +94,13 @@ def find_scans(input: Path) -> FoundScans:
     masks = [file for file in there if is_left_out(file)]
     left_out = []
     if masks:
-        left_out.append(_count(len(masks), "mask"))
+        kinds = {
+            "labels/"
+            if folders[file.name] in of_masks
+            else f"_{file.name.rpartition('_')[2]}"
+            for file in masks
+        }
+        left_out.append(f"{_count(len(masks), 'mask')} ({', '.join(sorted(kinds))})")
     if listing.repeated:
         left_out.append(_count(len(listing.repeated), "link") + " to the same folders")
     if listing.others:

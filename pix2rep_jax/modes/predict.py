@@ -1,11 +1,14 @@
 """--mode predict: the mask of every scan, on the scan's own grid."""
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
+from pix2rep_jax.data.class_values import describe_values, find_class_values
 from pix2rep_jax.data.scan_notes import count_notes
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.scan_files import (
@@ -14,7 +17,7 @@ from pix2rep_jax.inference.scan_files import (
     write_prediction,
 )
 from pix2rep_jax.inference.segmenter import Segmenter
-from pix2rep_jax.runs.manifest import make_folder
+from pix2rep_jax.runs.manifest import make_folder, read_config
 from pix2rep_jax.runs.start import find_segmenters
 
 __all__ = ["run"]
@@ -78,10 +81,10 @@ def run(
             notes.append((str(scan), keys))
         except Exception as error:  # one bad file must not cost the next its mask
             failures += 1
-            tqdm.write(f"skipped {scan}: {explain(error)}", file=sys.stderr)
+            tqdm.write(f"skipped {scan}: {explain(error, scan)}", file=sys.stderr)
     for sentence in count_notes(notes):
         print(sentence, file=sys.stderr)
-    print("labels: " + ", ".join(f"{i} {c}" for i, c in enumerate(segmenter.classes)))
+    print(describe_labels(segmenter.classes, read_config(runs[0])["data"]))
     line = f"{len(left) - failures} of {len(pairs)} masks were written to {output}"
     if present := len(pairs) - len(left):
         line += f"; {present} were there before: add --overwrite to replace them"
@@ -95,9 +98,31 @@ def run(
     return 1 if failures or found.broken else 0
 
 
-def explain(error: Exception) -> str:
-    """Writes an exception as one sentence; others than the program's have a type."""
+def describe_labels(classes: Sequence[str], data: Mapping[str, Any]) -> str:
+    """Names the values of the masks, and those of the experts' masks if they differ.
+
+    Args:
+        classes: Names of the classes in the order of the values.
+        data: The `data` section of the network's run.
+    """
+    line = "labels: " + ", ".join(f"{i} {name}" for i, name in enumerate(classes))
+    try:
+        values = find_class_values(ConfigDict(data))
+    except InputError:  # its scans may have been moved or changed since
+        return line
+    if values == tuple(range(len(classes))):
+        return line
+    return f"{line} (in the experts' masks: {describe_values(classes, values)})"
+
+
+def explain(error: Exception, scan: Path) -> str:
+    """Writes what happened to a scan as one sentence, which follows the scan's path.
+
+    Exceptions other than the program's are named by their type.
+    """
     if isinstance(error, InputError):
-        return str(error)
+        said = str(error)
+        rest = said.removeprefix(f"{scan} ")
+        return said if rest == said else f"it {rest}"
     said = " ".join(str(error).split()) or "no reason given"
     return f"it cannot be segmented ({type(error).__name__}: {said})"

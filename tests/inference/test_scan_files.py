@@ -58,7 +58,7 @@ def test_masks_are_left_out_and_counted(tmp_path):
     save(tmp_path, "a.nii", "images/b.nii", "c_seg.nii", "Labels/own.nii")
     save(tmp_path, "a_seg.nii", "b_gt.nii.gz", "Labels/b.nii", array=MASK)
     assert names(tmp_path) == ["a", "c_seg", "images/b"]
-    assert find_scans(tmp_path).left_out == ["4 masks"]
+    assert find_scans(tmp_path).left_out == ["4 masks (_gt, _seg, labels/)"]
     save(tmp_path / "other", "labels/d.nii")  # not beside a folder images
     assert "other/labels/d" in names(tmp_path)
     refuse(lambda: find_scans(tmp_path / "Labels"), "--input.*2 masks")

@@ -33,6 +33,8 @@ def study(tmp_path, monkeypatch):
     )
     monkeypatch.setattr(predict, "find_segmenters", lambda *_, **__: [tmp_path])
     monkeypatch.setattr(Segmenter, "load", lambda _: segmenter)
+    data = get_config("quick").data.to_dict() | {"label_values": (0, 7, 8, 9)}
+    monkeypatch.setattr(predict, "read_config", lambda _: {"data": data})
     for name in "abc":
         save(tmp_path / "study" / f"{name}.nii.gz")
     return tmp_path / "study"
@@ -60,9 +62,10 @@ def test_everything_in_the_folder_is_counted(study, capsys):
     for name in ("1.dcm", "2.dcm", ".hidden"):
         (study / name).touch()
     assert run(study) == 0
-    last = capsys.readouterr().out.splitlines()[-1]
+    *_, labels, last = capsys.readouterr().out.splitlines()
+    assert "BG 0, RV 7, MYO 8, LV 9" in labels  # how the experts' masks had them
     assert last.startswith("3 of 3 masks")
-    assert all(part in last for part in ("1 mask,", "2 other files (.dcm)"))
+    assert all(part in last for part in ("1 mask (_seg),", "2 other files (.dcm)"))
     (study / "b.nii.gz").write_bytes(b"damaged")
     (study / "annexed.nii.gz").symlink_to("none")
     (study.parent / "masks" / "b_seg.nii.gz").unlink()
@@ -74,7 +77,7 @@ def test_everything_in_the_folder_is_counted(study, capsys):
     assert "1 could not be segmented" in last and "1 could not be opened" in last
     for name in ("b.nii.gz", "annexed.nii.gz"):
         (line,) = [each for each in said.err.splitlines() if name in each]
-        assert line.startswith("skipped ")
+        assert line.startswith("skipped ") and line.count(name) == 1
     assert written(study) == [f"{name}_seg.nii.gz" for name in ("a", "c", "new")]
 
 
