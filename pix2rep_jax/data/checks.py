@@ -16,7 +16,9 @@ __all__ = [
     "check_files",
     "check_masks",
     "cut_masks",
+    "missing_masks",
     "other_slice_axis",
+    "patients_hint",
     "reading_notes",
     "shared_patients_note",
     "unseen_classes",
@@ -114,6 +116,21 @@ def cut_masks(volumes: Sequence[VolumeRecord]) -> str:
     )
 
 
+def missing_masks(volumes: Sequence[VolumeFile]) -> str:
+    """Counts the scans without a mask, which neither train a segmenter nor score it.
+
+    Args:
+        volumes: The volumes of a plain folder, where a mask may have another name.
+
+    Returns:
+        A note, or "" if each scan has one.
+    """
+    bare = [volume.volume_id for volume in volumes if volume.label_path is None]
+    if not bare:
+        return ""
+    return f"note: {len(bare)} of {len(volumes)} scans have no mask: {name_some(bare)}"
+
+
 def shared_patients_note(volumes: Sequence[VolumeFile]) -> str:
     """Says which scans count as one patient.
 
@@ -136,6 +153,25 @@ def shared_patients_note(volumes: Sequence[VolumeFile]) -> str:
         f"data.patient_regex finds the patient {patient!r} in {scans[0]} and in "
         f"{scans[1]}. To make each scan a patient of its own, add "
         "--config.data.patient_regex='.+'"
+    )
+
+
+def patients_hint(volumes: Sequence[VolumeFile], data_name: str) -> str:
+    """Adds to an error about too few patients that they may be more.
+
+    Args:
+        volumes: The volumes of a data set.
+        data_name: The setting `data.name`, by which patients are found in names.
+
+    Returns:
+        The end of a sentence, or "" if each scan is a patient of its own.
+    """
+    number = len({volume.patient for volume in volumes})
+    if data_name != "nifti" or number == len(volumes):
+        return ""
+    return (
+        f". {len(volumes)} scans count as {number} patient(s): if each scan is a "
+        "patient of its own, add --config.data.patient_regex='.+'"
     )
 
 

@@ -22,6 +22,7 @@ def few_shot(
     draw: int,
     seed: int = 0,
     duplicates: Collection[tuple[str, str]] = KNOWN_DUPLICATES,
+    hint: str = "",
 ) -> tuple[str, ...]:
     """Draws the patients whose masks are used.
 
@@ -36,6 +37,7 @@ def few_shot(
         draw: Number of the draw, from 0.
         seed: Seed of all draws.
         duplicates: Pairs of patients with the same scan.
+        hint: What the error adds if there are fewer patients.
 
     Returns:
         The patients in the order drawn.
@@ -53,7 +55,7 @@ def few_shot(
         raise InputError(
             f"data.num_labeled={num_labeled}, but only {len(groups)} patients have "
             f"masks and are not held out: lower {fewer}data.holdout_per_group or "
-            "data.validation_patients, or add masks"
+            f"data.validation_patients, or add masks{hint}"
         )
     seconds = {second for first, second in duplicates if {first, second} <= set(groups)}
     generator = np.random.default_rng([seed, draw])

@@ -14,7 +14,7 @@ import numpy as np
 from nibabel.arrayproxy import ArrayProxy
 from nibabel.openers import ImageOpener
 
-from pix2rep_jax.data.nifti_paths import file_parts
+from pix2rep_jax.data.nifti_paths import file_parts, nifti_stem
 from pix2rep_jax.errors import InputError
 
 __all__ = ["Kind", "load_header", "load_values"]
@@ -52,7 +52,7 @@ def load_values(path: Path) -> tuple[Kind, nib.Nifti1Header, np.ndarray]:
     """
     with _explained(path):
         kind, header = _load_header(path)
-        if not header.is_single and len(file_parts(path)) == 1:
+        if not header.is_single and not _is_half(path):
             raise ValueError("its values are in another file, an .img beside an .hdr")
         values = _find_half(path, ".hdr" if header.is_single else ".img")
         with ImageOpener(str(values), "rb") as file:
@@ -66,6 +66,8 @@ def _explained(path: Path) -> Iterator[None]:
         raise InputError(f"there is no file {path}: check its name and folder")
     try:
         yield
+    except InputError:
+        raise
     except Exception as error:  # a damaged header makes nibabel raise anything
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
@@ -96,9 +98,18 @@ def _load_header(path: Path) -> tuple[Kind, nib.Nifti1Header]:
 
 def _find_half(path: Path, suffix: str) -> Path:
     """Finds the ".hdr" or the ".img" of a pair; a single file is both."""
-    if not path.name.lower().removesuffix(".gz").endswith((".hdr", ".img")):
+    if not _is_half(path):
         return path
     for part in file_parts(path):
         if part.name.lower().removesuffix(".gz").endswith(suffix):
             return part
-    raise ValueError(f"there is no {suffix} of the same name beside it")
+    missing = f"{nifti_stem(path.name)}{suffix}"
+    raise InputError(
+        f"{path} is half of a pair, and {missing} is not beside it: copy {missing} "
+        "there too, or remove the half"
+    )
+
+
+def _is_half(path: Path) -> bool:
+    """Whether a file is named like one of a pair."""
+    return path.name.lower().removesuffix(".gz").endswith((".hdr", ".img"))

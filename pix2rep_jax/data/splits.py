@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from pix2rep_jax.data.checks import check_masks
+from pix2rep_jax.data.checks import check_masks, patients_hint
 from pix2rep_jax.data.dataset import Dataset
 from pix2rep_jax.data.few_shot import (
     KNOWN_DUPLICATES,
@@ -148,6 +148,7 @@ def make_split(
             draw=data.draw,
             seed=seed,
             duplicates=duplicates,
+            hint=patients_hint(dataset.volumes, data.name),
         )
         slices = _slices(dataset, np.isin(owners, labeled) & has_mask)
         train, val = split_slices(
@@ -193,6 +194,7 @@ def take_pretraining_slices(dataset: Dataset, split: Split) -> dict[str, np.ndar
         raise InputError(
             "no patient is left to pretrain on: lower data.holdout_per_group or "
             "data.validation_patients, or shorten data.exclude"
+            + patients_hint(dataset.volumes, split.source.partition(" ")[0])
         )
     return {
         "image": dataset.images[chosen][..., None],

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from pix2rep_jax.data.checks import cut_masks, unseen_classes
+from pix2rep_jax.data.checks import cut_masks, missing_masks, unseen_classes
 from pix2rep_jax.evaluation.score_run import score_run
 from pix2rep_jax.evaluation.validate import make_validate
 from pix2rep_jax.inference.predict import make_predictors
@@ -71,6 +71,8 @@ def load_segmentation(
     """
     loaded = load(config, workdir, mode, required_by=required_by)
     dataset, split, backbone = loaded.dataset, loaded.split, loaded.backbone
+    if config.data.name == "nifti":
+        print_notes(missing_masks(dataset.volumes))
     used = {*split.labeled_patients, *split.test_patients}
     print_notes(
         unseen_classes(config.data.classes, dataset.labels[split.train_slices]),

@@ -3,7 +3,7 @@
 import pytest
 
 from configs.pix2rep import get_config
-from pix2rep_jax.data.checks import check_masks
+from pix2rep_jax.data.checks import check_masks, missing_masks
 from pix2rep_jax.data.nifti_folder import list_volumes
 from pix2rep_jax.errors import InputError
 
@@ -22,3 +22,7 @@ def test_masks_that_are_not_found_are_said_with_the_place(tmp_path):
     assert f"{tmp_path}/labels" in message and "Masks" in message
     (tmp_path / "Masks").rename(tmp_path / "LABELS")
     check_masks(list_volumes(tmp_path), data)
+    note = missing_masks(list_volumes(tmp_path))
+    assert "1 of 2" in note and "p2" in note
+    (tmp_path / "LABELS" / "p2.nii").touch()
+    assert missing_masks(list_volumes(tmp_path)) == ""

@@ -352,7 +352,7 @@ def test_half_a_pair_is_one_sentence(tmp_path):
     refuse(tmp_path / "scan.nii", read_volume)
     (tmp_path / "scan.nii").rename(header)
     values.unlink()
-    refuse(header, read_volume, ".img")
+    refuse(header, read_volume, "scan.img")
 
 
 @pytest.mark.parametrize(

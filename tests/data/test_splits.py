@@ -11,7 +11,12 @@ import pytest
 from pix2rep_jax.data import acdc
 from pix2rep_jax.data.dataset import Dataset
 from pix2rep_jax.data.few_shot import KNOWN_DUPLICATES, few_shot, split_slices
-from pix2rep_jax.data.splits import Split, make_split, test_patients
+from pix2rep_jax.data.splits import (
+    Split,
+    make_split,
+    take_pretraining_slices,
+    test_patients,
+)
 from tests.support.patients import (
     GROUPS,
     make_data,
@@ -289,6 +294,16 @@ def test_names_mean_acdcs_patients_in_acdc_alone(name):
     split = make_split(dataset, data)
     assert split.test_patients == tuple(patient(k) for k in range(76, 80))
     assert "patient074" in split.pretrain_patients
+
+
+def test_who_lacks_patients_is_told_how_they_are_found():
+    """Names such as liver_001 make one patient of all scans: he is tested alone."""
+    dataset = make_dataset(make_volumes([7], groups=("",)))
+    own = {"name": "nifti", "root": "scans"}
+    wanted = r"data\.patient_regex"
+    refuse(wanted, lambda: make_split(dataset, make_data(**own)))
+    split = make_split(dataset, make_data(**own), draw_labeled=False)
+    refuse(wanted, lambda: take_pretraining_slices(dataset, split))
 
 
 @pytest.mark.parametrize("draw", range(4))
