@@ -34,6 +34,8 @@ VERSION = 3
 A run of another version is refused, and a study does not count it as finished.
 """
 
+_EARLIER = "check out the commit that CHANGELOG.md names for that version"
+
 RUN_FILE = "run.json"
 
 
@@ -148,16 +150,14 @@ def read_content(run: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise InputError(
             f"the run in {run} has no run.json, so an earlier version of this program "
-            "wrote it: start anew in another --workdir, or use the version that wrote "
-            "it"
+            f"wrote it: train again in another --workdir, or {_EARLIER}"
         ) from error
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise _damaged(path, error) from error
     if version != VERSION:
         raise InputError(
             f"{path} has version {version!r} and this program writes version "
-            f"{VERSION}: start anew in another --workdir, or use the version that "
-            "wrote it"
+            f"{VERSION}: train again in another --workdir, or {_EARLIER}"
         )
     return content
 
