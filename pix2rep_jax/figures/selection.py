@@ -73,11 +73,18 @@ def middle_slice(dataset: Dataset, volume: int) -> int:
         volume: Index into `dataset.volumes`. The volume has slices.
 
     Returns:
-        Index into `dataset.images`. Without an expert's mask, or if the mask is empty,
-        it is the middle one of all slices.
+        Index into `dataset.images`. If other slices show more structures, it is the
+        middle one of those that show most. Without an expert's mask, or if the mask is
+        empty, it is the middle one of all slices.
     """
     rows = np.flatnonzero(dataset.volume_index == volume)
-    labels = dataset.labels[rows]
-    shows = ((labels != 0) & (labels != UNLABELLED)).any((1, 2))
-    rows = rows[shows] if shows.any() else rows
-    return int(rows[len(rows) // 2])
+    shown = np.array(
+        [len({*np.unique(label)} - {0, UNLABELLED}) for label in dataset.labels[rows]]
+    )
+    if shown.any():
+        rows, shown = rows[shown > 0], shown[shown > 0]
+    middle = len(rows) // 2
+    if shown[middle] < shown.max():
+        rows = rows[shown == shown.max()]
+        middle = len(rows) // 2
+    return int(rows[middle])
