@@ -165,7 +165,7 @@ def _base() -> ConfigDict:
     pretrain.off_diagonal_weight = 0.005  # λ of v2; Zbontar et al. 2021
     # M, points an image, or "all" pixels; MIDL 4
     pretrain.num_points = FieldReference(1000, field_type=object)
-    # False: BatchNorm sees one view a pass; released
+    # True: both views share one mean and variance. False: one view per pass; released
     pretrain.joint_batch_norm = True
     pretrain.batch_size = 8  # images of all devices together; MIDL 4
     pretrain.num_epochs = 200  # MIDL 4

@@ -252,8 +252,8 @@ def _distance_lines(scores: Sequence[VolumeScore], classes: Sequence[str]) -> li
         cells = [str(counts[name][key]) for name in names[:-1]]
         rows.append([key.replace("_", " "), *cells, ""])
     title = (
-        "Surface distances, over the volumes in which both the expert and the network "
-        "drew the structure; the other volumes are counted"
+        "Surface distances where expert and network both drew the structure (other "
+        "volumes are counted below)"
     )
     return ["", title, "", *_columns(rows)]
 
