@@ -164,7 +164,13 @@ def test_one_labelled_scan_of_ones_own_is_enough(workdir, cache, tmp_path):
         "data__num_labeled": 1,
         "init__checkpoint": workdir,
     }
-    said = succeed(start("finetune", tmp_path / "run", cache, **own))
+    bare = sorted(phantom.glob("*_frame??.nii.gz"))[-1]
+    (tmp_path / "images" / "one_late.nii.gz").symlink_to(bare)
+    process = finish(start("finetune", tmp_path / "run", cache, **own))
+    assert process.returncode == 0
+    assert "1 of 2 scans" in process.stderr and "one_late" in process.stderr
+    said = process.stdout
+    assert all(part in said for part in ("axis 2 (S/I)", "32 x 32", "5 mm"))
     assert "data.holdout_per_group" in said
     assert "next: " in said
     paths = (f"--input={tmp_path / 'images'}", f"--output={tmp_path / 'masks'}")
