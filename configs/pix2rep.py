@@ -166,7 +166,7 @@ def _base() -> ConfigDict:
     # M, points an image, or "all" pixels; MIDL 4
     pretrain.num_points = FieldReference(1000, field_type=object)
     # True: both views share one mean and variance. False: one view per pass; released
-    pretrain.joint_batch_norm = True
+    pretrain.joint_batch_norm = False
     pretrain.batch_size = 8  # images of all devices together; MIDL 4
     pretrain.num_epochs = 200  # MIDL 4
     pretrain.num_steps = 0  # 0: num_epochs decides

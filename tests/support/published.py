@@ -51,6 +51,17 @@ RELEASED = {
     "study.labeled": (1, 5),
 }
 
+BATCH_NORM = {
+    "study.methods": (
+        *("joint_batch_norm_probe", "separate_batch_norm_probe"),
+        *("joint_batch_norm", "separate_batch_norm"),
+    ),
+    "study.reference": "joint_batch_norm",
+    "study.labeled": (1, 5),
+    "study.draws": 1,
+    "study.seeds": 2,
+}
+
 TABLES = {
     "study_small": ("study_small", study, "small", {"study.methods": ALL_ROWS}),
     "study_cpu": ("study_cpu", study, "small", CPU),
@@ -58,6 +69,7 @@ TABLES = {
     "study_paper": ("study_paper", study, "paper", PAPER),
     "study_paper_constant": ("study_paper_constant", study, "paper", PAPER | CONSTANT),
     "study_released": ("study_released", study, "small", RELEASED),
+    "batch_norm_small": ("batch_norm_small", study, "small", BATCH_NORM),
     "ablation_small": ("ablation_small", ablation, "small", {"study.draws": 3}),
 }
 """Of each published document: its file of runs, and what they were run with."""

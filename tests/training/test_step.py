@@ -97,6 +97,7 @@ def pretrain_loss(loss, **changes):
         "num_points": 24,
         "spatial": SPATIAL,
         "intensity": INTENSITY,
+        "joint_batch_norm": True,
     } | changes
     return pix2rep.make_loss(PIX2REP, loss=loss, **options)
 

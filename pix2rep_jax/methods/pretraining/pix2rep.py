@@ -153,7 +153,7 @@ def make_loss(
     num_points: int | str,
     spatial: Mapping[str, Any],
     intensity: Mapping[str, Any],
-    joint_batch_norm: bool = True,
+    joint_batch_norm: bool = False,
     sparse_last_block: bool = False,
 ) -> LossFn:
     """Makes the pretraining loss of a batch.
@@ -226,7 +226,7 @@ def make_comparison(
     loss: str,
     temperature: float,
     off_diagonal_weight: float,
-    joint_batch_norm: bool = True,
+    joint_batch_norm: bool = False,
     sparse_last_block: bool = False,
 ):
     """Makes the loss of a batch whose views and points have been drawn.
