@@ -272,7 +272,7 @@ def test_each_view_may_have_a_pass_of_its_own(key, images):
     unnamed, _ = jax.jit(make_loss(net, **fixed))(
         variables["params"], model_state(variables), make_batch(images), key
     )
-    assert unnamed == values[True]
+    assert unnamed == values[False]
 
 
 def test_statistics_are_updated_and_parameters_receive_gradients(key, images):
