@@ -5,6 +5,7 @@ numbers depend on them to the last bit, and this folder does not import JAX, who
 `scale_and_translate` is the nearest equivalent.
 """
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -49,7 +50,9 @@ def percentile_range(
     Raises:
         InputError: If both are the same, so that the volume shows nothing.
     """
-    low, high = (float(value) for value in np.percentile(array, percentiles))
+    # In the order of memory, which is not copied pixel by pixel.
+    values = np.percentile(array.ravel("K"), percentiles)
+    low, high = (float(value) for value in values)
     if not low < high:
         raise InputError(
             f"{name} is {low:g} almost everywhere (percentiles {percentiles[0]:g} and "
@@ -97,7 +100,11 @@ def resample_image(
         `[..., height, width]`, within the range of the image's values and 0.
     """
     rows, columns = (_sampling_taps(grid, axis, interpolation) for axis in (0, 1))
-    sampled = _combine(_combine(image, *rows, axis=-2), *columns, axis=-1)
+    near = slice(columns[0].min(), columns[0].max() + 1)
+    # What NIfTI stores column by column is turned once, not for each tap.
+    nearby = np.ascontiguousarray(image[..., near])
+    sampled = _combine(nearby, *rows, axis=-2)
+    sampled = _combine(sampled, columns[0] - near.start, columns[1], axis=-1)
     # Rounding may take the sum of the weights slightly above one.
     return np.clip(sampled, image.min(initial=0), image.max(initial=0))
 
@@ -167,7 +174,42 @@ def restore_labels(probabilities: np.ndarray, grid: Grid) -> np.ndarray:
     Returns:
         `[..., rows, columns]` uint8.
     """
-    return restore_probabilities(probabilities, grid).argmax(-1).astype(np.uint8)
+    (seen_rows, *row_taps), (seen_columns, *column_taps) = _seen_taps(grid)
+    *lead, height, width, classes = probabilities.shape
+    planes = probabilities.reshape(-1, height, width, classes)
+    labels = np.zeros((len(planes), *grid.shape[::-1]), np.uint8)
+    # One slice at a time, so that a large scan needs little memory.
+    for plane, label in zip(planes, labels, strict=True):
+        restored = _combine(plane, *row_taps, axis=-3)
+        # With columns in front whole rows are copied, not single pixels.
+        restored = np.ascontiguousarray(restored.transpose(1, 2, 0))
+        restored = _combine(restored, *column_taps, axis=-3)
+        label[seen_columns, seen_rows] = _largest(restored.transpose(1, 0, 2))
+    return labels.reshape(*lead, *grid.shape[::-1]).swapaxes(-2, -1)
+
+
+@functools.lru_cache(maxsize=4)
+def _seen_taps(grid: Grid) -> list[tuple[slice, np.ndarray, np.ndarray]]:
+    """Returns the seen rows of a slice with their taps, and the same of its columns.
+
+    What the network did not see is background, and needs no arithmetic.
+    """
+    sides = []
+    for axis in (0, 1):
+        seen = np.flatnonzero(grid.is_seen(axis))
+        side = slice(seen[0], seen[-1] + 1) if seen.size else slice(0)
+        index, weights = _restoring_taps(grid, axis)
+        sides.append((side, index[side], weights[side]))
+    return sides
+
+
+def _largest(classes: np.ndarray) -> np.ndarray:
+    """Returns the arg max over the first axis, several times as fast as NumPy's."""
+    chosen, best = np.zeros(classes.shape[1:], np.uint8), classes[0]
+    for index, values in enumerate(classes[1:], 1):
+        np.copyto(chosen, np.uint8(index), where=values > best)
+        best = np.maximum(best, values)
+    return chosen
 
 
 def _sampling_taps(

@@ -150,7 +150,7 @@ def restore_volume(
         probabilities are background, and so is everything outside the network's field
         of view.
     """
-    labels = np.zeros(shape, np.uint8)
+    labels = np.zeros(shape, np.uint8, order="F")  # as NIfTI stores them
     slices = zip(probabilities, grids, slice_indices, strict=True)
     for slice_probabilities, grid, index in slices:
         labels[..., index] = resample.restore_labels(slice_probabilities, grid)

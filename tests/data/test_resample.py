@@ -393,6 +393,25 @@ def test_probabilities_stay_probabilities(grid):
         np.testing.assert_array_equal(restore_probabilities(plane, grid), expected)
 
 
+def test_of_equally_probable_classes_the_lowest_counts():
+    """Whichever they are, as with NumPy's arg max."""
+    grid = Grid((0.0, 0.0), (1.0, 1.0), (3, 3), (3, 3))
+    equal = np.array([[0.1, 0.3, 0.3, 0.3], [0.25] * 4, [0.2, 0.2, 0.2, 0.4]])
+    own = np.broadcast_to(equal.astype(np.float32), (3, 3, 4))
+    np.testing.assert_array_equal(restore_labels(own, grid), [[1, 0, 3]] * 3)
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_the_order_of_memory_does_not_matter(grid):
+    """A scan that is stored column by column has the same pixels and percentiles."""
+    image = np.random.default_rng(12).random((3, *grid.shape)).astype(np.float32)
+    stored = np.asfortranarray(image)
+    np.testing.assert_array_equal(
+        resample_image(stored, grid), resample_image(image, grid)
+    )
+    assert percentile_range(stored) == percentile_range(image)
+
+
 @pytest.mark.parametrize("step", [(1.0, 1.0), (1.7, 2.6), (3.9, 1.2)])
 def test_probabilities_are_scipys_linear_interpolation(step):
     """Between the network's pixels, and up to half a one beyond the outermost."""
