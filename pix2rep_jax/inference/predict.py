@@ -1,8 +1,9 @@
 """From a network and slices to class probabilities, and back to the scan's grid."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import flax.linen as nn
 import jax
@@ -15,12 +16,20 @@ from pix2rep_jax.data.grid import Grid
 from pix2rep_jax.runtime.compiler import compiler_options
 
 __all__ = [
+    "BATCH_SIZE",
     "make_predict",
     "make_predictors",
+    "predict_joined",
     "predict_slices",
     "predict_volume",
+    "restore_scan",
     "restore_volume",
 ]
+
+BATCH_SIZE = 8
+"""Slices that a network predicts at once, unless the caller says another number."""
+
+Item = TypeVar("Item")
 
 
 def make_predict(net: nn.Module) -> Callable[[Any, jax.Array], jax.Array]:
@@ -105,6 +114,64 @@ def predict_slices(
     return np.concatenate(results)[: len(images)]
 
 
+def predict_joined(
+    predict: Callable[[np.ndarray], np.ndarray],
+    scans: Iterable[tuple[Item, np.ndarray]],
+    *,
+    batch_size: int,
+) -> Iterator[tuple[Item, list[np.ndarray] | Exception]]:
+    """Predicts many scans in full batches, which join the slices of several of them.
+
+    Args:
+        predict: Maps slices `[slices, height, width]` to probabilities
+            `[slices, height, width, num_classes]`, each slice on its own.
+        scans: Whatever tells one scan from another, and its slices
+            `[slices, height, width]`. There may be none.
+        batch_size: Slices per batch. All calls but the last have full batches.
+
+    Yields:
+        Each scan with the probabilities `[height, width, num_classes]` of its slices,
+        as soon as they are there, in the order of the scans. If the network fails with
+        several scans together, each is predicted alone, and the exception takes the
+        place of the probabilities.
+    """
+    waiting: deque[tuple[Item, np.ndarray]] = deque()  # scans, in part predicted
+    left: list[np.ndarray] = []  # their slices that are not predicted
+    ready: deque[np.ndarray] = deque()  # the probabilities of the others
+
+    def advance(num_slices: int) -> Iterator[tuple[Item, list[np.ndarray] | Exception]]:
+        failed: list[tuple[Item, np.ndarray]] = []
+        try:
+            if num_slices:
+                ready.extend(predict(np.stack(left[:num_slices])))
+                del left[:num_slices]
+        except Exception:
+            failed = [*waiting]
+            for each in (waiting, left, ready):
+                each.clear()
+        for item, images in failed:
+            yield item, _try(predict, images)
+        while waiting and len(ready) >= len(waiting[0][1]):
+            item, images = waiting.popleft()
+            yield item, [ready.popleft() for _ in images]
+
+    for item, images in scans:
+        waiting.append((item, images))
+        left.extend(images)
+        yield from advance(len(left) - len(left) % batch_size)
+    yield from advance(len(left))
+
+
+def _try(
+    predict: Callable[[np.ndarray], np.ndarray], images: np.ndarray
+) -> list[np.ndarray] | Exception:
+    """Predicts the slices of one scan; returns what is raised instead."""
+    try:
+        return [*predict(images)] if len(images) else []
+    except Exception as error:
+        return error
+
+
 def predict_volume(
     predict: Callable[[np.ndarray], np.ndarray], dataset: Dataset, volume: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -130,6 +197,27 @@ def predict_volume(
     )
 
 
+def restore_scan(
+    probabilities: Iterable[np.ndarray], grid: Grid, *, shape: Sequence[int]
+) -> np.ndarray:
+    """Takes the probabilities of all slices of a scan back to its own grid.
+
+    Args:
+        probabilities: `[height, width, num_classes]` for each slice, frame by frame.
+        grid: The grid on which all of them were sampled.
+        shape: `(rows, columns, slices)`, or with a fourth axis of frames.
+
+    Returns:
+        uint8 of that shape, the most probable class; background where the network saw
+        nothing.
+    """
+    labels = np.zeros(shape, np.uint8, order="F")  # as NIfTI stores them
+    slices = labels.reshape(*shape[:2], -1, order="F")
+    for index, slice_probabilities in enumerate(probabilities):
+        slices[..., index] = resample.restore_labels(slice_probabilities, grid)
+    return labels
+
+
 def restore_volume(
     probabilities: np.ndarray,
     grids: Sequence[Grid],
@@ -150,7 +238,7 @@ def restore_volume(
         probabilities are background, and so is everything outside the network's field
         of view.
     """
-    labels = np.zeros(shape, np.uint8, order="F")  # as NIfTI stores them
+    labels = np.zeros(shape, np.uint8)
     slices = zip(probabilities, grids, slice_indices, strict=True)
     for slice_probabilities, grid, index in slices:
         labels[..., index] = resample.restore_labels(slice_probabilities, grid)

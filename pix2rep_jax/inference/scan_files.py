@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from pix2rep_jax.data import nifti
 from pix2rep_jax.data.mask import is_mask, scan_name
 from pix2rep_jax.data.nifti_paths import (
     CONVERT,
@@ -14,9 +13,8 @@ from pix2rep_jax.data.nifti_paths import (
     nifti_stem,
 )
 from pix2rep_jax.errors import InputError, name_some
-from pix2rep_jax.inference.segmenter import Segmenter
 
-__all__ = ["FoundScans", "find_scans", "pair_with_masks", "write_prediction"]
+__all__ = ["FoundScans", "find_scans", "pair_with_masks"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,24 +30,6 @@ class FoundScans:
     scans: list[NiftiPath]
     left_out: list[str]
     broken: list[Path]
-
-
-def write_prediction(
-    segmenter: Segmenter, scan: Path, target: Path, *, overwrite: bool
-) -> tuple[str, ...]:
-    """Writes the mask of one scan.
-
-    Returns:
-        Keys of notes in `scan_notes`.
-
-    Raises:
-        InputError: If the scan cannot be read, or the mask exists by now.
-    """
-    volume = nifti.read_volume(scan, segmenter.rule)
-    labels = segmenter.segment(volume.array, spacing_mm=volume.spacing_mm)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    nifti.write_mask(target, labels, volume, overwrite=overwrite)
-    return volume.notes
 
 
 def find_scans(input: Path) -> FoundScans:

@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from pix2rep_jax.data.dataset import field_of_view_mm
 from pix2rep_jax.data.grid import Grid, centre_grid
 from pix2rep_jax.data.scan_notes import count_notes
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.inference.predict import make_predictors, restore_volume
+from pix2rep_jax.inference.predict import BATCH_SIZE, make_predictors, restore_scan
 from pix2rep_jax.methods.downstream.mean_teacher import networks_of_state
 from pix2rep_jax.models.build import make_segmentation_net
 from pix2rep_jax.runs.checkpoint_reader import restore_model, unfinished
@@ -42,6 +42,7 @@ class Segmenter:
         size: Side of the network's grid, px.
         interpolation: How a scan's pixels become the network's.
         rule: How the axis of a scan's slices is found.
+        batch_size: Slices that the network predicts at once.
     """
 
     classes: tuple[str, ...]
@@ -51,6 +52,7 @@ class Segmenter:
     size: int
     interpolation: str = "linear"
     rule: SliceRule = AUTO
+    batch_size: int = BATCH_SIZE
 
     @classmethod
     def load(cls, workdir: str | Path) -> "Segmenter":
@@ -109,31 +111,11 @@ class Segmenter:
             InputError: If the scan cannot be read, or an array lacks its spacing.
         """
         read = _read(scan, spacing_mm, self.rule)
-        labels = self.segment(read.array, spacing_mm=read.spacing_mm)
+        images, grid = self.prepare(read.array, spacing_mm=read.spacing_mm)
+        labels = restore_scan(
+            self.predict_network(images), grid, shape=read.array.shape
+        )
         return read.axes.to_file(labels).reshape(read.shape)
-
-    def segment(
-        self, array: np.ndarray, *, spacing_mm: tuple[float, ...]
-    ) -> np.ndarray:
-        """Segments a scan whose slices lie along the third axis.
-
-        Args:
-            array: float32 `[rows, columns, slices]`, or with a fourth axis of frames.
-            spacing_mm: Distance of rows and of columns, mm.
-
-        Returns:
-            uint8 labels in the same shape.
-        """
-        labels = np.zeros(array.shape, np.uint8)
-        for index, frame in _frames(array):
-            images, grid = self._prepare(frame, spacing_mm)
-            labels[index] = restore_volume(
-                self.predict_network(images),
-                [grid] * len(images),
-                range(len(images)),
-                shape=frame.shape,
-            )
-        return labels
 
     def predict_probabilities(
         self,
@@ -151,26 +133,42 @@ class Segmenter:
             InputError: If the scan cannot be read, or an array lacks its spacing.
         """
         read = _read(scan, spacing_mm, self.rule)
-        result = np.zeros((*read.array.shape, len(self.classes)), np.float32)
-        for index, frame in _frames(read.array):
-            images, grid = self._prepare(frame, read.spacing_mm)
-            restored = resample.restore_probabilities(
-                self.predict_network(images), grid
-            )
-            result[index] = np.moveaxis(restored, 0, 2)
+        images, grid = self.prepare(read.array, spacing_mm=read.spacing_mm)
+        *plane, slices, frames = _with_frames(read.array).shape
+        result = np.zeros((*plane, slices, frames, len(self.classes)), np.float32)
+        for index, each in enumerate(self.predict_network(images)):
+            frame, place = divmod(index, slices)
+            result[:, :, place, frame] = resample.restore_probabilities(each, grid)
+        result = result.reshape(*read.array.shape, len(self.classes))
         return read.axes.to_file(result).reshape(*read.shape, len(self.classes))
 
-    def _prepare(
-        self, volume: np.ndarray, spacing_mm: tuple[float, ...]
+    def prepare(
+        self, array: np.ndarray, *, spacing_mm: tuple[float, ...]
     ) -> tuple[np.ndarray, Grid]:
-        """Returns a volume's slices on the network's grid, and that grid."""
-        low, high = resample.percentile_range(volume, self.percentiles)
+        """Brings a scan to the network's grid; each frame is normalised on its own.
+
+        Args:
+            array: float32 `[rows, columns, slices]`, or with a fourth axis of frames.
+            spacing_mm: Distance of rows and of columns, mm.
+
+        Returns:
+            `[slices, height, width]` in [0, 1], the slices of one frame after those of
+            another; and the grid of all of them.
+
+        Raises:
+            InputError: If a frame shows nothing.
+        """
         grid = centre_grid(
-            volume.shape[:2], spacing_mm[:2], fov_mm=self.fov_mm, size=self.size
+            array.shape[:2], spacing_mm[:2], fov_mm=self.fov_mm, size=self.size
         )
-        image = np.moveaxis(resample.normalise(volume, low, high), 2, 0)
-        images = resample.resample_image(image, grid, interpolation=self.interpolation)
-        return images, grid
+        images = []
+        for frame in np.moveaxis(_with_frames(array), 3, 0):
+            low, high = resample.percentile_range(frame, self.percentiles)
+            image = np.moveaxis(resample.normalise(frame, low, high), 2, 0)
+            images.append(
+                resample.resample_image(image, grid, interpolation=self.interpolation)
+            )
+        return np.concatenate(images), grid
 
 
 def load_predict(run: Path) -> Callable[[np.ndarray], np.ndarray]:
@@ -187,7 +185,7 @@ def load_predict(run: Path) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def load_predictors(
-    run: Path, *, batch_size: int = 8
+    run: Path, *, batch_size: int = BATCH_SIZE
 ) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
     """Loads all networks of a segmentation run, at the step where its result is best.
 
@@ -282,9 +280,6 @@ def _log(notes: tuple[str, ...], *, name: str) -> None:
         _LOG.warning(sentence)
 
 
-def _frames(array: np.ndarray) -> Iterator[tuple[Any, np.ndarray]]:
-    """Yields the index and the `[rows, columns, slices]` of each frame of an array."""
-    if array.ndim == 4:
-        yield from ((np.s_[:, :, :, i], array[..., i]) for i in range(array.shape[3]))
-    else:
-        yield np.s_[...], array
+def _with_frames(array: np.ndarray) -> np.ndarray:
+    """Adds an axis of frames where there is none."""
+    return array if array.ndim == 4 else array[..., None]

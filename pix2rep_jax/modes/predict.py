@@ -1,5 +1,6 @@
 """--mode predict: the mask of every scan, on the scan's own grid."""
 
+import contextlib
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,12 +12,9 @@ from tqdm import tqdm
 from pix2rep_jax.data.class_values import describe_values, find_class_values
 from pix2rep_jax.data.scan_notes import count_notes
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.inference.scan_files import (
-    find_scans,
-    pair_with_masks,
-    write_prediction,
-)
+from pix2rep_jax.inference.scan_files import find_scans, pair_with_masks
 from pix2rep_jax.inference.segmenter import Segmenter
+from pix2rep_jax.inference.write_masks import write_masks
 from pix2rep_jax.runs.manifest import make_folder, read_config
 from pix2rep_jax.runs.start import find_segmenters
 
@@ -66,22 +64,26 @@ def run(
     left = [pair for pair in pairs if overwrite or not pair[1].exists()]
     for path in found.broken:
         print(f"skipped {path}: it cannot be opened", file=sys.stderr)
-    bar = tqdm(
-        left,
-        desc="predict",
-        unit="scan",
-        file=sys.stderr,
-        mininterval=1.0,
-        disable=not left,
-    )
     failures, notes = 0, []
-    for scan, target in bar:
-        try:
-            keys = write_prediction(segmenter, scan, target, overwrite=overwrite)
-            notes.append((str(scan), keys))
-        except Exception as error:  # one bad file must not cost the next its mask
-            failures += 1
-            tqdm.write(f"skipped {scan}: {explain(error, scan)}", file=sys.stderr)
+    with (
+        contextlib.closing(write_masks(segmenter, left, overwrite=overwrite)) as masks,
+        tqdm(
+            masks,
+            total=len(left),
+            desc="predict",
+            unit="scan",
+            file=sys.stderr,
+            mininterval=1.0,
+            disable=not left,
+        ) as bar,
+    ):
+        for outcome in bar:
+            if outcome.error is None:
+                notes.append((str(outcome.scan), outcome.notes))
+            else:
+                failures += 1
+                said = explain(outcome.error, outcome.scan)
+                tqdm.write(f"skipped {outcome.scan}: {said}", file=sys.stderr)
     for sentence in count_notes(notes):
         print(sentence, file=sys.stderr)
     print(describe_labels(segmenter.classes, read_config(runs[0])["data"]))

@@ -12,8 +12,8 @@ from ml_collections import ConfigDict
 from configs.pix2rep import get_config
 from pix2rep_jax.data.axes import LAST, SliceAxis, SliceRule
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.inference.scan_files import write_prediction
 from pix2rep_jax.inference.segmenter import Segmenter
+from pix2rep_jax.inference.write_masks import write_masks
 from pix2rep_jax.models.build import make_segmentation_net
 from pix2rep_jax.modes import predict
 from pix2rep_jax.runs.checkpoint_writer import Checkpoints
@@ -435,8 +435,9 @@ def test_the_same_anatomy_has_the_same_mask(tmp_path, order, spacing_mm, caplog)
     probabilities = uses.predict_probabilities(path)
     assert probabilities.shape == (*mask.shape, 4)
     np.testing.assert_array_equal(probabilities.argmax(-1), mask)
-    keys = write_prediction(uses, path, tmp_path / "mask.nii.gz", overwrite=False)
-    assert keys == (("turned",) if order != (0, 1, 2) else ())
+    pairs = [(path, tmp_path / "mask.nii.gz")]
+    (outcome,) = write_masks(uses, pairs, overwrite=False)
+    assert outcome.notes == (("turned",) if order != (0, 1, 2) else ())
     written = nib.load(tmp_path / "mask.nii.gz")
     np.testing.assert_array_equal(written.dataobj, mask)
     np.testing.assert_array_equal(written.affine, nib.load(path).affine)

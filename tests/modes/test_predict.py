@@ -1,6 +1,11 @@
 """--mode predict over a folder: all of it is counted, and a bad file costs little."""
 
+import dataclasses
+import errno
+import signal
 import struct
+import threading
+import time
 import zlib
 
 import nibabel as nib
@@ -113,20 +118,65 @@ def test_one_bad_file_does_not_stop_the_next(study, monkeypatch, capsys, error, 
     assert said.out.splitlines()[-1].startswith("2 of 3 masks")
 
 
-@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
-def test_a_signal_stops_at_once(study, monkeypatch, stop):
-    """It is not taken for a bad file."""
-    original = nifti.read_volume
+def interrupt():
+    signal.raise_signal(signal.SIGINT)
 
-    def interrupt(path, *options):
-        if path.name == "b.nii.gz":
-            raise stop
-        return original(path, *options)
 
-    monkeypatch.setattr(nifti, "read_volume", interrupt)
-    with pytest.raises(stop):
+@pytest.mark.parametrize(
+    "stop, error", [(interrupt, KeyboardInterrupt), (exit, SystemExit)]
+)
+def test_a_signal_stops_at_once(study, monkeypatch, stop, error):
+    """It is not taken for a bad file. What is written by then is whole, and the same
+    command goes on."""
+    segmenter = Segmenter.load(study)
+    mask = study.parent / "masks" / "a_seg.nii.gz"
+    calls = []
+
+    def predict_network(images):
+        calls.append(len(images))
+        if len(calls) == 2:
+            wait_for(mask.exists)
+            stop()
+        return bright_is_lv(images)
+
+    stopped = dataclasses.replace(
+        segmenter, predict_network=predict_network, batch_size=3
+    )
+    monkeypatch.setattr(Segmenter, "load", lambda _: stopped)
+    with pytest.raises(error):
         run(study)
-    assert written(study) == ["a_seg.nii.gz"]
+    assert calls == [3, 3] and written(study) == ["a_seg.nii.gz"]
+    assert nib.load(mask).get_fdata().shape == GREY.shape
+    assert not [each for each in threading.enumerate() if "Pool" in each.name]
+    assert run(study) == 0
+    assert calls == [3, 3, 3, 3] and len(written(study)) == 3
+
+
+def wait_for(condition):
+    """Waits until another thread has done something."""
+    for _ in range(1000):
+        if condition():
+            return
+        time.sleep(0.01)
+    raise TimeoutError
+
+
+def test_a_full_disk_costs_one_sentence(study, monkeypatch, capsys):
+    """The scan whose mask cannot be written is named, and nothing of it is left."""
+    original = nib.save
+
+    def save(image, path):
+        original(image, path)
+        if "b_seg" in path.name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(nifti.nib, "save", save)
+    assert run(study) == 1
+    assert written(study) == ["a_seg.nii.gz", "c_seg.nii.gz"]
+    said = capsys.readouterr()
+    (line,) = [each for each in said.err.splitlines() if each.startswith("skipped")]
+    assert "b_seg.nii.gz" in line and "No space" in line
+    assert said.out.splitlines()[-1].startswith("2 of 3 masks")
 
 
 def test_folder_without_scans_is_one_sentence(study):
