@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pix2rep_jax.data.grid import Grid
+from pix2rep_jax.data.percentile import find_percentiles
 from pix2rep_jax.errors import InputError
 
 __all__ = [
@@ -50,9 +51,7 @@ def percentile_range(
     Raises:
         InputError: If both are the same, so that the volume shows nothing.
     """
-    # In the order of memory, which is not copied pixel by pixel.
-    values = np.percentile(array.ravel("K"), percentiles)
-    low, high = (float(value) for value in values)
+    low, high = find_percentiles(array, percentiles)
     if not low < high:
         raise InputError(
             f"{name} is {low:g} almost everywhere (percentiles {percentiles[0]:g} and "
@@ -75,8 +74,9 @@ def normalise(array: np.ndarray, low: float, high: float) -> np.ndarray:
     """
     if not high > low:
         return np.zeros(array.shape, np.float32)
-    stretched = (np.asarray(array, np.float32) - low) / (high - low)
-    return np.clip(stretched, 0, 1).astype(np.float32, copy=False)
+    stretched = np.asarray(array, np.float32) - low
+    stretched /= high - low
+    return np.clip(stretched, 0, 1, out=stretched)
 
 
 def resample_image(
