@@ -97,7 +97,7 @@ def take_turns(
     return {name: np.array(values) for name, values in spent.items()}
 
 
-def count_differing(segmenter: Segmenter, before: Pairs, after: Pairs) -> int:
+def count_differing(before: Pairs, after: Pairs) -> int:
     """Counts the pixels at which the masks of both ways differ."""
     return sum(
         int((nifti.read_image(one)[1] != nifti.read_image(other)[1]).sum())
@@ -127,7 +127,7 @@ def main() -> None:
             "together": lambda: together(segmenter, after),
         }
         spent = take_turns(rows, rounds=arguments.rounds)
-        differing = count_differing(segmenter, before, after)
+        differing = count_differing(before, after)
     print(f"{len(scans)} scans, {len(images)} slices; {differing} pixels differ")
     print(f"{'':20}{'s':>8}{'of the network':>22}{'cores s':>10}{'of the network':>22}")
     base = spent["network alone"]
