@@ -26,8 +26,17 @@ SHAPES = [(20, 24, 3), (24, 18, 1), (30, 20, 11), (22, 22), (20, 20, 2, 3), (9, 
 def predict_network():
     """A small network of random weights, in batches of 4."""
     net = SegmentationNet(UNet((4, 8), 4), SegmentationHead(4))
-    init = jax.jit(functools.partial(net.init, train=False))
-    variables = init(jax.random.key(1), jnp.zeros((1, 16, 16, 1)))
+    init, image = functools.partial(net.init, train=False), jnp.zeros((1, 16, 16, 1))
+    shapes = jax.eval_shape(init, jax.random.key(0), image)
+    draw = np.random.default_rng(3)
+    variables = jax.tree.map(  # variances must be positive
+        lambda leaf: (
+            draw.normal(0, 0.5, leaf.shape)
+            if len(leaf.shape) > 1
+            else draw.uniform(0.05, 1, leaf.shape)
+        ).astype(np.float32),
+        shapes,
+    )
     return make_predictors(net, {"": variables}, batch_size=4)[""]
 
 
