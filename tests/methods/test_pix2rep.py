@@ -146,7 +146,7 @@ def test_invalid_pixels_take_no_part(key, images, loss):
     variables = init(net, key, images)
     far = STILL | {"max_shift": (14 / 16, 14 / 16)}
     settings = options(loss=loss, num_points="all", spatial=far, intensity={})
-    loss_fn = make_loss(net, **settings)
+    loss_fn = make_loss(net, **settings, joint_batch_norm=True)
     run = lambda p: loss_fn(  # noqa: E731
         p, model_state(variables), make_batch(images), key
     )
