@@ -3,7 +3,6 @@
 import json
 import math
 import socket
-import struct
 import time
 import uuid
 from collections.abc import Mapping
@@ -11,11 +10,13 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 
 import jax
-from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.record_writer import masked_crc32c
-from tensorboardX.summary import scalar
 
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.runs.tensorboard_events import (
+    restart_event,
+    scalar_event,
+    version_event,
+)
 
 __all__ = ["MetricWriter", "Series", "read_metrics"]
 
@@ -52,14 +53,10 @@ class MetricWriter:
             self._file = self._path.open("a", encoding="utf-8")
             if half:  # of a line that a killed run was writing
                 self._file.write("\n")
-            # SummaryWriter writes in a thread. On a full disk the thread dies, and
-            # the queue before it then blocks for good.
             name = f"{int(time.time())}.{socket.gethostname()}.{uuid.uuid4().hex[:8]}"
             path = self._path.with_name(f"events.out.tfevents.{name}")
             self._events = path.open("wb")
-            start = SessionLog(status=SessionLog.START)
-            self._events.write(_record(Event(file_version="brain.Event:2")))
-            self._events.write(_record(Event(step=first_step, session_log=start)))
+            self._events.write(version_event() + restart_event(first_step))
         except OSError as error:
             raise self._cannot_write(error) from error
 
@@ -86,8 +83,7 @@ class MetricWriter:
             self._file.flush()
             for name, value in values.items():
                 if value is not None:
-                    event = Event(step=step, summary=scalar(name, value))
-                    self._events.write(_record(event))
+                    self._events.write(scalar_event(step, name, value))
             self._events.flush()
         except OSError as error:
             raise self._cannot_write(error) from error
@@ -140,15 +136,6 @@ def read_metrics(path: Path) -> Series:
         name: (sorted(values), [values[step] for step in sorted(values)])
         for name, values in series.items()
     }
-
-
-def _record(event: Event) -> bytes:
-    """Encodes an event as TensorBoard's files hold it: sizes, checksums and content."""
-    event.wall_time = time.time()
-    content = event.SerializeToString()
-    size = struct.pack("<Q", len(content))
-    checksums = (struct.pack("<I", masked_crc32c(part)) for part in (size, content))
-    return size + next(checksums) + content + next(checksums)
 
 
 def _ends_in_newline(path: Path) -> bool:

@@ -181,7 +181,7 @@ def test_events_on_a_full_disk_are_refused(tmp_path, monkeypatch):
         pytest.raises(InputError, match=r"metrics\.jsonl"),
         MetricWriter(tmp_path) as writer,
     ):
-        monkeypatch.setattr(metric_log, "_record", fail)
+        monkeypatch.setattr(metric_log, "scalar_event", fail)
         writer.write(1, {"loss": 2.0})
     assert read_metrics(tmp_path / "metrics.jsonl") == {"loss": ([1], [2.0])}
 

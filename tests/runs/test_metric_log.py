@@ -6,9 +6,16 @@ import pathlib
 
 import pytest
 from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.summary_pb2 import Summary
+from tensorboardX.record_writer import masked_crc32c
 
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runs.metric_log import MetricWriter, read_metrics
+from pix2rep_jax.runs.tensorboard_events import (
+    masked_checksum,
+    restart_event,
+    scalar_event,
+)
 
 
 def read(folder):
@@ -50,6 +57,35 @@ def test_tensorboard_has_the_same_values(tmp_path):
     starts = [x.step for x in events if x.session_log.status == SessionLog.START]
     assert sorted(starts) == [1, 4]
     assert sum(x.file_version == "brain.Event:2" for x in events) == 2
+
+
+def test_an_event_is_encoded_as_protobuf_does():
+    """Byte for byte, with both checksums; long names and large steps too."""
+    names = {"loss": 0.1, "größe/" + 200 * "x": -3e38, "tiny": 1e-45, "zero": 0.0}
+    for step in (1, 127, 128, 70_000, 2**40):
+        for name, value in names.items():
+            summary = Summary(value=[Summary.Value(tag=name, simple_value=value)])
+            check_record(scalar_event(step, name, value), step=step, summary=summary)
+        start = SessionLog(status=SessionLog.START)
+        check_record(restart_event(step), step=step, session_log=start)
+    for content in (b"", b"123456789", bytes(range(256))):
+        assert masked_checksum(content) == masked_crc32c(content)
+
+
+def check_record(record, **fields):
+    """The record holds that event, in protobuf's own bytes."""
+    size, content = record[:8], record[12:-4]
+    wall_time = Event.FromString(content).wall_time
+    assert content == Event(wall_time=wall_time, **fields).SerializeToString()
+    assert int.from_bytes(size, "little") == len(content)
+    assert int.from_bytes(record[8:12], "little") == masked_crc32c(size)
+    assert int.from_bytes(record[-4:], "little") == masked_crc32c(content)
+
+
+def test_a_value_beyond_float32_is_infinite():
+    """It is a whole number of bytes all the same."""
+    (value,) = Event.FromString(scalar_event(1, "x", 1e39)[12:-4]).summary.value
+    assert value.simple_value == math.inf
 
 
 def test_a_run_that_goes_on_only_appends(tmp_path):
