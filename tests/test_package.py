@@ -83,3 +83,23 @@ def test_a_wheel_has_every_folder_and_the_configurations():
     settings = PROJECT["tool"]["setuptools"]
     assert set(settings["packages"]) == {*folders, "pix2rep_jax.configs"}
     assert settings["package-dir"]["pix2rep_jax.configs"] == "configs"
+
+
+@pytest.mark.parametrize(
+    "mode", ["pretrain", "probe", "finetune", "evaluate", "predict"]
+)
+def test_a_mode_imports_nothing_that_it_needs_later_or_never(mode):
+    """A start waits for its imports: these take as long as jax does."""
+    code = (
+        "import sys, pix2rep_jax.cli.program, pix2rep_jax.modes.settings, "
+        f"pix2rep_jax.modes.{mode}; print(*sys.modules)"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    absent = {"matplotlib", "scipy.ndimage", "sklearn", "tensorboardX", "torch"}
+    assert absent & {*said.stdout.split()} == set()

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import ndimage
 
 __all__ = ["SurfaceDistances", "surface_distances"]
 
@@ -84,6 +83,9 @@ def directed_distances(
     Returns:
         The distances from a to b and from b to a (mm), one number per surface voxel.
     """
+    # Late: a run that has not trained yet need not wait for SciPy's import.
+    from scipy import ndimage
+
     # The box around both masks gives the same result in a tenth of the volume.
     (box,) = ndimage.find_objects((mask_a | mask_b).astype(np.int8))
     surfaces = [

@@ -16,7 +16,6 @@ from pix2rep_jax.methods.pretraining import (
     method_name,
 )
 from pix2rep_jax.methods.pretraining.collapse import collapse_note
-from pix2rep_jax.modes.run_pictures import draw_learned
 from pix2rep_jax.modes.run_training import load, make_pretraining, train_run
 from pix2rep_jax.runs.metric_log import read_metrics
 from pix2rep_jax.runs.pretrained_backbone import describe_backbone, list_trained
@@ -74,6 +73,9 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
         if notice := describe_collapse(config, method, folder):
             print(f"warning: {notice}", file=sys.stderr)
         if jax.process_count() == 1:  # reading a checkpoint takes all processes
+            # Late: matplotlib and SciPy take as long to import as jax does.
+            from pix2rep_jax.modes.run_pictures import draw_learned
+
             print(draw_learned(config.data, loaded.dataset, split, folder))
         else:
             print("--mode figures, in one process, draws what was learned")
