@@ -3,7 +3,7 @@
 tensorboardX would import PyTorch wherever that is installed, which takes longer than
 all other imports of a run together. A run writes three kinds of events only.
 
-Reference: `event.proto`, `summary.proto` and `tsl/lib/io/record_writer.h` in the sources
+Reference: `event.proto`, `summary.proto` and `record_writer.h` in the sources
 of TensorBoard and TensorFlow, and protobuf's "Encoding".
 """
 
