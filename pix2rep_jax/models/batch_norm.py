@@ -1,5 +1,6 @@
 """BatchNorm's statistics, measured anew for another task."""
 
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -44,7 +45,8 @@ def recalibrate(
     order = np.random.default_rng(seed).permutation(len(images))
     batch_size = min(batch_size, len(images))
     num_batches = min(max_batches, len(images) // batch_size)
-    zeros = jax.tree.map(jnp.zeros_like, variables["batch_stats"])
+    # On the host, since each function of jax.numpy would compile a program.
+    zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), variables["batch_stats"])
 
     @jax.jit
     def measure(params: Any, batch: jax.Array, valid: jax.Array) -> Any:
@@ -64,8 +66,21 @@ def recalibrate(
         chosen = order[index * batch_size : (index + 1) * batch_size]
         batch = np.asarray(images[chosen], np.float32)[..., None]
         valid = in_boxes(boxes[chosen], *images.shape[1:])
-        total = jax.tree.map(jnp.add, total, measure(params, batch, valid))
-    return jax.tree.map(lambda x: x / num_batches, total)
+        total = _add(total, measure(params, batch, valid))
+    return _divide(total, num_batches)
+
+
+# Not in `measure`: there a sum would be rounded together with what it adds.
+@jax.jit
+def _add(one: Any, other: Any) -> Any:
+    """Adds two trees of arrays."""
+    return jax.tree.map(jnp.add, one, other)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _divide(tree: Any, number: int) -> Any:
+    """Divides a tree of arrays by a number."""
+    return jax.tree.map(lambda x: x / number, tree)
 
 
 def in_boxes(boxes: np.ndarray, height: int, width: int) -> np.ndarray:

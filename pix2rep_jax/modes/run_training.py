@@ -43,6 +43,7 @@ from pix2rep_jax.runs.start import decide_start
 from pix2rep_jax.runtime.multihost import check_alike
 from pix2rep_jax.training.loop import train
 from pix2rep_jax.training.optimizer import count_steps
+from pix2rep_jax.training.run_keys import make_run_keys
 from pix2rep_jax.training.sharding import make_mesh
 from pix2rep_jax.training.state import TrainState
 from pix2rep_jax.training.task import Task, make_training
@@ -156,7 +157,7 @@ def make_pretraining(
         size: Side of the images (px).
         backbone: What an earlier pretraining has trained, if it starts from one.
     """
-    key, init_key = jax.random.split(jax.random.key(seed))
+    key, init_key = make_run_keys(seed)
     params, batch_stats = draw_network(
         method.net, init_key, size=size, backbone=backbone
     )

@@ -24,11 +24,12 @@ from pix2rep_jax.modes.run_training import (
     train_run,
 )
 from pix2rep_jax.runs.pretrained_backbone import describe_backbone
+from pix2rep_jax.training.run_keys import make_run_keys
 from pix2rep_jax.training.task import Task
 
 __all__ = [
     "Segmentation",
-    "downstream_key",
+    "downstream_keys",
     "labeled_slices",
     "load_segmentation",
     "train_and_score",
@@ -79,7 +80,7 @@ def load_segmentation(
         cut_masks([each for each in dataset.volumes if each.patient in used]),
     )
     net = make_segmentation_net(config, scratch=backbone is None)
-    key, init_key = jax.random.split(downstream_key(config))
+    key, init_key = downstream_keys(config)
     params, batch_stats = draw_network(
         net, init_key, size=config.data.size, backbone=backbone
     )
@@ -97,8 +98,8 @@ def load_segmentation(
     return Segmentation(loaded, net, params, batch_stats, key)
 
 
-def downstream_key(config: ConfigDict) -> jax.Array:
-    """Makes the key of first weights, order of the slices and augmentation.
+def downstream_keys(config: ConfigDict) -> tuple[jax.Array, jax.Array]:
+    """Makes the key of order and augmentation, and that of the first weights.
 
     Each draw of patients has its own, as the paper's runs have. A pretraining, which
     uses no labels, depends on the seed alone.
@@ -106,7 +107,7 @@ def downstream_key(config: ConfigDict) -> jax.Array:
     Args:
         config: `seed` and `data.draw` are read.
     """
-    return jax.random.fold_in(jax.random.key(config.seed), config.data.draw)
+    return make_run_keys(config.seed, draw=config.data.draw)
 
 
 def labeled_slices(loaded: Loaded) -> dict[str, np.ndarray]:

@@ -14,15 +14,18 @@ _LEVEL = "xla_backend_optimization_level"
 def cache_programs(folder: Path) -> None:
     """Keeps compiled programs on disk, so that a mode starts sooner the next time.
 
-    jax keeps programs that took a second or more to compile. If the user has set
-    `JAX_COMPILATION_CACHE_DIR`, that folder is used. If the folder cannot be written,
-    programs are compiled anew each time.
+    Small programs are kept too: a start compiles a dozen, which takes as long as the
+    import of jax. The user's own `JAX_COMPILATION_CACHE_DIR` and
+    `JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS` come first. If the folder cannot be
+    written, programs are compiled anew each time.
 
     Args:
         folder: Where to keep them; it is made when there is a program to keep.
     """
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(folder))
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 @functools.cache

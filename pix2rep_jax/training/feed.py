@@ -58,7 +58,7 @@ def make_batches(
         budget_mb: Data up to this size (MB) are copied to every device once, so that
             a step moves nothing. Larger data stay on the host.
     """
-    order_key, _ = jax.random.split(key)
+    order_key = make_order_key(key)
     size = sum(array.nbytes for array in jax.tree.leaves(data))
     stream = resident_batches if size <= budget_mb * 1e6 else host_batches
     return stream(
@@ -68,6 +68,12 @@ def make_batches(
         mesh=mesh,
         batch_size=batch_size,
     )
+
+
+@jax.jit
+def make_order_key(key: jax.Array) -> jax.Array:
+    """Makes the key of `draw_rows` from a run's key; its arrays are new."""
+    return jax.random.split(key)[0]
 
 
 def resident_batches(

@@ -9,6 +9,7 @@ import optax
 from flax import struct
 
 from pix2rep_jax.models.param_parts import take_parts
+from pix2rep_jax.runtime.compiler import once_options
 
 __all__ = ["LossFn", "ModelState", "TrainState", "create_state"]
 
@@ -93,7 +94,6 @@ def create_state(
         extra: Initial extra state; None stands for `{}`.
     """
 
-    @jax.jit  # hundreds of small copies take a second one by one
     def begin(params: Any, model_state: ModelState, key: jax.Array) -> TrainState:
         params, model_state = jax.tree.map(jnp.array, (params, model_state))
         return TrainState(
@@ -105,4 +105,8 @@ def create_state(
             key=key.copy(),
         )
 
-    return begin(params, ModelState(batch_stats, {} if extra is None else extra), key)
+    # Hundreds of small copies take a second one by one.
+    begin_once = jax.jit(begin, compiler_options=once_options())
+    return begin_once(
+        params, ModelState(batch_stats, {} if extra is None else extra), key
+    )

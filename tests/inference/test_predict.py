@@ -67,3 +67,10 @@ def test_no_slice_is_an_error(net_and_variables):
     net, variables = net_and_variables
     with pytest.raises(ValueError, match="no slice"):
         predict_slices(make_predict(net), variables, images(0), batch_size=4)
+
+
+def test_equal_networks_share_their_programs():
+    """Validation and scoring, fine-tuning and probing have networks of one shape."""
+    nets = [SegmentationNet(UNet((4, 8), 4), SegmentationHead(3)) for _ in range(2)]
+    assert nets[0] is not nets[1]
+    assert make_predict(nets[0]) is make_predict(nets[1])

@@ -20,7 +20,7 @@ from pix2rep_jax.models.param_parts import put_parts, take_parts
 from pix2rep_jax.modes import pretrain
 from pix2rep_jax.modes.pretrain import describe_collapse
 from pix2rep_jax.modes.run_training import make_pretraining
-from pix2rep_jax.modes.train_segmenter import downstream_key, load_segmentation
+from pix2rep_jax.modes.train_segmenter import downstream_keys, load_segmentation
 from pix2rep_jax.runs.checkpoint_reader import restore_params
 from pix2rep_jax.runs.checkpoint_writer import Checkpoints
 from pix2rep_jax.runs.manifest import read_config
@@ -168,7 +168,7 @@ def test_what_a_method_did_not_train_starts_at_random(pretrained, cache, name):
     config.init.recalibrate, config.seed = False, 1
     task = load_segmentation(config, pretrained[name], "finetune")
     stored, statistics = restore_params(pretrained[name] / "pretrain")
-    _, init_key = jax.random.split(downstream_key(config))
+    _, init_key = downstream_keys(config)
     drawn, start_statistics = initialise(
         make_segmentation_net(config), init_key, size=config.data.size
     )

@@ -94,3 +94,15 @@ def test_batches_are_averaged_and_more_than_fit_are_sampled(backbone_and_variabl
     ):
         np.testing.assert_allclose(mean, (a + b) / 2, atol=1e-5)
         np.testing.assert_allclose(one, a, atol=1e-5)
+
+
+def test_few_programs_are_compiled(key, caplog):
+    """Three, however many arrays there are: measure, add and divide. Each function of
+    jax.numpy on its own would compile one for each shape."""
+    net = UNet((3, 5), 7)
+    init = jax.jit(lambda k: net.init(k, jnp.zeros((1, 8, 8, 1)), train=False))
+    variables = jax.block_until_ready(init(key))
+    images = np.random.default_rng(0).random((9, 8, 8), np.float32)
+    with jax.log_compiles():
+        recalibrate(net, variables, images, make_boxes(images), batch_size=3)
+    assert len([x for x in caplog.messages if "Finished XLA" in x]) <= 3
