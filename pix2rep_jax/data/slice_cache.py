@@ -1,13 +1,14 @@
 """One file of prepared slices for each set of scans and settings."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import logging
 import os
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,27 +46,29 @@ def find_path(
         A path in the folder. The file need not exist.
     """
     inputs = []
+    resolve = functools.cache(Path.resolve)  # a folder holds several files
     for volume in volumes:
         fields: dict[str, Any] = {
             name: str(value) for name, value in vars(volume).items()
         }
         for name in _PATHS:
             if (path := getattr(volume, name)) is not None:
-                fields[name] = [_stamp(part) for part in file_parts(path)]
+                fields[name] = [_stamp(part, resolve) for part in file_parts(path)]
         inputs.append(fields)
     text = json.dumps([VERSION, settings, inputs], sort_keys=True)
     return folder / f"slices-{hashlib.sha256(text.encode()).hexdigest()[:24]}.npz"
 
 
-def _stamp(path: Path) -> tuple[str, int, int]:
-    """Returns a file's place, size and date."""
+def _stamp(path: Path, resolve: Callable[[Path], Path]) -> tuple[str, int, int]:
+    """Returns a file's place without links, its size and its date."""
     try:
         status = path.stat()
+        place = resolve(path) if path.is_symlink() else resolve(path.parent) / path.name
     except OSError as error:
         raise InputError(
             f"{path} cannot be read ({error.strerror}): check its folder"
         ) from error
-    return str(path.resolve()), status.st_size, status.st_mtime_ns
+    return str(place), status.st_size, status.st_mtime_ns
 
 
 def save(path: Path, dataset: Any) -> None:
