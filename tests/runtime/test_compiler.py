@@ -51,6 +51,18 @@ def test_a_second_start_takes_the_programs_of_the_first(tmp_path, cache, monkeyp
     assert losses[0] == losses[1]
 
 
+@pytest.mark.slow
+def test_finetuning_compiles_few_programs(tmp_path, cache, workdir, monkeypatch):
+    """From keys to scores. A function of jax.numpy outside a program is one of its own,
+    and it is another one for each shape."""
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "programs"))
+    options = {"init__checkpoint": workdir, "init__recalibrate": True}
+    succeed(start("finetune", tmp_path / "run", cache, **options))
+    kept = sorted(path.name for path in (tmp_path / "programs").glob("*-cache"))
+    assert len(kept) <= 12, kept
+
+
 def test_programs_are_kept_in_the_folder_that_is_named(tmp_path, monkeypatch):
     """Unless the user has named one."""
     before = jax.config.jax_compilation_cache_dir
