@@ -22,6 +22,17 @@ DISTRIBUTIONS = {
 """Imported names whose package has another name."""
 
 
+def printed_by(code):
+    """What a fresh interpreter prints when it runs some code."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
 def test_the_face_is_lazy_and_complete():
     """Importing the package takes no time; its names are the functions of the parts."""
     code = (
@@ -29,15 +40,9 @@ def test_the_face_is_lazy_and_complete():
         "from pix2rep_jax import *; assert 'jax' in sys.modules; "
         "print(*sorted(set(pix2rep_jax.__all__) & set(dir())))"
     )
-    said = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    said = printed_by(code)
     names = ["Segmenter", "UNet", "cross_correlation", "info_nce", "warp"]
-    assert said.stdout.split() == names == sorted(pix2rep_jax.__all__)
+    assert said.split() == names == sorted(pix2rep_jax.__all__)
     assert {*names, "__version__"} <= {*dir(pix2rep_jax)}
     with pytest.raises(AttributeError, match="no_such_name"):
         _ = pix2rep_jax.no_such_name
@@ -94,12 +99,6 @@ def test_a_mode_imports_nothing_that_it_needs_later_or_never(mode):
         "import sys, pix2rep_jax.cli.program, pix2rep_jax.modes.settings, "
         f"pix2rep_jax.modes.{mode}; print(*sys.modules)"
     )
-    said = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    said = printed_by(code)
     absent = {"matplotlib", "scipy.ndimage", "sklearn", "tensorboardX", "torch"}
-    assert absent & {*said.stdout.split()} == set()
+    assert absent & {*said.split()} == set()

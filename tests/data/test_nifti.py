@@ -9,24 +9,15 @@ import pytest
 from pix2rep_jax.data.mask import read_label
 from pix2rep_jax.data.nifti import read_volume, write_mask
 from pix2rep_jax.errors import InputError
-
-SHAPE = (16, 20, 3)
-AFFINE = np.array(
-    [[-1.5, 0.1, 0, 80], [0.1, -1.25, 0, -30], [0, 0, 8, 12.5], [0, 0, 0, 1]]
+from tests.support.nifti import (
+    AFFINE,
+    SHAPE,
+    make_image,
+    make_label,
+    read_mask,
+    refuse,
+    save,
 )
-
-
-def save(path, array, affine=AFFINE):
-    nib.save(nib.Nifti1Image(array, affine), path)
-    return path
-
-
-def make_image(shape=SHAPE, dtype=np.int16):
-    return np.random.default_rng(0).integers(0, 200, shape).astype(dtype)
-
-
-def make_label(shape=SHAPE):
-    return np.random.default_rng(1).integers(0, 4, shape).astype(np.uint8)
 
 
 @pytest.fixture
@@ -44,19 +35,6 @@ def patch(path, **fields):
     changed = header.binaryblock + plain[348:]
     path.write_bytes(gzip.compress(changed) if path.name.endswith(".gz") else changed)
     return path
-
-
-def refuse(path, read, *words):
-    """The one sentence with which an input is refused; it names the file."""
-    with pytest.raises(InputError) as caught:
-        read(path)
-    message = str(caught.value)
-    assert str(path) in message and "\n" not in message and len(message) < 400
-    assert all(word in message for word in words), message
-
-
-def read_mask(path):
-    return read_label(path, shape=SHAPE, num_classes=4)
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
