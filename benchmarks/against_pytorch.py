@@ -97,20 +97,18 @@ def make_jax(config, inputs, *, sparse: bool):
         loss=recipe.loss,
         temperature=recipe.temperature,
         off_diagonal_weight=recipe.off_diagonal_weight,
+        joint_batch_norm=recipe.joint_batch_norm,
         sparse_last_block=sparse,
     )
 
-    def loss_fn(params, batch_stats, image_a, image_b, matrix, points, valid):
+    def value_of(params, batch_stats, key, image_a, image_b, matrix, points, valid):
+        del key
         size = image_a.shape[1]
         sources = sources_of(matrix, size)
         moved = jax.vmap(warp)(image_b, matrix)
         seen = inside(sources, whole_image(size, size))
         views = Views(image_a, moved, sources, seen)
-        return compare(params, batch_stats, views, points, valid)
-
-    def value_of(params, batch_stats, key, *inputs):
-        del key
-        value, (batch_stats, _) = loss_fn(params, batch_stats, *inputs)
+        value, (batch_stats, _) = compare(params, batch_stats, views, points, valid)
         return value, batch_stats
 
     rate = recipe.learning_rate
@@ -179,17 +177,13 @@ def make_pytorch_finetuning(config, inputs, params, *, augmented: bool, compiled
     image, label = (torch.tensor(np.asarray(x), device=device()) for x in inputs)
     spatial, intensity = config.augment.spatial, config.augment.intensity
     augment = pytorch_augment.make_augment(spatial.to_dict(), intensity.to_dict())
-    update = pytorch_step.make_step(
-        net,
-        pytorch_step.make_finetuning_loss(
-            torch.compile(net) if compiled else net,
-            augment if augmented else lambda *x: x,
-        ),
-        learning_rate=config.finetune.scratch_learning_rate,
-        autocast=device() == "cuda" and config.model.dtype == "bfloat16",
+    loss_fn = pytorch_step.make_finetuning_loss(
+        torch.compile(net) if compiled else net,
+        augment if augmented else lambda *x: x,
     )
-    image = image.permute(0, 3, 1, 2)
-    return synchronised(lambda: update(image, label.long()))
+    arguments = image.permute(0, 3, 1, 2), label.long()
+    rate = config.finetune.scratch_learning_rate
+    return make_pytorch_step(config, net, loss_fn, arguments, learning_rate=rate)
 
 
 def device() -> str:
@@ -197,16 +191,22 @@ def device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def synchronised(step: Callable) -> Callable:
-    """Makes a step that returns when its result is there."""
+def make_pytorch_step(config, net, loss_fn, arguments, *, learning_rate: float):
+    """Makes PyTorch's step on fixed arguments; it returns when its result is there."""
+    update = pytorch_step.make_step(
+        net,
+        loss_fn,
+        learning_rate=learning_rate,
+        autocast=device() == "cuda" and config.model.dtype == "bfloat16",
+    )
 
-    def wait():
-        value = step()
+    def step():
+        value = update(*arguments)
         if device() == "cuda":
             torch.cuda.synchronize()
         return value
 
-    return wait
+    return step
 
 
 def make_pytorch_net(config, params, *, head: tuple[int, ...]):
@@ -225,7 +225,7 @@ def make_pytorch_net(config, params, *, head: tuple[int, ...]):
 
 def make_pytorch(config, inputs, params, *, compiled: bool):
     """Makes PyTorch's step on the same inputs, from the same parameters."""
-    model, recipe = config.model, config.pretrain
+    recipe = config.pretrain
     head = (*config.projection.hidden, config.projection.features)
     net = make_pytorch_net(config, params, head=head)
     image_a, image_b, matrix, points, valid = (
@@ -238,16 +238,12 @@ def make_pytorch(config, inputs, params, *, compiled: bool):
         loss=recipe.loss,
         temperature=recipe.temperature,
         off_diagonal_weight=recipe.off_diagonal_weight,
-    )
-    update = pytorch_step.make_step(
-        net,
-        loss_fn,
-        learning_rate=recipe.learning_rate,
-        autocast=device() == "cuda" and model.dtype == "bfloat16",
+        joint_batch_norm=recipe.joint_batch_norm,
     )
     points = None if points is None else points.long()
     arguments = (*images, matrix, points, valid)
-    return synchronised(lambda: update(*arguments))
+    rate = recipe.learning_rate
+    return make_pytorch_step(config, net, loss_fn, arguments, learning_rate=rate)
 
 
 def seconds(step: Callable, repeats: int) -> float:

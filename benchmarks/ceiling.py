@@ -31,10 +31,7 @@ from pix2rep_jax.data.checks import cut_masks
 from pix2rep_jax.data.dataset import Dataset, field_of_view_mm, load_dataset
 from pix2rep_jax.data.grid import centre_grid
 from pix2rep_jax.data.mask import read_label
-from pix2rep_jax.data.resample import (
-    resample_label,
-    restore_labels,
-)
+from pix2rep_jax.data.resample import resample_label, restore_labels
 from pix2rep_jax.data.volume import VolumeRecord
 from pix2rep_jax.evaluation.dice import dice_per_class
 from pix2rep_jax.inference.predict import predict_volume

@@ -140,8 +140,17 @@ def barlow_twins(u: torch.Tensor, v: torch.Tensor, weight: float) -> torch.Tenso
     return (1 - diagonal).square().sum() + weight * off_diagonal
 
 
-def make_loss(net, *, loss: str, temperature: float, off_diagonal_weight: float):
+def make_loss(
+    net,
+    *,
+    loss: str,
+    temperature: float,
+    off_diagonal_weight: float,
+    joint_batch_norm: bool,
+):
     """Makes the loss of two intensity views `[batch, 1, height, width]`.
+
+    With `joint_batch_norm` both views pass through the network together.
 
     Returns:
         `loss_fn(image_a, image_b, matrix, points, valid)`: the second view is moved
@@ -152,8 +161,10 @@ def make_loss(net, *, loss: str, temperature: float, off_diagonal_weight: float)
     def loss_fn(image_a, image_b, matrix, points, valid):
         grid = grids(matrix, image_a.shape[-1])
         moved = functional.grid_sample(image_b, grid, align_corners=True)
-        z = net(torch.cat([image_a, moved]))
-        z_a, z_b = z.float().chunk(2)
+        if joint_batch_norm:
+            z_a, z_b = net(torch.cat([image_a, moved])).float().chunk(2)
+        else:
+            z_a, z_b = net(image_a).float(), net(moved).float()
         z_a = functional.grid_sample(z_a, grid, align_corners=True)
         rows = [x.permute(0, 2, 3, 1).flatten(1, 2) for x in (z_a, z_b)]
         if loss == "info_nce":
