@@ -270,11 +270,13 @@ def _small(config: ConfigDict) -> None:
     config.projection.update(hidden=(128,), features=64)
     config.spatial.update(max_rotation=math.pi, extent=(0.5, 1.1), flip_probability=0.5)
     config.spatial.update(max_shift=(6 / 64, 6 / 64), shift_inside=False)
-    config.intensity.update(max_blur=1.0, blur_probability=0.3)
-    config.intensity.update(max_bias_field=0.5, bias_field_probability=0.5)
-    config.intensity.update(max_noise=0.1, noise_probability=0.5)
-    config.intensity.update(max_gamma=0.3, gamma_probability=0.5, grey_levels=1.0)
-    config.intensity.max_contrast = 0.3
+    config.augment.spatial.extent = (0.5, 1.1)
+    for intensity in (config.intensity, config.augment.intensity):
+        intensity.update(max_blur=1.0, blur_probability=0.3)
+        intensity.update(max_bias_field=0.5, bias_field_probability=0.5)
+        intensity.update(max_noise=0.1, noise_probability=0.5)
+        intensity.update(max_gamma=0.3, gamma_probability=0.5, grey_levels=1.0)
+        intensity.max_contrast = 0.3
     # With a small network and a short pretraining reversal costs more than it brings:
     # dark lung and bright blood become one (docs/results/notes.md).
     config.intensity.reversal_probability = 0.0
@@ -285,13 +287,6 @@ def _small(config: ConfigDict) -> None:
     # stay in the cache.
     config.pretrain.update(batch_size=4, num_steps=7000, learning_rate=1e-3)
     config.pretrain.update(schedule="cosine", warmup_steps=100)
-    config.augment.spatial.extent = (0.5, 1.1)
-    intensity = config.augment.intensity
-    intensity.update(max_blur=1.0, blur_probability=0.3)
-    intensity.update(max_bias_field=0.5, bias_field_probability=0.5)
-    intensity.update(max_noise=0.1, noise_probability=0.5)
-    intensity.update(max_gamma=0.3, gamma_probability=0.5, grey_levels=1.0)
-    intensity.max_contrast = 0.3
     config.probe.update(num_steps=1500, schedule="cosine")
     config.finetune.update(num_steps=3600, schedule="cosine", warmup_steps=50)
     config.finetune.update(backbone_learning_rate=1e-3)
@@ -309,10 +304,9 @@ def _quick(config: ConfigDict) -> None:
     config.projection.update(hidden=(64,), features=32)
     # The phantom's hearts are turned by some 25° from each other and are of about one
     # size. So milder views suffice, and 1,100 steps do what 4,000 did before.
-    config.spatial.update(max_rotation=math.pi / 6, extent=(0.8, 1.1))
-    config.spatial.flip_probability = 0.0
-    config.augment.spatial.update(max_rotation=math.pi / 6, extent=(0.8, 1.1))
-    config.augment.spatial.flip_probability = 0.0
+    for spatial in (config.spatial, config.augment.spatial):
+        spatial.update(max_rotation=math.pi / 6, extent=(0.8, 1.1))
+        spatial.flip_probability = 0.0
     config.pretrain.update(num_steps=1100, learning_rate=6e-3, warmup_steps=50)
     config.pretrain.num_points = 128
     config.probe.update(num_steps=1000, learning_rate=1e-1)

@@ -130,11 +130,10 @@ def file_parts(path: Path) -> list[Path]:
 
     The halves may differ in capitals, unless one is there that does not.
     """
-    found = _SUFFIX.search(path.name)
-    half = found[1].lower() if found else ""
-    if half not in ("hdr", "img"):
+    other = {"hdr": "img", "img": "hdr"}.get(_half(path))
+    if other is None:
         return [path]
-    stem, other = nifti_stem(path.name), {"hdr": "img", "img": "hdr"}[half]
+    stem = nifti_stem(path.name)
     endings = {f"{stem}.{other}{end}".casefold() for end in ("", ".gz")}
     try:
         beside = sorted(path.parent.iterdir())
@@ -227,6 +226,6 @@ def _join_pairs(files: Sequence[NiftiPath]) -> list[NiftiPath]:
 
 
 def _half(path: Path) -> str:
-    """Returns "hdr", "img" or "nii"."""
+    """Returns "hdr", "img" or "nii"; "" for other names."""
     found = _SUFFIX.search(path.name)
     return found[1].lower() if found else ""

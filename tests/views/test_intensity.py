@@ -92,7 +92,7 @@ def released(name, raw, strength, coefficients, noise):
         name: One of the four transformations.
         raw: `[height, width]` grey levels.
         strength: Uniform in [0, 1].
-        coefficients: Of the bias field, uniform in ±1, by order of rows, then columns.
+        coefficients: The bias field's, uniform in ±1, by order of rows, then columns.
         noise: `[height, width]` of the standard normal distribution.
     """
     if name == "noise":

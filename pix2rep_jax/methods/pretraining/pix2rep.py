@@ -215,8 +215,10 @@ def is_sparse(setting: bool | str, num_points: int | str, *, num_pixels: int) ->
         num_points: M, or "all".
         num_pixels: Pixels of an image.
     """
-    if isinstance(num_points, str) or isinstance(setting, bool):
-        return setting is True and not isinstance(num_points, str)
+    if isinstance(setting, bool):
+        return setting
+    if isinstance(num_points, str):
+        return False
     return 5 * num_points / (2 * num_pixels) < SPARSE_SHARE
 
 

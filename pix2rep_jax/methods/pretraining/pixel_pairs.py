@@ -79,7 +79,7 @@ def embed_at_points(
     joint: bool,
     train: bool = True,
 ) -> tuple[jax.Array, jax.Array, Any]:
-    """Does the same, and runs the last convolution of f at the points alone.
+    """Runs f over both views, with its last convolution at the points alone.
 
     In view a these are the four pixels around each point's source. BatchNorm of that
     convolution normalises by the pixels that are read. With statistics given, the
@@ -102,7 +102,7 @@ def embed_at_points(
         net, variables, views, joint=joint, train=train, readers=readers
     )
     around, others = (x.reshape(*points.shape, -1, x.shape[-1]) for x in pair)
-    u, v = _project(net, variables["params"], around, weights, others[:, :, 0])
+    u, v = _interpolate(net, variables["params"], around, weights, others[:, :, 0])
     return u, v, batch_stats
 
 
@@ -147,7 +147,7 @@ def _extract(
 
 
 def _apart(images: jax.Array, number: int) -> list[jax.Array]:
-    """Takes apart what several views of each image have become, one array a view."""
+    """Splits maps of several views of each image into one array per view."""
     views = images.reshape(-1, number, *images.shape[1:])
     return [views[:, index] for index in range(number)]
 
@@ -170,13 +170,9 @@ def embed_pairs(net: nn.Module, params, features_a, features_b, sources, points)
     Returns:
         Two arrays `[batch, M, d]`.
     """
-
-    def project(x: jax.Array) -> Any:
-        return net.apply({"params": params}, x, method="project")
-
     if points is None:
-        u = jax.vmap(warp_at)(project(features_a).astype(jnp.float32), sources)
-        v = project(features_b)
+        embedded = _project(net, params, features_a).astype(jnp.float32)
+        u, v = jax.vmap(warp_at)(embedded, sources), _project(net, params, features_b)
         return tuple(x.reshape(x.shape[0], -1, x.shape[-1]) for x in (u, v))
 
     def read(features_a, features_b, sources, points):
@@ -184,10 +180,15 @@ def embed_pairs(net: nn.Module, params, features_a, features_b, sources, points)
         return pixels, weights, features_b.reshape(-1, features_b.shape[-1])[points]
 
     pixels, weights, others = jax.vmap(read)(features_a, features_b, sources, points)
-    return _project(net, params, pixels, weights, others)
+    return _interpolate(net, params, pixels, weights, others)
 
 
-def _project(net: nn.Module, params, around, weights, others):
+def _project(net: nn.Module, params, features: jax.Array) -> Any:
+    """Maps features `[..., num_features]` to embeddings `[..., d]`, by g alone."""
+    return net.apply({"params": params}, features, method="project")
+
+
+def _interpolate(net: nn.Module, params, around, weights, others):
     """Maps features by g, and interpolates those of view a.
 
     Args:
@@ -200,13 +201,9 @@ def _project(net: nn.Module, params, around, weights, others):
     Returns:
         Two arrays `[batch, M, d]`.
     """
-
-    def project(x: jax.Array) -> Any:
-        return net.apply({"params": params}, x, method="project")
-
-    embedded = project(around).astype(jnp.float32)
+    embedded = _project(net, params, around).astype(jnp.float32)
     u = jnp.einsum("bmkd,bmk->bmd", embedded, weights, precision="highest")
-    return u, project(others)
+    return u, _project(net, params, others)
 
 
 def make_readers(sources: jax.Array, points: jax.Array, valid: jax.Array):
