@@ -68,16 +68,17 @@ def find_class_values(data: ConfigDict) -> tuple[int, ...]:
     return tuple(by_name[plain_name(name)] for name in classes)
 
 
-def values_note(data: ConfigDict) -> str:
+def values_note(data: ConfigDict, values: Sequence[int]) -> str:
     """Says that `dataset.json` gives the classes their values, if it does.
 
     Args:
-        data: The `data` section; `find_class_values` has passed it.
+        data: The `data` section.
+        values: What `find_class_values` returned for it.
     """
     path = Path(data.root).expanduser() / "dataset.json"
     if data.label_values or data.name != "nifti" or not read_dataset_json(path):
         return ""
-    shown = describe_values(data.classes, find_class_values(data))
+    shown = describe_values(data.classes, values)
     return f"note: the values of the masks are those of {path}: {shown}"
 
 

@@ -197,7 +197,7 @@ def list_volumes(data: ConfigDict) -> list[VolumeFile]:
     if all(volume.label_path is None for volume in listed):
         return listed
     values = find_class_values(data)
-    if note := values_note(data):
+    if note := values_note(data, values):
         _LOG.warning(note)
     return [dataclasses.replace(volume, label_values=values) for volume in listed]
 

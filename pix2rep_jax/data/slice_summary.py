@@ -2,11 +2,16 @@
 
 from ml_collections import ConfigDict
 
-from pix2rep_jax.data.axes import STANDS_OUT, most_common
+from pix2rep_jax.data.axes import STANDS_OUT, SliceAxis, most_common
 from pix2rep_jax.data.dataset import Dataset, field_of_view_mm
 from pix2rep_jax.data.volume import VolumeRecord
 
-__all__ = ["describe_slices"]
+__all__ = ["describe_slices", "usual_slice_axis"]
+
+
+def usual_slice_axis(dataset: Dataset) -> SliceAxis:
+    """Returns along which axis the slices of most volumes lie."""
+    return most_common(volume.slice_axis for volume in dataset.volumes)
 
 
 def describe_slices(dataset: Dataset, data: ConfigDict) -> str:
@@ -20,7 +25,7 @@ def describe_slices(dataset: Dataset, data: ConfigDict) -> str:
         A line such as "slices along axis 2 (S/I), seen as 64 x 64 px of 2.5 mm". Where
         the voxels of some scans are cubes, it adds how to choose other slices.
     """
-    usual = most_common(each.slice_axis for each in dataset.volumes)
+    usual = usual_slice_axis(dataset)
     anatomy = f" ({usual.anatomy})" if usual.anatomy else ""
     line = f"slices along axis {usual.axis}{anatomy}, seen as {data.size} x {data.size}"
     if data.crop == "mask_box":

@@ -65,15 +65,14 @@ def list_pictures(config: ConfigDict, workdir: Path) -> dict[str, Callable[[], F
     """
     checkpoint = config.init.checkpoint
     runs = find_all_runs(workdir, checkpoint=checkpoint)
-    for each in runs:
-        read_config(each)  # refuses a run of another version before the scans are read
+    # A run of another version is refused here, before the scans are read.
+    configs = {run: read_config(run) for run in runs}
     pictures = {"curves": lambda: draw_curves(read_series(runs))}
     try:
         data = in_network_order(config.data, runs)
-        before, recorded = read_config(runs[-1]), read_run(runs[-1]).slice_axis
-        dataset = load_dataset(
-            data, expected=expected_slice_axis(data, before, recorded)
-        )
+        recorded = read_run(runs[-1]).slice_axis
+        expected = expected_slice_axis(data, configs[runs[-1]], recorded)
+        dataset = load_dataset(data, expected=expected)
         split = make_split(dataset, data, draw_labeled=False)
     except InputError as error:
         print(f"left out all but the curves: {error}")

@@ -13,14 +13,13 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from pix2rep_jax.data.axes import SliceAxis, most_common
 from pix2rep_jax.data.checks import (
     other_slice_axis,
     reading_notes,
     shared_patients_note,
 )
 from pix2rep_jax.data.dataset import Dataset, load_dataset
-from pix2rep_jax.data.slice_summary import describe_slices
+from pix2rep_jax.data.slice_summary import describe_slices, usual_slice_axis
 from pix2rep_jax.data.splits import Split, make_split
 from pix2rep_jax.methods.method import Method
 from pix2rep_jax.models.build import initialise
@@ -106,15 +105,11 @@ def load(
     if start is not None:
         pretraining = read_run(start)
         check_unseen(split, pretraining.split, start)
-        print_notes(other_slice_axis(pretraining.slice_axis, slice_axis(dataset)))
+        usual = usual_slice_axis(dataset)
+        print_notes(other_slice_axis(pretraining.slice_axis, usual))
     origin = backbone and backbone.origin.digest
     check_alike(digest([settings_of_all_hosts(config), split.scans, origin]))
     return Loaded(dataset, split, backbone, make_mesh())
-
-
-def slice_axis(dataset: Dataset) -> SliceAxis:
-    """Returns along which axis the slices of most volumes lie."""
-    return most_common(volume.slice_axis for volume in dataset.volumes)
 
 
 def draw_network(
@@ -219,7 +214,7 @@ def train_run(
         origin=loaded.backbone and loaded.backbone.origin,
         split=loaded.split,
         command=command,
-        slice_axis=slice_axis(loaded.dataset),
+        slice_axis=usual_slice_axis(loaded.dataset),
     )
     record = open_run(folder, config, record, begun=has_checkpoint(folder))
     print(message)

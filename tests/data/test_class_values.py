@@ -56,9 +56,13 @@ def test_data_set_names_its_labels(tmp_path, labels):
     write_labels(tmp_path, labels)
     assert find_class_values(make_data(tmp_path)) == (0, 600, 200, 500)
     assert find_class_values(make_data(tmp_path, name="acdc")) == (0, 1, 2, 3)
-    assert "BG 0, RV 600, MYO 200, LV 500" in values_note(make_data(tmp_path))
-    assert values_note(make_data(tmp_path, label_values=(0, 1, 2, 3))) == ""
-    assert values_note(make_data(tmp_path / "other")) == ""
+
+    def note_of(data):
+        return values_note(data, find_class_values(data))
+
+    assert "BG 0, RV 600, MYO 200, LV 500" in note_of(make_data(tmp_path))
+    assert note_of(make_data(tmp_path, label_values=(0, 1, 2, 3))) == ""
+    assert note_of(make_data(tmp_path / "other")) == ""
 
 
 def test_other_names_are_refused_with_both_lists(tmp_path):
