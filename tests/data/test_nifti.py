@@ -20,6 +20,17 @@ from tests.support.nifti import (
 )
 
 
+def read_on(volume, path):
+    """Reads a mask of four classes that lies on a scan of three axes."""
+    return read_label(
+        path,
+        shape=volume.array.shape,
+        num_classes=4,
+        axes=volume.axes,
+        like=volume,
+    )
+
+
 @pytest.fixture
 def scan(tmp_path):
     return read_volume(save(tmp_path / "scan.nii.gz", make_image()))
@@ -359,13 +370,7 @@ def test_axes_of_length_1_are_read_as_what_they_are(tmp_path, shape, as_read):
     assert written.shape == shape
     np.testing.assert_array_equal(np.asarray(written.dataobj).ravel(), label.ravel())
     if len(as_read) == 3:  # and the mask is a label again
-        read = read_label(
-            tmp_path / "mask.nii",
-            shape=as_read,
-            num_classes=4,
-            axes=volume.axes,
-            like=volume,
-        )
+        read = read_on(volume, tmp_path / "mask.nii")
         np.testing.assert_array_equal(read, label)
 
 
@@ -382,13 +387,7 @@ def test_slices_lie_along_the_third_axis_wherever_the_file_has_them(tmp_path, or
     written = nib.load(tmp_path / "mask.nii")
     np.testing.assert_array_equal(written.dataobj, np.transpose(make_label(), order))
     np.testing.assert_array_equal(written.affine, nib.load(path).affine)
-    read = read_label(
-        tmp_path / "mask.nii",
-        shape=SHAPE,
-        num_classes=4,
-        axes=volume.axes,
-        like=volume,
-    )
+    read = read_on(volume, tmp_path / "mask.nii")
     np.testing.assert_array_equal(read, make_label())
 
 
