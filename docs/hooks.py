@@ -1,4 +1,4 @@
-"""What MkDocs makes while it builds the site: the table of settings, and the records.
+"""What MkDocs makes while it builds the site: the table of settings, records, changes.
 
 `reference/configuration.md` has a marker in place of its table. The table takes names
 and values from `configs/`, and comments from the source, so it cannot fall behind.
@@ -21,13 +21,13 @@ FILES = ("pix2rep.py", "baselines.py")
 
 
 def on_files(files, *, config):
-    """Adds `results/*.csv`, which lie outside of `docs/`, to the site's files."""
+    """Adds the records and the list of changes, which lie outside of `docs/`."""
     from mkdocs.structure.files import File
 
-    for path in sorted((ROOT / "results").glob("*.csv")):
-        files.append(
-            File.generated(config, f"results/{path.name}", abs_src_path=str(path))
-        )
+    outside = {f"results/{x.name}": x for x in sorted((ROOT / "results").glob("*.csv"))}
+    outside["changelog.md"] = ROOT / "CHANGELOG.md"
+    for name, path in outside.items():
+        files.append(File.generated(config, name, abs_src_path=str(path)))
     return files
 
 
@@ -36,6 +36,7 @@ def on_page_markdown(markdown: str, *, page, config, files) -> str:
     if MARKER in markdown:
         markdown = markdown.replace(MARKER, settings_tables())
     # On GitHub the records lie beside docs/; on the site they lie beside the page.
+    markdown = markdown.replace("(../../CHANGELOG.md)", "(../changelog.md)")
     return markdown.replace("(../../results/", "(")
 
 
