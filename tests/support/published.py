@@ -45,12 +45,6 @@ SEEDS = {
     "study.seeds": 2,
     "study.labeled": (1,),
 }
-RELEASED = {
-    "data.crop": "mask_box",
-    "study.methods": MAIN_ROWS,
-    "study.labeled": (1, 5),
-}
-
 BATCH_NORM = {
     "study.methods": (
         *("joint_batch_norm_probe", "separate_batch_norm_probe"),
@@ -68,7 +62,6 @@ TABLES = {
     "study_seeds": ("study_cpu", study, "small", SEEDS),
     "study_paper": ("study_paper", study, "paper", PAPER),
     "study_paper_constant": ("study_paper_constant", study, "paper", PAPER | CONSTANT),
-    "study_released": ("study_released", study, "small", RELEASED),
     "batch_norm_small": ("batch_norm_small", study, "small", BATCH_NORM),
     "ablation_small": ("ablation_small", ablation, "small", {"study.draws": 3}),
 }
