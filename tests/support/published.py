@@ -45,6 +45,8 @@ SEEDS = {
     "study.seeds": 2,
     "study.labeled": (1,),
 }
+CPU_3 = {"study.methods": MAIN_ROWS, "study.labeled": (1, 5)}
+
 BATCH_NORM = {
     "study.methods": (
         *("joint_batch_norm_probe", "separate_batch_norm_probe"),
@@ -62,6 +64,7 @@ TABLES = {
     "study_seeds": ("study_cpu", study, "small", SEEDS),
     "study_paper": ("study_paper", study, "paper", PAPER),
     "study_paper_constant": ("study_paper_constant", study, "paper", PAPER | CONSTANT),
+    "study_cpu_3": ("study_cpu_3", study, "small", CPU_3),
     "batch_norm_small": ("batch_norm_small", study, "small", BATCH_NORM),
     "ablation_small": ("ablation_small", ablation, "small", {"study.draws": 3}),
 }
