@@ -127,41 +127,22 @@ def get_config(size: str = "quick") -> ConfigDict:
             group=BEYOND,
             pretraining={"pretrain": {"num_points": "all"}},
         ),
-        # BatchNorm over both views, or one view per pass (released). The one that is
-        # the default shares the runs of Proposed.
-        "joint_batch_norm_probe": row(
-            "Proposed (only linear probing), BatchNorm over both views",
-            table=0,
-            group=BEYOND,
-            mode="probe",
-            pretraining=JOINT_BATCH_NORM,
-        ),
-        "joint_batch_norm": row(
-            "Proposed, BatchNorm over both views",
-            table=0,
-            group=BEYOND,
-            pretraining=JOINT_BATCH_NORM,
-        ),
-        "separate_batch_norm_probe": row(
-            "Proposed (only linear probing), BatchNorm per view",
-            table=0,
-            group=BEYOND,
-            mode="probe",
-            pretraining=SEPARATE_BATCH_NORM,
-        ),
-        "separate_batch_norm": row(
-            "Proposed, BatchNorm per view",
-            table=0,
-            group=BEYOND,
-            pretraining=SEPARATE_BATCH_NORM,
-        ),
     }
+    for name, (title, changes) in PAIRS.items():
+        kinds = {"": ("Proposed", "finetune")}
+        kinds["_probe"] = ("Proposed (only linear probing)", "probe")
+        for end, (method, mode) in kinds.items():
+            rows[name + end] = row(
+                f"{method}, {title}", table=0, group=BEYOND, mode=mode, shared=changes
+            )
 
     config.study = study = ConfigDict()
     study.rows = ConfigDict(rows)
-    # In this order; on the command line baseline,proposed. BatchNorm's rows run where
+    # In this order; on the command line baseline,proposed. The rows of PAIRS run where
     # they are named.
-    study.methods = tuple(name for name in rows if "batch_norm" not in name)
+    study.methods = tuple(
+        name for name in rows if name.removesuffix("_probe") not in PAIRS
+    )
     study.labeled = (1, 2, 5, 10, 20, 50, 100)  # patients, |X_tr|; MIDL 4
     study.draws = 5  # MIDL 4: five runs
     if size != "paper":
@@ -225,8 +206,27 @@ def row(
 CROSS_CORRELATION = {"pretrain": {"loss": "cross_correlation", "num_points": "all"}}
 """Pix2Rep-v2: the whole maps (MIDL 3)."""
 
-JOINT_BATCH_NORM = {"pretrain": {"joint_batch_norm": True}}
-SEPARATE_BATCH_NORM = {"pretrain": {"joint_batch_norm": False}}
+PAIRS = {
+    "joint_batch_norm": (
+        "BatchNorm over both views",
+        {"pretrain": {"joint_batch_norm": True}},
+    ),
+    "separate_batch_norm": (
+        "BatchNorm per view",
+        {"pretrain": {"joint_batch_norm": False}},
+    ),
+    "dense_last_block": (
+        "last block on all pixels",
+        {"model": {"sparse_last_block": False}},
+    ),
+    "sparse_last_block": (
+        "last block at the compared points",
+        {"model": {"sparse_last_block": True}},
+    ),
+}
+"""Choices of this program: a title, and the settings. One of each two is the default,
+and shares the runs of Proposed.
+"""
 
 MEAN_TEACHER = {"finetune": {"method": "mean_teacher"}}
 """Tarvainen and Valpola 2017 (MIDL 4)."""

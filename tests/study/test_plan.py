@@ -124,9 +124,17 @@ def test_no_method_lacks_steps_at_the_papers_size():
         assert count_steps(recipe, num_samples=400) == 5000
 
 
-def test_rows_with_the_defaults_value_share_its_runs(cache, tmp_path, capsys):
-    """BatchNorm over both views and per view: one of the two is Proposed itself."""
-    rows = ("joint_batch_norm", "separate_batch_norm")
+@pytest.mark.parametrize(
+    ("rows", "section", "setting"),
+    [
+        (("separate_batch_norm", "joint_batch_norm"), "pretrain", "joint_batch_norm"),
+        (("dense_last_block", "sparse_last_block"), "model", "sparse_last_block"),
+    ],
+)
+def test_rows_with_the_defaults_value_share_its_runs(
+    cache, tmp_path, capsys, rows, section, setting
+):
+    """One of the two rows is Proposed itself."""
     config = plan_config(*(f"{x}{y}" for x in rows for y in ("_probe", "")))
     config.study.update(labeled=(1, 5), draws=1, seeds=2, dry_run=True)
     config.data.cache_dir = str(cache)
@@ -134,7 +142,7 @@ def test_rows_with_the_defaults_value_share_its_runs(cache, tmp_path, capsys):
     assert "= 16 cells, from 4 pretrained networks" in capsys.readouterr().out
     keys = {name: {cell.job.key for cell in plan(name)} for name in (*rows, "proposed")}
     assert not keys[rows[0]] & keys[rows[1]]
-    default = rows[not config.pretrain.joint_batch_norm]
+    default = rows[bool(config[section][setting])]
     assert keys[default] == keys["proposed"]
 
 

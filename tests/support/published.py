@@ -47,16 +47,21 @@ SEEDS = {
 }
 CPU_3 = {"study.methods": MAIN_ROWS, "study.labeled": (1, 5)}
 
-BATCH_NORM = {
-    "study.methods": (
-        *("joint_batch_norm_probe", "separate_batch_norm_probe"),
-        *("joint_batch_norm", "separate_batch_norm"),
-    ),
-    "study.reference": "joint_batch_norm",
-    "study.labeled": (1, 5),
-    "study.draws": 1,
-    "study.seeds": 2,
-}
+
+def pair(*methods):
+    """Two choices of this program, each from two pretrainings."""
+    names = tuple(x + end for end in ("_probe", "") for x in methods)
+    return {
+        "study.methods": names,
+        "study.reference": methods[0],
+        "study.labeled": (1, 5),
+        "study.draws": 1,
+        "study.seeds": 2,
+    }
+
+
+BATCH_NORM = pair("joint_batch_norm", "separate_batch_norm")
+SPARSE = pair("dense_last_block", "sparse_last_block")
 
 TABLES = {
     "study_small": ("study_small", study, "small", {"study.methods": ALL_ROWS}),
@@ -66,6 +71,7 @@ TABLES = {
     "study_paper_constant": ("study_paper_constant", study, "paper", PAPER | CONSTANT),
     "study_cpu_3": ("study_cpu_3", study, "small", CPU_3),
     "batch_norm_small": ("batch_norm_small", study, "small", BATCH_NORM),
+    "sparse_small": ("sparse_small", study, "small", SPARSE),
     "ablation_small": ("ablation_small", ablation, "small", {"study.draws": 3}),
 }
 """Of each published document: its file of runs, and what they were run with."""
