@@ -1,5 +1,6 @@
 """Builds the networks that a configuration describes, and draws their parameters."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -9,6 +10,7 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.errors import InputError, check_choice
 from pix2rep_jax.models.heads import SegmentationHead
+from pix2rep_jax.models.param_parts import put_parts
 from pix2rep_jax.models.segmentation_net import SegmentationNet
 from pix2rep_jax.models.unet import UNet
 from pix2rep_jax.runtime.compiler import once_options
@@ -81,20 +83,26 @@ def make_segmentation_net(
     )
 
 
-def initialise(net: nn.Module, key: jax.Array, *, size: int) -> tuple[Any, Any]:
+def initialise(
+    net: nn.Module, key: jax.Array, *, size: int, known: Sequence[str] = ()
+) -> tuple[Any, Any]:
     """Draws the parameters of a network for square images of one channel.
 
     Args:
         net: A network that is called as `net(image, train=False)`.
         key: One random key.
         size: Side of the images (px).
+        known: Dotted names of parts whose parameters the caller has. They are None
+            here, since drawing them takes most of the time that compiling takes. The
+            other parts do not depend on that.
 
     Returns:
         Parameters and BatchNorm statistics, both float32.
     """
-    draw = jax.jit(
-        lambda key: net.init(key, jnp.zeros((1, size, size, 1)), train=False),
-        compiler_options=once_options(),
-    )
-    variables = draw(key)
-    return variables["params"], variables["batch_stats"]
+
+    def draw(key: jax.Array) -> tuple[Any, Any]:
+        variables = net.init(key, jnp.zeros((1, size, size, 1)), train=False)
+        params = put_parts(variables["params"], dict.fromkeys(known))
+        return params, variables["batch_stats"]
+
+    return jax.jit(draw, compiler_options=once_options())(key)

@@ -126,7 +126,8 @@ def draw_network(
     Returns:
         Parameters and BatchNorm statistics.
     """
-    params, batch_stats = initialise(net, key, size=size)
+    known = tuple(backbone.params) if backbone else ()
+    params, batch_stats = initialise(net, key, size=size, known=known)
     if backbone is not None:
         params = put_parts(params, backbone.params)
         batch_stats = put_parts(batch_stats, backbone.batch_stats)

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.methods.pretraining.pix2rep import make_net as make_pix2rep_net
 from pix2rep_jax.models.build import initialise, make_backbone, make_segmentation_net
+from pix2rep_jax.models.param_parts import put_parts, take_parts
 
 
 def make_config(**changes):
@@ -104,3 +105,15 @@ def test_the_first_parameters_follow_from_the_key(key):
     statistics = batch_stats["backbone"]["encode_0"]["BatchNorm_0"]
     np.testing.assert_array_equal(statistics["mean"], np.zeros(4))
     np.testing.assert_array_equal(statistics["var"], np.ones(4))
+
+
+def test_parts_that_are_known_change_no_other(key):
+    """A part that the caller has is not drawn; all others are as without it."""
+    net = make_segmentation_net(make_config())
+    params, batch_stats = initialise(net, key, size=16)
+    for known in ("backbone", "backbone.encode_0"):
+        drawn, statistics = initialise(net, key, size=16, known=(known,))
+        assert take_parts(drawn, [known]) == {known: None}
+        expected = put_parts(params, {known: None})
+        jax.tree.map(np.testing.assert_array_equal, drawn, expected)
+        jax.tree.map(np.testing.assert_array_equal, statistics, batch_stats)
