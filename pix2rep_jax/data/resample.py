@@ -74,13 +74,17 @@ def normalise(array: np.ndarray, low: float, high: float) -> np.ndarray:
     """
     if not high > low:
         return np.zeros(array.shape, np.float32)
-    stretched = np.asarray(array, np.float32) - low
+    stretched = np.asarray(np.asarray(array, np.float32) - low)
     stretched /= high - low
     return np.clip(stretched, 0, 1, out=stretched)
 
 
 def resample_image(
-    image: np.ndarray, grid: Grid, *, interpolation: str = "linear"
+    image: np.ndarray,
+    grid: Grid,
+    *,
+    interpolation: str = "linear",
+    stretch: tuple[float, float] | None = None,
 ) -> np.ndarray:
     """Brings slices to the network's grid.
 
@@ -95,18 +99,26 @@ def resample_image(
         image: `[..., rows, columns]`; it counts as 0 outside.
         grid: The grid to sample on.
         interpolation: One of `INTERPOLATIONS`.
+        stretch: The intensities that first become 0 and 1, as in `normalise`; None
+            leaves the values as they are. Only pixels near the grid are normalised.
 
     Returns:
         `[..., height, width]`, within the range of the image's values and 0.
     """
     rows, columns = (_sampling_taps(grid, axis, interpolation) for axis in (0, 1))
-    near = slice(columns[0].min(), columns[0].max() + 1)
+    top, left = rows[0].min(), columns[0].min()
+    nearby = image[..., top : rows[0].max() + 1, left : columns[0].max() + 1]
+    if stretch is None:
+        lowest, highest = image.min(initial=0), image.max(initial=0)
+    else:
+        nearby, lowest = normalise(nearby, *stretch), 0
+        highest = normalise(image.max(initial=stretch[0]), *stretch)
     # What NIfTI stores column by column is turned once, not for each tap.
-    nearby = np.ascontiguousarray(image[..., near])
-    sampled = _combine(nearby, *rows, axis=-2)
-    sampled = _combine(sampled, columns[0] - near.start, columns[1], axis=-1)
+    sampled = np.ascontiguousarray(nearby)
+    sampled = _combine(sampled, rows[0] - top, rows[1], axis=-2)
+    sampled = _combine(sampled, columns[0] - left, columns[1], axis=-1)
     # Rounding may take the sum of the weights slightly above one.
-    return np.clip(sampled, image.min(initial=0), image.max(initial=0))
+    return np.clip(sampled, lowest, highest)
 
 
 def resample_label(

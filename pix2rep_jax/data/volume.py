@@ -20,7 +20,6 @@ from pix2rep_jax.data.grid import (
 )
 from pix2rep_jax.data.labels import UNLABELLED
 from pix2rep_jax.data.resample import (
-    normalise,
     percentile_range,
     resample_image,
     resample_label,
@@ -186,7 +185,10 @@ def _prepare_volume(
     name = f"the scan {volume.image_path}{frame}"
     low, high = percentile_range(shown, settings["percentiles"], name=name)
     images = resample_image(
-        normalise(image[kept], low, high), grid, interpolation=settings["interpolation"]
+        image[kept],
+        grid,
+        interpolation=settings["interpolation"],
+        stretch=(low, high),
     )
     if label is None:
         labels = np.full(images.shape, UNLABELLED, np.uint8)

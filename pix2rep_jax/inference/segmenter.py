@@ -163,10 +163,13 @@ class Segmenter:
         )
         images = []
         for frame in np.moveaxis(_with_frames(array), 3, 0):
-            low, high = resample.percentile_range(frame, self.percentiles)
-            image = np.moveaxis(resample.normalise(frame, low, high), 2, 0)
             images.append(
-                resample.resample_image(image, grid, interpolation=self.interpolation)
+                resample.resample_image(
+                    np.moveaxis(frame, 2, 0),
+                    grid,
+                    interpolation=self.interpolation,
+                    stretch=resample.percentile_range(frame, self.percentiles),
+                )
             )
         return np.concatenate(images), grid
 

@@ -562,3 +562,21 @@ def test_every_mask_of_acdc_comes_back(acdc_root):
     assert len(fine_scores) == 100 and np.min(fine_scores) > 0.999
     np.testing.assert_allclose(np.mean(shifts, 0), 0, atol=0.002)  # of a pixel
     assert np.abs(shifts).max() < 0.2
+
+
+@pytest.mark.parametrize("interpolation", ["linear", "nearest"])
+@pytest.mark.parametrize(
+    "origin, step, size",
+    [((4.3, 7.0), (1.7, 0.6), (9, 8)), ((-6.0, -9.5), (2.0, 3.1), (30, 30))],
+)
+def test_only_what_is_near_the_grid_is_normalised(origin, step, size, interpolation):
+    """The pixels are those of the whole image normalised first, to the bit."""
+    image = np.random.default_rng(0).gamma(2, 300, (3, 50, 60)).astype(np.float32)
+    low, high = percentile_range(image, (1.0, 99.0))
+    grid = Grid(origin, step, image.shape[1:], size)
+    options = {"interpolation": interpolation}
+    expected = resample_image(normalise(image, low, high), grid, **options)
+    found = resample_image(image, grid, stretch=(low, high), **options)
+    assert found.dtype == expected.dtype == np.float32
+    np.testing.assert_array_equal(found, expected)
+    assert 0 < found.max() <= 1
