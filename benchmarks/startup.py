@@ -204,6 +204,7 @@ def main() -> None:
     parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
+    arguments.root = arguments.root.resolve()  # each child runs in its own folder
     codes = {"old": arguments.old and arguments.old.resolve(), "new": HERE}
     codes = {name: code for name, code in codes.items() if code}
     scan = sorted(arguments.root.glob("training/*/*_frame*[0-9].nii.gz"))[0]
