@@ -1,14 +1,12 @@
 """Which value of the experts' masks stands for which class."""
 
-import json
 import logging
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ml_collections import ConfigDict
 
+from pix2rep_jax.data.dataset_json import plain_name, read_facts
 from pix2rep_jax.errors import InputError
 
 __all__ = [
@@ -16,12 +14,8 @@ __all__ = [
     "find_class_values",
     "have_same_names",
     "order_classes_like",
-    "plain_name",
     "values_note",
 ]
-
-_BACKGROUND = ("bg", "background")
-"""Names of the background, in small letters."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -54,7 +48,7 @@ def find_class_values(data: ConfigDict) -> tuple[int, ...]:
         return values
     named = {}
     if data.name == "nifti":
-        named = read_dataset_json(Path(data.root).expanduser() / "dataset.json")
+        named = dict(read_facts(Path(data.root).expanduser()).classes)
     if not named:
         return tuple(range(len(classes)))
     if not have_same_names(classes, list(named)):
@@ -75,8 +69,10 @@ def values_note(data: ConfigDict, values: Sequence[int]) -> str:
         data: The `data` section.
         values: What `find_class_values` returned for it.
     """
-    path = Path(data.root).expanduser() / "dataset.json"
-    if data.label_values or data.name != "nifti" or not read_dataset_json(path):
+    if data.label_values or data.name != "nifti":
+        return ""
+    path = read_facts(Path(data.root).expanduser()).path
+    if path is None:
         return ""
     shown = describe_values(data.classes, values)
     return f"note: the values of the masks are those of {path}: {shown}"
@@ -86,53 +82,6 @@ def describe_values(classes: Sequence[str], values: Sequence[int]) -> str:
     """Lists the values of classes, such as "BG 0, RV 3"."""
     pairs = zip(classes, values, strict=True)
     return ", ".join(f"{name} {value}" for name, value in pairs)
-
-
-def read_dataset_json(path: Path) -> dict[str, int]:
-    """Reads the names of the labels from a `dataset.json`.
-
-    Both forms are read: `{"RV": 1}` of nnU-Net, and `{"1": "RV"}` of the Decathlon.
-
-    Args:
-        path: The file.
-
-    Returns:
-        Values by name, in the order of the values; empty if the file is missing or does
-        not name labels.
-
-    Raises:
-        InputError: If the file is damaged, or if a class has not one whole number.
-    """
-    try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        if not os.path.lexists(path):
-            return {}
-        raise InputError(
-            f"{path} cannot be read ({' '.join(str(error).split())}): correct it, or "
-            "move it away and set data.label_values"
-        ) from error
-    labels = content.get("labels") if isinstance(content, Mapping) else None
-    if not isinstance(labels, Mapping) or not labels:
-        return {}
-    pairs: list[tuple[Any, Any]] = list(labels.items())
-    if all(name.strip().lstrip("-").isdecimal() for name, _ in pairs):
-        pairs = [(name, value) for value, name in pairs]
-    try:
-        # Not int(value) alone, which takes 1.5 and True for 1.
-        named = {str(name): int(str(value)) for name, value in pairs}
-    except ValueError as error:
-        raise InputError(
-            f"{path} does not give one whole number to each label: set "
-            "data.label_values to the masks' values in the order of data.classes"
-        ) from error
-    names, values = {*map(plain_name, named)}, {*named.values()}
-    if not len(names) == len(values) == len(pairs):
-        raise InputError(
-            f"{path} gives two labels one name or one value: correct it, or set "
-            "data.label_values"
-        )
-    return dict(sorted(named.items(), key=lambda item: item[1]))
 
 
 def order_classes_like(data: ConfigDict, classes: Sequence[str]) -> ConfigDict:
@@ -167,9 +116,3 @@ def order_classes_like(data: ConfigDict, classes: Sequence[str]) -> ConfigDict:
 def have_same_names(first: Sequence[str], second: Sequence[str]) -> bool:
     """Tells whether two lists name the same classes, in any order."""
     return sorted(map(plain_name, first)) == sorted(map(plain_name, second))
-
-
-def plain_name(name: str) -> str:
-    """Writes a class's name in the way in which names are compared."""
-    small = name.strip().casefold()
-    return "background" if small in _BACKGROUND else small

@@ -17,7 +17,8 @@ from tqdm import tqdm
 from pix2rep_jax.data import acdc, nifti_folder, slice_cache
 from pix2rep_jax.data.axes import SliceAxis, SliceRule
 from pix2rep_jax.data.checks import check_files
-from pix2rep_jax.data.class_values import find_class_values, plain_name, values_note
+from pix2rep_jax.data.class_values import find_class_values, values_note
+from pix2rep_jax.data.dataset_json import plain_name
 from pix2rep_jax.data.labels import UNLABELLED
 from pix2rep_jax.data.nifti_header import LARGEST_MM, SMALLEST_MM
 from pix2rep_jax.data.phantom import write
