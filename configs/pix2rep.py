@@ -76,7 +76,8 @@ def _base() -> ConfigDict:
     config.seed = 0
 
     config.data = data = ConfigDict()
-    data.name = "acdc"  # | "nifti" | "phantom"
+    # | "acdc" | "nifti": any other layout | "phantom". "auto": what data.root holds
+    data.name = "auto"
     data.root = ""  # folder of the scans; the phantom needs none
     data.crop = "center"  # | "mask_box": released; it uses the ground truth
     data.spacing_mm = 1.4  # mm per px; ours
@@ -87,16 +88,23 @@ def _base() -> ConfigDict:
     # Axis of the slices, 0 to 2. "auto": one of length 1 or of a larger spacing, or 2
     data.slice_axis = FieldReference("auto", field_type=object)
     data.orientation = "file"  # | "canonical": turned to RAS+ by the affine; ours
-    data.classes = ("BG", "RV", "MYO", "LV")  # by label value; ACDC
+    # By label value, background first. (): ACDC's, or dataset.json, or labels.json
+    data.classes = ()
     data.label_values = ()  # of the classes in the masks; (): dataset.json or 0, 1, …
     data.num_labeled = 5  # patients, |X_tr|; MIDL 4
     data.draw = 0  # which few-shot draw of patients
     data.val_fraction = 0.1  # of the labelled slices; MIDL 4 "Experimental setup"
-    data.holdout_per_group = 4  # test patients a pathology, if there is no testing/
+    # Test patients per pathology, if there is no testing/. "auto": 4, or 0 with fewer
+    # than ten patients with masks
+    data.holdout_per_group = FieldReference("auto", field_type=object)
+    data.folds = 0  # cross-validation: the patients in as many parts; 0: none
+    data.fold = 0  # the part that is tested, from 0
     data.validation_patients = 0  # training patients a pathology to tune on; ours
     data.exclude = ()  # patients to leave out, by name
     data.all_frames = False  # pretrain on every frame of *_4d.nii.gz too
-    data.patient_regex = r"^[^_]+"  # the patient's part of a file's name; "nifti"
+    # The patient's part of a scan's name. "auto": the part before _ if several such
+    # parts occur and each holds a digit; else each scan is a patient
+    data.patient_regex = "auto"
     data.cache_dir = "~/.cache/pix2rep-jax"
     data.device_budget_mb = 2048  # larger data sets stay on the host
     data.phantom_seed = 0
@@ -299,7 +307,7 @@ def _small(config: ConfigDict) -> None:
 def _quick(config: ConfigDict) -> None:
     """Changes the recipe for the phantom on two cores: `_small`, and less of it."""
     _small(config)
-    config.data.name = "phantom"
+    config.data.update(name="phantom", classes=("BG", "RV", "MYO", "LV"))
     config.model.update(channels=(8, 16, 32, 64), num_features=32, last_hidden=8)
     config.model.scratch_num_features = 32
     config.projection.update(hidden=(64,), features=32)

@@ -15,8 +15,10 @@ __all__ = [
     "default_workdir",
     "explain_override",
     "find_config",
+    "flag_argument",
     "split_words",
     "with_found_config",
+    "with_run_config",
 ]
 
 
@@ -27,6 +29,38 @@ def config_argument(command: Sequence[str]) -> str:
         return ""
     word = command[index]
     return word.partition("=")[2] if "=" in word else "".join(command[index + 1 :][:1])
+
+
+def flag_argument(command: Sequence[str], name: str) -> str:
+    """Finds what stands behind a flag; empty where there is no such flag."""
+    found = ""
+    for index, word in enumerate(command):
+        if match := re.match(rf"--?{name}(=|$)", word):
+            following = "".join(command[index + 1 : index + 2])
+            found = word[match.end() :] if match[1] else following
+    return found
+
+
+def with_run_config(command: Sequence[str]) -> list[str]:
+    """Adds the configuration of the run in `--workdir` to a command without `--config`.
+
+    Args:
+        command: The words of the command line, program first.
+
+    Returns:
+        The words, with a `--config` before all others if there is such a run.
+    """
+    workdir = flag_argument(command, "workdir")
+    if _find_flag(command) is not None or not workdir:
+        return list(command)
+    from pix2rep_jax.runs.remembered import find_source  # late: jax is slow
+
+    place = Path(workdir).expanduser().resolve()
+    run = find_source(place, flag_argument(command, "mode"))
+    if run is None:
+        return list(command)
+    file = Path(__file__).with_name("run_config.py")
+    return [*command[:1], f"--config={file}:{run}", *command[1:]]
 
 
 def with_found_config(command: Sequence[str]) -> list[str]:

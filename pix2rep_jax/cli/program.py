@@ -18,6 +18,7 @@ from pix2rep_jax.cli.config_file import (
     explain_override,
     split_words,
     with_found_config,
+    with_run_config,
 )
 from pix2rep_jax.errors import (
     InputError,
@@ -42,7 +43,10 @@ MODES = {
 """The module of each --mode, and what its `run(config, workdir, ...)` takes besides."""
 
 _CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "A configuration and its size, such as configs/pix2rep.py:small."
+    "config",
+    None,
+    "A configuration and its size, such as configs/pix2rep.py:small. Not needed where "
+    "--workdir holds a run.",
 )
 _MODE = flags.DEFINE_enum("mode", None, list(MODES), "What to do.")
 _WORKDIR = flags.DEFINE_string(
@@ -73,7 +77,7 @@ def main() -> None:
         # absl would print a traceback where the parsing fails.
         app.run(
             lambda rest: run_mode(words, rest),
-            argv=with_found_config(words),
+            argv=with_run_config(with_found_config(words)),
             flags_parser=parse,
         )
     except InputError as error:
@@ -136,6 +140,7 @@ def run_mode(words: Sequence[str], rest: Sequence[str]) -> int:
     Raises:
         InputError: If the configuration makes no sense, or the mode cannot run.
     """
+    from pix2rep_jax.cli.complete import complete
     from pix2rep_jax.modes.settings import CHECKS, check_settings  # late: jax is slow
     from pix2rep_jax.runtime.compiler import cache_programs
     from pix2rep_jax.runtime.multihost import join_hosts
@@ -154,6 +159,9 @@ def run_mode(words: Sequence[str], rest: Sequence[str]) -> int:
     join_hosts(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
     cache_programs(Path(config.data.cache_dir).expanduser() / "programs")
     named = _WORKDIR.value or default_workdir(config_argument(words))
+    workdir = Path(named).expanduser().resolve()
+    complete(config, workdir, str(_MODE.value), command=words)
+    check_settings(config)
     module, takes = MODES[str(_MODE.value)]
     given = {
         "command": words,
@@ -163,4 +171,4 @@ def run_mode(words: Sequence[str], rest: Sequence[str]) -> int:
     }
     run = importlib.import_module(module).run
     options = {name: given[name] for name in takes}
-    return run(config, Path(named).expanduser().resolve(), **options) or 0
+    return run(config, workdir, **options) or 0

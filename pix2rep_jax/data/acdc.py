@@ -9,7 +9,12 @@ from pathlib import Path
 
 from pix2rep_jax.data.nifti import volume_shape
 from pix2rep_jax.data.nifti_file import load_header
-from pix2rep_jax.data.nifti_paths import NiftiPath, is_there, list_folder
+from pix2rep_jax.data.nifti_paths import (
+    NiftiPath,
+    find_subfolder,
+    is_there,
+    list_folder,
+)
 from pix2rep_jax.data.volume import VolumeFile
 from pix2rep_jax.errors import InputError
 
@@ -42,14 +47,15 @@ def list_volumes(
             if all frames are wanted and no patient has them.
     """
     root = Path(root).expanduser()
-    if not (root / "training").is_dir():
+    folders = {name: find_subfolder(root, name) for name in ("training", "testing")}
+    if not folders["training"].is_dir():
         raise InputError(
             f"there is no folder {root / 'training'}: data.root must hold {LAYOUT}"
         )
     volumes = [
         volume
-        for subset in ("training", "testing")
-        for folder in sorted(root.glob(f"{subset}/patient*"))
+        for subset, place in folders.items()
+        for folder in sorted(place.glob("[pP]atient*"))
         if folder.is_dir()
         for volume in _patient_volumes(folder, subset, all_frames, exclude)
     ]

@@ -6,7 +6,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from pix2rep_jax.data.axes import SliceAxis, most_common
-from pix2rep_jax.data.nifti_folder import describe_root
+from pix2rep_jax.data.known_layouts import describe_root
 from pix2rep_jax.data.nifti_paths import is_there
 from pix2rep_jax.data.scan_notes import count_notes
 from pix2rep_jax.data.volume import VolumeFile, VolumeRecord
@@ -20,7 +20,6 @@ __all__ = [
     "other_slice_axis",
     "patients_hint",
     "reading_notes",
-    "shared_patients_note",
     "unseen_classes",
 ]
 
@@ -56,8 +55,8 @@ def check_masks(volumes: Sequence[VolumeFile], data: ConfigDict) -> None:
     if any(volume.label_path is not None for volume in volumes):
         return
     if data.name == "nifti":
-        where = f"{data.root}/labels ({data.root}: {describe_root(data.root)})"
-        wanted = "put the masks there, under the names of their scans"
+        where = f"{data.root} ({describe_root(data.root)})"
+        wanted = "put the masks into labels/, under the names of their scans"
     else:
         where = "the patients' folders, under the names of the frames with _gt"
         wanted = "download the masks too"
@@ -129,31 +128,6 @@ def missing_masks(volumes: Sequence[VolumeFile]) -> str:
     if not bare:
         return ""
     return f"note: {len(bare)} of {len(volumes)} scans have no mask: {name_some(bare)}"
-
-
-def shared_patients_note(volumes: Sequence[VolumeFile]) -> str:
-    """Says which scans count as one patient.
-
-    The default of `data.patient_regex` finds a patient in any name, and may be wrong.
-
-    Args:
-        volumes: The volumes that `list_volumes` returned.
-
-    Returns:
-        A note, or "" if each scan is a patient of its own.
-    """
-    names: dict[str, list[str]] = {}
-    for volume in volumes:
-        names.setdefault(volume.patient, []).append(volume.volume_id)
-    if len(names) == len(volumes):
-        return ""
-    patient, scans = max(names.items(), key=lambda item: len(item[1]))
-    return (
-        f"note: {len(volumes)} scans count as {len(names)} patient(s): "
-        f"data.patient_regex finds the patient {patient!r} in {scans[0]} and in "
-        f"{scans[1]}. To make each scan a patient of its own, add "
-        "--config.data.patient_regex='.+'"
-    )
 
 
 def patients_hint(volumes: Sequence[VolumeFile], data_name: str) -> str:

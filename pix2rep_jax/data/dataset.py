@@ -181,8 +181,8 @@ def list_volumes(data: ConfigDict) -> list[VolumeFile]:
         )
     elif data.name not in ("acdc", "nifti"):
         raise InputError(
-            f"data.name={data.name!r} is unknown: set it to 'phantom', 'acdc' or "
-            "'nifti'"
+            f"data.name={data.name!r} is unknown: set it to 'auto', 'phantom', 'acdc' "
+            "or 'nifti'"
         )
     elif not root:
         raise InputError(
@@ -197,6 +197,11 @@ def list_volumes(data: ConfigDict) -> list[VolumeFile]:
         )
     if all(volume.label_path is None for volume in listed):
         return listed
+    if not data.classes:
+        raise InputError(
+            "data.classes is empty, and there are masks: name the classes by their "
+            "values, background first, such as --config.data.classes=BG,NAME"
+        )
     values = find_class_values(data)
     if note := values_note(data, values):
         _LOG.warning(note)
@@ -233,7 +238,8 @@ def _check_settings(data: ConfigDict) -> None:
             f"data.percentiles={percentiles} must be two numbers between 0 and 100, "
             "the lower one first"
         )
-    if not 2 <= len(data.classes) <= UNLABELLED:
+    # Without masks nobody needs to know the classes.
+    if not (2 <= len(data.classes) <= UNLABELLED or not data.classes):
         raise InputError(
             f"data.classes={tuple(data.classes)} must name 2 to {UNLABELLED} classes, "
             "background first"

@@ -47,14 +47,14 @@ TITLES = {
 
 def explain_unknown(root: Path) -> str:
     """Says that a folder has no known layout, what it holds, and the layouts."""
-    advice = ""
-    folders = _folders(root)
-    if len(folders) == 1 and not list_folder(root).files:
+    advice, folders = "", _folders(root)
+    below = list_folder(root, deep=True)
+    if below.others and not below.files:
+        advice = f" {CONVERT[0].upper()}{CONVERT[1:]}."
+    elif len(folders) == 1 and below.files:
         advice = f" Perhaps you mean --config.data.root={folders[0]}."
     elif (root / "Info.cfg").is_file() or any(root.glob("patient*/Info.cfg")):
         advice = f" Perhaps you mean --config.data.root={root.parent}."
-    elif list_folder(root, deep=True).others:
-        advice = f" {CONVERT[0].upper()}{CONVERT[1:]}."
     trees = "\n".join(
         f"  {TITLES[name]}:\n    " + tree.replace("\n", "\n    ")
         for name, tree in LAYOUTS.items()

@@ -1,7 +1,7 @@
 """Reading experts' masks from NIfTI files, each on the grid of its scan."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -12,7 +12,7 @@ from pix2rep_jax.data.labels import UNLABELLED
 from pix2rep_jax.data.nifti import NiftiVolume, read_header, read_image, volume_shape
 from pix2rep_jax.errors import InputError, name_some
 
-__all__ = ["is_mask", "read_label", "scan_name"]
+__all__ = ["is_mask", "label_values", "read_label", "scan_name"]
 
 _ENDINGS = ("gt", "seg")
 """What masks' names end in: the experts' in ACDC, and those of this program."""
@@ -105,6 +105,33 @@ def _describe(values: Sequence[int]) -> str:
     if tuple(values) == tuple(range(len(values))):
         return f"0 to {len(values) - 1}"
     return name_some(values, most=_MOST_SHOWN)
+
+
+def label_values(paths: Iterable[Path]) -> tuple[int, ...]:
+    """Lists the values that masks hold, and 0 for the background.
+
+    Args:
+        paths: Files of masks.
+
+    Returns:
+        Whole numbers, sorted. Reading ends once there are too many for labels.
+
+    Raises:
+        InputError: If a file cannot be read, or holds values that are not whole
+            numbers.
+    """
+    values = {0}
+    for path in paths:
+        found = np.unique(_whole(read_image(path)[1]))
+        if not (np.isfinite(found).all() and (found % 1 == 0).all()):
+            raise InputError(
+                f"the mask {path} holds values that are not whole numbers: replace it "
+                "by a mask of labels"
+            )
+        values |= set(map(int, found.tolist()))
+        if len(values) > UNLABELLED:
+            break
+    return tuple(sorted(values))
 
 
 def scan_name(name: str) -> str:

@@ -19,18 +19,40 @@ from pix2rep_jax.data.few_shot import (
 from pix2rep_jax.data.scan_digests import list_scans
 from pix2rep_jax.data.volume import VolumeFile
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.runtime.config_checks import anything, not_below_zero, seed
+from pix2rep_jax.runtime.config_checks import (
+    all_of,
+    anything,
+    auto_or,
+    not_below_zero,
+    seed,
+    whole_numbers,
+)
 
-__all__ = ["Split", "make_split", "take_pretraining_slices", "test_patients"]
+__all__ = [
+    "Split",
+    "fold_of_patients",
+    "holdout_number",
+    "make_split",
+    "take_pretraining_slices",
+    "test_patients",
+]
 
 SETTINGS = {
     "num_labeled": anything,
     "draw": seed,
     "val_fraction": anything,
-    "holdout_per_group": not_below_zero,
+    "holdout_per_group": auto_or(not_below_zero),
+    "folds": all_of(whole_numbers, not_below_zero),
+    "fold": all_of(whole_numbers, not_below_zero),
     "validation_patients": not_below_zero,
 }
 """What this module reads of the configuration's section `data`."""
+
+FEW_PATIENTS = 10
+"""With fewer patients with masks, none is held out unless asked for."""
+
+USUAL_HOLDOUT = 4
+"""Test patients of each pathology."""
 
 _TWIN = "its scan is a held-out patient's too"
 
@@ -231,6 +253,66 @@ def test_patients(
     return tuple(patient for patient in groups if patient in last)
 
 
+def holdout_number(holdout_per_group: int | str, volumes: Sequence[VolumeFile]) -> int:
+    """Decides how many patients of each pathology are held out for the test.
+
+    Args:
+        holdout_per_group: The setting: a number, or "auto".
+        volumes: All volumes of a data set.
+
+    Returns:
+        The number. For "auto" it is 4, or 0 with fewer than ten patients with masks.
+    """
+    if holdout_per_group != "auto":
+        return int(holdout_per_group)
+    labeled = {volume.patient for volume in volumes if volume.label_path is not None}
+    return USUAL_HOLDOUT if len(labeled) >= FEW_PATIENTS else 0
+
+
+def fold_of_patients(
+    volumes: Sequence[VolumeFile],
+    *,
+    folds: int,
+    fold: int,
+    duplicates: Collection[tuple[str, str]] = KNOWN_DUPLICATES,
+) -> set[str]:
+    """Names the patients of one fold of a cross-validation.
+
+    The patients with masks of the training subset are dealt to the folds by turns, in
+    the order of their pathologies and names. So every patient is in one fold, and the
+    sizes of folds differ by at most one. Patients with the same scan share a fold.
+
+    Args:
+        volumes: All volumes of a data set.
+        folds: Number of folds.
+        fold: Number of the fold, from 0.
+        duplicates: Pairs of patients with the same scan.
+
+    Raises:
+        InputError: If there is no such fold, or if it would be empty.
+    """
+    groups = _groups(
+        volume
+        for volume in volumes
+        if volume.label_path is not None and volume.subset == "training"
+    )
+    order = sorted(groups, key=lambda patient: (groups[patient], patient))
+    seconds = [
+        patient
+        for patient in order
+        if min(with_twins([patient], duplicates) & {*order}) != patient
+    ]
+    firsts = [patient for patient in order if patient not in seconds]
+    if not (2 <= folds <= len(firsts) and 0 <= fold < folds):
+        raise InputError(
+            f"data.folds={folds} and data.fold={fold} cannot divide {len(firsts)} "
+            "patients with masks: set data.folds to 2 or more, at most one per "
+            "patient, and data.fold to a number from 0 to data.folds - 1"
+        )
+    chosen = with_twins(firsts[fold::folds], duplicates)
+    return chosen & {*order}
+
+
 # pytest collects whatever is called test_*, and this is not a test.
 test_patients.__test__ = False  # type: ignore[attr-defined]
 
@@ -249,9 +331,13 @@ def _held_out(
     duplicates: Collection[tuple[str, str]],
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The patients to score, and the test patients that rest while tuning."""
-    test = test_patients(
-        volumes, holdout_per_group=data.holdout_per_group, duplicates=duplicates
-    )
+    if data.folds:
+        fold = fold_of_patients(
+            volumes, folds=data.folds, fold=data.fold, duplicates=duplicates
+        )
+        return tuple(sorted(fold)), ()
+    number = holdout_number(data.holdout_per_group, volumes)
+    test = test_patients(volumes, holdout_per_group=number, duplicates=duplicates)
     if not data.validation_patients:
         return test, ()
     taken = with_twins(test, duplicates)

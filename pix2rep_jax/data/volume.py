@@ -52,6 +52,7 @@ class VolumeFile:
         label_path: NIfTI file of the expert's mask, or None if there is no mask.
         frame: Number of the frame in a 4-D file, from 0; None for a 3-D file.
         label_values: The value of each class in the mask's file; () for 0, 1, 2, …
+        more_channels: Files of the further channels, in their order.
     """
 
     volume_id: str
@@ -63,6 +64,7 @@ class VolumeFile:
     label_path: Path | None
     frame: int | None = None
     label_values: tuple[int, ...] = ()
+    more_channels: tuple[Path, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,6 +144,11 @@ def prepare_file(
     Raises:
         InputError: If a file cannot be used.
     """
+    if volumes[0].more_channels:
+        raise InputError(
+            f"{volumes[0].image_path} has {1 + len(volumes[0].more_channels)} "
+            "channels, and only scans with one can be read"
+        )
     scan = nifti.read_volume(volumes[0].image_path, SliceRule(*settings["axes"]))
     return [_prepare_volume(volume, scan, settings) for volume in volumes]
 

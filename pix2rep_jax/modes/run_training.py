@@ -13,12 +13,9 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from pix2rep_jax.data.checks import (
-    other_slice_axis,
-    reading_notes,
-    shared_patients_note,
-)
+from pix2rep_jax.data.checks import other_slice_axis, reading_notes
 from pix2rep_jax.data.dataset import Dataset, load_dataset
+from pix2rep_jax.data.patients import patients_note
 from pix2rep_jax.data.slice_summary import describe_slices, usual_slice_axis
 from pix2rep_jax.data.splits import Split, make_split
 from pix2rep_jax.methods.method import Method
@@ -100,7 +97,7 @@ def load(
     print(describe_slices(dataset, config.data))
     print_notes(*reading_notes(dataset.volumes))
     if config.data.name == "nifti":
-        print_notes(shared_patients_note(dataset.volumes))
+        print_notes(patients_note(dataset.volumes))
     split = make_split(dataset, config.data, draw_labeled=mode != "pretrain")
     if start is not None:
         pretraining = read_run(start)

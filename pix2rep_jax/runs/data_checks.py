@@ -19,6 +19,7 @@ __all__ = [
     "check_same_split",
     "check_unseen",
     "expected_slice_axis",
+    "is_same_data",
     "is_scored_alike",
     "match_classes",
     "select_usable",
@@ -102,8 +103,13 @@ def expected_slice_axis(
     Returns:
         The run's; None for its own scans, which are read as they were.
     """
-    own = all(data[name] == before["data"][name] for name in ("name", "root"))
-    return None if own else recorded
+    return None if is_same_data(data, before["data"]) else recorded
+
+
+def is_same_data(data: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+    """Tells whether two `data` sections read the same folder in the same way."""
+    roots = [Path(each["root"]).expanduser().resolve() for each in (data, before)]
+    return data["name"] in ("auto", before["name"]) and roots[0] == roots[1]
 
 
 def check_same_data(data: ConfigDict, before: Mapping[str, Any], folder: Path) -> None:
@@ -124,7 +130,7 @@ def check_same_data(data: ConfigDict, before: Mapping[str, Any], folder: Path) -
     old = relevant_settings(before, folder.name)
     now = relevant_settings({**before, "data": data}, folder.name)
     names = [name for name in now if name.startswith("data.")]
-    if any(data[name] != before["data"][name] for name in ("name", "root")):
+    if not is_same_data(data, before["data"]):
         names = list(settings_of_images(data))
         theirs, ours = before["data"]["classes"], data.classes
         if not have_same_names(ours, theirs):

@@ -22,6 +22,7 @@ __all__ = [
     "anything",
     "ascending",
     "at_least_two",
+    "auto_or",
     "check_values",
     "choice",
     "effective",
@@ -79,6 +80,8 @@ def effective(config: Mapping[str, Any]) -> dict[str, Any]:
         section, _, leaf = name.rpartition(".")
         if leaf == "min_steps":
             return settings[name] > 0 and not settings[f"{section}.num_steps"]
+        if name == "data.fold":
+            return settings.get("data.folds", 1) > 0
         return True
 
     return {name: value for name, value in settings.items() if counts(name)}
@@ -87,6 +90,13 @@ def effective(config: Mapping[str, Any]) -> dict[str, Any]:
 def all_of(*checks: Check) -> Check:
     """Makes the check that asks several, and answers as the first that refuses."""
     return lambda value: next(filter(None, (check(value) for check in checks)), "")
+
+
+def auto_or(check: Check) -> Check:
+    """Makes the check that accepts "auto", and else what another check accepts."""
+    return lambda value: (
+        "" if value == "auto" else (wrong := check(value)) and f"{wrong}, or 'auto'"
+    )
 
 
 def choice(*known: str | int | bool) -> Check:

@@ -6,8 +6,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from pix2rep_jax.data.checks import shared_patients_note
 from pix2rep_jax.data.nifti_folder import list_volumes
+from pix2rep_jax.data.patients import patients_by_name, patients_note
 from pix2rep_jax.errors import InputError
 
 
@@ -60,7 +60,7 @@ def test_masks_are_optional(root):
 
 def test_labels_that_lead_nowhere_are_not_missing(root):
     """A broken link would pretrain on the patients of the test."""
-    (root / "labels").rename(root / "masks")
+    (root / "labels").rename(root / "experts")
     (root / "labels").symlink_to("none")
     refuse(root, "labels")
     (root / "labels").unlink()
@@ -92,14 +92,37 @@ def test_expression_says_whose_a_scan_is(root, pattern, patients):
     assert [each.patient for each in volumes] == patients
 
 
-def test_scans_that_count_as_one_patients_are_said(root):
-    """Names such as liver_001 have a part before the _ that is nobody's; who has two
-    scans a patient is told the same, and who has one is told nothing."""
-    note = shared_patients_note(list_volumes(root))
+def test_patients_are_shown_with_the_flag_that_finds_others(root):
+    """Three examples; names without _ are told nothing."""
+    note = patients_note(list_volumes(root))
     assert "3 scans" in note and "2 patient(s)" in note
-    assert all(name in note for name in ("'P1'", "P1_early", "P1_late"))
-    assert shared_patients_note(list_volumes(root, patient_regex=".+")) == ""
+    assert all(name in note for name in ("'P1'", "'P2'", "P1_early", "P1_late"))
     assert "--config.data.patient_regex='.+'" in note
+    note = patients_note(list_volumes(root, patient_regex=".+"))
+    assert "3 patient(s)" in note and "--config.data.patient_regex='^[^_]+'" in note
+    (root / "images" / "P1_late.nii").unlink()
+    (root / "labels" / "P1_late.nii.gz").unlink()
+    for old, new in (("P1_early", "a"), ("P2_visit1", "b")):
+        (root / "images" / f"{old}.nii.gz").rename(root / "images" / f"{new}.nii.gz")
+    assert patients_note(list_volumes(root)) == ""
+
+
+@pytest.mark.parametrize(
+    ("names", "patients"),
+    [
+        (["010_HC", "010_2HC", "011_HC"], ["010", "010", "011"]),
+        (["hippocampus_001", "hippocampus_003"], None),  # one prefix
+        (["liver_1", "spleen_2"], None),  # no digits
+        (["p1_a", "p1_b"], None),  # one prefix with a digit
+        (["p1_a", "p2_a", "control_1"], None),  # one of them holds none
+        (["p1", "p2"], ["p1", "p2"]),
+    ],
+)
+def test_prefixes_make_patients_if_several_occur_and_each_holds_a_digit(
+    names, patients
+):
+    found = patients_by_name(dict.fromkeys(names))
+    assert list(found.values()) == (patients or names)
 
 
 @pytest.mark.parametrize("pattern", [r"visit", r"P1|(x)", r"(x)?P", r"\.nii", r"y*"])
@@ -121,10 +144,12 @@ def test_expression_that_is_none_is_said(root):
     )
 
 
-def test_folder_without_scans_is_shown_the_layout(root):
-    """A missing folder, one without images/ and an empty one."""
-    for empty in (root / "nowhere", root / "images", root / "labels"):
-        refuse(empty, rf"{empty}/images.*data\.root")
+def test_folder_without_scans_is_shown_the_layouts(root):
+    """A missing folder, and an empty one."""
+    (root / "empty").mkdir()
+    for empty in (root / "nowhere", root / "empty"):
+        with pytest.raises(InputError, match=rf"{empty}"):
+            list_volumes(empty)
 
 
 def test_mask_without_a_scan_is_said(root):
@@ -204,25 +229,31 @@ def test_what_is_not_read_is_counted(root, caplog):
     assert ".DS_Store" not in note
 
 
-def test_folder_without_images_is_said_to_hold_others(tmp_path):
-    """What lies there tells a slip of the pen from a wrong folder."""
-    (tmp_path / "Bilder").mkdir()
-    refuse(tmp_path, r"data\.root.*Bilder")
-
-
-def test_layout_of_nnunet_is_known(tmp_path):
-    """What to link is said; and so is a name with the number of its channel."""
-    for name in ("imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz"):
-        path = tmp_path / name
-        path.parent.mkdir()
+def test_scans_of_a_testing_subset_need_masks(root):
+    """Without one they take no part; with one they are the test."""
+    (root / "images").rename(root / "imagesTr")
+    (root / "labels").rename(root / "labelsTr")
+    for name in ("imagesTs/P7_a.nii.gz", "imagesTs/P8_a.nii.gz", "labelsTs/P8_a.nii"):
+        path = root / name
+        path.parent.mkdir(exist_ok=True)
         path.touch()
-    refuse(tmp_path, r"imagesTr/NAME_0000.*labelsTr.*data\.patient_regex")
-    (tmp_path / "imagesTr").rename(tmp_path / "images")
-    (tmp_path / "labelsTr").rename(tmp_path / "labels")
-    refuse(tmp_path, r"labels/a\.nii\.gz .*a_0000")
+    volumes = list_volumes(root)
+    assert [(each.volume_id, each.subset) for each in volumes][-2:] == [
+        ("P2_visit1", "training"),
+        ("P8_a", "testing"),
+    ]
+
+
+def test_channels_come_in_their_order(tmp_path):
+    for name in ("a_0001.nii.gz", "a_0000.nii.gz"):
+        (tmp_path / name).touch()
+    (volume,) = list_volumes(tmp_path)
+    assert volume.image_path == tmp_path / "a_0000.nii.gz"
+    assert volume.more_channels == (tmp_path / "a_0001.nii.gz",)
 
 
 def test_other_formats_are_to_be_converted(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "a.dcm").touch()
-    refuse(tmp_path, r"DICOM")
+    with pytest.raises(InputError, match="dcm2niix"):
+        list_volumes(tmp_path)

@@ -297,9 +297,9 @@ def test_names_mean_acdcs_patients_in_acdc_alone(name):
 
 
 def test_who_lacks_patients_is_told_how_they_are_found():
-    """Names such as liver_001 make one patient of all scans: he is tested alone."""
+    """An expression may make one patient of all scans, who is tested alone."""
     dataset = make_dataset(make_volumes([7], groups=("",)))
-    own = {"name": "nifti", "root": "scans"}
+    own = {"name": "nifti", "root": "scans", "holdout_per_group": 4}
     wanted = r"data\.patient_regex"
     refuse(wanted, lambda: make_split(dataset, make_data(**own)))
     split = make_split(dataset, make_data(**own), draw_labeled=False)

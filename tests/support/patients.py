@@ -18,7 +18,8 @@ CONFIG = get_config("quick")
 def make_data(**changes):
     data = CONFIG.data.copy_and_resolve_references()
     data.name = "acdc"
-    data.update(changes)
+    with data.ignore_type():  # "auto" is a word where a number may stand
+        data.update(changes)
     return data
 
 

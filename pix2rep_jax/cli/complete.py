@@ -1,0 +1,113 @@
+"""Completes a configuration: by the runs before it, and by the data themselves."""
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from pix2rep_jax.cli.config_file import config_argument
+from pix2rep_jax.data.settle import settle_data
+from pix2rep_jax.runs.data_checks import is_same_data
+from pix2rep_jax.runs.manifest import read_config
+from pix2rep_jax.runs.remembered import (
+    TRAINING,
+    describe_taken,
+    find_source,
+    inherited_settings,
+    remembered_settings,
+)
+
+__all__ = ["complete", "told_settings"]
+
+
+_OPEN: Mapping[str, Any] = {
+    "name": "auto",
+    "classes": (),
+    "label_values": (),
+    "exclude": (),
+    "patient_regex": "auto",
+    "holdout_per_group": "auto",
+    "validation_patients": 0,
+    "folds": 0,
+    "fold": 0,
+}
+"""The settings of scans that nobody has told anything of."""
+
+
+def complete(
+    config: ConfigDict, workdir: Path, mode: str, *, command: Sequence[str]
+) -> None:
+    """Fills in what the command line leaves open, and says what it was.
+
+    Args:
+        config: The whole configuration, which is changed.
+        workdir: The run's folder.
+        mode: The mode that is to run.
+        command: The words of the command line.
+
+    Raises:
+        InputError: If a run or the folder of the scans cannot be used.
+    """
+    data, told = config.data, told_settings(command, "data")
+    source = None if mode == "study" else find_source(workdir, mode)
+    if data.root:
+        _put(data, {"root": str(Path(data.root).expanduser().resolve())})
+    if source is not None and not config_argument(command):
+        own = source.name == mode or mode not in TRAINING
+        if not own and source.name == "pretrain" and not _told_start(command):
+            config.init.checkpoint = ""  # the pretraining's own start
+        if "root" in told and not is_same_data(data, read_config(source)["data"]):
+            _put(data, {name: x for name, x in _OPEN.items() if name not in told})
+    elif data.name == "phantom" and data.root and not {"name"} & told:
+        _put(data, {"name": "auto"})
+        if "classes" not in told:
+            _put(data, {"classes": ()})
+    if source is not None:
+        taken = remembered_settings(data, source, mode, told=told)
+        _put(data, taken)
+        _say(describe_taken(taken, source))
+    if (
+        mode in TRAINING
+        and config.init.checkpoint not in ("", "none")
+        and (source is None or source.name != mode)
+    ):
+        taken, run = inherited_settings(data, config.init.checkpoint, told=told)
+        _put(data, taken)
+        _say(describe_taken(taken, run))
+    if mode == "predict":  # it needs the network alone
+        return
+    settled = settle_data(data, told=told if source is None else {*told, *data})
+    _put(data, settled.settings)
+    for line in settled.lines:
+        print(line)
+    for note in settled.notes:
+        _say(note)
+
+
+def told_settings(command: Sequence[str], section: str) -> set[str]:
+    """Lists the settings of a section that a command line gives.
+
+    Args:
+        command: The words of the command line.
+        section: Such as "data".
+    """
+    pattern = re.compile(rf"--?config\.{section}\.(\w+)")
+    return {found[1] for word in command if (found := pattern.match(word))}
+
+
+def _told_start(command: Sequence[str]) -> bool:
+    return "checkpoint" in told_settings(command, "init")
+
+
+def _put(data: ConfigDict, settings: Mapping[str, Any]) -> None:
+    with data.ignore_type():
+        for name, value in settings.items():
+            data[name] = value
+
+
+def _say(note: str) -> None:
+    if note:
+        print(note, file=sys.stderr)
