@@ -149,7 +149,7 @@ def run_mode(words: Sequence[str], rest: Sequence[str]) -> int:
         raise InputError(f"{rest[1]!r} is not a flag: every option starts with --")
     config, checks = _CONFIG.value, dict(CHECKS)
     if "study" in config:
-        from pix2rep_jax.study.plan import SETTINGS
+        from pix2rep_jax.study.jobs import SETTINGS
 
         checks |= {f"study.{name}": check for name, check in SETTINGS.items()}
     split_words(config, checks)

@@ -20,7 +20,7 @@ from pix2rep_jax.study.data_identity import (
     scan_digests,
     write_scans,
 )
-from pix2rep_jax.study.plan import Cell, make_plan
+from pix2rep_jax.study.jobs import Cell, list_cells
 from pix2rep_jax.study.report.dice_by_patients import draw_figure3
 from pix2rep_jax.study.report.document import make_document
 from pix2rep_jax.study.report.results import Result, read_results
@@ -56,7 +56,7 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> in
             "without --coordinator"
         )
     folder = Path(workdir) / "study"
-    cells = make_plan(config, folder)
+    cells = list_cells(config, folder)
     check_kind(folder, config)
     check_place(folder)
     published = read_published(config, cells, folder)

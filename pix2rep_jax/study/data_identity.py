@@ -12,7 +12,7 @@ from pix2rep_jax.data.splits import make_split
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runtime.atomic_file import read_object, write_whole
 from pix2rep_jax.study.job_record import read_record
-from pix2rep_jax.study.plan import distinct_jobs
+from pix2rep_jax.study.jobs import distinct_jobs
 from pix2rep_jax.study.report.results import Result, test_patients
 
 __all__ = ["check_scans", "read_scans", "scan_digests", "write_scans"]

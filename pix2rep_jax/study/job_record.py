@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from pix2rep_jax.runtime.atomic_file import read_object, write_whole
-from pix2rep_jax.study.plan import Job
+from pix2rep_jax.study.jobs import Job
 
 __all__ = ["Record", "read_evaluation", "read_record", "write_record"]
 

@@ -13,7 +13,7 @@ from pix2rep_jax.methods.pretraining import load_method
 from pix2rep_jax.modes import finetune, pretrain, probe
 from pix2rep_jax.runs.lock import hold
 from pix2rep_jax.study.job_record import Record, read_record, write_record
-from pix2rep_jax.study.plan import Cell, Job, stages
+from pix2rep_jax.study.jobs import Cell, Job, stages
 
 __all__ = ["run_cells"]
 
@@ -33,7 +33,7 @@ def run_cells(cells: Sequence[Cell]) -> Iterator[Cell]:
     process are left to it, and looked at again when nothing else is left to do.
 
     Args:
-        cells: From `make_plan`.
+        cells: From `list_cells`.
 
     Raises:
         SystemExit: If a signal came, once the present job has saved.

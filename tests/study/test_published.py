@@ -6,7 +6,7 @@ import pytest
 
 from pix2rep_jax.study import command
 from pix2rep_jax.study.data_identity import check_scans
-from pix2rep_jax.study.plan import make_plan
+from pix2rep_jax.study.jobs import list_cells
 from pix2rep_jax.study.report.dice_by_patients import draw_figure3
 from pix2rep_jax.study.report.document import make_document, total_seconds
 from pix2rep_jax.study.report.results import count_backbones, read_results
@@ -47,7 +47,7 @@ def test_every_published_run_is_a_cell_of_its_plan(name):
     config = published_config(name)
     if name == "study_cpu":
         config.study.seeds = 2
-    cells = make_plan(config, Path("/nowhere"))
+    cells = list_cells(config, Path("/nowhere"))
     published = read_runs(config.study.records, cells)
     text = (RESULTS / f"{name}.csv").read_text(encoding="utf-8")
     assert len(published) == len(text.splitlines()) - 1
@@ -101,7 +101,7 @@ def test_the_published_runs_are_of_acdc(name, acdc_root, cache):
     config = published_config(name)
     config.data.update({"root": str(acdc_root), "cache_dir": str(cache)})
     config.study.draws = 4
-    cells = make_plan(config, Path("/nowhere"))
+    cells = list_cells(config, Path("/nowhere"))
     published = read_runs(config.study.records, cells)
     results = read_results(cells, published=published)
     assert check_scans(results, Path("/nowhere")).keys() == {cells[0].job.data_key}

@@ -24,7 +24,7 @@ from pix2rep_jax.study import runner
 from pix2rep_jax.study.command import time_left
 from pix2rep_jax.study.data_identity import read_scans
 from pix2rep_jax.study.job_record import Record, read_record, write_record
-from pix2rep_jax.study.plan import make_plan
+from pix2rep_jax.study.jobs import list_cells
 from pix2rep_jax.study.report.results import Result
 from pix2rep_jax.study.report.run_table import read_runs
 from tests.support.plans import CLASSES, TESTED, finish_by_hand, plan, plan_config
@@ -122,9 +122,9 @@ def test_a_further_seed_has_a_pretraining_of_its_own(calls, tmp_path, capsys):
     difference says what each seed has of it."""
     config = plan_config("baseline", "proposed", labeled=(1,))
     assert study_mode.run(config, tmp_path) == 0
-    alone, before = make_plan(config, tmp_path / "study"), len(calls)
+    alone, before = list_cells(config, tmp_path / "study"), len(calls)
     config.study.seeds = 2
-    cells = make_plan(config, tmp_path / "study")
+    cells = list_cells(config, tmp_path / "study")
     assert cells[:4] == alone and [cell.seed for cell in cells] == [0] * 4 + [1] * 4
     assert len({cell.pretraining.key for cell in cells if cell.pretraining}) == 2
     for cell in cells[4:]:
@@ -171,7 +171,7 @@ def test_a_second_pretraining_goes_on_from_the_first(calls, tmp_path):
     """Two rows share the first one; what starts from the second is fine-tuned after
     both, and has a key that follows either."""
     config = plan_config("chaitanya", "chaitanya_global", labeled=(1,), draws=1)
-    cells = make_plan(config, tmp_path / "study")
+    cells = list_cells(config, tmp_path / "study")
     second, alone = (cell.pretraining for cell in cells)
     assert second.start == alone and alone.start is None
     assert second.config.init.checkpoint == str(alone.workdir)
@@ -196,7 +196,7 @@ def test_a_second_pretraining_goes_on_from_the_first(calls, tmp_path):
     assert published[cells[0].job.key].stage_seconds == (100.0, 60.0)
 
     config.chaitanya.temperature *= 2
-    changed = make_plan(config, tmp_path / "study")[0].pretraining
+    changed = list_cells(config, tmp_path / "study")[0].pretraining
     assert changed.key != second.key and changed.start.key != alone.key
 
 
@@ -246,7 +246,7 @@ def test_the_csv_has_a_line_a_run_with_its_scores(calls, tmp_path):
     assert float(line["dice_LV"]) == pytest.approx(0.211)
     assert float(line["hd95_mm_mean_foreground"]) == 5
     assert "soft_dice_LV" not in line
-    cell = make_plan(config, tmp_path / "study")[1]
+    cell = list_cells(config, tmp_path / "study")[1]
     assert line["key"] == cell.job.key
     assert line["pretraining_key"] == cell.pretraining.key
     assert float(line["patient:b"]) == pytest.approx(0.211)
@@ -284,7 +284,7 @@ def test_a_cell_without_scores_is_run_again(calls, tmp_path, lost):
     """Whatever its record says: shown as failed meanwhile, with the reason."""
     config = plan_config("baseline", labeled=(1,))
     study_mode.run(config, tmp_path)
-    cell = make_plan(config, tmp_path / "study")[1]
+    cell = list_cells(config, tmp_path / "study")[1]
     folder = cell.job.workdir / "finetune"
     if lost == "evaluation.json":
         (folder / lost).write_text('{"dice": ')
@@ -304,7 +304,7 @@ def test_a_cell_without_scores_is_run_again(calls, tmp_path, lost):
 def test_a_run_is_not_finished_while_it_runs(calls, tmp_path, monkeypatch):
     """Not even a pretraining that had a record, and whose network is gone."""
     config = plan_config("proposed", labeled=(1,), draws=1)
-    (cell,) = make_plan(config, tmp_path / "study")
+    (cell,) = list_cells(config, tmp_path / "study")
     cell.pretraining.workdir.mkdir(parents=True)
     write_record(cell.pretraining, Record("finished", 60.0))
     seen, run = [], pretrain.run
@@ -325,7 +325,7 @@ def test_what_failed_in_another_process_waits_for_the_next_start(
     """Two that share a study try a job that fails once, and each says that it did."""
     config = plan_config("baseline", "proposed", draws=1)
     calls.fail = ["finetune", "pretrain"]
-    cells = make_plan(config, tmp_path / "study")
+    cells = list_cells(config, tmp_path / "study")
     both = [runner.run_cells(cells), runner.run_cells(cells)]
     with monkeypatch.context() as patch:
         patch.setattr(runner.time, "time", lambda: 0.0)  # both have started long since
@@ -345,7 +345,7 @@ def test_a_reader_is_told_what_a_table_does_not_show(calls, tmp_path):
     config = plan_config("baseline", "proposed", labeled=(1,))
     calls.patients = PATIENTS
     assert study_mode.run(config, tmp_path) == 0
-    cells = make_plan(config, tmp_path / "study")[2:]
+    cells = list_cells(config, tmp_path / "study")[2:]
     document = (tmp_path / "study" / "tables.md").read_text()
     assert "## Notes" not in document and "patients |" not in document
     for cell, digest in zip(cells, ("1f", "2e"), strict=True):
@@ -367,7 +367,7 @@ def test_what_another_process_has_in_hand_is_left_to_it(
 ):
     """First everything else, then a wait; nothing is run twice."""
     config = plan_config("baseline", "proposed", labeled=(1,))
-    cells = make_plan(config, tmp_path / "study")
+    cells = list_cells(config, tmp_path / "study")
     busy = cells[0].job, cells[2].pretraining
     with contextlib.ExitStack() as stack:
         for job in busy:
@@ -440,7 +440,7 @@ def test_a_row_may_have_data_of_its_own(calls, tmp_path):
         row[stage] = ConfigDict({"data": {"root": more}})
         config.study.rows[name] = row
     config.study.methods = ("proposed", "wide", "late")
-    cells = make_plan(config, tmp_path / "study")
+    cells = list_cells(config, tmp_path / "study")
     assert len({cell.pretraining.key for cell in cells}) == 2
     assert len({cell.job.key for cell in cells}) == 3
     study_mode.run(config, tmp_path)
@@ -460,7 +460,7 @@ def test_scores_of_other_test_patients_are_never_in_one_table(calls, tmp_path):
     dataset = load_dataset(config.data)
     split = make_split(dataset, config.data, draw_labeled=False)
     calls.patients = split.test_patients
-    other = make_plan(config, tmp_path / "study")[1].job
+    other = list_cells(config, tmp_path / "study")[1].job
     finetune.run(other.config, other.workdir)
     write_record(other, Record("finished", 1.0))
     config.study.tables_only = True
@@ -575,7 +575,7 @@ def test_a_tiny_study_runs_to_its_end(cache, tmp_path, capsys):
     assert study_mode.run(config, tmp_path) == 0
     lines = read_csv(tmp_path)
     assert [line["status"] for line in lines] == ["finished"] * 2
-    for line, cell in zip(lines, make_plan(config, tmp_path / "study"), strict=True):
+    for line, cell in zip(lines, list_cells(config, tmp_path / "study"), strict=True):
         folder = cell.job.workdir / line["mode"]
         scores = json.loads((folder / "evaluation.json").read_text())
         assert float(line["dice_LV"]) == pytest.approx(scores["dice"]["LV"], abs=1e-6)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pix2rep_jax.study.plan import Cell
+from pix2rep_jax.study.jobs import Cell
 from pix2rep_jax.study.report.paired_bootstrap import (
     bootstrap_interval,
     paired_difference,

@@ -7,8 +7,8 @@ import pytest
 
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runs.run_record import VERSION
-from pix2rep_jax.study import command, fingerprint
-from pix2rep_jax.study.plan import make_plan
+from pix2rep_jax.study import command, job_key
+from pix2rep_jax.study.jobs import list_cells
 from tests.support.plans import finish_by_hand, plan_config
 from tests.support.published import RESULTS, TABLES, published_config
 
@@ -31,7 +31,7 @@ def drawn(config, workdir):
 def old(tmp_path):
     """A study.csv of version 2, which had no column of versions: one run of two."""
     config = plan_config("baseline", labeled=(1,), draws=1)
-    (cell,) = make_plan(config, tmp_path / "old" / "study")
+    (cell,) = list_cells(config, tmp_path / "old" / "study")
     finish_by_hand(cell.job)
     drawn(config, tmp_path / "old")
     path = tmp_path / "old" / "study" / "study.csv"
@@ -62,9 +62,9 @@ def test_the_published_runs_are_counted_with_their_version():
 def test_a_key_follows_the_version(monkeypatch):
     """So a cell of an earlier version is another cell, in another folder."""
     config = plan_config("proposed").to_dict()
-    before = fingerprint.fingerprint(config, mode="finetune", home="")
-    monkeypatch.setattr(fingerprint, "VERSION", VERSION + 1)
-    assert fingerprint.fingerprint(config, mode="finetune", home="") != before
+    before = job_key.job_key(config, mode="finetune", home="")
+    monkeypatch.setattr(job_key, "VERSION", VERSION + 1)
+    assert job_key.job_key(config, mode="finetune", home="") != before
 
 
 def test_published_tables_outlive_a_change_of_the_settings(tmp_path):
@@ -105,7 +105,7 @@ def test_an_earlier_folder_still_draws_its_tables(tmp_path, old):
 def test_a_run_of_the_plan_comes_before_one_of_its_place(tmp_path, old):
     """In a file that holds both, such as an old and a new one joined by hand."""
     config = plan_config("baseline", labeled=(1,), draws=1)
-    (cell,) = make_plan(config, tmp_path)
+    (cell,) = list_cells(config, tmp_path)
     (line,) = finished(old)
     new = line | {"version": VERSION, "key": cell.job.key, "dice_mean": "0.25"}
     for place, lines in enumerate(([line, new], [new, line])):
@@ -122,7 +122,7 @@ def test_a_run_of_the_plan_comes_before_one_of_its_place(tmp_path, old):
 def test_runs_of_other_settings_are_told_from_those_of_the_command(tmp_path):
     """Tables may show them, and say so; a study that goes on has none of them."""
     config = plan_config("baseline", labeled=(1,), draws=1)
-    (cell,) = make_plan(config, tmp_path / "a" / "study")
+    (cell,) = list_cells(config, tmp_path / "a" / "study")
     finish_by_hand(cell.job)
     drawn(config, tmp_path / "a")
     config.study.records = str(tmp_path / "a" / "study" / "study.csv")

@@ -6,7 +6,7 @@
 from pathlib import Path
 
 from configs import study
-from pix2rep_jax.study.plan import make_plan
+from pix2rep_jax.study.jobs import list_cells
 from pix2rep_jax.study.report.difference_table import difference_text, patient_scores
 from pix2rep_jax.study.report.paired_bootstrap import paired_difference
 from pix2rep_jax.study.report.results import read_results
@@ -64,7 +64,7 @@ def results_of(path):
     config = study.get_config("small")
     config.data.root = "ACDC"
     config.study.update(methods=MAIN_ROWS, labeled=LABELED, draws=DRAWS)
-    cells = make_plan(config, Path("/nowhere"))
+    cells = list_cells(config, Path("/nowhere"))
     return read_results(cells, published=read_runs(path, cells))
 
 

@@ -8,7 +8,7 @@ from configs import study
 from pix2rep_jax.evaluation.report import write_evaluation
 from pix2rep_jax.evaluation.volume_score import VolumeScore
 from pix2rep_jax.study.job_record import Record, write_record
-from pix2rep_jax.study.plan import make_plan
+from pix2rep_jax.study.jobs import list_cells
 
 CLASSES = ("BG", "RV", "MYO", "LV")
 TESTED = ("patient004",)  # the test patients of plan_config's phantom
@@ -30,7 +30,7 @@ def plan_config(*methods, labeled=(1, 2), draws=2, variant="quick"):
 
 
 def plan(*methods, folder=Path("/nowhere"), **options):
-    return make_plan(plan_config(*methods, **options), folder)
+    return list_cells(plan_config(*methods, **options), folder)
 
 
 def finish_by_hand(job, seconds=1.0):

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from configs import ablation, study
-from pix2rep_jax.study.plan import make_plan
+from pix2rep_jax.study.jobs import list_cells
 from pix2rep_jax.study.report.document import make_document
 from pix2rep_jax.study.report.results import read_results
 from pix2rep_jax.study.report.run_table import read_runs
@@ -89,7 +89,7 @@ def published_config(name):
 def published_results(name):
     """The configuration of a published document, and the results of all its cells."""
     config = published_config(name)
-    cells = make_plan(config, Path("/nowhere"))
+    cells = list_cells(config, Path("/nowhere"))
     published = read_runs(config.study.records, cells)
     return config, read_results(cells, published=published)
 

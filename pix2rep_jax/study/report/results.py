@@ -11,7 +11,7 @@ from pix2rep_jax.evaluation.volume_score import DISTANCES, score_names
 from pix2rep_jax.methods.downstream.mean_teacher import NETWORKS
 from pix2rep_jax.runs.run_record import VERSION
 from pix2rep_jax.study.job_record import read_evaluation, read_record
-from pix2rep_jax.study.plan import Cell, Job, stages
+from pix2rep_jax.study.jobs import Cell, Job, stages
 
 __all__ = [
     "RELEASED",
@@ -78,7 +78,7 @@ def read_results(
     """Reads what the cells of a plan have left in their folders.
 
     Args:
-        cells: From `make_plan`.
+        cells: From `list_cells`.
         published: Finished results by the key of their job, from `read_runs`. They
             count for cells that have not finished in their folder.
         scans: Digests of the scans by the data key of a job.

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.study.plan import Cell, stages
+from pix2rep_jax.study.jobs import Cell, stages
 from pix2rep_jax.study.report.results import Result
 
 __all__ = ["PATIENT", "read_kind", "read_runs", "run_table"]
@@ -93,7 +93,7 @@ def read_runs(path: str | Path, cells: Sequence[Cell]) -> dict[str, Result]:
 
     Args:
         path: The file.
-        cells: From `make_plan`. Runs of other cells are left out.
+        cells: From `list_cells`. Runs of other cells are left out.
 
     Returns:
         The results by the key of the plan's job.

@@ -8,12 +8,12 @@ from typing import Any
 from pix2rep_jax.runs.dependencies import relevant_settings, settings_of_labels
 from pix2rep_jax.runs.run_record import VERSION
 
-__all__ = ["fingerprint"]
+__all__ = ["job_key"]
 
 _DIGITS = 12
 
 
-def fingerprint(
+def job_key(
     config: Mapping[str, Any], *, mode: str, home: str, origin: str = ""
 ) -> str:
     """Hashes the settings that the numbers of a run depend on, and the runs' version.
@@ -24,7 +24,7 @@ def fingerprint(
             alone.
         home: The study's own `data.root`. This value does not count, since the scans
             may be moved. Another root counts.
-        origin: Fingerprint of the pretraining that the run starts from.
+        origin: Key of the pretraining that the run starts from.
 
     Returns:
         12 hexadecimal digits.

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from configs import ablation, study
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.study import command as study_mode
-from pix2rep_jax.study.plan import make_plan
+from pix2rep_jax.study.jobs import list_cells
 from pix2rep_jax.study.report.paper_numbers import find_number
 from pix2rep_jax.training.optimizer import count_steps
 from tests.support.plans import plan, plan_config
@@ -36,7 +36,7 @@ def test_overrides_reach_their_stage_and_nothing_else():
     row.shared = ConfigDict({"model": {"num_features": 5}})
     row.pretraining = ConfigDict({"pretrain": {"num_points": "all"}})
     row.downstream = ConfigDict({"finetune": {"num_steps": 7}})
-    (cell,) = make_plan(config, Path("/nowhere"))
+    (cell,) = list_cells(config, Path("/nowhere"))
     for job in (cell.pretraining, cell.job):
         assert job.config.model.num_features == 5 and "study" not in job.config
     assert cell.pretraining.config.pretrain.num_points == "all"
@@ -53,17 +53,17 @@ def test_keys_follow_what_changes_the_numbers_and_nothing_else():
     config = plan_config("proposed", draws=1)
     config.data.cache_dir, config.log.checkpoint_every = "/elsewhere", 7
     config.probe.num_steps = 9  # of another mode
-    moved = make_plan(config, Path("/other/place"))
+    moved = list_cells(config, Path("/other/place"))
     assert [x.job.key for x in moved] == [x.job.key for x in base]
     config.finetune.num_steps = 9
-    changed = make_plan(config, Path("/nowhere"))
+    changed = list_cells(config, Path("/nowhere"))
     assert not {x.job.key for x in changed} & {x.job.key for x in base}
     assert changed[0].pretraining.key == base[0].pretraining.key
     config.pretrain.temperature = 0.7
-    assert make_plan(config, Path("/x"))[0].pretraining.key != base[0].pretraining.key
+    assert list_cells(config, Path("/x"))[0].pretraining.key != base[0].pretraining.key
     config.study.rows.twin = config.study.rows.proposed
     config.study.methods = ("proposed", "twin")
-    cells = make_plan(config, Path("/x"))
+    cells = list_cells(config, Path("/x"))
     assert cells[0].job.workdir == cells[2].job.workdir
 
 
@@ -72,7 +72,7 @@ def test_the_plans_that_are_shipped_name_the_papers_rows(variant):
     """Every row of the paper's tables finds its number there."""
     for config in (study.get_config(variant), ablation.get_config(variant)):
         config.study.draws = 1
-        assert make_plan(config, Path("/nowhere"))
+        assert list_cells(config, Path("/nowhere"))
         for row in config.study.rows.values():
             found = find_number(row.table, row.title, num_labeled=5)
             assert bool(found) == (row.table != 0), row.title
@@ -87,7 +87,7 @@ def test_a_least_number_of_steps_counts_where_epochs_decide():
     def key(**recipe):
         config = plan_config("baseline", labeled=(1,), draws=1)
         config.finetune.update(recipe)
-        (cell,) = make_plan(config, Path("/x"))
+        (cell,) = list_cells(config, Path("/x"))
         return cell.job.key
 
     assert key(min_steps=7) == key()
@@ -103,7 +103,7 @@ def test_a_row_may_pretrain_from_a_run_outside_the_study():
         config = plan_config("proposed", labeled=(1,), draws=1)
         overrides = {"init": {"checkpoint": checkpoint}}
         config.study.rows.proposed.pretraining = ConfigDict(overrides)
-        (cell,) = make_plan(config, Path("/x"))
+        (cell,) = list_cells(config, Path("/x"))
         assert cell.job.config.init.checkpoint == str(cell.pretraining.workdir)
         return cell.pretraining
 
@@ -116,7 +116,7 @@ def test_no_method_lacks_steps_at_the_papers_size():
     """With few patients 100 epochs are too short for the network from scratch."""
     config = study.get_config("paper")
     config.study.update(labeled=(1,), draws=1)
-    for cell in make_plan(config, Path("/x")):
+    for cell in list_cells(config, Path("/x")):
         recipe = cell.job.config[cell.job.mode]
         assert recipe.schedule == "cosine"
         least = {"probe": 1000, "finetune": 2000}[cell.job.mode]
@@ -155,7 +155,7 @@ def test_the_main_rows_of_both_protocols_are_planned(cache, tmp_path, capsys):
         config.data.update({"cache_dir": str(cache)} | overrides)
         assert study_mode.run(config, tmp_path) == 0
         assert "= 18 cells, from 1 pretrained" in capsys.readouterr().out
-        keys.append({cell.job.key for cell in make_plan(config, tmp_path)})
+        keys.append({cell.job.key for cell in list_cells(config, tmp_path)})
     assert len(keys[0]) == len(keys[1]) == 18 and not keys[0] & keys[1]
 
 
@@ -164,7 +164,7 @@ def test_a_mistaken_plan_is_refused_in_a_sentence():
     config = plan_config("proposed")
     config.study.rows.proposed.pretraining = ConfigDict({"pretrain": {"temprature": 1}})
     with pytest.raises(InputError, match=r"pretrain\.temperature"):
-        make_plan(config, Path("/x"))
+        list_cells(config, Path("/x"))
     with pytest.raises(InputError, match="simklr"):
         plan("simklr")
     for labeled in ((0, 1), ("a", 1), (1.5,), ()):
@@ -176,19 +176,19 @@ def test_a_mistaken_plan_is_refused_in_a_sentence():
     config = plan_config("proposed")
     config.study.rows.proposed.mode = "predict"
     with pytest.raises(InputError, match=r"proposed\.mode"):
-        make_plan(config, Path("/x"))
+        list_cells(config, Path("/x"))
     config = plan_config("proposed")
     config.init.checkpoint = "/some/run"
     with pytest.raises(InputError, match=r"init\.checkpoint"):
-        make_plan(config, Path("/x"))
+        list_cells(config, Path("/x"))
     config = plan_config("proposed")
     config.study.rows.proposed.shared = ConfigDict({"data": {"crop": "mask_box"}})
     with pytest.raises(InputError, match=r"proposed.*data\.crop"):
-        make_plan(config, Path("/x"))
+        list_cells(config, Path("/x"))
     config = plan_config("proposed")
     config.study.rows.proposed.downstream = ConfigDict({"seed": 7})
     with pytest.raises(InputError, match=r"proposed.*--config\.seed"):
-        make_plan(config, Path("/x"))
+        list_cells(config, Path("/x"))
     with pytest.raises(InputError, match=r"study\.labeled=\(1, 1\)"):
         plan("proposed", labeled=(1, 1))
     with pytest.raises(InputError, match=r"study\.methods="):

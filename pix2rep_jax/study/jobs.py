@@ -20,9 +20,9 @@ from pix2rep_jax.runtime.config_checks import (
     whole_numbers,
     words,
 )
-from pix2rep_jax.study.fingerprint import fingerprint
+from pix2rep_jax.study.job_key import job_key
 
-__all__ = ["Cell", "Job", "distinct_jobs", "make_plan", "stages"]
+__all__ = ["Cell", "Job", "distinct_jobs", "list_cells", "stages"]
 
 COUNT = all_of(whole_numbers, above_zero)
 
@@ -51,8 +51,8 @@ class Job(NamedTuple):
     Attributes:
         mode: "pretrain", "probe" or "finetune".
         config: The resolved configuration, with which a user can run the mode alone.
-        key: Fingerprint of the settings that its numbers depend on.
-        data_key: Fingerprint of the settings that its slices depend on.
+        key: Hash of the settings that its numbers depend on.
+        data_key: Hash of the settings that its slices depend on.
         workdir: Its folder. The mode's own part is `<workdir>/<mode>`.
         start: The pretraining that it starts from, if any.
     """
@@ -88,7 +88,7 @@ class Cell(NamedTuple):
         return self.job.start
 
 
-def make_plan(config: ConfigDict, folder: Path) -> list[Cell]:
+def list_cells(config: ConfigDict, folder: Path) -> list[Cell]:
     """Lists the cells of a study, seed by seed, in the order of its methods.
 
     Equal jobs have one key and one folder, whichever method or study needs them.
@@ -98,7 +98,7 @@ def make_plan(config: ConfigDict, folder: Path) -> list[Cell]:
         folder: The study's folder.
 
     Raises:
-        InputError: If the plan names something that does not exist, or makes no sense.
+        InputError: If the study names something that does not exist, or makes no sense.
     """
     study = config.study.to_dict()
     check_study(study)
@@ -146,7 +146,7 @@ def make_job(
         settings: The whole configuration, but for the pretraining to start from.
         start: That pretraining, if it is of this study.
         folder: The study's folder.
-        home: As for `fingerprint`.
+        home: As for `job_key`.
     """
     check_settings(settings)
     origin = settings["init"]["checkpoint"]
@@ -155,8 +155,8 @@ def make_job(
         settings = merged(settings, checkpoint, where="study")
     elif mode == "pretrain" and origin == "none":
         origin = ""
-    key = fingerprint(settings, mode=mode, home=home, origin=origin)
-    data_key = fingerprint(settings, mode="data", home=home)
+    key = job_key(settings, mode=mode, home=home, origin=origin)
+    data_key = job_key(settings, mode="data", home=home)
     data, workdir = settings["data"], folder / "pretraining" / key
     if mode != "pretrain":
         name = f"{mode}-{data['num_labeled']}-{data['draw']}-{key}"
