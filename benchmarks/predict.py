@@ -38,6 +38,8 @@ def make_segmenter(case: str) -> Segmenter:
     """Makes a segmenter of random weights."""
     config = get_config(case, "info_nce")
     size = config.data.size
+    if config.data.spacing_mm == "auto":
+        config.data.spacing_mm = 2.5  # what ACDC's scans make of it
     net = make_segmentation_net(config, scratch=True)
     init = jax.jit(functools.partial(net.init, train=False))
     variables = init(jax.random.key(0), jnp.zeros((1, size, size, 1)))

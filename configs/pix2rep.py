@@ -80,11 +80,15 @@ def _base() -> ConfigDict:
     data.name = "auto"
     data.root = ""  # folder of the scans; the phantom needs none
     data.crop = "center"  # | "mask_box": released; it uses the ground truth
-    data.spacing_mm = 1.4  # mm per px; ours
+    # mm per px; ours | "auto": the scans' median, or what shows the masks
+    data.spacing_mm = FieldReference(1.4, field_type=object)
     data.crop_px = 0  # side of the field of view in px of spacing_mm; 0: size
     data.size = 128  # side of the network's images, px; MIDL 4 "Data"
     data.interpolation = "linear"  # | "nearest": released
     data.percentiles = (1.0, 99.0)  # min-max between these; MIDL 4 "Data"
+    # | "window": data.window becomes 0 to 1 | "auto": that for CT; ours
+    data.normalization = "percentiles"
+    data.window = ()  # two intensities; a plan writes them here; ours
     # Axis of the slices, 0 to 2. "auto": one of length 1 or of a larger spacing, or 2
     data.slice_axis = FieldReference("auto", field_type=object)
     data.orientation = "file"  # | "canonical": turned to RAS+ by the affine; ours
@@ -273,7 +277,7 @@ def _augment() -> ConfigDict:
 
 def _small(config: ConfigDict) -> None:
     """Changes the recipe for real scans on a laptop; chosen on ACDC (ours)."""
-    config.data.update(spacing_mm=2.5, size=64)
+    config.data.update(spacing_mm="auto", normalization="auto", size=64)
     config.model.update(channels=(16, 32, 64, 128), num_features=64, last_hidden=16)
     config.model.update(scratch_num_features=64, dtype="float32")
     config.projection.update(hidden=(128,), features=64)
@@ -308,6 +312,7 @@ def _quick(config: ConfigDict) -> None:
     """Changes the recipe for the phantom on two cores: `_small`, and less of it."""
     _small(config)
     config.data.update(name="phantom", classes=("BG", "RV", "MYO", "LV"))
+    config.data.update(spacing_mm=2.5, normalization="percentiles")
     config.model.update(channels=(8, 16, 32, 64), num_features=32, last_hidden=8)
     config.model.scratch_num_features = 32
     config.projection.update(hidden=(64,), features=32)

@@ -32,6 +32,7 @@ from pix2rep_jax.runtime.messages import show_messages
 __all__ = ["MODES", "main"]
 
 MODES = {
+    "check": ("pix2rep_jax.modes.check", ()),
     "pretrain": ("pix2rep_jax.modes.pretrain", ("command",)),
     "probe": ("pix2rep_jax.modes.probe", ("command",)),
     "finetune": ("pix2rep_jax.modes.finetune", ("command",)),

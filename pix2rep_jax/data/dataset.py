@@ -21,6 +21,7 @@ from pix2rep_jax.data.class_values import find_class_values, values_note
 from pix2rep_jax.data.dataset_json import plain_name
 from pix2rep_jax.data.labels import UNLABELLED
 from pix2rep_jax.data.nifti_header import LARGEST_MM, SMALLEST_MM
+from pix2rep_jax.data.normalization import NORMALIZATIONS, read_normalization
 from pix2rep_jax.data.phantom import write
 from pix2rep_jax.data.resample import INTERPOLATIONS
 from pix2rep_jax.data.volume import (
@@ -40,10 +41,17 @@ from pix2rep_jax.runtime.config_checks import (
     pair,
     seed,
     whole_numbers,
+    word_or,
     words,
 )
 
-__all__ = ["Dataset", "field_of_view_mm", "list_volumes", "load_dataset"]
+__all__ = [
+    "Dataset",
+    "field_of_view_mm",
+    "list_included",
+    "list_volumes",
+    "load_dataset",
+]
 
 
 _LOG = logging.getLogger(__name__)
@@ -55,11 +63,13 @@ SETTINGS = {
     "name": anything,
     "root": anything,
     "crop": anything,
-    "spacing_mm": above_zero,
+    "spacing_mm": word_or("auto", above_zero),
     "crop_px": not_below_zero,
     "size": above_zero,
     "interpolation": anything,
     "percentiles": all_of(pair, finite),
+    "normalization": choice(*NORMALIZATIONS),
+    "window": finite,
     "slice_axis": choice("auto", 0, 1, 2),
     "orientation": choice("file", "canonical"),
     "classes": words,
@@ -119,24 +129,14 @@ def load_dataset(
         InputError: If scans are missing or damaged, or if a setting is invalid.
     """
     _check_settings(data)
-    listed = list_volumes(data)
-    unknown = sorted(set(data.exclude) - {volume.patient for volume in listed})
-    if unknown:
-        raise InputError(
-            f"data.exclude names {unknown[0]}, but there is no such patient in "
-            f"{data.root or 'the phantom'}: correct the name"
-        )
-    excluded = tuple(volume for volume in listed if volume.patient in data.exclude)
-    volumes = [volume for volume in listed if volume.patient not in data.exclude]
-    if not volumes:
-        raise InputError("data.exclude names all patients: shorten it")
+    volumes, excluded = list_included(data)
     check_files(volumes)
     settings = {
         "crop": data.crop,
         "fov_mm": field_of_view_mm(data),
         "size": data.size,
         "interpolation": data.interpolation,
-        "percentiles": tuple(data.percentiles),
+        "normalization": read_normalization(data),
         "num_classes": len(data.classes),
         "axes": SliceRule(data.slice_axis, data.orientation, expected),
     }
@@ -151,6 +151,29 @@ def load_dataset(
         for record, volume in zip(dataset.volumes, volumes, strict=True)
     )
     return dataclasses.replace(dataset, volumes=records, excluded=excluded)
+
+
+def list_included(
+    data: ConfigDict,
+) -> tuple[list[VolumeFile], tuple[VolumeFile, ...]]:
+    """Lists the volumes to read, and those that `data.exclude` leaves out.
+
+    Raises:
+        InputError: As `list_volumes`, and if `data.exclude` names an unknown patient or
+            leaves nothing.
+    """
+    listed = list_volumes(data)
+    unknown = sorted(set(data.exclude) - {volume.patient for volume in listed})
+    if unknown:
+        raise InputError(
+            f"data.exclude names {unknown[0]}, but there is no such patient in "
+            f"{data.root or 'the phantom'}: correct the name"
+        )
+    excluded = tuple(volume for volume in listed if volume.patient in data.exclude)
+    volumes = [volume for volume in listed if volume.patient not in data.exclude]
+    if not volumes:
+        raise InputError("data.exclude names all patients: shorten it")
+    return volumes, excluded
 
 
 def field_of_view_mm(data: Mapping[str, Any]) -> float:
@@ -218,6 +241,11 @@ def _check_settings(data: ConfigDict) -> None:
         raise InputError(
             f"data.interpolation={data.interpolation!r} is unknown: set it to "
             + " or ".join(map(repr, INTERPOLATIONS))
+        )
+    if "auto" in (data.spacing_mm, data.normalization):
+        raise InputError(
+            "data.spacing_mm or data.normalization is 'auto': take what "
+            "pix2rep_jax.data.plan.settle_data makes of it, or give a value"
         )
     if not (data.spacing_mm > 0 and data.crop_px >= 0 and data.size > 0):
         raise InputError(

@@ -22,7 +22,7 @@ from pix2rep_jax.runtime.atomic_file import replacing
 
 __all__ = ["find_path", "load", "save"]
 
-VERSION = 9
+VERSION = 10
 """Raise it when the same scans and settings give other slices or records."""
 
 _LOG = logging.getLogger(__name__)
@@ -33,7 +33,11 @@ _ARRAYS = ("images", "labels", "volume_index", "slice_index", "boxes")
 
 
 def find_path(
-    folder: Path, settings: Mapping[str, Any], volumes: Sequence[VolumeFile]
+    folder: Path,
+    settings: Mapping[str, Any],
+    volumes: Sequence[VolumeFile],
+    *,
+    kind: str = "slices-{}.npz",
 ) -> Path:
     """Names the cache's file by a hash of everything that its content depends on.
 
@@ -41,6 +45,7 @@ def find_path(
         folder: The folder of all caches.
         settings: The settings of the preparation.
         volumes: The volumes to prepare. The sizes and dates of their files count.
+        kind: The file's name, with a place for the hash.
 
     Returns:
         A path in the folder. The file need not exist.
@@ -56,7 +61,7 @@ def find_path(
                 fields[name] = [_stamp(part, resolve) for part in file_parts(path)]
         inputs.append(fields)
     text = json.dumps([VERSION, settings, inputs], sort_keys=True)
-    return folder / f"slices-{hashlib.sha256(text.encode()).hexdigest()[:24]}.npz"
+    return folder / kind.format(hashlib.sha256(text.encode()).hexdigest()[:24])
 
 
 def _stamp(path: Path, resolve: Callable[[Path], Path]) -> tuple[str, int, int]:

@@ -19,8 +19,8 @@ from pix2rep_jax.data.grid import (
     share_inside,
 )
 from pix2rep_jax.data.labels import UNLABELLED
+from pix2rep_jax.data.normalization import Normalization, intensity_range
 from pix2rep_jax.data.resample import (
-    percentile_range,
     resample_image,
     resample_label,
 )
@@ -138,8 +138,9 @@ def prepare_file(
 
     Args:
         volumes: Volumes with the same `image_path`.
-        settings: "crop", "fov_mm", "size", "interpolation", "percentiles",
-            "num_classes" and "axes", which are the entries of a `SliceRule`.
+        settings: "crop", "fov_mm", "size", "interpolation", "num_classes",
+            "normalization", which are the entries of a `Normalization`, and "axes",
+            those of a `SliceRule`.
 
     Raises:
         InputError: If a file cannot be used.
@@ -190,7 +191,9 @@ def _prepare_volume(
             shown = image[:, rows, columns]
     frame = "" if volume.frame is None else f", frame {volume.frame + 1},"
     name = f"the scan {volume.image_path}{frame}"
-    low, high = percentile_range(shown, settings["percentiles"], name=name)
+    low, high = intensity_range(
+        shown, Normalization(*settings["normalization"]), name=name
+    )
     images = resample_image(
         image[kept],
         grid,

@@ -14,6 +14,11 @@ from pix2rep_jax.data import nifti, resample
 from pix2rep_jax.data.axes import AS_STORED, AUTO, Axes, SliceRule, find_axes
 from pix2rep_jax.data.dataset import field_of_view_mm
 from pix2rep_jax.data.grid import Grid, centre_grid
+from pix2rep_jax.data.normalization import (
+    Normalization,
+    intensity_range,
+    read_normalization,
+)
 from pix2rep_jax.data.scan_notes import count_notes
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.predict import BATCH_SIZE, make_predictors, restore_scan
@@ -43,6 +48,7 @@ class Segmenter:
         interpolation: How a scan's pixels become the network's.
         rule: How the axis of a scan's slices is found.
         batch_size: Slices that the network predicts at once.
+        window: Intensities that are mapped to 0 and 1 in place of the percentiles.
     """
 
     classes: tuple[str, ...]
@@ -53,6 +59,7 @@ class Segmenter:
     interpolation: str = "linear"
     rule: SliceRule = AUTO
     batch_size: int = BATCH_SIZE
+    window: tuple[float, ...] = ()
 
     @classmethod
     def load(cls, workdir: str | Path) -> "Segmenter":
@@ -80,6 +87,7 @@ class Segmenter:
             classes=tuple(data["classes"]),
             predict_network=load_predict(run),
             percentiles=tuple(data["percentiles"]),
+            window=read_normalization(data).window,
             fov_mm=field_of_view_mm(data),
             size=data["size"],
             interpolation=data["interpolation"],
@@ -161,14 +169,15 @@ class Segmenter:
         grid = centre_grid(
             array.shape[:2], spacing_mm[:2], fov_mm=self.fov_mm, size=self.size
         )
-        images = []
+        images, how = [], Normalization(self.percentiles, self.window)
         for frame in np.moveaxis(_with_frames(array), 3, 0):
+            planes = np.moveaxis(frame, 2, 0)
             images.append(
                 resample.resample_image(
-                    np.moveaxis(frame, 2, 0),
+                    planes,
                     grid,
                     interpolation=self.interpolation,
-                    stretch=resample.percentile_range(frame, self.percentiles),
+                    stretch=intensity_range(planes, how),
                 )
             )
         return np.concatenate(images), grid

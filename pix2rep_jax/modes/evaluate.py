@@ -18,6 +18,7 @@ from pix2rep_jax.runs.data_checks import (
     select_usable,
 )
 from pix2rep_jax.runs.manifest import check_place, make_folder, read_config
+from pix2rep_jax.runs.plan_file import take_recorded
 from pix2rep_jax.runs.run_record import read_run
 from pix2rep_jax.runs.start import find_segmenters
 
@@ -43,13 +44,13 @@ def run(config: ConfigDict, workdir: Path) -> None:
     workdir = Path(workdir)
     check_place(workdir)
     found = find_segmenters(workdir, checkpoint=config.init.checkpoint)
-    configs, left_out = select_usable(
-        config.data, {folder: read_config(folder) for folder in found}
-    )
+    recorded_configs = {folder: read_config(folder) for folder in found}
+    own = take_recorded(config.data, recorded_configs[found[0]]["data"])
+    configs, left_out = select_usable(own, recorded_configs)
     for note in left_out:
         print(note, file=sys.stderr)
     runs = list(configs)
-    data, classes = match_classes(config.data, configs)
+    data, classes = match_classes(own, configs)
     recorded = read_run(runs[0]).slice_axis
     expected = expected_slice_axis(data, configs[runs[0]], recorded)
     dataset = load_dataset(data, expected=expected)

@@ -26,6 +26,7 @@ from pix2rep_jax.modes.run_pictures import (
 )
 from pix2rep_jax.runs.data_checks import expected_slice_axis, select_usable
 from pix2rep_jax.runs.manifest import read_config
+from pix2rep_jax.runs.plan_file import take_recorded
 from pix2rep_jax.runs.run_record import read_run
 from pix2rep_jax.runs.start import find_all_runs, find_pretraining, find_segmenters
 
@@ -69,7 +70,8 @@ def list_pictures(config: ConfigDict, workdir: Path) -> dict[str, Callable[[], F
     configs = {run: read_config(run) for run in runs}
     pictures = {"curves": lambda: draw_curves(read_series(runs))}
     try:
-        data = in_network_order(config.data, runs)
+        own = take_recorded(config.data, configs[runs[-1]]["data"])
+        data = in_network_order(own, runs)
         recorded = read_run(runs[-1]).slice_axis
         expected = expected_slice_axis(data, configs[runs[-1]], recorded)
         dataset = load_dataset(data, expected=expected)

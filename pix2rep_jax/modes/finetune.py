@@ -15,6 +15,7 @@ from pix2rep_jax.modes.train_segmenter import (
     load_segmentation,
     train_and_score,
 )
+from pix2rep_jax.runs.plan_file import settle
 from pix2rep_jax.runtime.command_line import next_command
 from pix2rep_jax.training.optimizer import count_steps
 from pix2rep_jax.training.sharding import check_batch_size, make_mesh
@@ -41,6 +42,7 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
     recipe, folder = config.finetune, Path(workdir) / "finetune"
     for name, size in check_finetuning(recipe).items():
         check_batch_size(size, make_mesh(), name=name)
+    config = settle(config, workdir, "finetune")
     start = load_segmentation(config, workdir, "finetune")
     loaded, scratch = start.loaded, start.loaded.backbone is None
     if scratch and recipe.batch_norm == "frozen":

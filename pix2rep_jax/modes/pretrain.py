@@ -18,6 +18,7 @@ from pix2rep_jax.methods.pretraining import (
 from pix2rep_jax.methods.pretraining.collapse import collapse_note
 from pix2rep_jax.modes.run_training import load, make_pretraining, train_run
 from pix2rep_jax.runs.metric_log import read_metrics
+from pix2rep_jax.runs.plan_file import settle
 from pix2rep_jax.runs.pretrained_backbone import describe_backbone, list_trained
 from pix2rep_jax.runtime.command_line import next_command, overrides_without_effect
 from pix2rep_jax.training.sharding import check_batch_size, make_mesh
@@ -45,6 +46,7 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
     section = name if "batch_size" in own else "pretrain"
     check_batch_size(recipe.batch_size, make_mesh(), name=f"{section}.batch_size")
     needs = f"pretrain.method={name}" if method.requires_pretrained else ""
+    config = settle(config, workdir, "pretrain")
     loaded = load(config, workdir, "pretrain", required_by=needs)
     slices = take_pretraining_slices(loaded.dataset, loaded.split)
     task = make_pretraining(

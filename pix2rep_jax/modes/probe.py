@@ -21,6 +21,7 @@ from pix2rep_jax.modes.train_segmenter import (
     load_segmentation,
     train_and_score,
 )
+from pix2rep_jax.runs.plan_file import settle
 from pix2rep_jax.runtime.command_line import next_command
 from pix2rep_jax.training.optimizer import count_steps
 from pix2rep_jax.training.sharding import check_batch_size, make_mesh
@@ -43,6 +44,7 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
     """
     recipe, folder = config.probe, Path(workdir) / "probe"
     check_batch_size(recipe.batch_size, make_mesh(), name="probe.batch_size")
+    config = settle(config, workdir, "probe")
     start = load_segmentation(config, workdir, "probe", required_by="--mode probe")
     changes = probing_options(config.augment)
     if changes["intensity"] is None:

@@ -43,6 +43,8 @@ TABLE: Mapping[str, str] = {
     "data.size": IMAGES,
     "data.interpolation": IMAGES,
     "data.percentiles": IMAGES,
+    "data.normalization": IMAGES,
+    "data.window": IMAGES,
     "data.slice_axis": IMAGES,
     "data.orientation": IMAGES,
     "data.classes": LABELS,
@@ -73,6 +75,9 @@ TABLE: Mapping[str, str] = {
 
 A section that is not listed belongs to the pretraining method of its name.
 """
+
+_ADDED = ("data.normalization", "data.window")
+"""Settings that came later. A run without them did what their defaults do."""
 
 _MODES = ("probe", "finetune")
 
@@ -162,7 +167,9 @@ def missing_settings(config: Any) -> list[str]:
     Args:
         config: What a file held that should hold a whole configuration.
     """
-    needed = (name for name, found in TABLE.items() if found != NOTHING)
+    needed = (
+        name for name, found in TABLE.items() if found != NOTHING and name not in _ADDED
+    )
     return [name for name in needed if not _has(config, name)]
 
 

@@ -130,13 +130,13 @@ def other_images_note(data: ConfigDict, run: Path) -> str:
     """
     before = settings_of_images(read_config(run)["data"])
     now = settings_of_images(data)
-    other = [name for name in now if before[name] != now[name]]
+    other = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     if not other:
         return ""
     return (
         f"note: the network in {run} was pretrained with "
-        + ", ".join(f"{name}={before[name]}" for name in other)
+        + ", ".join(f"{name}={before.get(name)}" for name in other)
         + ", and this run has "
-        + ", ".join(str(now[name]) for name in other)
+        + ", ".join(str(now.get(name)) for name in other)
         + ": use the same values, unless you want another preparation"
     )

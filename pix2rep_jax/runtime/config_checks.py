@@ -33,6 +33,7 @@ __all__ = [
     "share",
     "walk",
     "whole_numbers",
+    "word_or",
     "words",
 ]
 
@@ -82,6 +83,10 @@ def effective(config: Mapping[str, Any]) -> dict[str, Any]:
             return settings[name] > 0 and not settings[f"{section}.num_steps"]
         if name == "data.fold":
             return settings.get("data.folds", 1) > 0
+        if name == "data.normalization":  # earlier runs lack it
+            return settings[name] != "percentiles"
+        if name == "data.window":
+            return settings.get("data.normalization") == "window"
         return True
 
     return {name: value for name, value in settings.items() if counts(name)}
@@ -103,6 +108,16 @@ def choice(*known: str | int | bool) -> Check:
     """Makes the check for one of some words or numbers. True is not a number."""
     wanted, types = " or ".join(map(repr, known)), {*map(type, known)}
     return lambda value: "" if type(value) in types and value in known else wanted
+
+
+def word_or(word: str, check: Check) -> Check:
+    """Makes the check for one word, or for what another check accepts."""
+
+    def wanted(value: Any) -> str:
+        refused = "" if value == word else check(value)
+        return f"{refused}, or {word!r}" if refused else ""
+
+    return wanted
 
 
 def anything(value: Any) -> str:

@@ -12,7 +12,7 @@ from pix2rep_jax.modes.settings import (
     check_settings,
 )
 from pix2rep_jax.runtime.config_checks import walk
-from pix2rep_jax.study import plan
+from pix2rep_jax.study import jobs
 from tests.support.program import refused, start
 
 
@@ -26,7 +26,7 @@ def test_the_projects_own_sizes_are_sound(file, size):
 @pytest.mark.parametrize("size", pix2rep.SIZES)
 def test_every_setting_is_declared_by_the_module_that_uses_it(size):
     """A new setting needs a check; a row of a study repeats others' settings."""
-    declared = {*CHECKS, *(f"study.{name}" for name in plan.SETTINGS)}
+    declared = {*CHECKS, *(f"study.{name}" for name in jobs.SETTINGS)}
     settings = {name for name, _ in walk(study.get_config(size))}
     rows = {name for name in settings if name.startswith("study.rows.")}
     assert settings - rows <= declared

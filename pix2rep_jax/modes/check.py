@@ -1,0 +1,60 @@
+"""--mode check: what the scans are like, what is done with them, and what is wrong."""
+
+import sys
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from pix2rep_jax.data.fingerprint import take_fingerprint
+from pix2rep_jax.data.plan import make_plan
+from pix2rep_jax.errors import InputError
+from pix2rep_jax.runs.manifest import check_place
+from pix2rep_jax.runs.plan_file import PLAN_FILE, describe, write_plan
+
+__all__ = ["run"]
+
+
+def run(config: ConfigDict, workdir: Path) -> int:
+    """Reads every file, prints the ten lines and every fault, and writes plan.json.
+
+    Args:
+        config: The whole configuration; `data` is read.
+        workdir: The run's folder.
+
+    Returns:
+        The exit code: 0, or 1 if a file must be mended; then there is no plan.json.
+
+    Raises:
+        InputError: If the scans cannot be listed, or the workdir cannot be written.
+    """
+    check_place(workdir)
+    data = config.data
+    found = take_fingerprint(data)
+    if found.scans:
+        plan = make_plan(found, data)
+        print(*describe(found, plan, data), sep="\n")
+    print(_caches(Path(data.cache_dir).expanduser()))
+    for fault in found.faults:
+        print(f"fault: {fault}", file=sys.stderr)
+    if found.faults:
+        print(
+            f"{len(found.faults)} file(s) must be mended, or left out by data.exclude",
+            file=sys.stderr,
+        )
+        return 1
+    if not found.scans:
+        raise InputError(f"no scan can be read in {data.root}")
+    write_plan(workdir, plan, found, data)
+    print(f"nothing is wrong; the plan is in {Path(workdir) / PLAN_FILE}")
+    return 0
+
+
+def _caches(folder: Path) -> str:
+    """Says how much room the caches take."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    slices = [path for path in files if path.name.startswith("slices-")]
+    every, own = (sum(x.stat().st_size for x in each) / 1e6 for each in (files, slices))
+    return (
+        f"caches: {every:,.0f} MB in {folder}, {own:,.0f} MB of it in {len(slices)} "
+        "files of prepared slices; all of it may be deleted"
+    )

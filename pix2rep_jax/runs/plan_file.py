@@ -1,0 +1,162 @@
+"""plan.json in a workdir: what the first mode decided, and later modes take over."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from pix2rep_jax.data.fingerprint import (
+    Fingerprint,
+    describe_fingerprint,
+    take_fingerprint,
+)
+from pix2rep_jax.data.plan import (
+    PLANNED,
+    Plan,
+    apply_plan,
+    describe_plan,
+    explain_faults,
+    is_settled,
+    make_plan,
+)
+from pix2rep_jax.errors import InputError
+from pix2rep_jax.runs.manifest import check_place, make_folder, read_config
+from pix2rep_jax.runs.start import decide_start
+from pix2rep_jax.runtime.atomic_file import write_whole
+
+__all__ = [
+    "PLAN_FILE",
+    "describe",
+    "read_plan",
+    "settle",
+    "take_recorded",
+    "write_plan",
+]
+
+PLAN_FILE = "plan.json"
+
+VERSION = 1
+
+_MADE_FOR = ("size", "crop_px", "crop", "slice_axis", "orientation")
+"""Settings of `data` with which another plan would be made."""
+
+
+def settle(config: ConfigDict, workdir: Path, mode: str) -> ConfigDict:
+    """Replaces "auto" in the `data` section, before a training.
+
+    What the same run has recorded comes first, then the workdir's plan, then the run
+    whose network the training starts from. Without these the scans are measured, the
+    result is printed, and the workdir gets a plan.
+
+    Args:
+        config: The whole configuration.
+        workdir: The run's folder.
+        mode: "pretrain", "probe" or "finetune".
+
+    Returns:
+        The configuration to train with; the same one if it leaves nothing to a plan.
+
+    Raises:
+        InputError: If the workdir cannot be written, or a scan cannot be used.
+    """
+    data = config.data
+    if is_settled(data):
+        return config
+    check_place(workdir)
+    settled = config.copy_and_resolve_references()
+    folder = Path(workdir) / mode
+    if (folder / "config.json").is_file():
+        settled.data = take_recorded(data, read_config(folder)["data"])
+        return settled
+    if (planned := read_plan(workdir, data)) is not None:
+        settled.data = apply_plan(data, planned)
+        return settled
+    start = decide_start(config.init.checkpoint, workdir, mode)
+    if start is not None:
+        settled.data = take_recorded(data, read_config(start)["data"])
+        print(
+            f"plan: {settled.data.spacing_mm:g} mm per pixel and the intensities as in "
+            f"{start}, whose network this run starts from"
+        )
+        return settled
+    found = take_fingerprint(data)
+    if found.faults:
+        raise InputError(explain_faults(found.faults))
+    plan = make_plan(found, data)
+    print(*describe(found, plan, data), sep="\n")
+    write_plan(workdir, plan, found, data)
+    settled.data = apply_plan(data, plan._asdict())
+    return settled
+
+
+def take_recorded(data: ConfigDict, recorded: Mapping[str, Any]) -> ConfigDict:
+    """Replaces "auto" in a `data` section by what a run has recorded.
+
+    Args:
+        data: The section.
+        recorded: The `data` section of the run's configuration.
+    """
+    if is_settled(data):
+        return data
+    earlier = {"normalization": "percentiles", "window": ()}
+    return apply_plan(data, {**earlier, **recorded})
+
+
+def describe(found: Fingerprint, plan: Plan, data: ConfigDict) -> list[str]:
+    """Says in ten lines what the scans are like, and what is done with them."""
+    title = f"data: {data.root or data.name}, read as {data.name}"
+    return [title, *describe_fingerprint(found), *describe_plan(plan)]
+
+
+def read_plan(workdir: Path, data: ConfigDict) -> dict[str, Any] | None:
+    """Reads the values that a workdir's plan gives.
+
+    Args:
+        workdir: The run's folder.
+        data: The `data` section; a plan for other sizes or slices does not count.
+
+    Returns:
+        Values by the names in `PLANNED`; None if there is no such plan.
+
+    Raises:
+        InputError: If the file is damaged.
+    """
+    path = Path(workdir) / PLAN_FILE
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        values = {name: content["data"][name] for name in PLANNED}
+        float(values["spacing_mm"]), tuple(values["window"])
+        made_for = content["made_for"]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(
+            f"{path} cannot be read ({error}): delete it, and it is made again"
+        ) from error
+    return values if made_for == _made_for(data) else None
+
+
+def write_plan(workdir: Path, plan: Plan, found: Fingerprint, data: ConfigDict) -> None:
+    """Writes plan.json; the first of several processes does.
+
+    Raises:
+        InputError: If it cannot be written.
+    """
+    if jax.process_index():
+        return
+    content = {
+        "version": VERSION,
+        "data": {name: getattr(plan, name) for name in PLANNED},
+        "made_for": _made_for(data),
+        "reasons": plan.reasons,
+        "fingerprint": describe_fingerprint(found),
+    }
+    make_folder(Path(workdir))
+    write_whole(Path(workdir) / PLAN_FILE, json.dumps(content, indent=2) + "\n")
+
+
+def _made_for(data: ConfigDict) -> dict[str, Any]:
+    return {name: data[name] for name in _MADE_FOR}
