@@ -1,0 +1,113 @@
+"""--mode check, and plan.json: made once in a workdir, used by its later modes."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from configs import pix2rep
+from pix2rep_jax.errors import InputError
+from pix2rep_jax.modes import check
+from pix2rep_jax.runs import plan_file
+from pix2rep_jax.runs.plan_file import read_plan, settle, take_recorded
+from tests.support.program import finish, start
+
+
+def save(path, array, spacing_mm=(1.5, 1.5, 8)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(array, np.diag([*spacing_mm, 1])), path)
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Three small scans with masks, to be read by the settings of `small`."""
+    root = tmp_path / "SCANS"
+    for number in range(3):
+        image = np.random.default_rng(number).random((40, 40, 2))
+        label = np.zeros(image.shape, np.uint8)
+        label[10:20, 15:25] = 1
+        save(root / f"images/p{number}.nii.gz", image)
+        save(root / f"labels/p{number}.nii.gz", label)
+    config = pix2rep.get_config("small")
+    config.data.update(name="nifti", root=str(root), classes=("BG", "ORGAN"))
+    config.data.update(holdout_per_group=0, cache_dir=str(tmp_path / "cache"))
+    return config
+
+
+def test_ten_lines_and_a_plan(config, tmp_path, capsys):
+    """The plan's numbers are in plan.json, and nothing else is written there."""
+    work = tmp_path / "work"
+    assert check.run(config, work) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == 12  # ten, the caches and the end
+    assert "3 patients, 3 scans" in printed[1] and "3 masks" in printed[1]
+    assert [x.name for x in work.iterdir()] == ["plan.json"]
+    content = json.loads((work / "plan.json").read_text())
+    expected = {"spacing_mm": 1.5, "normalization": "percentiles", "window": []}
+    assert content["data"] == expected
+
+
+def test_every_fault_has_a_line_in_one_pass(config, tmp_path, capsys):
+    """A damaged scan, a mask of another shape, an unknown label and a lost file."""
+    root = tmp_path / "SCANS"
+    (root / "images/p0.nii.gz").write_bytes(b"no scan")
+    save(root / "labels/p1.nii.gz", np.zeros((40, 41, 2), np.uint8))
+    save(root / "labels/p2.nii.gz", np.full((40, 40, 2), 7, np.uint8))
+    save(root / "images/p4.nii.gz", np.random.default_rng(4).random((40, 40, 2)))
+    (root / "images/p3.nii.gz").symlink_to(root / "nowhere.nii.gz")
+    assert check.run(config, tmp_path / "work") == 1
+    faults = capsys.readouterr().err.splitlines()
+    for name in ("p0", "p1", "p2", "p3"):
+        assert sum(x.startswith("fault: ") and name in x for x in faults) == 1
+    assert not (tmp_path / "work").exists()
+    with pytest.raises(InputError, match=r"p3.*3 more"):
+        settle(config, tmp_path / "work", "pretrain")
+
+
+def test_the_first_training_plans_and_later_ones_take_it_over(
+    config, tmp_path, capsys, monkeypatch
+):
+    """The second reads plan.json, though the scans have changed since."""
+    work = tmp_path / "work"
+    first = settle(config, work, "pretrain")
+    assert first.data.spacing_mm == 1.5 and config.data.spacing_mm == "auto"
+    assert len(capsys.readouterr().out.splitlines()) == 10
+    path = work / "plan.json"
+    path.write_text(path.read_text().replace("1.5,", "1.75,", 1))
+    monkeypatch.setattr(plan_file, "take_fingerprint", None)
+    assert settle(config, work, "finetune").data.spacing_mm == 1.75
+    assert capsys.readouterr().out == ""
+    config.data.size = 32  # another plan
+    assert read_plan(work, config.data) is None
+    config.data.spacing_mm, config.data.normalization = 2.0, "percentiles"
+    assert settle(config, tmp_path / "none", "pretrain") is config
+
+
+def test_a_damaged_plan_is_named(config, tmp_path):
+    """With what to do about it."""
+    (tmp_path / "plan.json").write_text("{}")
+    with pytest.raises(InputError, match=r"plan\.json"):
+        settle(config, tmp_path, "pretrain")
+
+
+def test_what_a_run_recorded_comes_before_its_plan(config, workdir):
+    """Also what a run recorded before there were plans, which had percentiles."""
+    run = json.loads((workdir / "finetune" / "config.json").read_text())
+    del run["data"]["normalization"], run["data"]["window"]
+    data = take_recorded(config.data, run["data"])
+    assert (data.spacing_mm, data.normalization, data.window) == (5, "percentiles", ())
+
+
+def test_config_json_holds_what_auto_became(tmp_path, cache):
+    """From the command line: pretraining, then fine-tuning and scoring by the plan."""
+    flags = {"data.spacing_mm": "auto", "data.normalization": "auto"}
+    work = tmp_path / "work"
+    for mode in ("check", "pretrain", "finetune", "evaluate"):
+        result = finish(start(mode, work, cache, **flags))
+        assert result.returncode == 0, result.stderr[-2000:]
+    plan = json.loads((work / "plan.json").read_text())["data"]
+    for mode in ("pretrain", "finetune"):
+        data = json.loads((work / mode / "config.json").read_text())["data"]
+        assert {name: data[name] for name in plan} == plan
+        assert isinstance(data["spacing_mm"], float)
