@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.cli.config_file import config_argument
 from pix2rep_jax.data.settle import settle_data
+from pix2rep_jax.data.splits import USUAL_HOLDOUT
 from pix2rep_jax.runs.data_checks import is_same_data
 from pix2rep_jax.runs.manifest import read_config
 from pix2rep_jax.runs.remembered import (
@@ -70,7 +71,7 @@ def complete(
         _put(data, taken)
         _say(describe_taken(taken, source))
     if (
-        mode in TRAINING
+        mode in (*TRAINING, "folds")
         and config.init.checkpoint not in ("", "none")
         and (source is None or source.name != mode)
     ):
@@ -79,6 +80,9 @@ def complete(
         _say(describe_taken(taken, run))
     if mode == "predict":  # it needs the network alone
         return
+    looks = mode in ("evaluate", "figures")
+    if looks and data.holdout_per_group == "auto":  # these scans trained nothing
+        _put(data, {"holdout_per_group": USUAL_HOLDOUT})
     settled = settle_data(data, told=told if source is None else {*told, *data})
     _put(data, settled.settings)
     for line in settled.lines:

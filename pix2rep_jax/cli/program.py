@@ -36,6 +36,7 @@ MODES = {
     "pretrain": ("pix2rep_jax.modes.pretrain", ("command",)),
     "probe": ("pix2rep_jax.modes.probe", ("command",)),
     "finetune": ("pix2rep_jax.modes.finetune", ("command",)),
+    "folds": ("pix2rep_jax.modes.folds", ("command",)),
     "evaluate": ("pix2rep_jax.modes.evaluate", ()),
     "predict": ("pix2rep_jax.modes.predict", ("input", "output", "overwrite")),
     "figures": ("pix2rep_jax.modes.figures", ()),
