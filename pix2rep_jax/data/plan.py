@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from pix2rep_jax.data.few_shot import KNOWN_DUPLICATES
 from pix2rep_jax.data.fingerprint import Fingerprint, take_fingerprint
 from pix2rep_jax.data.scan_facts import AIR, LEVELS, ScanFacts
-from pix2rep_jax.data.splits import test_patients
+from pix2rep_jax.data.splits import holdout_number, test_patients
 from pix2rep_jax.data.volume import VolumeFile
 from pix2rep_jax.errors import InputError
 
@@ -211,7 +211,7 @@ def _tested(scans: tuple[ScanFacts, ...], data: ConfigDict) -> set[str]:
     ]
     tested = test_patients(
         volumes,
-        holdout_per_group=data.holdout_per_group,
+        holdout_per_group=holdout_number(data.holdout_per_group, volumes),
         duplicates=KNOWN_DUPLICATES if data.name == "acdc" else (),
     )
     return {*tested}

@@ -106,7 +106,9 @@ def create_state(
         )
 
     # Hundreds of small copies take a second one by one.
-    begin_once = jax.jit(begin, compiler_options=once_options())
+    # Inside another program, such as that of `jax.eval_shape`, XLA takes no options.
+    options = None if isinstance(key, jax.core.Tracer) else once_options()
+    begin_once = jax.jit(begin, compiler_options=options)
     return begin_once(
         params, ModelState(batch_stats, {} if extra is None else extra), key
     )

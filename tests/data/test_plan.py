@@ -26,9 +26,9 @@ def make_data(root, **changes):
     """The settings of `small` for a plain folder that holds none out."""
     data = pix2rep.get_config("small").data.copy_and_resolve_references()
     data.update(name="nifti", root=str(root), cache_dir=str(root / "cache"))
-    data.update(classes=("BG", "ORGAN"), holdout_per_group=0)
-    with data.ignore_type():
-        data.update(changes)
+    data.classes = ("BG", "ORGAN")
+    with data.ignore_type():  # "auto" or a number
+        data.update({"holdout_per_group": 0, **changes})
     return data
 
 
