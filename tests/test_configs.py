@@ -123,8 +123,8 @@ def test_no_other_setting_is_a_number_of_the_images_pixels(monkeypatch):
     ("size", "turn", "extent", "flips"),
     [
         ("quick", math.pi / 6, (0.8, 1.1), 0.0),
-        ("small", math.pi, (0.5, 1.1), 0.5),
-        ("paper", math.pi, (0.7, 1.1), 0.5),
+        ("small", math.pi, (0.7, 1.2), 0.15),
+        ("paper", math.pi, (0.7, 1.2), 0.15),
     ],
 )
 def test_labelled_slices_have_an_augmentation_of_their_own(size, turn, extent, flips):
