@@ -24,6 +24,7 @@ from benchmarks.step import CASES, get_config
 from pix2rep_jax.data import nifti
 from pix2rep_jax.data.dataset import field_of_view_mm
 from pix2rep_jax.data.resample import restore_probabilities
+from pix2rep_jax.data.scan import write_mask
 from pix2rep_jax.inference.predict import make_predictors
 from pix2rep_jax.inference.scan_files import find_scans
 from pix2rep_jax.inference.segmenter import Segmenter
@@ -54,8 +55,8 @@ def make_segmenter(case: str) -> Segmenter:
 
 
 def prepare_all(segmenter: Segmenter, pairs: Pairs) -> np.ndarray:
-    """Returns the `[slices, height, width]` of all scans."""
-    volumes = (nifti.read_volume(scan, segmenter.rule) for scan, _ in pairs)
+    """Returns the `[slices, height, width, channels]` of all scans."""
+    volumes = (segmenter.read_files([scan]) for scan, _ in pairs)
     return np.concatenate(
         [segmenter.prepare(v.array, spacing_mm=v.spacing_mm)[0] for v in volumes]
     )
@@ -64,17 +65,15 @@ def prepare_all(segmenter: Segmenter, pairs: Pairs) -> np.ndarray:
 def one_after_another(segmenter: Segmenter, pairs: Pairs) -> None:
     """Writes the masks in a plain loop, which has nothing beside anything else."""
     for scan, target in pairs:
-        volume = nifti.read_volume(scan, segmenter.rule)
-        array = volume.array if volume.array.ndim == 4 else volume.array[..., None]
-        labels = np.zeros(array.shape, np.uint8)
-        for frame in range(array.shape[3]):
+        volume = segmenter.read_files([scan])
+        labels = np.zeros(volume.array.shape[:4], np.uint8)
+        for frame in range(labels.shape[3]):
             images, grid = segmenter.prepare(
-                array[..., frame], spacing_mm=volume.spacing_mm
+                volume.array[:, :, :, [frame]], spacing_mm=volume.spacing_mm
             )
             for index, each in enumerate(segmenter.predict_network(images)):
                 labels[..., index, frame] = restore_probabilities(each, grid).argmax(-1)
-        labels = labels.reshape(volume.array.shape)
-        nifti.write_mask(target, labels, volume, overwrite=True)
+        write_mask(target, labels, volume, overwrite=True)
 
 
 def together(segmenter: Segmenter, pairs: Pairs) -> None:

@@ -92,6 +92,8 @@ def _base() -> ConfigDict:
     # Axis of the slices, 0 to 2. "auto": one of length 1 or of a larger spacing, or 2
     data.slice_axis = FieldReference("auto", field_type=object)
     data.orientation = "file"  # | "canonical": turned to RAS+ by the affine; ours
+    # Of 4-D files: "frames" | "channels"; "auto": channels if dataset.json names them
+    data.fourth_axis = "auto"
     # By label value, background first. (): ACDC's, or dataset.json, or labels.json
     data.classes = ()
     data.label_values = ()  # of the classes in the masks; (): dataset.json or 0, 1, …

@@ -30,6 +30,7 @@ _OPEN: Mapping[str, Any] = {
     "label_values": (),
     "exclude": (),
     "patient_regex": "auto",
+    "fourth_axis": "auto",
     "holdout_per_group": "auto",
     "validation_patients": 0,
     "folds": 0,

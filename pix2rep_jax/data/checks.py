@@ -33,7 +33,7 @@ def check_files(volumes: Sequence[VolumeFile]) -> None:
     Raises:
         InputError: If some are missing; counts them and names the first.
     """
-    paths = (path for each in volumes for path in (each.image_path, each.label_path))
+    paths = (path for each in volumes for path in (*each.image_paths, each.label_path))
     missing = [path for path in dict.fromkeys(paths) if path and not is_there(path)]
     if missing:
         raise InputError(

@@ -19,6 +19,7 @@ from pix2rep_jax.data.axes import SliceAxis, SliceRule
 from pix2rep_jax.data.checks import check_files
 from pix2rep_jax.data.class_values import find_class_values, values_note
 from pix2rep_jax.data.dataset_json import plain_name
+from pix2rep_jax.data.fourth_axis import find_fourth_axis, name_fourth_axis
 from pix2rep_jax.data.labels import UNLABELLED
 from pix2rep_jax.data.nifti_header import LARGEST_MM, SMALLEST_MM
 from pix2rep_jax.data.normalization import NORMALIZATIONS, read_normalization
@@ -72,6 +73,7 @@ SETTINGS = {
     "window": finite,
     "slice_axis": choice("auto", 0, 1, 2),
     "orientation": choice("file", "canonical"),
+    "fourth_axis": choice("auto", "frames", "channels"),
     "classes": words,
     "label_values": whole_numbers,
     "exclude": words,
@@ -90,7 +92,7 @@ class Dataset:
     """Every slice of every volume, in the volumes' order.
 
     Attributes:
-        images: `[slices, height, width]` float32 in [0, 1].
+        images: `[slices, height, width, channels]` float32 in [0, 1].
         labels: `[slices, height, width]` uint8; 255 in slices without a mask.
         volume_index: `[slices]` int32, for each slice the index of its volume in
             `volumes`.
@@ -214,6 +216,7 @@ def list_volumes(data: ConfigDict) -> list[VolumeFile]:
         )
     if data.name == "nifti":
         listed = nifti_folder.list_volumes(root, patient_regex=data.patient_regex)
+        listed = name_fourth_axis(listed, find_fourth_axis(data))
     else:
         listed = acdc.list_volumes(
             root, all_frames=data.all_frames, exclude=data.exclude
@@ -298,7 +301,7 @@ def _prepare(
     """Reads and prepares the volumes, several files at the same time."""
     files = [
         list(group)
-        for _, group in itertools.groupby(volumes, lambda volume: volume.image_path)
+        for _, group in itertools.groupby(volumes, lambda volume: volume.image_paths)
     ]
     workers = min(8, os.cpu_count() or 1)
     prepared: list[PreparedVolume] = []
@@ -334,6 +337,7 @@ def _prepare(
             "every mask is empty, so data.crop='mask_box' leaves no slice: check the "
             "masks, or set data.crop='center'"
         )
+    _check_channels(records)
     counts = [len(indices) for indices in kept]
     return Dataset(
         images=np.concatenate(images),
@@ -343,3 +347,14 @@ def _prepare(
         boxes=np.concatenate(boxes),
         volumes=records,
     )
+
+
+def _check_channels(records: Sequence[VolumeRecord]) -> None:
+    """Raises InputError if scans have different numbers of channels."""
+    counts = [len(record.low) for record in records]
+    if other := next((i for i, count in enumerate(counts) if count != counts[0]), 0):
+        raise InputError(
+            f"{records[0].image_path} has {counts[0]} channel(s), and "
+            f"{records[other].image_path} has {counts[other]}: give all scans the same "
+            "channels, or convert all pictures to grey or all to RGB"
+        )

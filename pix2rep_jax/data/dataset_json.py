@@ -9,7 +9,7 @@ from typing import Any
 
 from pix2rep_jax.errors import InputError
 
-__all__ = ["DatasetFacts", "plain_name", "read_facts"]
+__all__ = ["DatasetFacts", "plain_name", "read_channel_names", "read_facts"]
 
 _BACKGROUND = ("bg", "background")
 """Names of the background, in small letters."""
@@ -43,16 +43,31 @@ def read_facts(root: Path, labels_folder: Path | None = None) -> DatasetFacts:
     Raises:
         InputError: If a file is damaged, or if a class has not one whole number.
     """
-    content = _read_json(root / "dataset.json")
-    channels = content.get("channel_names", content.get("modality", {}))
+    channels = _channels(_read_json(root / "dataset.json"))
     places = [root, *([labels_folder] if labels_folder else [])]
     candidates = [root / "dataset.json", *(each / "labels.json" for each in places)]
     for path in candidates:
         read = _read_json(path)
         named = read.get("labels", {} if path.name == "dataset.json" else read)
         if classes := class_values(named, path):
-            return DatasetFacts(path, classes, _in_order(channels))
-    return DatasetFacts(channels=_in_order(channels))
+            return DatasetFacts(path, classes, channels)
+    return DatasetFacts(channels=channels)
+
+
+def read_channel_names(path: Path) -> tuple[str, ...]:
+    """Reads the names of the channels alone from a `dataset.json`.
+
+    Args:
+        path: The file. nnU-Net calls them "channel_names", and the Decathlon
+            "modality".
+
+    Returns:
+        The names in their order; empty if the file is missing, damaged or names none.
+    """
+    try:
+        return _channels(_read_json(path))
+    except InputError:
+        return ()
 
 
 def class_values(labels: Any, path: Path) -> dict[str, int]:
@@ -96,14 +111,15 @@ def plain_name(name: str) -> str:
     return "background" if small in _BACKGROUND else small
 
 
-def _in_order(channels: Any) -> tuple[str, ...]:
+def _channels(content: Mapping[str, Any]) -> tuple[str, ...]:
     """The names of channels in the order of their numbers."""
-    if isinstance(channels, list):
-        return tuple(map(str, channels))
-    if not isinstance(channels, Mapping):
-        return ()
-    keys = sorted(channels, key=lambda key: (len(str(key)), str(key)))
-    return tuple(str(channels[key]) for key in keys)
+    named = content.get("channel_names", content.get("modality"))
+    if isinstance(named, Mapping):
+        try:
+            named = [named[key] for key in sorted(named, key=int)]
+        except (ValueError, TypeError):
+            return ()
+    return tuple(map(str, named)) if isinstance(named, list) else ()
 
 
 def _read_json(path: Path) -> Mapping[str, Any]:

@@ -27,7 +27,7 @@ from pix2rep_jax.runtime.atomic_file import read_object, write_whole
 
 __all__ = ["Fingerprint", "describe_fingerprint", "take_fingerprint"]
 
-VERSION = 1
+VERSION = 2
 """Raise it when the same scans give other facts."""
 
 _LOG = logging.getLogger(__name__)
@@ -84,7 +84,8 @@ def take_fingerprint(data: ConfigDict, *, progress: bool = True) -> Fingerprint:
         found = Fingerprint(
             scans=tuple(each._replace(thumbnail="") for each in scans),
             likeness=compare(pictures),
-            faults=(*lost, *faults),
+            num_channels=scans[0].channels if scans else 1,
+            faults=(*lost, *faults, *_other_channels(scans)),
         )
         if not found.faults:
             _save(path, found)
@@ -146,7 +147,7 @@ def _range(values: np.ndarray) -> str:
 
 
 def _paths(volume: VolumeFile) -> list[Path]:
-    return [path for path in (volume.image_path, volume.label_path) if path]
+    return [path for path in (*volume.image_paths, volume.label_path) if path]
 
 
 def _missing(volumes: Sequence[VolumeFile]) -> list[Path]:
@@ -165,7 +166,7 @@ def _measure(
     """Reads all files, several at the same time; a fault stops none of the others."""
     files = [
         list(group)
-        for _, group in itertools.groupby(volumes, lambda volume: volume.image_path)
+        for _, group in itertools.groupby(volumes, lambda volume: volume.image_paths)
     ]
     scans: list[ScanFacts] = []
     faults: list[str] = []
@@ -194,6 +195,19 @@ def _measure(
         finally:
             executor.shutdown(cancel_futures=True)
     return scans, faults
+
+
+def _other_channels(scans: Sequence[ScanFacts]) -> list[str]:
+    """Says which scans have another number of channels than most."""
+    if not scans:
+        return []
+    usual = Counter(each.channels for each in scans).most_common(1)[0][0]
+    return [
+        f"the scan {each.volume_id} has {each.channels} channel(s), and most have "
+        f"{usual}: give all the same channels, or convert all pictures to grey or RGB"
+        for each in scans
+        if each.channels != usual
+    ]
 
 
 def _save(path: Path, found: Fingerprint) -> None:

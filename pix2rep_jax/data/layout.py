@@ -26,6 +26,7 @@ from pix2rep_jax.data.nifti_paths import (
     find_subfolder,
     list_folder,
 )
+from pix2rep_jax.data.picture_file import is_picture
 from pix2rep_jax.errors import InputError, name_some
 
 __all__ = ["Layout", "recognise"]
@@ -218,6 +219,10 @@ def _images_and_labels(root: Path) -> Layout | None:
 def _flat(root: Path) -> Layout | None:
     """Scans in the folder itself, and masks beside them."""
     listing = list_folder(root)
+    if any(is_picture(file.path) for file in listing.files):
+        below = list_folder(root, deep=True)  # a picture may lie beside folders of scans
+        if not any(is_picture(file.path) for file in below.files):
+            return None
     files = by_name(listing.files)
     labels = {name: path for name, path in files.items() if _partner(name, files)}
     facts = read_facts(root)

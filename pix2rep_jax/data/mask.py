@@ -1,6 +1,5 @@
-"""Reading experts' masks from NIfTI files, each on the grid of its scan."""
+"""Reading experts' masks from NIfTI files and pictures, each on its scan's grid."""
 
-import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -10,6 +9,8 @@ import numpy as np
 from pix2rep_jax.data.axes import AS_STORED, Axes
 from pix2rep_jax.data.labels import UNLABELLED
 from pix2rep_jax.data.nifti import NiftiVolume, read_header, read_image, volume_shape
+from pix2rep_jax.data.nifti_header import apart_mm, known_places
+from pix2rep_jax.data.picture_file import is_picture, read_picture, read_picture_mask
 from pix2rep_jax.errors import InputError, name_some
 
 __all__ = ["is_mask", "label_values", "read_label", "scan_name"]
@@ -32,11 +33,12 @@ def read_label(
     values: Sequence[int] = (),
     axes: Axes = AS_STORED,
     like: NiftiVolume | None = None,
+    frame: int | None = None,
 ) -> np.ndarray:
     """Reads an expert's mask.
 
     Args:
-        path: A NIfTI file.
+        path: A NIfTI file, or a picture for a picture.
         shape: `(rows, columns, slices)` of the mask's scan. Further axes of length 1 in
             the mask are dropped.
         num_classes: Number of classes, background included.
@@ -44,6 +46,8 @@ def read_label(
         axes: How the axes of the scan's file, and so the mask's, became these three.
         like: The scan, to check that the mask lies at the same place. It is not checked
             if one of the headers does not say a place.
+        frame: The frame to take of a mask that has frames as its scan has; None
+            refuses such a mask.
 
     Returns:
         `[rows, columns, slices]` uint8, the index of each voxel's class.
@@ -53,20 +57,22 @@ def read_label(
             differs from the scan's, or if it holds an unknown label.
     """
     path, values = Path(path), tuple(values) or tuple(range(num_classes))
-    image, array = read_image(path)
+    header, array, notes = _read_values(path)
     file_shape = axes.of_file(shape)
+    if frame is not None and array.ndim == 4 and frame < array.shape[3]:
+        array = array[..., frame]
     if volume_shape(array.shape) != file_shape:
         raise InputError(
             f"the mask {path} has shape {array.shape}, but its scan has "
             f"{file_shape}: resample the mask onto the scan's grid"
         )
-    if like is not None:
-        if "form_ignored" in image.extra["notes"] and not _places(image.header):
+    if like is not None and header is not None:
+        if "form_ignored" in notes and not known_places(header):
             raise InputError(
                 f"the mask {path} has an affine that is not finite or not invertible: "
                 "give it its scan's affine"
             )
-        distance_mm = _apart(image.header, like.header, file_shape)
+        distance_mm = apart_mm(header, like.header, file_shape)
         if distance_mm > min(like.spacing_mm) / 2:
             raise InputError(
                 f"the affine of the mask {path} places it up to {distance_mm:.3g} mm "
@@ -84,6 +90,16 @@ def read_label(
             f"in {_example(shown, num_classes)}"
         )
     return _class_indices(array, values)
+
+
+def _read_values(
+    path: Path,
+) -> tuple[nib.Nifti1Header | None, np.ndarray, Sequence[str]]:
+    """Reads a mask's header (None for a picture), its values and keys of notes."""
+    if is_picture(path):
+        return None, read_picture_mask(path)[..., None], ()
+    image, array = read_image(path)
+    return image.header, array, image.extra["notes"]
 
 
 def _example(shown: Sequence[str], num_classes: int) -> str:
@@ -122,7 +138,7 @@ def label_values(paths: Iterable[Path]) -> tuple[int, ...]:
     """
     values = {0}
     for path in paths:
-        found = np.unique(_whole(read_image(path)[1]))
+        found = np.unique(_whole(_read_values(path)[1]))
         if not (np.isfinite(found).all() and (found % 1 == 0).all()):
             raise InputError(
                 f"the mask {path} holds values that are not whole numbers: replace it "
@@ -152,25 +168,29 @@ def is_mask(path: Path, *, scan: Path | None = None) -> bool:
         or the file has the scan's grid. False if the file cannot be read.
     """
     try:
-        image, array = read_image(path)
+        header, array, _ = _read_values(path)
         array = _whole(array)
         if not np.isfinite(array).all() or array.min() < 0 or (array % 1).any():
             return False
         if len(np.unique(array)) < UNLABELLED:
             return True
-        return scan is not None and _has_same_grid(image, scan)
+        return scan is not None and _has_same_grid(header, array.shape, scan)
     except Exception:  # whatever is wrong with the file is said where it is read
         return False
 
 
-def _has_same_grid(mask: nib.Nifti1Pair, scan: Path) -> bool:
+def _has_same_grid(
+    mask: nib.Nifti1Header | None, mask_shape: Sequence[int], scan: Path
+) -> bool:
     """Whether a mask lies on the voxels of a scan, of which the header is read."""
+    if mask is None:
+        return is_picture(scan) and read_picture(scan).shape[:2] == mask_shape[:2]
     header = read_header(scan)
     shape = volume_shape(header.get_data_shape())
-    if volume_shape(mask.shape) != shape:
+    if volume_shape(mask_shape) != shape:
         return False
     step_mm = min(header.get_zooms()[:3])
-    return bool(_apart(mask.header, header, shape[:3]) <= step_mm / 2)
+    return bool(apart_mm(mask, header, shape[:3]) <= step_mm / 2)
 
 
 def _whole(array: np.ndarray) -> np.ndarray:
@@ -189,33 +209,3 @@ def _class_indices(array: np.ndarray, values: Sequence[int]) -> np.ndarray:
     order = np.argsort(values)
     places = np.searchsorted(np.asarray(values)[order], array)
     return order[places].astype(np.uint8)
-
-
-def _apart(
-    mask: nib.Nifti1Header, scan: nib.Nifti1Header, shape: Sequence[int]
-) -> float:
-    """Measures how far a mask lies from its scan, mm; 0 if a place is unknown.
-
-    A header may hold two affines, and programs differ in which of them they use. The
-    closest pair counts.
-    """
-    pairs = itertools.product(_places(mask), _places(scan))
-    return min((_farthest_apart(*pair, shape) for pair in pairs), default=0.0)
-
-
-def _places(header: nib.Nifti1Header) -> list[np.ndarray]:
-    """Returns the affines in a header: none, one or two."""
-    forms = (header.get_sform(coded=True), header.get_qform(coded=True))
-    return [affine for affine, code in forms if code]
-
-
-def _farthest_apart(
-    first: np.ndarray, second: np.ndarray, shape: Sequence[int]
-) -> float:
-    """Measures the largest distance between a voxel's places under two affines, mm.
-
-    It is largest at a corner.
-    """
-    corners = list(itertools.product(*((0, size - 1) for size in shape)))
-    moved = nib.affines.apply_affine(first - second + np.diag([0, 0, 0, 1]), corners)
-    return float(np.linalg.norm(moved, axis=-1).max())

@@ -178,7 +178,7 @@ def write_mask(
     Args:
         path: The `.nii` or `.nii.gz` file to write, in an existing folder. The mask of
             a pair of files is one file too.
-        labels: uint8, in the shape of the scan's `array`.
+        labels: uint8, in the shape of the scan's `array`, or of its first three axes.
         like: The scan.
         overwrite: Whether to replace an existing file.
 
@@ -187,7 +187,8 @@ def write_mask(
         ValueError: If the labels have another shape than the scan or are not uint8.
     """
     path = Path(path)
-    if labels.shape != like.array.shape or labels.dtype != np.uint8:
+    shapes = (like.array.shape, like.array.shape[:3])
+    if labels.shape not in shapes or labels.dtype != np.uint8:
         raise ValueError(
             f"labels must be uint8 of shape {like.array.shape}, not {labels.dtype} of "
             f"shape {labels.shape}"
@@ -201,7 +202,10 @@ def write_mask(
     header["cal_min"] = header["cal_max"] = 0
     for text in {"descrip", "aux_file", "db_name"} & {*header}:  # not all in NIfTI-2
         header[text] = b""
-    stored = like.axes.to_file(labels).reshape(header.get_data_shape())
+    shape = header.get_data_shape()
+    if labels.ndim < like.array.ndim:  # the scan's fourth axis has channels
+        shape = shape[:3]
+    stored = like.axes.to_file(labels).reshape(shape)
     image = _single_kind(header)(stored, like.affine, header)
     suffix = ".nii.gz" if path.name.lower().endswith(".gz") else ".nii"
     try:

@@ -1,12 +1,21 @@
 """What a NIfTI header says of a scan's place and voxel size, and which of it counts."""
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
 
-__all__ = ["LARGEST_MM", "SMALLEST_MM", "Place", "find_place", "unit_note"]
+__all__ = [
+    "LARGEST_MM",
+    "SMALLEST_MM",
+    "Place",
+    "apart_mm",
+    "find_place",
+    "known_places",
+    "unit_note",
+]
 
 SMALLEST_MM, LARGEST_MM = 1e-3, 1e3
 """Voxel sizes beyond these are absurd: below 1 µm or above 1 m."""
@@ -108,6 +117,24 @@ def unit_note(sides_mm: Sequence[float]) -> str:
     return "metres" if min(sides_mm) < least else "micrometres"
 
 
+def apart_mm(
+    one: nib.Nifti1Header, other: nib.Nifti1Header, shape: Sequence[int]
+) -> float:
+    """Measures how far two files lie apart, mm; 0 if a place is unknown.
+
+    A header may hold two affines, and programs differ in which of them they use. The
+    closest pair counts.
+    """
+    pairs = itertools.product(known_places(one), known_places(other))
+    return min((_farthest_apart(*pair, shape) for pair in pairs), default=0.0)
+
+
+def known_places(header: nib.Nifti1Header) -> list[np.ndarray]:
+    """Returns the affines in a header: none, one or two."""
+    forms = (header.get_sform(coded=True), header.get_qform(coded=True))
+    return [affine for affine, code in forms if code]
+
+
 def _drop_unusable_forms(
     header: nib.Nifti1Header, long: Sequence[int]
 ) -> tuple[np.ndarray | None, set[str]]:
@@ -152,3 +179,15 @@ def _is_usable(affine: np.ndarray, long: Sequence[int]) -> bool:
 def _is_plausible(sizes_mm: np.ndarray) -> np.ndarray:
     """Tells which voxel sizes are possible."""
     return (sizes_mm >= SMALLEST_MM) & (sizes_mm <= LARGEST_MM)
+
+
+def _farthest_apart(
+    first: np.ndarray, second: np.ndarray, shape: Sequence[int]
+) -> float:
+    """Measures the largest distance between a voxel's places under two affines, mm.
+
+    It is largest at a corner.
+    """
+    corners = list(itertools.product(*((0, size - 1) for size in shape)))
+    moved = nib.affines.apply_affine(first - second + np.diag([0, 0, 0, 1]), corners)
+    return float(np.linalg.norm(moved, axis=-1).max())

@@ -1,4 +1,4 @@
-"""Which files of a folder are NIfTI, by their names, and what else lies there."""
+"""Which files of a folder are scans, by their names, and what else lies there."""
 
 import collections
 import dataclasses
@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from pix2rep_jax.data.picture_file import is_picture, picture_stem
 from pix2rep_jax.errors import InputError, name_some
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "is_there",
     "list_folder",
     "nifti_stem",
+    "scan_stem",
 ]
 
 CONVERT = "other formats, such as DICOM, must be converted, for example with dcm2niix"
@@ -29,7 +31,7 @@ _SUFFIX = re.compile(r"\.(nii|hdr|img)(\.gz)?$", re.IGNORECASE)
 
 @dataclasses.dataclass(frozen=True)
 class NiftiPath:
-    """One NIfTI file, or one pair of files, in a folder.
+    """One NIfTI file, one pair of files, or one picture in a folder.
 
     Attributes:
         name: Path below the folder without suffix, such as "p1/scan".
@@ -45,10 +47,10 @@ class FolderListing:
     """Everything in a folder that is not hidden.
 
     Attributes:
-        files: What is named like NIfTI, sorted by name. Links to nothing are among
-            them.
+        files: What is named like NIfTI, or else like a picture, sorted by name. Links
+            to nothing are among them.
         broken: The paths in `files` that are links to nothing.
-        others: Files that are not named like NIfTI.
+        others: Other files. Pictures beside NIfTI files are among them.
         unsearched: Subfolders that were not searched.
         repeated: Links to folders that were searched under another name.
     """
@@ -66,8 +68,14 @@ def nifti_stem(name: str) -> str | None:
     return name[: found.start()] if found and found.start() else None
 
 
+def scan_stem(name: str) -> str | None:
+    """Takes the suffix off the name of a NIfTI file or a picture; None for others."""
+    stem = nifti_stem(name)
+    return picture_stem(name) if stem is None else stem
+
+
 def list_folder(folder: Path, *, deep: bool = False) -> FolderListing:
-    """Lists the NIfTI files of a folder.
+    """Lists the NIfTI files of a folder; or its pictures if it holds no NIfTI.
 
     A folder that is named like a NIfTI file and holds just one counts as that file:
     some archives unpack `x.nii` to `x.nii/x.nii`.
@@ -103,9 +111,10 @@ def list_folder(folder: Path, *, deep: bool = False) -> FolderListing:
             continue
         seen.add((status.st_dev, status.st_ino))
         for path in (each for each in entries if not each.name.startswith(".")):
-            stem = nifti_stem(path.name)
+            stem = scan_stem(path.name)
             if _is_folder(path):
-                inner = None if stem is None else _only_file(path)
+                named = nifti_stem(path.name) is not None
+                inner = _only_file(path) if named else None
                 if inner is not None:
                     listing.files.append(NiftiPath(prefix + str(stem), inner))
                 elif deep:
@@ -119,6 +128,11 @@ def list_folder(folder: Path, *, deep: bool = False) -> FolderListing:
                 listing.files.append(NiftiPath(prefix + stem, path))
                 if not is_there(path):
                     listing.broken.append(path)
+    pictures = [file for file in listing.files if is_picture(file.path)]
+    if len(pictures) < len(listing.files):
+        listing.others += (file.path for file in pictures)
+        listing.broken = [path for path in listing.broken if not is_picture(path)]
+        listing.files = [file for file in listing.files if file not in pictures]
     listing.files = sorted(
         _join_pairs(listing.files), key=lambda file: (file.name, file.path)
     )

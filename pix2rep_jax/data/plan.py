@@ -1,6 +1,5 @@
 """What the program does with a data set: spacing and intensities, and why."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
+from pix2rep_jax.data.dataset_json import read_channel_names
 from pix2rep_jax.data.few_shot import KNOWN_DUPLICATES
 from pix2rep_jax.data.fingerprint import Fingerprint, take_fingerprint
 from pix2rep_jax.data.scan_facts import AIR, LEVELS, ScanFacts
@@ -117,7 +117,9 @@ def make_plan(found: Fingerprint, data: ConfigDict) -> Plan:
     spacing_mm, why = _plan_spacing(found.scans, masked, data)
     if data.spacing_mm != "auto":
         spacing_mm, why = float(data.spacing_mm), "as data.spacing_mm says"
-    normalization, window, because = _plan_intensities(found.scans, masked, data)
+    normalization, window, because = _plan_intensities(
+        found.scans, masked, data, channels=found.num_channels
+    )
     pixels = data.crop_px or data.size
     return Plan(
         spacing_mm=spacing_mm,
@@ -158,7 +160,11 @@ def _plan_spacing(
 
 
 def _plan_intensities(
-    scans: tuple[ScanFacts, ...], masked: list[ScanFacts], data: ConfigDict
+    scans: tuple[ScanFacts, ...],
+    masked: list[ScanFacts],
+    data: ConfigDict,
+    *,
+    channels: int,
 ) -> tuple[str, tuple[float, ...], str]:
     """Decides how intensities become 0 to 1; and says why."""
     lower, upper = (f"{x:g}" for x in data.percentiles)
@@ -171,17 +177,20 @@ def _plan_intensities(
         return "window", window, f"intensities: {shown}, as data.window says"
     low = np.array([each.levels[LEVELS.index(0.5)] for each in scans]) < AIR
     why = f"{low.sum()} of {len(scans)} scans hold values below {AIR:g}"
-    named = _channel_names(data)
-    if named[:1] == ["CT"]:
+    path = Path(data.root).expanduser() / "dataset.json"
+    is_named = [name.strip().upper() for name in read_channel_names(path)] == ["CT"]
+    if is_named:
         why = "dataset.json names the channel CT"
-    is_ct = named[:1] == ["CT"] or low.mean() > 0.5 or data.normalization == "window"
+    # One window does not fit several channels.
+    looks_like_ct = (is_named or low.mean() > 0.5) and channels == 1
+    is_ct = looks_like_ct or data.normalization == "window"
     sources = (
         [x.tissue for x in masked if x.tissue]
         or [x.tissue for x in scans if x.tissue and not x.has_mask]
         or [x.tissue for x in scans if x.tissue]
     )
     if not is_ct or not sources:
-        reason = "none is a CT" if not is_ct else "no value is as low as a CT's air"
+        reason = _no_ct(channels) if not is_ct else "no value is as low as a CT's air"
         return "percentiles", (), f"{percentiles} become 0 and 1 ({reason})"
     ends = np.percentile(np.concatenate(sources), _TAILS).tolist()
     window = tuple(float(f"{x:.4g}") for x in ends)
@@ -217,12 +226,5 @@ def _tested(scans: tuple[ScanFacts, ...], data: ConfigDict) -> set[str]:
     return {*tested}
 
 
-def _channel_names(data: ConfigDict) -> list[str]:
-    """Reads the channels' names from a `dataset.json`; [] if there is none."""
-    path = Path(data.root).expanduser() / "dataset.json"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        named = content.get("channel_names") or content.get("modality") or {}
-        return [str(named[key]).strip().upper() for key in sorted(named)]
-    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
-        return []
+def _no_ct(channels: int) -> str:
+    return "none is a CT" if channels == 1 else "of each channel by itself"

@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pix2rep_jax.data import mask, nifti
 from pix2rep_jax.data.axes import SliceRule
 from pix2rep_jax.data.likeness import make_thumbnail
 from pix2rep_jax.data.padding import find_padding
-from pix2rep_jax.data.volume import VolumeFile, take_frame
+from pix2rep_jax.data.scan import read_scan
+from pix2rep_jax.data.volume import VolumeFile, read_mask, take_frame
 
 __all__ = ["AIR", "LEVELS", "ScanFacts", "measure_file"]
 
@@ -27,7 +27,7 @@ _MOST_VALUES = 1_000_000
 
 
 class ScanFacts(NamedTuple):
-    """What one volume is like.
+    """What one volume is like. Intensities are those of its first channel.
 
     Attributes:
         volume_id: The volume's name.
@@ -48,6 +48,7 @@ class ScanFacts(NamedTuple):
         thumbnail: The middle slice of 48 x 48 px, as text.
         subset: As in `VolumeFile`, like `group`.
         group: Pathology.
+        channels: Number of channels.
     """
 
     volume_id: str
@@ -65,6 +66,7 @@ class ScanFacts(NamedTuple):
     thumbnail: str = ""
     subset: str = "training"
     group: str = ""
+    channels: int = 1
 
 
 def measure_file(
@@ -73,26 +75,22 @@ def measure_file(
     """Measures the volumes of one file, which is read once, and their masks.
 
     Args:
-        volumes: Volumes with the same `image_path`.
+        volumes: Volumes with the same `image_paths`.
         rule: How the axis of the slices is found.
         num_classes: Number of classes in the masks.
 
     Raises:
         InputError: If a file cannot be used.
     """
-    scan = nifti.read_volume(volumes[0].image_path, rule)
+    scan = read_scan(
+        volumes[0].image_paths, rule, fourth_axis=volumes[0].fourth_axis
+    )
     facts = []
     for volume in volumes:
-        image, label = np.moveaxis(take_frame(volume, scan), 2, 0), None
+        channels = take_frame(volume, scan)
+        image, label = np.moveaxis(channels[..., 0], 2, 0), None
         if volume.label_path is not None:
-            label = mask.read_label(
-                volume.label_path,
-                shape=(*image.shape[1:], len(image)),
-                num_classes=num_classes,
-                values=volume.label_values,
-                axes=scan.axes,
-                like=scan,
-            )
+            label = read_mask(volume, scan, num_classes=num_classes)
             label = np.moveaxis(label, 2, 0) != 0
         facts.append(
             ScanFacts(
@@ -100,12 +98,13 @@ def measure_file(
                 patient=volume.patient,
                 spacing_mm=tuple(round(float(x), 6) for x in scan.spacing_mm),
                 shape=(*image.shape[1:], len(image)),
-                dtype=scan.header.get_data_dtype().name,
+                dtype=scan.dtype,
                 has_mask=label is not None,
                 **_intensities(image, label),
                 **({} if label is None else _place(label, scan.spacing_mm)),
                 subset=volume.subset,
                 group=volume.group,
+                channels=channels.shape[-1],
                 thumbnail=make_thumbnail(image[len(image) // 2]),
             )
         )

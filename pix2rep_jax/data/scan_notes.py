@@ -17,6 +17,10 @@ NOTES = {
     "micrometres: convert pixdim and affine to mm if it is",
     "slope_ignored": "scl_slope is not finite, so the stored values were taken as they "
     "are",
+    "no_pixel_size": "no pixel_sizes.csv (name, mm) lies in the folder or above "
+    "it, so 1 px counts as 1 mm",
+    "empty_channel": "a channel is the same almost everywhere, so it is 0 for the "
+    "network",
     "slices_not_last": "slices were not taken along the file's third axis, because "
     "another one has length 1 or a larger spacing: if that is wrong, set "
     "data.slice_axis",

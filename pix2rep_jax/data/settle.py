@@ -7,6 +7,11 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from pix2rep_jax.data import acdc, nifti_folder
+from pix2rep_jax.data.fourth_axis import (
+    count_channels,
+    find_fourth_axis,
+    name_fourth_axis,
+)
 from pix2rep_jax.data.known_layouts import TITLES
 from pix2rep_jax.data.labels import UNLABELLED
 from pix2rep_jax.data.layout import Layout, recognise
@@ -73,16 +78,18 @@ def settle_data(data: ConfigDict, *, told: Collection[str] = ()) -> Settled:
     if not data.classes:
         settings |= _find_classes(name, layout, volumes, notes)
     settings |= _few_masks(data, volumes, told, notes)
-    return Settled(settings, (describe(layout, volumes),), tuple(notes))
+    first = name_fourth_axis(volumes[:1], find_fourth_axis(data))
+    line = describe(layout, volumes, channels=count_channels(first[0]))
+    return Settled(settings, (line,), tuple(notes))
 
 
-def describe(layout: Layout, volumes: Sequence[VolumeFile]) -> str:
+def describe(layout: Layout, volumes: Sequence[VolumeFile], *, channels: int) -> str:
     """Says what was recognised, and how many scans, masks, patients and channels."""
     masks = sum(volume.label_path is not None for volume in volumes)
     patients = len({volume.patient for volume in volumes})
     line = (
         f"{TITLES[layout.name]} in {layout.root}: {len(volumes)} scan(s), {masks} "
-        f"mask(s), {patients} patient(s), {layout.num_channels} channel(s)"
+        f"mask(s), {patients} patient(s), {channels} channel(s)"
     )
     if layout.facts.channels:
         line += f" ({', '.join(layout.facts.channels)})"

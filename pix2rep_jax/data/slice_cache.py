@@ -16,13 +16,14 @@ import numpy as np
 
 from pix2rep_jax.data.axes import Axes, SliceAxis
 from pix2rep_jax.data.nifti_paths import file_parts
+from pix2rep_jax.data.picture_file import is_picture, list_size_files
 from pix2rep_jax.data.volume import VolumeFile
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runtime.atomic_file import replacing
 
 __all__ = ["find_path", "load", "save"]
 
-VERSION = 10
+VERSION = 11
 """Raise it when the same scans and settings give other slices or records."""
 
 _LOG = logging.getLogger(__name__)
@@ -59,6 +60,10 @@ def find_path(
         for name in _PATHS:
             if (path := getattr(volume, name)) is not None:
                 fields[name] = [_stamp(part, resolve) for part in file_parts(path)]
+        read = [part for path in volume.more_channels for part in file_parts(path)]
+        if is_picture(volume.image_path):
+            read += list_size_files(volume.image_path)
+        fields["more_channels"] = [_stamp(part, resolve) for part in read]
         inputs.append(fields)
     text = json.dumps([VERSION, settings, inputs], sort_keys=True)
     return folder / kind.format(hashlib.sha256(text.encode()).hexdigest()[:24])
@@ -161,8 +166,9 @@ def _make_record(record_type: type, fields: dict, grids: np.ndarray) -> Any:
     paths = {
         name: None if fields[name] is None else Path(fields[name]) for name in _PATHS
     }
+    more = {"more_channels": tuple(map(Path, fields["more_channels"]))}
     axes = {
         "axes": Axes(*map(tuple, fields["axes"])),
         "slice_axis": SliceAxis(*fields["slice_axis"]),
     }
-    return record_type(**{**fields, **paths, **axes, "grids": grids})
+    return record_type(**{**fields, **paths, **axes, **more, "grids": grids})

@@ -1,12 +1,45 @@
 """One line on what a run sees of its scans: which slices, and how large the pixels."""
 
+from typing import NamedTuple
+
 from ml_collections import ConfigDict
 
 from pix2rep_jax.data.axes import STANDS_OUT, SliceAxis, most_common
 from pix2rep_jax.data.dataset import Dataset, field_of_view_mm
+from pix2rep_jax.data.picture_file import is_picture
 from pix2rep_jax.data.volume import VolumeRecord
 
-__all__ = ["describe_slices", "usual_slice_axis"]
+__all__ = ["Inputs", "describe_inputs", "describe_slices", "usual_slice_axis"]
+
+
+class Inputs(NamedTuple):
+    """What all scans of a run have in common, and its network expects of others.
+
+    Attributes:
+        channels: How many channels each has.
+        files: In how many files these are.
+        pictures: Whether they are pictures (PNG, JPEG, TIFF). Arrays then have the axes
+            of a picture.
+        label_values: The value of each class in the experts' masks; () if there are
+            none, or if they are 0, 1, 2, …
+    """
+
+    channels: int = 1
+    files: int = 1
+    pictures: bool = False
+    label_values: tuple[int, ...] = ()
+
+
+def describe_inputs(dataset: Dataset) -> Inputs:
+    """Says what the scans of a data set have in common."""
+    masked = [each for each in dataset.volumes if each.label_path]
+    values = masked[0].label_values if masked else ()
+    return Inputs(
+        channels=dataset.images.shape[-1],
+        files=len(dataset.volumes[0].image_paths),
+        pictures=all(is_picture(each.image_path) for each in dataset.volumes),
+        label_values=() if values == tuple(range(len(values))) else values,
+    )
 
 
 def usual_slice_axis(dataset: Dataset) -> SliceAxis:
@@ -37,6 +70,8 @@ def describe_slices(dataset: Dataset, data: ConfigDict) -> str:
         )
     else:
         line += f" px of {field_of_view_mm(data) / data.size:.3g} mm"
+    if (channels := dataset.images.shape[-1]) > 1:
+        line += f", {channels} channels"
     cubes = sum(map(_is_cubic, dataset.volumes))
     if cubes and data.slice_axis == "auto":
         line += (

@@ -205,7 +205,7 @@ def take_pretraining_slices(dataset: Dataset, split: Split) -> dict[str, np.ndar
         split: Made of it.
 
     Returns:
-        "image" `[slices, height, width, 1]`, "box" `[slices, 4]` as in `Dataset.boxes`,
+        "image" `[slices, height, width, c]`, "box" `[slices, 4]` as in `Dataset.boxes`,
         "volume" `[slices]` and "slice" `[slices]`, the index in the scan.
 
     Raises:
@@ -219,7 +219,7 @@ def take_pretraining_slices(dataset: Dataset, split: Split) -> dict[str, np.ndar
             + patients_hint(dataset.volumes, split.source.partition(" ")[0])
         )
     return {
-        "image": dataset.images[chosen][..., None],
+        "image": dataset.images[chosen],
         "box": dataset.boxes[chosen],
         "volume": dataset.volume_index[chosen],
         "slice": dataset.slice_index[chosen],

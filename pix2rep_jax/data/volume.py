@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pix2rep_jax.data import mask, nifti
+from pix2rep_jax.data import mask
 from pix2rep_jax.data.axes import AS_STORED, LAST, Axes, SliceAxis, SliceRule
+from pix2rep_jax.data.channels import channel_ranges, prepare_channels
 from pix2rep_jax.data.grid import (
     Grid,
     centre_grid,
@@ -19,11 +20,10 @@ from pix2rep_jax.data.grid import (
     share_inside,
 )
 from pix2rep_jax.data.labels import UNLABELLED
-from pix2rep_jax.data.normalization import Normalization, intensity_range
-from pix2rep_jax.data.resample import (
-    resample_image,
-    resample_label,
-)
+from pix2rep_jax.data.normalization import Normalization
+from pix2rep_jax.data.picture_file import is_picture
+from pix2rep_jax.data.resample import resample_label
+from pix2rep_jax.data.scan import Scan, read_scan
 from pix2rep_jax.errors import InputError
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "VolumeFile",
     "VolumeRecord",
     "prepare_file",
+    "read_mask",
     "take_frame",
 ]
 
@@ -48,11 +49,12 @@ class VolumeFile:
         subset: "training" or "testing", as the data set's publisher divided it.
         phase: "ED", "ES" or "frame07" in ACDC; "" if unknown.
         group: Pathology, over which few-shot draws are balanced; "" if unknown.
-        image_path: NIfTI file of the scan.
+        image_path: File of the scan, or of its first channel.
         label_path: NIfTI file of the expert's mask, or None if there is no mask.
         frame: Number of the frame in a 4-D file, from 0; None for a 3-D file.
         label_values: The value of each class in the mask's file; () for 0, 1, 2, …
         more_channels: Files of the further channels, in their order.
+        fourth_axis: What the fourth axis of the files has: "frames" or "channels".
     """
 
     volume_id: str
@@ -65,6 +67,12 @@ class VolumeFile:
     frame: int | None = None
     label_values: tuple[int, ...] = ()
     more_channels: tuple[Path, ...] = ()
+    fourth_axis: str = "frames"
+
+    @property
+    def image_paths(self) -> tuple[Path, ...]:
+        """The files of all channels."""
+        return (self.image_path, *self.more_channels)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,8 +82,8 @@ class VolumeRecord(VolumeFile):
     Attributes:
         spacing_mm: Distance of rows, of columns and of slices, mm.
         shape: (rows, columns, slices) of the scan.
-        low: The intensity that became 0.
-        high: The intensity that became 1.
+        low: The intensity of each channel that became 0.
+        high: The intensity of each channel that became 1.
         grids: `[slices, 4]` float64, for each slice its grid's origin (row, column) and
             step (row, column); NaN for a slice that was dropped.
         size: Side of the network's grid, px.
@@ -90,8 +98,8 @@ class VolumeRecord(VolumeFile):
 
     spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
     shape: tuple[int, int, int] = (0, 0, 0)
-    low: float = 0.0
-    high: float = 1.0
+    low: tuple[float, ...] = (0.0,)
+    high: tuple[float, ...] = (1.0,)
     grids: np.ndarray = dataclasses.field(
         default_factory=lambda: np.zeros((0, 4)), compare=False
     )
@@ -117,7 +125,7 @@ class PreparedVolume(NamedTuple):
 
     Attributes:
         record: The volume, and how it was prepared.
-        images: `[slices, size, size]` float32 in [0, 1].
+        images: `[slices, size, size, channels]` float32 in [0, 1].
         labels: `[slices, size, size]` uint8; `UNLABELLED` if there is no mask.
         kept: `[slices]`, the index of each slice in the scan.
         boxes: `[slices, 4]` int32, the pixels that lie in the scan: first and last row,
@@ -137,7 +145,7 @@ def prepare_file(
     """Prepares the volumes of one file, which is read once.
 
     Args:
-        volumes: Volumes with the same `image_path`.
+        volumes: Volumes with the same `image_paths`.
         settings: "crop", "fov_mm", "size", "interpolation", "num_classes",
             "normalization", which are the entries of a `Normalization`, and "axes",
             those of a `SliceRule`.
@@ -145,31 +153,23 @@ def prepare_file(
     Raises:
         InputError: If a file cannot be used.
     """
-    if volumes[0].more_channels:
-        raise InputError(
-            f"{volumes[0].image_path} has {1 + len(volumes[0].more_channels)} "
-            "channels, and only scans with one can be read"
-        )
-    scan = nifti.read_volume(volumes[0].image_path, SliceRule(*settings["axes"]))
+    scan = read_scan(
+        volumes[0].image_paths,
+        SliceRule(*settings["axes"]),
+        fourth_axis=volumes[0].fourth_axis,
+    )
     return [_prepare_volume(volume, scan, settings) for volume in volumes]
 
 
 def _prepare_volume(
-    volume: VolumeFile, scan: nifti.NiftiVolume, settings: Mapping[str, Any]
+    volume: VolumeFile, scan: Scan, settings: Mapping[str, Any]
 ) -> PreparedVolume:
     """Prepares one volume of a file that has been read."""
     array = take_frame(volume, scan)
-    shape, size = array.shape, settings["size"]
+    shape, size = array.shape[:3], settings["size"]
     label, label_digest = None, ""
     if volume.label_path is not None:
-        label = mask.read_label(
-            volume.label_path,
-            shape=shape,
-            num_classes=settings["num_classes"],
-            values=volume.label_values,
-            axes=scan.axes,
-            like=scan,
-        )
+        label = read_mask(volume, scan, num_classes=settings["num_classes"])
         label_digest = _digest(np.moveaxis(scan.axes.to_file(label), 2, 0))
         label = np.moveaxis(label, 2, 0)
     image = np.moveaxis(array, 2, 0)
@@ -191,17 +191,14 @@ def _prepare_volume(
             shown = image[:, rows, columns]
     frame = "" if volume.frame is None else f", frame {volume.frame + 1},"
     name = f"the scan {volume.image_path}{frame}"
-    low, high = intensity_range(
+    low, high, notes = channel_ranges(
         shown, Normalization(*settings["normalization"]), name=name
     )
-    images = resample_image(
-        image[kept],
-        grid,
-        interpolation=settings["interpolation"],
-        stretch=(low, high),
+    images = prepare_channels(
+        image[kept], low, high, grid, interpolation=settings["interpolation"]
     )
     if label is None:
-        labels = np.full(images.shape, UNLABELLED, np.uint8)
+        labels = np.full(images.shape[:3], UNLABELLED, np.uint8)
     else:
         labels = resample_label(
             label[kept], grid, interpolation=settings["interpolation"]
@@ -218,13 +215,14 @@ def _prepare_volume(
         size=size,
         uses_ground_truth=uses_ground_truth,
         image_digest=_digest(
-            scan.axes.to_file(array), scan.axes.of_file(scan.spacing_mm)
+            scan.axes.to_file(array if len(low) > 1 else array[..., 0]),
+            scan.axes.of_file(scan.spacing_mm),
         ),
         label_digest=label_digest,
         label_share=1.0 if label is None else share_inside(label, grid),
         axes=scan.axes,
         slice_axis=scan.slice_axis,
-        notes=scan.notes,
+        notes=(*scan.notes, *notes),
     )
     return PreparedVolume(
         record,
@@ -244,19 +242,42 @@ def _digest(array: np.ndarray, spacing_mm: Sequence[float] = ()) -> str:
     return result.hexdigest()
 
 
-def take_frame(volume: VolumeFile, scan: nifti.NiftiVolume) -> np.ndarray:
-    """Takes the `[rows, columns, slices]` of a volume out of its file.
+def read_mask(volume: VolumeFile, scan: Scan, *, num_classes: int) -> np.ndarray:
+    """Reads the `[rows, columns, slices]` uint8 of a volume's mask, which it has.
+
+    Raises:
+        InputError: If the mask cannot be read, or does not fit the scan.
+    """
+    assert volume.label_path is not None
+    if is_picture(volume.label_path) != is_picture(volume.image_path):
+        raise InputError(
+            f"{volume.image_path} and its mask {volume.label_path} are not both "
+            "pictures or both NIfTI: save them in one format"
+        )
+    return mask.read_label(
+        volume.label_path,
+        shape=scan.array.shape[:3],
+        num_classes=num_classes,
+        values=volume.label_values,
+        axes=scan.axes,
+        like=scan.volume,
+        frame=volume.frame,
+    )
+
+
+def take_frame(volume: VolumeFile, scan: Scan) -> np.ndarray:
+    """Takes the `[rows, columns, slices, channels]` of a volume out of its files.
 
     Raises:
         InputError: If the file holds several frames and the volume names none.
     """
+    frames = scan.array.shape[3]
     if volume.frame is not None:
-        return scan.array[..., volume.frame]
-    if scan.array.ndim == 3:
-        return scan.array
-    if scan.array.shape[3] == 1:
-        return scan.array[..., 0]
+        return scan.array[:, :, :, volume.frame]
+    if frames == 1:
+        return scan.array[:, :, :, 0]
     raise InputError(
-        f"{volume.image_path} holds {scan.array.shape[3]} frames: split it into one "
-        "file per frame"
+        f"{volume.image_path} has a fourth axis of length {frames}, and nothing says "
+        "what it holds: add --config.data.fourth_axis=frames, which makes each frame a "
+        "scan of its own, or --config.data.fourth_axis=channels"
     )

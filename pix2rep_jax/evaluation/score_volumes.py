@@ -48,7 +48,7 @@ def evaluate_volumes(
     network's grid.
 
     Args:
-        predict: Maps slices `[slices, height, width]` to probabilities
+        predict: Maps slices `[slices, height, width, channels]` to probabilities
             `[slices, height, width, num_classes]`.
         dataset: Holds the volumes.
         volume_indices: Indices into `dataset.volumes`. Volumes without a mask or
@@ -77,6 +77,7 @@ def evaluate_volumes(
             num_classes=num_classes,
             values=record.label_values,
             axes=record.axes,
+            frame=record.frame,
         )
         distances = surface_distances(
             native, expert, num_classes=num_classes, spacing_mm=record.spacing_mm

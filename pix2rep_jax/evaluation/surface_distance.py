@@ -31,6 +31,7 @@ def surface_distances(
 
     The surface of a class consists of its voxels that share a face with a voxel outside
     the class, or with the outside of the volume. Distances are between voxel centres.
+    A volume of one slice is measured as a plane: its voxels have four faces.
 
     HD95 is the larger of the two directed 95th percentiles. (MedPy takes one percentile
     of both directions together, which is mostly smaller.) ASSD is the mean over the
@@ -59,6 +60,12 @@ def surface_distances(
             f"a prediction of shape {prediction.shape}, a label of shape {label.shape} "
             f"and a spacing of {tuple(spacing_mm)} mm do not fit"
         )
+    # A volume of one slice has no neighbours above and below: its surface is a line.
+    long = tuple(axis for axis, length in enumerate(label.shape) if length > 1)
+    flat = tuple(axis for axis in range(label.ndim) if axis not in long)
+    if len(long) > 1:
+        prediction, label = prediction.squeeze(flat), label.squeeze(flat)
+        spacing_mm = [spacing_mm[axis] for axis in long]
     result = SurfaceDistances(*np.full((2, num_classes), np.nan))
     for value in range(1, num_classes):
         masks = prediction == value, label == value

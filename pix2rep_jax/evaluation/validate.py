@@ -23,8 +23,8 @@ def make_validate(
     """Makes the score of networks on the validation slices.
 
     Args:
-        net: Maps `[batch, height, width, 1]` to logits `[..., num_classes]`.
-        images: `[slices, height, width]`.
+        net: Maps `[batch, height, width, channels]` to logits `[..., num_classes]`.
+        images: `[slices, height, width, channels]`.
         labels: `[slices, height, width]` classes.
         num_classes: Background included.
         batch_size: Slices predicted at once.

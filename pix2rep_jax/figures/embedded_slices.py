@@ -18,7 +18,7 @@ class EmbeddedSlices(NamedTuple):
     """Slices, one per patient, with the embeddings of their pixels.
 
     Attributes:
-        images: `[slices, height, width]` in [0, 1].
+        images: `[slices, height, width]` in [0, 1], the first channel.
         embeddings: `[slices, height, width, d]`.
         labels: `[slices, height, width]` classes, or None without test patients.
         names: For each slice the name of its volume.
@@ -43,7 +43,7 @@ def embed_middle_slices(
         dataset: The data set that holds the patients' slices.
         split: Names the test patients. Without any, patients of the pretraining are
             shown.
-        embed: Maps images `[slices, height, width]` to embeddings
+        embed: Maps images `[slices, height, width, channels]` to embeddings
             `[slices, height, width, d]`.
         number: Number of patients.
 
@@ -61,7 +61,7 @@ def embed_middle_slices(
     volumes = selection.spread(volumes, number)
     chosen = [selection.middle_slice(dataset, volume) for volume in volumes]
     return EmbeddedSlices(
-        images=dataset.images[chosen],
+        images=dataset.images[chosen][..., 0],
         embeddings=embed(dataset.images[chosen]),
         labels=dataset.labels[chosen] if labeled else None,
         names=[volume_title(dataset.volumes[volume]) for volume in volumes],

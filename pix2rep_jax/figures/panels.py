@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pix2rep_jax.data import mask, nifti, resample
+from pix2rep_jax.data import mask, resample
 from pix2rep_jax.data.dataset import Dataset
 from pix2rep_jax.data.grid import Grid
+from pix2rep_jax.data.scan import read_scan
 from pix2rep_jax.data.volume import VolumeRecord, take_frame
 from pix2rep_jax.evaluation.dice import dice_per_class
 from pix2rep_jax.evaluation.volume_score import display_order
@@ -50,7 +51,7 @@ def scan_panels(record: VolumeRecord, *, num_classes: int) -> list[Panel]:
     Raises:
         InputError: If a file cannot be read.
     """
-    image, label = read_scan(record, num_classes=num_classes)
+    image, label = read_own_grid(record, num_classes=num_classes)
     kept = np.flatnonzero(np.isfinite(record.grids).all(axis=1))
     shown = kept
     if label is not None and label[..., kept].any():
@@ -79,7 +80,7 @@ def predicted_panel(
     """Segments a volume, and takes its middle slice.
 
     Args:
-        predict: Maps slices `[slices, height, width]` to probabilities
+        predict: Maps slices `[slices, height, width, channels]` to probabilities
             `[slices, height, width, num_classes]`.
         dataset: Holds the volume.
         volume: Index into `dataset.volumes`. The volume has an expert's mask.
@@ -93,7 +94,7 @@ def predicted_panel(
     """
     record = dataset.volumes[volume]
     _, prediction = predict_volume(predict, dataset, volume)
-    image, label = read_scan(record, num_classes=len(classes))
+    image, label = read_own_grid(record, num_classes=len(classes))
     if label is None:
         raise ValueError(f"{record.volume_id} has no expert's mask")
     dice = dice_per_class(prediction, label, num_classes=len(classes))
@@ -110,7 +111,7 @@ def predicted_panel(
     )
 
 
-def read_scan(
+def read_own_grid(
     record: VolumeRecord, *, num_classes: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Reads a volume on its own grid.
@@ -120,14 +121,15 @@ def read_scan(
         num_classes: Number of classes in the masks, background included.
 
     Returns:
-        `[rows, columns, slices]` in [0, 1], normalised like the network's slices, and
-        the expert's classes, or None.
+        `[rows, columns, slices]` in [0, 1], the first channel, normalised like the
+        network's slices, and the expert's classes, or None.
 
     Raises:
         InputError: If a file cannot be read.
     """
-    array = take_frame(record, nifti.read_volume(record.image_path, record.axes))
-    image = resample.normalise(array, record.low, record.high)
+    scan = read_scan(record.image_paths, record.axes, fourth_axis=record.fourth_axis)
+    first = take_frame(record, scan)[..., 0]
+    image = resample.normalise(first, record.low[0], record.high[0])
     if record.label_path is None:
         return image, None
     return image, mask.read_label(
@@ -136,6 +138,7 @@ def read_scan(
         num_classes=num_classes,
         values=record.label_values,
         axes=record.axes,
+        frame=record.frame,
     )
 
 

@@ -39,7 +39,7 @@ def some_slices(
         number: How many patients, at most.
 
     Returns:
-        The slices `[number, height, width]`, and their boxes `[number, 4]`.
+        The slices `[number, height, width, channels]`, and their boxes `[number, 4]`.
     """
     patients = split.pretrain_patients or split.test_patients
     volumes = selection.first_volumes(dataset, patients, labeled=False)
@@ -61,13 +61,13 @@ def sample_views(
 
     Args:
         key: One random key.
-        images: `[batch, height, width]`.
+        images: `[batch, height, width, channels]`. The first channel is shown.
         boxes: `[batch, 4]`, the pixels that lie in the scan, as for `make_views`.
         spatial: Options of φ, as for `make_views`.
         intensity: Options of t and t', as for `make_views`.
         num_points: How many points of each image to mark, at most.
     """
-    number = min(_CANDIDATES, images[0].size)
+    number = min(_CANDIDATES, images[0, ..., 0].size)
 
     def sample(
         key: jax.Array, image: jax.Array, box: jax.Array
@@ -77,11 +77,11 @@ def sample_views(
         points, _ = sample_points(point_key, views.valid, num_points=number)
         return (views.view_a[..., 0], views.view_b[..., 0], *views[2:], points)
 
-    sampled = map(np.asarray, jax.jit(sample)(key, images[..., None], boxes))
+    sampled = map(np.asarray, jax.jit(sample)(key, images, boxes))
     view_a, view_b, sources, valid, points = sampled
     marked = []
     for flat, mask, origin in zip(points, valid, sources, strict=True):
         pixels = np.stack(np.unravel_index(flat, mask.shape), -1)
         pixels = pixels[mask.reshape(-1)[flat]]
         marked.append(choose_points(pixels, origin, number=num_points))
-    return SampledViews(images, view_a, view_b, sources, valid, marked)
+    return SampledViews(images[..., 0], view_a, view_b, sources, valid, marked)

@@ -32,8 +32,13 @@ def feature_budget(
 
 
 def feature_size(net: SegmentationNet, images: np.ndarray) -> float:
-    """Returns the memory that the features of `[n, height, width]` images take (MB)."""
-    return images.size * 4 * net.backbone.num_features / 1e6
+    """Returns the memory that the features of images take (MB).
+
+    Args:
+        net: Backbone and head.
+        images: `[n, height, width, channels]`.
+    """
+    return images[..., 0].size * 4 * net.backbone.num_features / 1e6
 
 
 def compute_features(
@@ -44,7 +49,7 @@ def compute_features(
     Args:
         net: Backbone and head.
         variables: `{"params": …, "batch_stats": …}`.
-        images: `[n, height, width]` in [0, 1].
+        images: `[n, height, width, channels]` in [0, 1].
         batch_size: Slices computed at once.
 
     Returns:

@@ -23,7 +23,7 @@ def load_embed(run: Path) -> Callable[[np.ndarray], np.ndarray]:
         run: The folder of a pretraining run.
 
     Returns:
-        A function from images `[batch, height, width]` to the embeddings (g∘f)(x) of
+        A function from images `[batch, height, width, c]` to the embeddings (g∘f)(x) of
         all their pixels, `[batch, height, width, d]`.
 
     Raises:
@@ -39,4 +39,4 @@ def load_embed(run: Path) -> Callable[[np.ndarray], np.ndarray]:
     params, batch_stats = restore_params(run)
     apply = jax.jit(functools.partial(net.apply, train=False))
     variables = {"params": params, "batch_stats": batch_stats}
-    return lambda images: np.asarray(apply(variables, images[..., None]), np.float32)
+    return lambda images: np.asarray(apply(variables, images), np.float32)

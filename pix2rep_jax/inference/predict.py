@@ -37,11 +37,11 @@ def make_predict(net: nn.Module) -> Callable[[Any, jax.Array], jax.Array]:
     """Compiles a network's class probabilities; BatchNorm uses its running averages.
 
     Args:
-        net: Maps `[batch, height, width, 1]` to logits `[..., num_classes]`.
+        net: Maps `[batch, height, width, channels]` to logits `[..., num_classes]`.
 
     Returns:
         `predict(variables, images) -> probabilities`, with variables
-        `{"params": …, "batch_stats": …}` and images `[batch, height, width, 1]`. It
+        `{"params": …, "batch_stats": …}` and images `[batch, height, width, c]`. It
         is compiled once per shape, so other weights need no further compilation. An
         equal network is given the same function.
     """
@@ -59,12 +59,12 @@ def make_predictors(
     """Makes a function from slices to probabilities for each set of variables.
 
     Args:
-        net: Maps `[batch, height, width, 1]` to logits `[..., num_classes]`.
+        net: Maps `[batch, height, width, channels]` to logits `[..., num_classes]`.
         networks: Variables by name; all of them share one compiled program.
         batch_size: Number of slices predicted at once.
 
     Returns:
-        Functions by the same names. Each maps slices `[slices, height, width]` to
+        Functions by the same names. Each maps slices `[slices, height, width, c]` to
         probabilities `[slices, height, width, num_classes]`.
     """
     predict = make_predict(net)
@@ -89,7 +89,7 @@ def predict_slices(
         predict: The function of `make_predict`, or another function of variables and
             images that treats each image on its own.
         variables: The first argument of `predict`.
-        images: `[slices, height, width]` in [0, 1], at least one slice.
+        images: `[slices, height, width, channels]` in [0, 1], at least one slice.
         batch_size: Slices per batch. The last batch is filled up with zeros, so that no
             second program is compiled. The results for these zeros are dropped.
 
@@ -102,7 +102,7 @@ def predict_slices(
     """
     if not len(images):
         raise ValueError("there is no slice to predict")
-    images = np.asarray(images, np.float32)[..., None]
+    images = np.asarray(images, np.float32)
     missing = -len(images) % batch_size
     padded = np.pad(images, ((0, missing), (0, 0), (0, 0), (0, 0)))
     # While one batch is computed on the device, the batch before it is copied back.
@@ -125,10 +125,10 @@ def predict_joined(
     """Predicts many scans in full batches, which join the slices of several of them.
 
     Args:
-        predict: Maps slices `[slices, height, width]` to probabilities
+        predict: Maps slices `[slices, height, width, channels]` to probabilities
             `[slices, height, width, num_classes]`, each slice on its own.
         scans: Whatever tells one scan from another, and its slices
-            `[slices, height, width]`. There may be none.
+            `[slices, height, width, channels]`. There may be none.
         batch_size: Slices per batch. All calls but the last have full batches.
 
     Yields:
@@ -180,7 +180,7 @@ def predict_volume(
     """Predicts a volume of a data set.
 
     Args:
-        predict: Maps slices `[slices, height, width]` to probabilities
+        predict: Maps slices `[slices, height, width, channels]` to probabilities
             `[slices, height, width, num_classes]`.
         dataset: Holds the volume's slices.
         volume: Index into `dataset.volumes`.

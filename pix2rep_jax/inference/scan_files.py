@@ -1,6 +1,7 @@
-"""The NIfTI files to segment, and the names of their masks."""
+"""The files to segment, and the names of their masks."""
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,11 +11,21 @@ from pix2rep_jax.data.nifti_paths import (
     NiftiPath,
     count_suffixes,
     list_folder,
-    nifti_stem,
+    scan_stem,
 )
+from pix2rep_jax.data.picture_file import is_picture
 from pix2rep_jax.errors import InputError, name_some
 
-__all__ = ["FoundScans", "find_scans", "pair_with_masks"]
+__all__ = [
+    "FoundScans",
+    "find_channels",
+    "find_scans",
+    "join_channels",
+    "pair_with_masks",
+]
+
+_CHANNEL = re.compile(r"_(\d{4})$")
+"""How nnU-Net names the files of a case's channels: NAME_0000, NAME_0001, …"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +44,9 @@ class FoundScans:
 
 
 def find_scans(input: Path) -> FoundScans:
-    """Lists the NIfTI files of a folder and its subfolders, without masks.
+    """Lists the scans of a folder and its subfolders, without masks.
+
+    They are NIfTI files, or pictures if there is no NIfTI.
 
     Masks are files `NAME_gt` and `NAME_seg` that hold whole numbers, and all files in a
     folder `labels` beside a folder `images`. Linked folders are searched too. Hidden
@@ -48,11 +61,11 @@ def find_scans(input: Path) -> FoundScans:
     if not input.exists():
         raise InputError(f"there is no file or folder {input}: check --input")
     if not input.is_dir():
-        stem = nifti_stem(input.name)
+        stem = scan_stem(input.name)
         if stem is None:
             raise InputError(
-                f"{input} is not named like a NIfTI file: --input takes .nii, .nii.gz "
-                f"and pairs of .hdr and .img; {CONVERT}"
+                f"{input} is not named like NIfTI or a picture: --input takes .nii, "
+                f".nii.gz, pairs of .hdr and .img, .png, .jpg and .tif; {CONVERT}"
             )
         return FoundScans([NiftiPath(stem, input)], [], [])
     listing = list_folder(input, deep=True)
@@ -95,11 +108,55 @@ def find_scans(input: Path) -> FoundScans:
         if found.broken:
             reasons.append(f"what cannot be read: {name_some(found.broken)}")
         raise InputError(
-            f"there is no scan in {input}: --input takes a NIfTI file, or a folder "
+            f"there is no scan in {input}: --input takes a scan, or a folder "
             f"that holds some (it holds {', '.join(reasons) or 'nothing'})"
             + (f"; {CONVERT}" if listing.others else "")
         )
     return found
+
+
+def find_channels(path: Path, files: int) -> list[Path]:
+    """Finds the files of all channels of a case.
+
+    Args:
+        path: One of them, such as `NAME_0000.nii.gz`; or a file of another name, which
+            must hold all channels.
+        files: How many there are.
+
+    Raises:
+        InputError: If some are missing.
+    """
+    stem = scan_stem(path.name)
+    found = _CHANNEL.search(stem or "")
+    if files == 1 or stem is None or found is None or not path.exists():
+        return [path]
+    names = [f"{stem[: found.start()]}_{index:04d}" for index in range(files)]
+    beside = {scan_stem(each.name): each for each in sorted(path.parent.iterdir())}
+    if missing := [name for name in names if name not in beside]:
+        raise InputError(
+            f"{path} is one of {files} channels, and {name_some(missing)} is not "
+            "beside it: copy all channels of the case there"
+        )
+    return [beside[name] for name in names]
+
+
+def join_channels(scans: Sequence[NiftiPath], files: int) -> list[NiftiPath]:
+    """Takes the files of one case together.
+
+    Args:
+        scans: From `find_scans`.
+        files: How many files a case has.
+
+    Returns:
+        The first file of each case, under the case's name.
+    """
+    if files == 1:
+        return list(scans)
+    cases: dict[str, NiftiPath] = {}
+    for scan in scans:
+        name = _CHANNEL.sub("", scan.name)
+        cases.setdefault(name, NiftiPath(name, scan.path))
+    return list(cases.values())
 
 
 def mask_path(scan: NiftiPath, *, input: Path, output: Path) -> Path:
@@ -113,16 +170,22 @@ def mask_path(scan: NiftiPath, *, input: Path, output: Path) -> Path:
     Raises:
         InputError: If `output` names a file while `input` is a folder or that file.
     """
-    if output.name.endswith((".nii", ".nii.gz")) and not output.is_dir():
+    suffix = ".png" if is_picture(scan.path) else ".nii.gz"
+    if output.name.endswith((".nii", ".nii.gz", ".png")) and not output.is_dir():
         if input.is_dir():
             raise InputError(
                 f"--output {output} is the name of one mask, and --input {input} a "
                 "folder: give a folder for the masks"
             )
+        if output.name.endswith(".png") != (suffix == ".png"):
+            raise InputError(
+                f"--output {output} has another format than the mask of {input}: name "
+                f"a file that ends in {suffix}, or a folder"
+            )
         if output.resolve() == input.resolve():
             raise InputError(f"--output {output} is the scan itself: name another file")
         return output
-    return output / f"{scan.name}_seg.nii.gz"
+    return output / f"{scan.name}_seg{suffix}"
 
 
 def pair_with_masks(

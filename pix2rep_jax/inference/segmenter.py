@@ -3,25 +3,26 @@
 import dataclasses
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from pix2rep_jax.data import nifti, resample
-from pix2rep_jax.data.axes import AS_STORED, AUTO, Axes, SliceRule, find_axes
+from pix2rep_jax.data import resample
+from pix2rep_jax.data.axes import AUTO, SliceRule
+from pix2rep_jax.data.channels import channel_ranges, prepare_channels
 from pix2rep_jax.data.dataset import field_of_view_mm
 from pix2rep_jax.data.grid import Grid, centre_grid
-from pix2rep_jax.data.normalization import (
-    Normalization,
-    intensity_range,
-    read_normalization,
-)
+from pix2rep_jax.data.normalization import Normalization, read_normalization
+from pix2rep_jax.data.scan import Scan, read_scan
 from pix2rep_jax.data.scan_notes import count_notes
+from pix2rep_jax.data.slice_summary import Inputs
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.inference.array_scan import ArrayScan, turn_array
 from pix2rep_jax.inference.predict import BATCH_SIZE, make_predictors, restore_scan
+from pix2rep_jax.inference.scan_files import find_channels
 from pix2rep_jax.methods.downstream.mean_teacher import networks_of_state
 from pix2rep_jax.models.build import make_segmentation_net
 from pix2rep_jax.runs.checkpoint_reader import restore_model, unfinished
@@ -33,6 +34,8 @@ __all__ = ["Segmenter", "load_predict", "load_predictors"]
 
 _LOG = logging.getLogger(__name__)
 
+_ONE_CHANNEL = Inputs()
+
 
 @dataclasses.dataclass(frozen=True)
 class Segmenter:
@@ -40,8 +43,8 @@ class Segmenter:
 
     Attributes:
         classes: Names of the labels 0, 1, …
-        predict_network: Maps slices `[slices, height, width]` on the network's grid to
-            probabilities `[slices, height, width, num_classes]`.
+        predict_network: Maps slices `[slices, height, width, channels]` on the
+            network's grid to probabilities `[slices, height, width, num_classes]`.
         percentiles: Percentiles of a volume's intensities that are mapped to 0 and 1.
         fov_mm: Side of the square field of view, mm.
         size: Side of the network's grid, px.
@@ -49,6 +52,7 @@ class Segmenter:
         rule: How the axis of a scan's slices is found.
         batch_size: Slices that the network predicts at once.
         window: Intensities that are mapped to 0 and 1 in place of the percentiles.
+        inputs: What the run's scans have in common, such as their number of channels.
     """
 
     classes: tuple[str, ...]
@@ -60,6 +64,7 @@ class Segmenter:
     rule: SliceRule = AUTO
     batch_size: int = BATCH_SIZE
     window: tuple[float, ...] = ()
+    inputs: Inputs = _ONE_CHANNEL
 
     @classmethod
     def load(cls, workdir: str | Path) -> "Segmenter":
@@ -83,6 +88,7 @@ class Segmenter:
                 f"(data.crop={data['crop']}), so it cannot segment a scan without a "
                 "mask: train one with --config.data.crop=center in another workdir"
             )
+        record = read_run(run)
         return cls(
             classes=tuple(data["classes"]),
             predict_network=load_predict(run),
@@ -91,64 +97,67 @@ class Segmenter:
             fov_mm=field_of_view_mm(data),
             size=data["size"],
             interpolation=data["interpolation"],
-            rule=SliceRule(
-                data["slice_axis"], data["orientation"], read_run(run).slice_axis
-            ),
+            rule=SliceRule(data["slice_axis"], data["orientation"], record.slice_axis),
+            inputs=record.inputs,
         )
 
     def predict(
         self,
-        scan: str | Path | np.ndarray,
+        scan: str | Path | Sequence[str | Path] | np.ndarray,
         *,
         spacing_mm: tuple[float, ...] | None = None,
     ) -> np.ndarray:
         """Segments a scan.
 
         Args:
-            scan: The path of a NIfTI file, or an array of real numbers with the axes of
-                a file: `[rows, columns]`, or three axes of which one is the slices',
-                and perhaps a fourth for frames. Each frame is segmented on its own.
+            scan: The path of a NIfTI file or a picture, the paths of all channels of a
+                case, or an array of real numbers with the axes of a file: `[rows,
+                columns]`, or three axes of which one is the slices', and perhaps a
+                further one for frames. Each frame is segmented on its own. If the
+                network expects several channels, they are the last axis; then an array
+                has no frames.
             spacing_mm: Voxel size of an array along its axes, mm. With two numbers the
                 slices lie along its third axis. With three the axis is found as that of
                 a file. A file has its own spacing.
 
         Returns:
-            uint8 labels in the shape of the scan.
+            uint8 labels in the shape of the scan, without its channels.
 
         Raises:
-            InputError: If the scan cannot be read, or an array lacks its spacing.
+            InputError: If the scan cannot be read or has another number of channels
+                than the network expects, or if an array lacks its spacing.
         """
-        read = _read(scan, spacing_mm, self.rule)
+        read = self._read(scan, spacing_mm)
         images, grid = self.prepare(read.array, spacing_mm=read.spacing_mm)
         labels = restore_scan(
-            self.predict_network(images), grid, shape=read.array.shape
+            self.predict_network(images), grid, shape=read.array.shape[:4]
         )
-        return read.axes.to_file(labels).reshape(read.shape)
+        return read.axes.to_file(labels).reshape(read.file_shape)
 
     def predict_probabilities(
         self,
-        scan: str | Path | np.ndarray,
+        scan: str | Path | Sequence[str | Path] | np.ndarray,
         *,
         spacing_mm: tuple[float, ...] | None = None,
     ) -> np.ndarray:
         """Computes the probability of each class; the arguments are those of `predict`.
 
         Returns:
-            float32 `[*scan.shape, num_classes]`, which sum to 1 over the classes.
-            Outside the network's field of view background has probability 1.
+            float32, in the shape of the labels with a last axis of classes, over which
+            they sum to 1. Outside the network's field of view background has
+            probability 1.
 
         Raises:
-            InputError: If the scan cannot be read, or an array lacks its spacing.
+            InputError: As `predict`.
         """
-        read = _read(scan, spacing_mm, self.rule)
+        read = self._read(scan, spacing_mm)
         images, grid = self.prepare(read.array, spacing_mm=read.spacing_mm)
-        *plane, slices, frames = _with_frames(read.array).shape
-        result = np.zeros((*plane, slices, frames, len(self.classes)), np.float32)
+        shape = read.array.shape[:4]
+        result = np.zeros((*shape, len(self.classes)), np.float32)
         for index, each in enumerate(self.predict_network(images)):
-            frame, place = divmod(index, slices)
+            frame, place = divmod(index, shape[2])
             result[:, :, place, frame] = resample.restore_probabilities(each, grid)
-        result = result.reshape(*read.array.shape, len(self.classes))
-        return read.axes.to_file(result).reshape(*read.shape, len(self.classes))
+        return read.axes.to_file(result).reshape(*read.file_shape, len(self.classes))
 
     def prepare(
         self, array: np.ndarray, *, spacing_mm: tuple[float, ...]
@@ -156,12 +165,12 @@ class Segmenter:
         """Brings a scan to the network's grid; each frame is normalised on its own.
 
         Args:
-            array: float32 `[rows, columns, slices]`, or with a fourth axis of frames.
+            array: float32 `[rows, columns, slices, frames, channels]`.
             spacing_mm: Distance of rows and of columns, mm.
 
         Returns:
-            `[slices, height, width]` in [0, 1], the slices of one frame after those of
-            another; and the grid of all of them.
+            `[slices, height, width, channels]` in [0, 1], the slices of one frame after
+            those of another; and the grid of all of them.
 
         Raises:
             InputError: If a frame shows nothing.
@@ -170,17 +179,50 @@ class Segmenter:
             array.shape[:2], spacing_mm[:2], fov_mm=self.fov_mm, size=self.size
         )
         images, how = [], Normalization(self.percentiles, self.window)
-        for frame in np.moveaxis(_with_frames(array), 3, 0):
-            planes = np.moveaxis(frame, 2, 0)
+        for frame in np.moveaxis(array, (3, 2), (0, 1)):
+            low, high, _ = channel_ranges(frame, how)
             images.append(
-                resample.resample_image(
-                    planes,
-                    grid,
-                    interpolation=self.interpolation,
-                    stretch=intensity_range(planes, how),
+                prepare_channels(
+                    frame, low, high, grid, interpolation=self.interpolation
                 )
             )
         return np.concatenate(images), grid
+
+    def read_files(self, paths: Sequence[Path]) -> Scan:
+        """Reads the files of a scan.
+
+        Args:
+            paths: One file per channel, or one file that holds all channels.
+
+        Raises:
+            InputError: If a file cannot be read, or if there are more or fewer channels
+                than the network expects.
+        """
+        several = self.inputs.channels > 1 and len(paths) == 1
+        fourth_axis = "channels" if several else "frames"
+        scan = read_scan(paths, self.rule, fourth_axis=fourth_axis)
+        if (found := scan.array.shape[4]) != self.inputs.channels:
+            raise InputError(
+                f"{paths[0]} has {found} channel(s), and the network expects "
+                f"{self.inputs.channels}: give it the same channels as in training, in "
+                "the same order"
+            )
+        return scan
+
+    def _read(
+        self, scan: Any, spacing_mm: tuple[float, ...] | None
+    ) -> ArrayScan | Scan:
+        """Reads files or an array, and turns it; notes on that are logged."""
+        is_path = isinstance(scan, str | os.PathLike)
+        if is_path or _are_paths(scan):
+            if is_path:
+                paths = find_channels(Path(scan), self.inputs.files)
+            else:
+                paths = [Path(each) for each in scan]
+            read = self.read_files(paths)
+            _log(read.notes, name=str(paths[0]))
+            return read
+        return turn_array(scan, spacing_mm, self.rule, self.inputs)
 
 
 def load_predict(run: Path) -> Callable[[np.ndarray], np.ndarray]:
@@ -215,83 +257,13 @@ def load_predictors(
     return make_predictors(net, networks, batch_size=batch_size)
 
 
-class _Scan(NamedTuple):
-    """A scan with its slices along the third axis.
-
-    Attributes:
-        array: float32 `[rows, columns, slices]`, or with a fourth axis of frames.
-        spacing_mm: Distance of rows and of columns, mm.
-        axes: How the axes of what was given became these.
-        shape: The shape of what was given.
-    """
-
-    array: np.ndarray
-    spacing_mm: tuple[float, ...]
-    axes: Axes
-    shape: tuple[int, ...]
-
-
-def _read(scan: Any, spacing_mm: tuple[float, ...] | None, rule: SliceRule) -> _Scan:
-    """Reads a file or an array, and turns it; notes on that are logged."""
-    if isinstance(scan, str | os.PathLike):
-        volume = nifti.read_volume(os.fspath(scan), rule)
-        _log(volume.notes, name=str(scan))
-        shape = volume.header.get_data_shape()
-        return _Scan(volume.array, volume.spacing_mm, volume.axes, shape)
-    array = _check_array(scan)
-    spacing = np.atleast_1d(np.asarray(spacing_mm))[:3]
-    is_length = spacing.dtype.kind in "iuf" and len(spacing) > 1
-    if not (is_length and np.isfinite(spacing).all() and (spacing > 0).all()):
-        raise InputError(
-            "an array does not say how large its voxels are: give spacing_mm=(rows, "
-            f"columns, slices) in mm, all above 0 (it is {spacing_mm})"
-        )
-    axes, sizes = AS_STORED, tuple(spacing.tolist())
-    if len(sizes) == 3 and array.ndim > 2:
-        axes, _, notes = find_axes(array.shape[:3], sizes, None, rule)
-        _log(notes, name="the array")
-        sizes = axes.of_slices(sizes)
-    turned = axes.to_slices(array[..., None] if array.ndim == 2 else array)
-    return _Scan(turned, sizes[:2], axes, array.shape)
-
-
-def _check_array(scan: Any) -> np.ndarray:
-    """Returns what was given as a float32 array.
-
-    Raises:
-        InputError: If it is not an array of finite real numbers, or has other axes than
-            a scan.
-    """
-    try:
-        scan = np.asarray(scan)
-        is_real = scan.dtype.kind in "biuf" or scan.dtype.name == "bfloat16"
-    except ValueError:  # lists of different lengths
-        is_real = False
-    if not is_real:
-        raise InputError(
-            f"a scan cannot be a {type(scan).__name__}: give an array of real numbers, "
-            "or the path of a NIfTI file"
-        )
-    if scan.ndim not in (2, 3, 4) or not scan.size:
-        raise InputError(
-            f"a scan cannot have the shape {scan.shape}: give an array [rows, columns, "
-            "slices], with or without a further axis for frames"
-        )
-    with np.errstate(over="ignore"):
-        scan = scan.astype(np.float32)
-    if not np.isfinite(scan).all():
-        raise InputError(
-            "the array holds values that are not finite in float32: replace them first"
-        )
-    return scan
+def _are_paths(scan: Any) -> bool:
+    """Whether these are the paths of channels."""
+    is_list = isinstance(scan, list | tuple) and len(scan) > 0
+    return is_list and all(isinstance(each, str | os.PathLike) for each in scan)
 
 
 def _log(notes: tuple[str, ...], *, name: str) -> None:
     """Logs what a user should know of how a scan was read."""
     for sentence in count_notes([(name, notes)]):
         _LOG.warning(sentence)
-
-
-def _with_frames(array: np.ndarray) -> np.ndarray:
-    """Adds an axis of frames where there is none."""
-    return array if array.ndim == 4 else array[..., None]

@@ -1,7 +1,6 @@
 """From files to masks: reading, the network and writing beside each other."""
 
 import contextlib
-import dataclasses
 import functools
 from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
@@ -9,10 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pix2rep_jax.data import nifti
 from pix2rep_jax.data.grid import Grid
+from pix2rep_jax.data.scan import Scan, write_mask
 from pix2rep_jax.inference.in_background import map_in_background
 from pix2rep_jax.inference.predict import predict_joined, restore_scan
+from pix2rep_jax.inference.scan_files import find_channels
 from pix2rep_jax.inference.segmenter import Segmenter
 
 __all__ = ["Outcome", "write_masks"]
@@ -44,13 +44,13 @@ class _Scan(NamedTuple):
     Attributes:
         path: The file of the scan.
         target: The file of its mask.
-        volume: What was read, or why it was not. Its array holds no pixels.
+        scan: What was read, or why it was not. Its array holds no pixels.
         grid: Where the network's pixels lie.
     """
 
     path: Path
     target: Path
-    volume: nifti.NiftiVolume | Exception
+    scan: Scan | Exception
     grid: Grid | None = None
 
 
@@ -65,14 +65,15 @@ def write_masks(
 
     Args:
         segmenter: Its network and its settings.
-        pairs: The file of each scan, and that of its mask.
+        pairs: The file of each scan, or of one of its channels, and that of its mask.
         overwrite: Whether masks that exist are replaced.
 
     Yields:
         What became of each scan, in their order. A scan that cannot be segmented
         changes nothing for the others.
     """
-    write = functools.partial(_write, overwrite=overwrite)
+    values = segmenter.inputs.label_values
+    write = functools.partial(_write, values=values, overwrite=overwrite)
     reading = map_in_background(functools.partial(_read, segmenter), pairs, most=AHEAD)
     with contextlib.closing(reading) as scans:  # also if the network is interrupted
         predicted = predict_joined(
@@ -85,30 +86,31 @@ def _read(segmenter: Segmenter, pair: tuple[Path, Path]) -> tuple[_Scan, np.ndar
     """Reads a scan; returns it with its slices on the network's grid."""
     path, target = pair
     try:
-        volume = nifti.read_volume(path, segmenter.rule)
-        images, grid = segmenter.prepare(volume.array, spacing_mm=volume.spacing_mm)
+        scan = segmenter.read_files(find_channels(path, segmenter.inputs.files))
+        images, grid = segmenter.prepare(scan.array, spacing_mm=scan.spacing_mm)
     except Exception as error:  # one bad file must not cost the next its mask
-        return _Scan(path, target, error), np.zeros((0, 1, 1), np.float32)
+        return _Scan(path, target, error), np.zeros((0, 1, 1, 1), np.float32)
     # Its pixels are not needed any more, and would fill the memory.
-    stand_in = np.broadcast_to(np.float32(0), volume.array.shape)
-    volume = dataclasses.replace(volume, array=stand_in)
-    return _Scan(path, target, volume, grid), images
+    return _Scan(path, target, scan.without_voxels(), grid), images
 
 
 def _write(
-    predicted: tuple[_Scan, Sequence[np.ndarray] | Exception], *, overwrite: bool
+    predicted: tuple[_Scan, Sequence[np.ndarray] | Exception],
+    *,
+    values: tuple[int, ...],
+    overwrite: bool,
 ) -> Outcome:
     """Takes a scan's probabilities to its own grid, and writes the mask."""
-    scan, probabilities = predicted
+    (path, target, scan, grid), probabilities = predicted
     try:
-        if isinstance(scan.volume, Exception):
-            raise scan.volume
+        if isinstance(scan, Exception):
+            raise scan
         if isinstance(probabilities, Exception):
             raise probabilities
-        assert scan.grid is not None
-        labels = restore_scan(probabilities, scan.grid, shape=scan.volume.array.shape)
-        scan.target.parent.mkdir(parents=True, exist_ok=True)
-        nifti.write_mask(scan.target, labels, scan.volume, overwrite=overwrite)
+        assert grid is not None
+        labels = restore_scan(probabilities, grid, shape=scan.array.shape[:4])
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_mask(target, labels, scan, values=values, overwrite=overwrite)
     except Exception as error:  # as above
-        return Outcome(scan.path, error=error)
-    return Outcome(scan.path, scan.volume.notes)
+        return Outcome(path, error=error)
+    return Outcome(path, scan.notes)

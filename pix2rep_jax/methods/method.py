@@ -36,7 +36,7 @@ class Method(NamedTuple):
             "backbone.encode_0". Other parts of the backbone start from random weights
             in fine-tuning.
         make_samples: Makes the data, one sample per row, from a mapping with "image"
-            `[slices, height, width, 1]`, "box" `[slices, 4]` (the pixels that lie in
+            `[slices, height, width, c]`, "box" `[slices, 4]` (the pixels that lie in
             the scan: first and last row, first and last column), "volume" `[slices]`
             and "slice" `[slices]`, the slice's index in its scan. A batch takes samples
             in a random order.

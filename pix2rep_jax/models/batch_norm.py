@@ -31,7 +31,7 @@ def recalibrate(
     Args:
         backbone: A `UNet`.
         variables: `{"params": …, "batch_stats": …}`.
-        images: `[slices, height, width]`; labels are not needed.
+        images: `[slices, height, width, channels]`; labels are not needed.
         boxes: `[slices, 4]`, the pixels of each slice that are measured: first and last
             row, then first and last column. The others are padding.
         batch_size: Images whose statistics are measured together.
@@ -64,8 +64,8 @@ def recalibrate(
     params, total = jax.device_put(variables["params"]), zeros
     for index in range(num_batches):
         chosen = order[index * batch_size : (index + 1) * batch_size]
-        batch = np.asarray(images[chosen], np.float32)[..., None]
-        valid = in_boxes(boxes[chosen], *images.shape[1:])
+        batch = np.asarray(images[chosen], np.float32)
+        valid = in_boxes(boxes[chosen], *images.shape[1:3])
         total = _add(total, measure(params, batch, valid))
     return _divide(total, num_batches)
 

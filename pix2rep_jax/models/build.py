@@ -84,14 +84,20 @@ def make_segmentation_net(
 
 
 def initialise(
-    net: nn.Module, key: jax.Array, *, size: int, known: Sequence[str] = ()
+    net: nn.Module,
+    key: jax.Array,
+    *,
+    size: int,
+    channels: int = 1,
+    known: Sequence[str] = (),
 ) -> tuple[Any, Any]:
-    """Draws the parameters of a network for square images of one channel.
+    """Draws the parameters of a network for square images.
 
     Args:
         net: A network that is called as `net(image, train=False)`.
         key: One random key.
         size: Side of the images (px).
+        channels: Number of channels of the images.
         known: Dotted names of parts whose parameters the caller has. They are None
             here, since drawing them takes most of the time that compiling takes. The
             other parts do not depend on that.
@@ -99,9 +105,10 @@ def initialise(
     Returns:
         Parameters and BatchNorm statistics, both float32.
     """
+    shape = (1, size, size, channels)
 
     def draw(key: jax.Array) -> tuple[Any, Any]:
-        variables = net.init(key, jnp.zeros((1, size, size, 1)), train=False)
+        variables = net.init(key, jnp.zeros(shape), train=False)
         params = put_parts(variables["params"], dict.fromkeys(known))
         return params, variables["batch_stats"]
 

@@ -27,7 +27,7 @@ class ImageEmbedder(nn.Module):
     pool: bool = True
 
     def __call__(self, image: jax.Array, *, train: bool) -> jax.Array:
-        """Maps `[batch, height, width, 1]` to `[batch, features]`.
+        """Maps `[batch, height, width, channels]` to `[batch, features]`.
 
         It runs the decoder too, so that initialisation draws the decoder's parameters.
         """
@@ -47,7 +47,7 @@ def embed_image(
 
     Args:
         backbone: A submodule of the calling module, so that it has its parameters.
-        image: `[batch, height, width, 1]`.
+        image: `[batch, height, width, channels]`.
         train: Whether BatchNorm uses the batch's statistics.
         pool: Whether to average over the bottleneck's pixels, or to list them all.
 
@@ -67,7 +67,7 @@ def embed_views(
         net: A network with a method `embed`, for example an `ImageEmbedder`.
         params: Its parameters.
         batch_stats: Its BatchNorm statistics.
-        views: `[batch, height, width, 1]`.
+        views: `[batch, height, width, channels]`.
 
     Returns:
         The embeddings, and the updated BatchNorm statistics.

@@ -21,11 +21,11 @@ class SegmentationNet(nn.Module):
     head: SegmentationHead
 
     def __call__(self, image: jax.Array, *, train: bool) -> jax.Array:
-        """Maps `[batch, height, width, 1]` to logits `[..., num_classes]`."""
+        """Maps `[batch, height, width, channels]` to logits `[..., num_classes]`."""
         return self.head(self.backbone(image, train=train))
 
     def features(self, image: jax.Array) -> jax.Array:
-        """Maps `[batch, height, width, 1]` to features, with the running averages."""
+        """Maps `[batch, height, width, c]` to features, with the running averages."""
         return self.backbone(image, train=False)
 
     def classify(self, features: jax.Array) -> jax.Array:

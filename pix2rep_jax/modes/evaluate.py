@@ -12,6 +12,7 @@ from pix2rep_jax.evaluation.score_run import score_run
 from pix2rep_jax.inference.segmenter import load_predictors
 from pix2rep_jax.runs.checkpoint_reader import result_step, unfinished
 from pix2rep_jax.runs.data_checks import (
+    check_same_channels,
     check_unseen,
     expected_slice_axis,
     match_classes,
@@ -59,7 +60,10 @@ def run(config: ConfigDict, workdir: Path) -> None:
     check_masks((*dataset.volumes, *dataset.excluded), data)
     split = make_split(dataset, data, draw_labeled=False)
     for folder in runs:
-        check_unseen(split, read_run(folder).split, folder)
+        record = read_run(folder)
+        channels = record.inputs.channels
+        check_same_channels(dataset.images.shape[-1], channels, folder)
+        check_unseen(split, record.split, folder)
         if note := unfinished(folder):
             print(note, file=sys.stderr)
     labelled = [each for each in dataset.volumes if each.label_path is not None]

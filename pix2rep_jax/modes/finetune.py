@@ -54,7 +54,7 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
     num_steps = count_steps(recipe, num_samples=len(labeled["label"]))
     unlabeled = None
     if recipe.method == "mean_teacher":
-        unlabeled = loaded.dataset.images[loaded.split.pretrain_slices][..., None]
+        unlabeled = loaded.dataset.images[loaded.split.pretrain_slices]
         print(f"Mean Teacher: consistency on {len(unlabeled)} slices, masks unseen")
     method = make_finetuning(
         config,

@@ -10,9 +10,14 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from pix2rep_jax.data.class_values import describe_values, find_class_values
+from pix2rep_jax.data.picture_file import is_picture
 from pix2rep_jax.data.scan_notes import count_notes
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.inference.scan_files import find_scans, pair_with_masks
+from pix2rep_jax.inference.scan_files import (
+    find_scans,
+    join_channels,
+    pair_with_masks,
+)
 from pix2rep_jax.inference.segmenter import Segmenter
 from pix2rep_jax.inference.write_masks import write_masks
 from pix2rep_jax.runs.manifest import make_folder, read_config
@@ -38,9 +43,10 @@ def run(
     Args:
         config: Its `init.checkpoint` names the run to use if the workdir has none.
         workdir: The run's folder; fine-tuning is preferred to probing.
-        input: A NIfTI file, or a folder that is searched with all its subfolders.
+        input: A scan, or a folder that is searched with all its subfolders.
         output: The folder for the masks, `NAME_seg.nii.gz` in the subfolders that the
-            input has. For a single scan also the mask's own name.
+            input has (`NAME_seg.png` for a picture). For a single scan also the mask's
+            own name.
         overwrite: Whether a mask that exists is replaced.
 
     Returns:
@@ -56,9 +62,10 @@ def run(
         )
     input, output = Path(input).expanduser(), Path(output).expanduser()
     found = find_scans(input)
-    pairs = pair_with_masks(found.scans, input=input, output=output)
     runs = find_segmenters(workdir, checkpoint=config.init.checkpoint)
     segmenter = Segmenter.load(runs[0])
+    scans = join_channels(found.scans, segmenter.inputs.files)
+    pairs = pair_with_masks(scans, input=input, output=output)
     is_file = [target for _, target in pairs] == [output]
     make_folder(output.parent if is_file else output, option="--output")
     left = [pair for pair in pairs if overwrite or not pair[1].exists()]
@@ -86,7 +93,11 @@ def run(
                 tqdm.write(f"skipped {outcome.scan}: {said}", file=sys.stderr)
     for sentence in count_notes(notes):
         print(sentence, file=sys.stderr)
-    print(describe_labels(segmenter.classes, read_config(runs[0])["data"]))
+    values = segmenter.inputs.label_values
+    if values and any(is_picture(scan) for scan, _ in pairs):
+        print(f"labels: {describe_values(segmenter.classes, values)}")
+    else:
+        print(describe_labels(segmenter.classes, read_config(runs[0])["data"]))
     line = f"{len(left) - failures} of {len(pairs)} masks were written to {output}"
     if present := len(pairs) - len(left):
         line += f"; {present} were there before: add --overwrite to replace them"

@@ -87,7 +87,7 @@ def frozen_data(start: Segmentation, *, budget_mb: float) -> dict[str, np.ndarra
         "label" with "features", or with "image" if features would not fit.
     """
     data = labeled_slices(start.loaded)
-    images = data["image"][..., 0]
+    images = data["image"]
     if feature_size(start.net, images) + data["label"].nbytes / 1e6 > budget_mb:
         return data
     variables = {"params": start.params, "batch_stats": start.batch_stats}

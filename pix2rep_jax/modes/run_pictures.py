@@ -20,6 +20,7 @@ from pix2rep_jax.figures.similarity import draw_comparison
 from pix2rep_jax.inference.pixel_embeddings import load_embed
 from pix2rep_jax.inference.segmenter import load_predict
 from pix2rep_jax.runs.data_checks import (
+    check_same_channels,
     check_same_data,
     check_unseen,
     is_scored_alike,
@@ -70,7 +71,9 @@ def compare_run(
             does not embed pixels.
     """
     check_same_data(data, read_config(run), run)
-    check_unseen(split, read_run(run).split, run)
+    record = read_run(run)
+    check_same_channels(dataset.images.shape[-1], record.inputs.channels, run)
+    check_unseen(split, record.split, run)
     return embed_middle_slices(dataset, split, load_embed(run))
 
 
@@ -109,6 +112,8 @@ def draw_scored(
         InputError: If the run expects other data or has not been scored on them.
     """
     check_same_data(data, read_config(run), run)
+    channels = read_run(run).inputs.channels
+    check_same_channels(dataset.images.shape[-1], channels, run)
     table = find_scores(data, split, run, evaluated=evaluated)
     classes, predict = tuple(data.classes), load_predict(run)
     index_of = {v.volume_id: i for i, v in enumerate(dataset.volumes)}

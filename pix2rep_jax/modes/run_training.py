@@ -16,14 +16,18 @@ from ml_collections import ConfigDict
 from pix2rep_jax.data.checks import other_slice_axis, reading_notes
 from pix2rep_jax.data.dataset import Dataset, load_dataset
 from pix2rep_jax.data.patients import patients_note
-from pix2rep_jax.data.slice_summary import describe_slices, usual_slice_axis
+from pix2rep_jax.data.slice_summary import (
+    describe_inputs,
+    describe_slices,
+    usual_slice_axis,
+)
 from pix2rep_jax.data.splits import Split, make_split
 from pix2rep_jax.methods.method import Method
 from pix2rep_jax.models.build import initialise
 from pix2rep_jax.models.param_parts import put_parts
 from pix2rep_jax.runs.checkpoint_reader import has_checkpoint, unfinished
 from pix2rep_jax.runs.checkpoint_writer import Checkpoints
-from pix2rep_jax.runs.data_checks import check_unseen
+from pix2rep_jax.runs.data_checks import check_same_channels, check_unseen
 from pix2rep_jax.runs.dependencies import settings_of_all_hosts
 from pix2rep_jax.runs.environment import environment_warning, numeric_environment
 from pix2rep_jax.runs.lock import hold_run
@@ -101,6 +105,9 @@ def load(
     split = make_split(dataset, config.data, draw_labeled=mode != "pretrain")
     if start is not None:
         pretraining = read_run(start)
+        check_same_channels(
+            dataset.images.shape[-1], pretraining.inputs.channels, start
+        )
         check_unseen(split, pretraining.split, start)
         usual = usual_slice_axis(dataset)
         print_notes(other_slice_axis(pretraining.slice_axis, usual))
@@ -110,7 +117,12 @@ def load(
 
 
 def draw_network(
-    net: nn.Module, key: jax.Array, *, size: int, backbone: Backbone | None
+    net: nn.Module,
+    key: jax.Array,
+    *,
+    size: int,
+    channels: int = 1,
+    backbone: Backbone | None,
 ) -> tuple[Any, Any]:
     """Draws a network's parameters and puts the pretrained backbone in.
 
@@ -118,13 +130,16 @@ def draw_network(
         net: Has the U-Net as `backbone`.
         key: One random key.
         size: Side of the images (px).
+        channels: Number of channels of the images.
         backbone: Its trained parts; the other parts are random.
 
     Returns:
         Parameters and BatchNorm statistics.
     """
     known = tuple(backbone.params) if backbone else ()
-    params, batch_stats = initialise(net, key, size=size, known=known)
+    params, batch_stats = initialise(
+        net, key, size=size, channels=channels, known=known
+    )
     if backbone is not None:
         params = put_parts(params, backbone.params)
         batch_stats = put_parts(batch_stats, backbone.batch_stats)
@@ -152,7 +167,11 @@ def make_pretraining(
     """
     key, init_key = make_run_keys(seed)
     params, batch_stats = draw_network(
-        method.net, init_key, size=size, backbone=backbone
+        method.net,
+        init_key,
+        size=size,
+        channels=data["image"].shape[-1],
+        backbone=backbone,
     )
     return Task(
         loss_fn=method.loss_fn,
@@ -213,6 +232,7 @@ def train_run(
         split=loaded.split,
         command=command,
         slice_axis=usual_slice_axis(loaded.dataset),
+        inputs=describe_inputs(loaded.dataset),
     )
     record = open_run(folder, config, record, begun=has_checkpoint(folder))
     print(message)

@@ -82,7 +82,11 @@ def load_segmentation(
     net = make_segmentation_net(config, scratch=backbone is None)
     key, init_key = downstream_keys(config)
     params, batch_stats = draw_network(
-        net, init_key, size=config.data.size, backbone=backbone
+        net,
+        init_key,
+        size=config.data.size,
+        channels=dataset.images.shape[-1],
+        backbone=backbone,
     )
     if backbone is not None and config.init.recalibrate:
         variables = {
@@ -111,10 +115,10 @@ def downstream_keys(config: ConfigDict) -> tuple[jax.Array, jax.Array]:
 
 
 def labeled_slices(loaded: Loaded) -> dict[str, np.ndarray]:
-    """Takes the training slices: "image" `[n, h, w, 1]` and "label" `[n, h, w]`."""
+    """Takes the training slices: "image" `[n, h, w, c]` and "label" `[n, h, w]`."""
     slices = loaded.split.train_slices
     return {
-        "image": loaded.dataset.images[slices][..., None],
+        "image": loaded.dataset.images[slices],
         "label": loaded.dataset.labels[slices].astype(np.int32),
     }
 

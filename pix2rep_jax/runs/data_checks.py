@@ -15,6 +15,7 @@ from pix2rep_jax.errors import InputError
 from pix2rep_jax.runs.dependencies import relevant_settings, settings_of_images
 
 __all__ = [
+    "check_same_channels",
     "check_same_data",
     "check_same_split",
     "check_unseen",
@@ -145,6 +146,25 @@ def check_same_data(data: ConfigDict, before: Mapping[str, Any], folder: Path) -
                 f"{name} is {now[name]}, but the network in {folder} was trained with "
                 f"{old.get(name)}: use the run's own setting"
             )
+
+
+def check_same_channels(channels: int, recorded: int, folder: Path) -> None:
+    """Checks that scans have as many channels as a network expects.
+
+    Args:
+        channels: Of the scans.
+        recorded: Of those that the network in the folder was trained on.
+        folder: The run's folder.
+
+    Raises:
+        InputError: If not.
+    """
+    if channels != recorded:
+        raise InputError(
+            f"the scans have {channels} channel(s), but the network in {folder} was "
+            f"trained on {recorded}: give it the same channels, or train another one "
+            "by --config.init.checkpoint=none in another --workdir"
+        )
 
 
 def select_usable(

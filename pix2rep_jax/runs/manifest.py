@@ -11,7 +11,7 @@ import jax
 from ml_collections import ConfigDict
 
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.runs.data_checks import check_same_split
+from pix2rep_jax.runs.data_checks import check_same_channels, check_same_split
 from pix2rep_jax.runs.dependencies import changed_settings, missing_settings
 from pix2rep_jax.runs.run_record import (
     RUN_FILE,
@@ -60,6 +60,7 @@ def open_run(
     """
     settings = json.loads(config.to_json_best_effort())
     if (before := check_begun(folder, settings)) is not None:
+        check_same_channels(record.inputs.channels, before.inputs.channels, folder)
         check_same_split(before.split, record.split, folder)
         check_same_origin(before.origin, record.origin, folder, begun=begun)
         record = record._replace(

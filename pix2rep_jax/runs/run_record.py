@@ -11,6 +11,7 @@ import flax
 
 import pix2rep_jax
 from pix2rep_jax.data.axes import BODY, LAST, SliceAxis
+from pix2rep_jax.data.slice_summary import Inputs
 from pix2rep_jax.data.splits import Split
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runs.environment import numeric_environment
@@ -39,6 +40,9 @@ _EARLIER = "check out the commit that CHANGELOG.md names for that version"
 RUN_FILE = "run.json"
 
 
+_ONE_CHANNEL = Inputs()
+
+
 class Origin(NamedTuple):
     """The pretrained network that a run started from.
 
@@ -64,6 +68,7 @@ class RunRecord(NamedTuple):
         environment: Versions and devices at the first start.
         command: The command line of the first start; "" where there was none.
         slice_axis: Along which axis the slices of most scans lie.
+        inputs: What the scans have in common, such as their number of channels.
     """
 
     num_steps: int
@@ -73,6 +78,7 @@ class RunRecord(NamedTuple):
     environment: Mapping[str, Any]
     command: str = ""
     slice_axis: SliceAxis = LAST
+    inputs: Inputs = _ONE_CHANNEL
 
 
 def make_record(
@@ -83,6 +89,7 @@ def make_record(
     split: Split,
     command: Sequence[str] = (),
     slice_axis: SliceAxis = LAST,
+    inputs: Inputs = _ONE_CHANNEL,
 ) -> RunRecord:
     """Makes the record of a run that starts here and now.
 
@@ -93,6 +100,7 @@ def make_record(
         split: Who trains, validates and tests.
         command: The words of the command line.
         slice_axis: As in `RunRecord`.
+        inputs: As in `RunRecord`.
     """
     return RunRecord(
         num_steps=num_steps,
@@ -102,6 +110,7 @@ def make_record(
         environment=describe_environment(),
         command=shlex.join(command),
         slice_axis=slice_axis,
+        inputs=inputs,
     )
 
 
@@ -196,6 +205,12 @@ def record_to_dict(record: RunRecord) -> dict[str, Any]:
             "anatomy": record.slice_axis.anatomy,
             "in_plane": record.slice_axis.in_plane,
         },
+        "inputs": {
+            "channels": record.inputs.channels,
+            "files": record.inputs.files,
+            "pictures": record.inputs.pictures,
+            "label_values": list(record.inputs.label_values),
+        },
         "split": record.split.to_dict(),
     }
 
@@ -220,6 +235,7 @@ def record_from_dict(content: Mapping[str, Any]) -> RunRecord:
         environment=dict(content["environment"]),
         command=str(content["command"]),
         slice_axis=_slice_axis(content["slice_axis"]),
+        inputs=_inputs(content.get("inputs", {})),
     )
 
 
@@ -232,6 +248,15 @@ def _slice_axis(content: Mapping[str, Any]) -> SliceAxis:
         shown = f"{axis!r}, {anatomy!r}, {in_plane!r}"
         raise ValueError(f"{shown} is not an axis of slices")
     return SliceAxis(axis, anatomy, in_plane)
+
+
+def _inputs(content: Mapping[str, Any]) -> Inputs:
+    """Reads what the scans have in common; earlier runs had NIfTI of one channel."""
+    channels, files = (_whole(content.get(name, 1)) for name in ("channels", "files"))
+    if not channels or not files:
+        raise ValueError("a scan without channels cannot be")
+    values = tuple(map(int, content.get("label_values", [])))
+    return Inputs(channels, files, content.get("pictures", False) is True, values)
 
 
 def _whole(value: Any) -> int:

@@ -87,6 +87,8 @@ def effective(config: Mapping[str, Any]) -> dict[str, Any]:
             return settings[name] != "percentiles"
         if name == "data.window":
             return settings.get("data.normalization") == "window"
+        if name == "data.fourth_axis":  # earlier runs lack it
+            return settings[name] != "auto"
         return True
 
     return {name: value for name, value in settings.items() if counts(name)}

@@ -1,8 +1,8 @@
 """Random intensity transformations of one image: t and t' of the paper.
 
-Images are `[height, width, 1]` with intensities in about [0, 1]. Every pixel stays
-where it is. The single transformations take their strength, and `random_intensity`
-draws it.
+Images are `[height, width, channels]` with intensities in about [0, 1]. Every pixel
+stays where it is. The single transformations take their strength, and
+`random_intensity` draws it, for each channel anew.
 """
 
 import dm_pix as pix
@@ -50,11 +50,11 @@ def apply_bias_field(image: jax.Array, coefficients: jax.Array) -> jax.Array:
     """Multiplies by the exponential of a smooth polynomial, like a coil's sensitivity.
 
     Args:
-        image: `[height, width, 1]`.
+        image: `[height, width, channels]`.
         coefficients: `[BIAS_FIELD_TERMS]`; positions run from -1 to 1.
 
     Returns:
-        `[height, width, 1]`.
+        `[height, width, channels]`.
     """
     height, width, _ = image.shape
     row = jnp.linspace(-1.0, 1.0, height)[:, None]
@@ -68,12 +68,12 @@ def blur(image: jax.Array, std_px: jax.Array, *, radius: int) -> jax.Array:
     """Blurs by a Gaussian; outside the image the border pixels are repeated.
 
     Args:
-        image: `[height, width, 1]`.
+        image: `[height, width, channels]`.
         std_px: Standard deviation, px, above zero.
         radius: Where the Gaussian is cut off, px.
 
     Returns:
-        `[height, width, 1]`.
+        `[height, width, channels]`.
     """
     offsets = jnp.arange(-radius, radius + 1, dtype=jnp.float32)
     taps = jnp.exp(-0.5 * (offsets / std_px) ** 2)
@@ -104,12 +104,12 @@ def adjust_gamma(
     becomes brighter or darker as a whole.
 
     Args:
-        image: `[height, width, 1]`, in units of the intensity range.
+        image: `[height, width, channels]`, in units of the intensity range.
         gamma: The exponent, above zero.
         grey_levels: Grey levels in the intensity range.
 
     Returns:
-        `[height, width, 1]`, in units of the intensity range. Values may leave it.
+        `[height, width, c]`, in units of the intensity range. Values may leave it.
     """
     # For gamma < 1 the slope at zero is infinite. The lower limit avoids a NaN.
     magnitude = jnp.maximum(jnp.abs(image), 1e-6)
@@ -144,11 +144,12 @@ def random_intensity(
 
     Blur and bias field belong to the scanner, and noise to the receiver. Gamma,
     contrast and brightness belong to the display. Reversal comes last: it is 1 - x of
-    the result so far. A transformation with probability zero costs nothing.
+    the result so far. A transformation with probability zero costs nothing. Each of
+    several channels has draws of its own.
 
     Args:
         key: One random key.
-        image: `[height, width, 1]`.
+        image: `[height, width, channels]`.
         max_blur: The Gaussian's standard deviation is uniform up to this, px.
         blur_probability: How often the image is blurred.
         max_bias_field: The polynomial's coefficients are uniform in ± this.
@@ -167,39 +168,52 @@ def random_intensity(
         reversal_probability: How often the image becomes 1 - x.
 
     Returns:
-        `[height, width, 1]`. Values may leave [0, 1].
+        `[height, width, channels]`. Values may leave [0, 1].
 
     Reference:
         Seince et al., "Dense Self-Supervised Learning for Medical Image
         Segmentation", MIDL 2024, section 3 (1).
     """
-    scalar_key, field_key, noise_key = jax.random.split(key, 3)
-    # One draw for all scalars, because each further draw is compiled on its own.
-    chance, strength = jax.random.uniform(scalar_key, (2, 7))
-    spread = 2 * strength - 1
-    if blur_probability > 0:
-        radius = max(1, round(3 * max_blur))
-        blurred = blur(image, strength[0] * max_blur + 1e-3, radius=radius)
-        image = jnp.where(chance[0] < blur_probability, blurred, image)
-    if bias_field_probability > 0:
-        coefficients = max_bias_field * jax.random.uniform(
-            field_key, (BIAS_FIELD_TERMS,), minval=-1.0, maxval=1.0
-        )
-        coefficients = jnp.where(chance[1] < bias_field_probability, coefficients, 0.0)
-        image = apply_bias_field(image, coefficients)
-    if noise_probability > 0:
-        std = jnp.where(chance[2] < noise_probability, strength[2] * max_noise, 0.0)
-        image = image + std * jax.random.normal(noise_key, image.shape)
-    if gamma_probability > 0:
-        gamma = jnp.exp(spread[3] * max_gamma)
-        changed = adjust_gamma(image, gamma, grey_levels=grey_levels)
-        image = jnp.where(chance[3] < gamma_probability, changed, image)
-    if contrast_probability > 0:
-        changed = pix.adjust_contrast(image, 1.0 + spread[4] * max_contrast)
-        image = jnp.where(chance[4] < contrast_probability, changed, image)
-    if brightness_probability > 0:
-        changed = pix.adjust_brightness(image, spread[5] * max_brightness)
-        image = jnp.where(chance[5] < brightness_probability, changed, image)
-    if reversal_probability > 0:
-        image = jnp.where(chance[6] < reversal_probability, reverse(image), image)
-    return image
+    channels = image.shape[-1]
+
+    def change(key: jax.Array, image: jax.Array) -> jax.Array:
+        scalar_key, field_key, noise_key = jax.random.split(key, 3)
+        # One draw for all scalars, because each further draw is compiled on its own.
+        chance, strength = jax.random.uniform(scalar_key, (2, 7))
+        spread = 2 * strength - 1
+        if blur_probability > 0:
+            radius = max(1, round(3 * max_blur))
+            blurred = blur(image, strength[0] * max_blur + 1e-3, radius=radius)
+            image = jnp.where(chance[0] < blur_probability, blurred, image)
+        if bias_field_probability > 0:
+            coefficients = max_bias_field * jax.random.uniform(
+                field_key, (BIAS_FIELD_TERMS,), minval=-1.0, maxval=1.0
+            )
+            coefficients = jnp.where(
+                chance[1] < bias_field_probability, coefficients, 0.0
+            )
+            image = apply_bias_field(image, coefficients)
+        if noise_probability > 0:
+            std = jnp.where(chance[2] < noise_probability, strength[2] * max_noise, 0.0)
+            image = image + std * jax.random.normal(noise_key, image.shape)
+        if gamma_probability > 0:
+            gamma = jnp.exp(spread[3] * max_gamma)
+            changed = adjust_gamma(image, gamma, grey_levels=grey_levels)
+            image = jnp.where(chance[3] < gamma_probability, changed, image)
+        if contrast_probability > 0:
+            changed = pix.adjust_contrast(image, 1.0 + spread[4] * max_contrast)
+            image = jnp.where(chance[4] < contrast_probability, changed, image)
+        if brightness_probability > 0:
+            changed = pix.adjust_brightness(image, spread[5] * max_brightness)
+            image = jnp.where(chance[5] < brightness_probability, changed, image)
+        if reversal_probability > 0:
+            image = jnp.where(chance[6] < reversal_probability, reverse(image), image)
+        return image
+
+    if channels == 1:
+        return change(key, image)
+    # A channel is an image of its own, but for its place.
+    keys = jax.random.split(key, channels)
+    return jax.vmap(change, in_axes=(0, -1), out_axes=-1)(keys, image[..., None, :])[
+        ..., 0, :
+    ]

@@ -21,8 +21,8 @@ class Views(NamedTuple):
     """Two views of a batch of images, and how they correspond.
 
     Attributes:
-        view_a: `[batch, height, width, 1]`, t(x).
-        view_b: `[batch, height, width, 1]`, φ·t'(x).
+        view_a: `[batch, height, width, channels]`, t(x).
+        view_b: `[batch, height, width, channels]`, φ·t'(x).
         sources: `[batch, height, width, 2]`, φ⁻¹ of every pixel of `view_b`: its array
             position in `view_a`.
         valid: `[batch, height, width]` bool, whether the source lies in the scan. The
@@ -47,7 +47,7 @@ def make_views(
 
     Args:
         key: One random key.
-        image: `[batch, height, width, 1]`, x of the paper.
+        image: `[batch, height, width, channels]`, x of the paper.
         box: `[batch, 4]`, the pixels of each image that lie in the scan: first and last
             row, then first and last column. None means that no image is padded.
         spatial: Options of `affine.sample_sources`.
@@ -89,12 +89,12 @@ def make_view_pairs(
 
     Args:
         key: One random key.
-        image: `[batch, height, width, 1]`.
+        image: `[batch, height, width, channels]`.
         spatial: Options of `affine.sample_sources`.
         intensity: Options of `intensity.random_intensity`.
 
     Returns:
-        `[2 batch, height, width, 1]`: one view of each image, then a second view of
+        `[2 batch, height, width, c]`: one view of each image, then a second view of
         each. Every view is moved and changed independently.
     """
     height, width = image.shape[1:3]
@@ -151,7 +151,7 @@ def augment(
 
     Args:
         key: One random key.
-        image: `[batch, height, width, 1]`.
+        image: `[batch, height, width, channels]`.
         label: `[batch, height, width]` integer classes. A pixel takes the label nearest
             to its source, and background (0) where the source lies outside.
         spatial: Options of `affine.sample_sources`; None moves nothing.

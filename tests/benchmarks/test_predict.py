@@ -9,6 +9,7 @@ from pix2rep_jax.inference.segmenter import Segmenter
 
 def thirds(images):
     """A network that tells dark, grey and bright apart, not quite for certain."""
+    images = images[..., 0]
     scores = [1 - images, np.full_like(images, 0.6), images]
     return (np.stack(scores, -1) / 1.6).astype(np.float32)
 
@@ -24,7 +25,7 @@ def test_both_ways_write_the_same_masks(tmp_path):
         before.append((scan, tmp_path / f"before{number}.nii.gz"))
         after.append((scan, tmp_path / f"after{number}.nii.gz"))
     images = predict.prepare_all(segmenter, before)
-    assert images.shape == (3 + 4 + 9, 40, 40)
+    assert images.shape == (3 + 4 + 9, 40, 40, 1)
     predict.one_after_another(segmenter, before)
     predict.together(segmenter, after)
     assert predict.count_differing(before, after) == 0

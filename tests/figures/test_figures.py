@@ -199,7 +199,7 @@ def test_sampled_views_mark_no_padding():
     """In slices that are mostly padding, what is shown as valid has its source in the
     scan, and so have the points; the lines of the grid end there."""
     size, box = 32, np.array([[8, 21, 10, 20], [0, 31, 12, 19]], np.int32)
-    images = np.random.default_rng(0).random((2, size, size), np.float32)
+    images = np.random.default_rng(0).random((2, size, size, 1), np.float32)
     shown = sample_views(
         jax.random.key(0), images, box, spatial=SPATIAL, intensity=INTENSITY
     )
@@ -221,12 +221,12 @@ def test_some_slices_come_with_their_own_boxes():
     number = np.arange(len(dataset.images))
     dataset = dataclasses.replace(
         dataset,
-        images=np.broadcast_to(number[:, None, None], (len(number), 2, 2)),
+        images=np.broadcast_to(number[:, None, None, None], (len(number), 2, 2, 1)),
         boxes=np.broadcast_to(number[:, None], (len(number), 4)),
     )
     split = make_split(dataset, get_config("small").data, draw_labeled=False)
     images, boxes = some_slices(dataset, split)
-    np.testing.assert_array_equal(images[:, 0, 0], boxes[:, 0])
+    np.testing.assert_array_equal(images[:, 0, 0, 0], boxes[:, 0])
     assert len(boxes) > 1 and (np.diff(boxes[:, 0]) > 0).all()
 
 
@@ -568,7 +568,7 @@ def test_a_perfect_network_is_drawn_on_the_experts_outlines(config):
     panel = panels.predicted_panel(
         lambda images: one_hot, dataset, volume, rank="best", classes=CLASSES
     )
-    image, label = panels.read_scan(record, num_classes=4)
+    image, label = panels.read_own_grid(record, num_classes=4)
     i = dataset.slice_index[selection.middle_slice(dataset, volume)]
     np.testing.assert_array_equal(panel.image, image[..., i])
     np.testing.assert_array_equal(panel.label, label[..., i])

@@ -24,7 +24,7 @@ def net_and_variables():
 
 
 def images(num_slices):
-    return np.random.default_rng(0).random((num_slices, 8, 8)).astype(np.float32)
+    return np.random.default_rng(0).random((num_slices, 8, 8, 1)).astype(np.float32)
 
 
 @pytest.mark.parametrize("num_slices", [1, 3, 4, 5, 9])
@@ -37,7 +37,7 @@ def test_batches_change_nothing(net_and_variables, num_slices):
     assert batched.dtype == np.float32
     alone = jax.jit(lambda image: net.apply(variables, image, train=False))
     for probabilities, image in zip(batched, slices, strict=True):
-        logits = np.asarray(alone(image[None, ..., None])[0], np.float64)
+        logits = np.asarray(alone(image[None])[0], np.float64)
         exponentials = np.exp(logits)
         expected = exponentials / exponentials.sum(-1, keepdims=True)
         np.testing.assert_allclose(probabilities, expected, atol=1e-6)

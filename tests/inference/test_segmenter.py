@@ -26,12 +26,13 @@ CLASSES = ("BG", "RV", "MYO", "LV")
 
 def bright_is_lv(images):
     """A network that is certain: pixels above half of the range are the LV."""
-    bright = images > 0.5
+    bright = images[..., 0] > 0.5
     return np.stack([~bright, 0 * bright, 0 * bright, bright], -1).astype(np.float32)
 
 
 def as_likely_as_bright(images):
     """A network whose edges lie between its pixels, not on them."""
+    images = images[..., 0]
     zero = 0 * images
     return np.stack([1 - images, zero, zero, images], -1).astype(np.float32)
 
@@ -102,7 +103,7 @@ def test_the_network_sees_a_square_as_a_square(tmp_path, spacing_mm):
     seen = []
 
     def look(images):
-        seen.append(images[0] > 0.5)
+        seen.append(images[0, ..., 0] > 0.5)
         return bright_is_lv(images)
 
     uses = segmenter(fov_mm=60.0, size=60, predict_network=look)
@@ -116,8 +117,10 @@ def test_the_network_sees_a_square_as_a_square(tmp_path, spacing_mm):
 
 def test_beyond_the_field_of_view_is_background():
     """What the network cannot see is background with certainty, never guessed."""
-    everything = lambda images: np.stack(  # noqa: E731
-        [np.zeros_like(images)] * 3 + [np.ones_like(images)], -1
+    everything = (
+        lambda images: np.stack(  # noqa: E731
+            [np.zeros(images.shape[:3])] * 3 + [np.ones(images.shape[:3])], -1
+        )
     )
     mask = segmenter(fov_mm=20.0, size=16, predict_network=everything).predict(
         scan(), spacing_mm=(1.25, 1.25)
@@ -132,6 +135,7 @@ def test_probabilities_sum_to_one_and_give_the_mask():
     """They are those whose largest is the mask, on the scan's own grid."""
 
     def graded(images):
+        images = images[..., 0]
         weights = np.stack([images, 1 - images, images**2, 0.3 + 0 * images], -1)
         return weights / weights.sum(-1, keepdims=True)
 
@@ -339,8 +343,8 @@ def test_a_loaded_run_prepares_scans_as_its_data_were(tmp_path, interpolation):
     seen = []
 
     def look(images):
-        seen.append(images)
-        return np.full((*images.shape, 4), 0.25, np.float32)
+        seen.append(images[..., 0])
+        return np.full((*images.shape[:3], 4), 0.25, np.float32)
 
     uses = dataclasses.replace(loaded, predict_network=look, percentiles=(0, 100))
     image = np.random.default_rng(0).integers(0, 2, (33, 32, 2)).astype(np.float32)
@@ -383,8 +387,8 @@ def test_a_run_without_a_checkpoint_is_an_error_that_says_so(tmp_path):
 
 def quarters(images):
     """A network that knows up from down and left from right, but no mirror."""
-    bright, middle = images > 0.5, images.shape[1] // 2
-    rows, columns = np.indices(images.shape[1:])
+    bright, middle = images[..., 0] > 0.5, images.shape[1] // 2
+    rows, columns = np.indices(images.shape[1:3])
     upper, left = bright & (rows < middle), bright & (columns < middle)
     classes = [~bright, upper, ~upper & left, bright & ~upper & ~left]
     return np.stack(classes, -1).astype(np.float32)

@@ -91,7 +91,7 @@ def test_masks_are_those_of_one_scan_after_another(tmp_path, predict_network):
 
 def test_a_slice_has_its_probabilities_in_any_batch(predict_network):
     """To rounding: another place in the batch, beside other slices."""
-    images = np.random.default_rng(2).random((9, 16, 16), np.float32)
+    images = np.random.default_rng(2).random((9, 16, 16, 1), np.float32)
     whole = predict_network(images)
     scans = [(0, images[:1]), (1, images[1:1]), (2, images[1:6]), (3, images[6:])]
     joined = dict(predict_joined(predict_network, scans, batch_size=4))
@@ -123,19 +123,19 @@ def test_few_scans_are_read_ahead(tmp_path, predict_network, monkeypatch):
     """The reader waits for the network, and the network for the writer."""
     pairs = save(tmp_path, [(12, 12, 4)] * 12)
     read, predicted, written = [], [], []
-    original = nifti.read_volume
+    original = Segmenter.read_files
 
-    def read_volume(path, rule):
-        read.append(path)
+    def read_files(self, paths):
+        read.append(paths)
         assert len(read) - len(predicted) <= module.AHEAD + 1
-        return original(path, rule)
+        return original(self, paths)
 
     def predict(images):
         predicted.append(len(images))
         assert len(predicted) - len(written) <= module.BEHIND + 1
         return predict_network(images)
 
-    monkeypatch.setattr(nifti, "read_volume", read_volume)
+    monkeypatch.setattr(Segmenter, "read_files", read_files)
     for outcome in write_masks(make_segmenter(predict), iter(pairs), overwrite=False):
         assert outcome.error is None
         written.append(outcome)
@@ -146,9 +146,10 @@ def test_a_scan_is_dropped_once_it_is_on_the_networks_grid(tmp_path, predict_net
     """Only its slices there wait for the network, not its own pixels."""
     pairs = save(tmp_path, [(64, 64, 9)])
     scan, images = module._read(make_segmenter(predict_network), pairs[0])
-    assert images.shape == (9, 16, 16)
-    assert scan.volume.array.shape == (64, 64, 9)
-    assert scan.volume.array.strides == (0, 0, 0)
+    assert images.shape == (9, 16, 16, 1)
+    assert scan.scan.array.shape == (64, 64, 9, 1, 1)
+    assert scan.scan.array.strides == (0, 0, 0, 0, 0)
+    assert scan.scan.volume.array.strides == (0, 0, 0)
 
 
 @pytest.mark.parametrize("bad", [0, 2, 5])
@@ -172,11 +173,11 @@ def test_a_scan_that_the_network_cannot_take_is_left_out(tmp_path, predict_netwo
     segmenter, pairs = make_segmenter(predict_network), save(tmp_path, SHAPES[:5])
     expected = [one_after_another(segmenter, scan) for scan, _ in pairs]
     too_much, _ = segmenter.prepare(
-        nifti.read_volume(pairs[2][0]).array, spacing_mm=(1.0, 1.0)
+        segmenter.read_files([pairs[2][0]]).array, spacing_mm=(1.0, 1.0)
     )
 
     def predict(images):
-        if (images[:, None] == too_much[None, 3]).all((2, 3)).any():
+        if (images[:, None] == too_much[None, 3]).all((2, 3, 4)).any():
             raise MemoryError("too much")
         return predict_network(images)
 

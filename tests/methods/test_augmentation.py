@@ -109,7 +109,7 @@ def test_probing_computes_features_anew_where_images_change(
     """The run says so, because it takes longer."""
     data = make_data(5)
     config = configure(recipe)
-    dataset = SimpleNamespace(images=data["image"][..., 0], labels=data["label"])
+    dataset = SimpleNamespace(images=data["image"], labels=data["label"])
     start = Segmentation(
         SimpleNamespace(
             dataset=dataset, split=SimpleNamespace(train_slices=[0, 2, 3, 4])

@@ -298,7 +298,7 @@ def test_a_checkpoint_goes_on_bit_for_bit(tmp_path):
 def test_masks_of_other_slices_are_never_seen(monkeypatch, tmp_path):
     """All slices of pretraining are unlabelled ones, the labelled ones among them, and
     whatever the masks of the others hold, the training sees the same data."""
-    images = make_data(10)["image"][..., 0]
+    images = make_data(10)["image"]
     split = SimpleNamespace(train_slices=[2, 5], pretrain_slices=[0, 2, 3, 5, 8])
     config = get_config()
     config.finetune.update(method="mean_teacher", batch_size=4)
@@ -308,7 +308,7 @@ def test_masks_of_other_slices_are_never_seen(monkeypatch, tmp_path):
         finetune, "train_and_score", lambda *given, **_: found.append(given[3].data)
     )
     for seed in range(2):
-        labels = np.random.default_rng(seed).integers(0, 4, images.shape)
+        labels = np.random.default_rng(seed).integers(0, 4, images.shape[:3])
         labels[split.train_slices] = 1
         dataset = SimpleNamespace(images=images, labels=labels)
         start = Segmentation(
@@ -325,7 +325,7 @@ def test_masks_of_other_slices_are_never_seen(monkeypatch, tmp_path):
     data = found[0]
     assert set(data["unlabeled"]) == {"image"}
     np.testing.assert_array_equal(
-        data["unlabeled"]["image"][..., 0], images[split.pretrain_slices]
+        data["unlabeled"]["image"], images[split.pretrain_slices]
     )
     assert (data["labeled"]["label"] == 1).all()
 
@@ -385,11 +385,11 @@ def test_prediction_uses_the_network_that_was_scored(runs, cache, tmp_path):
     assert agree.mean() > 0.999
     config = ConfigDict(read_config(folder / "finetune"))
     networks = networks_of_state(config, *restore_model(folder / "finetune"))
-    images = np.random.default_rng(0).random((8, 32, 32), np.float32)
+    images = np.random.default_rng(0).random((8, 32, 32, 1), np.float32)
     apply = make_predict(make_segmentation_net(config, scratch=True))
     found = segmenter.predict_network(images)
     for name in ("teacher", "student"):
-        apart = np.abs(found - apply(networks[name], images[..., None])).max()
+        apart = np.abs(found - apply(networks[name], images)).max()
         assert (apart < 1e-5) == (name == "teacher")
     ours, theirs = (
         json.loads((folder / mode / "evaluation.json").read_text())

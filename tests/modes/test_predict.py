@@ -22,7 +22,7 @@ GREY = np.random.default_rng(0).random((8, 6, 3), np.float32)
 
 
 def bright_is_lv(images):
-    bright = images > 0.5
+    bright = images[..., 0] > 0.5
     return np.stack([~bright, 0 * bright, 0 * bright, bright], -1).astype(np.float32)
 
 

@@ -55,7 +55,7 @@ def make_dataset(volumes, *, counts=None, exclude=()) -> Dataset:
         counts = [3 + int(each.patient[-3:]) % 4 for each in volumes]
     index = np.repeat(np.arange(len(volumes), dtype=np.int32), counts)
     return Dataset(
-        images=np.zeros((len(index), 1, 1), np.float32),
+        images=np.zeros((len(index), 1, 1, 1), np.float32),
         labels=np.zeros((len(index), 1, 1), np.uint8),
         volume_index=index,
         slice_index=np.concatenate([np.arange(count) for count in counts]),

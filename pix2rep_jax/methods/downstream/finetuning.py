@@ -67,9 +67,9 @@ def make_finetuning(
         config: Its sections `finetune`, `segmentation` and `augment` are read.
         net: Backbone and head.
         params: Initial parameters.
-        labeled: "image" `[slices, height, width, 1]` and "label"
+        labeled: "image" `[slices, height, width, channels]` and "label"
             `[slices, height, width]` of the slices with a mask.
-        unlabeled: `[slices, height, width, 1]`; None unless it is Mean Teacher.
+        unlabeled: `[slices, height, width, channels]`; None unless it is Mean Teacher.
         num_steps: Steps of the run.
     """
     recipe = config.finetune

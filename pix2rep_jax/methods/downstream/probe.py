@@ -34,7 +34,7 @@ def make_loss(
     Returns:
         The loss of batches with "label" `[batch, height, width]`, and with either
         "features" `[batch, height, width, num_features]` or "image"
-        `[batch, height, width, 1]`. Features are computed once, before the run;
+        `[batch, height, width, channels]`. Features are computed once, before the run;
         those of an image are computed in each step.
     """
 

@@ -45,7 +45,7 @@ def make_loss(
             "frozen" normalises by the statistics that the run started from.
 
     Returns:
-        The loss of batches with "image" `[batch, height, width, 1]` and "label"
+        The loss of batches with "image" `[batch, height, width, channels]` and "label"
         `[batch, height, width]`.
 
     Raises:

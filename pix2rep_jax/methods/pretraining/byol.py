@@ -46,18 +46,18 @@ class ByolNet(nn.Module):
     predictor: MLP
 
     def __call__(self, image: jax.Array, *, train: bool) -> jax.Array:
-        """Maps `[batch, height, width, 1]` to `[batch, features]`; runs all of f."""
+        """Maps `[batch, height, width, c]` to `[batch, features]`; runs all of f."""
         self.backbone(image, train=train)
         return self.predict(image, train=train)
 
     def embed(self, image: jax.Array, *, train: bool) -> jax.Array:
-        """Maps `[batch, height, width, 1]` to embeddings `[batch, features]`."""
+        """Maps `[batch, height, width, channels]` to embeddings `[batch, features]`."""
         return self.projection(
             embed_image(self.backbone, image, train=train), train=train
         )
 
     def predict(self, image: jax.Array, *, train: bool) -> jax.Array:
-        """Maps `[batch, height, width, 1]` to predictions `[batch, features]`."""
+        """Maps `[batch, height, width, c]` to predictions `[batch, features]`."""
         return self.predictor(self.embed(image, train=train), train=train)
 
 
@@ -119,7 +119,7 @@ def make_loss(
         intensity: Options of `intensity.random_intensity`, for both views.
 
     Returns:
-        The loss of batches with an "image" `[batch, height, width, 1]`. The extra
+        The loss of batches with an "image" `[batch, height, width, c]`. The extra
         state is `make_extra`'s.
 
     Reference:

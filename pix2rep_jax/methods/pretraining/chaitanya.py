@@ -80,12 +80,12 @@ class LocalNet(nn.Module):
     num_blocks: int
 
     def __call__(self, image: jax.Array, *, train: bool) -> jax.Array:
-        """Maps `[batch, height, width, 1]` to a map of embeddings; runs all of f."""
+        """Maps `[batch, height, width, c]` to a map of embeddings; runs all of f."""
         self.backbone(image, train=train)
         return self.embed(image, train=train)
 
     def embed(self, image: jax.Array, *, train: bool) -> jax.Array:
-        """Maps `[batch, height, width, 1]` to a map of embeddings, coarser than f's."""
+        """Maps `[batch, height, width, c]` to a map of embeddings, coarser than f's."""
         features = self.backbone(image, train=train, decoded=self.num_blocks)
         return self.projection(features)
 

@@ -22,7 +22,7 @@ def partition_volumes(
             fewer slices are left out.
 
     Returns:
-        "image" `[volumes, most slices, height, width, 1]`, zero after a volume's last
+        "image" `[volumes, most slices, height, width, c]`, zero after a volume's last
         slice; "first" and "count" `[volumes, num_partitions]` int32, the first slice of
         each part and its number of slices.
 
@@ -58,7 +58,7 @@ def draw_slices(key: jax.Array, batch: Mapping[str, jax.Array]) -> jax.Array:
         batch: Samples that `partition_volumes` makes.
 
     Returns:
-        `[volumes x partitions, height, width, 1]`, ordered by volume.
+        `[volumes x partitions, height, width, channels]`, ordered by volume.
     """
     first, image = batch["first"], batch["image"]
     index = jax.random.randint(key, first.shape, first, first + batch["count"])

@@ -79,7 +79,7 @@ def make_pair_loss(
         intensity: Options of `intensity.random_intensity`, for both views.
 
     Returns:
-        The loss of batches with an "image" `[batch, height, width, 1]`.
+        The loss of batches with an "image" `[batch, height, width, channels]`.
     """
 
     def loss_fn(params, model_state: ModelState, batch, key: jax.Array):

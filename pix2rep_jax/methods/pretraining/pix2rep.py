@@ -74,11 +74,11 @@ class Pix2RepNet(nn.Module):
     projection: ProjectionHead
 
     def __call__(self, image: jax.Array, *, train: bool) -> jax.Array:
-        """Maps `[batch, height, width, 1]` to embeddings of all its pixels."""
+        """Maps `[batch, height, width, channels]` to embeddings of all its pixels."""
         return self.projection(self.backbone(image, train=train))
 
     def features(self, image: jax.Array, *, train: bool, read: Any = None) -> Any:
-        """Maps `[batch, height, width, 1]` to features, by f alone; see `UNet`."""
+        """Maps `[batch, height, width, c]` to features, by f alone; see `UNet`."""
         return self.backbone(image, train=train, read=read)
 
     def project(self, features: jax.Array) -> jax.Array:
@@ -171,7 +171,7 @@ def make_loss(
         sparse_last_block: As for `make_comparison`.
 
     Returns:
-        The loss of batches with an "image" `[batch, height, width, 1]` and a "box"
+        The loss of batches with an "image" `[batch, height, width, c]` and a "box"
         `[batch, 4]`, as `make_views` takes them.
 
     Raises:
