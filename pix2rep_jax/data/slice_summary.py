@@ -60,7 +60,9 @@ def describe_slices(dataset: Dataset, data: ConfigDict) -> str:
     """
     usual = usual_slice_axis(dataset)
     anatomy = f" ({usual.anatomy})" if usual.anatomy else ""
-    line = f"slices along axis {usual.axis}{anatomy}, seen as {data.size} x {data.size}"
+    pictures = all(is_picture(volume.image_path) for volume in dataset.volumes)
+    which = "pictures" if pictures else f"slices along axis {usual.axis}{anatomy}"
+    line = f"{which}, seen as {data.size} x {data.size}"
     if data.crop == "mask_box":
         every = sum(each.shape[2] for each in dataset.volumes)
         line += (
@@ -72,7 +74,7 @@ def describe_slices(dataset: Dataset, data: ConfigDict) -> str:
         line += f" px of {field_of_view_mm(data) / data.size:.3g} mm"
     if (channels := dataset.images.shape[-1]) > 1:
         line += f", {channels} channels"
-    cubes = sum(map(_is_cubic, dataset.volumes))
+    cubes = 0 if pictures else sum(map(_is_cubic, dataset.volumes))
     if cubes and data.slice_axis == "auto":
         line += (
             f"; {cubes} of {len(dataset.volumes)} volumes have cubic voxels, where "

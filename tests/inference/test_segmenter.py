@@ -117,11 +117,10 @@ def test_the_network_sees_a_square_as_a_square(tmp_path, spacing_mm):
 
 def test_beyond_the_field_of_view_is_background():
     """What the network cannot see is background with certainty, never guessed."""
-    everything = (
-        lambda images: np.stack(  # noqa: E731
-            [np.zeros(images.shape[:3])] * 3 + [np.ones(images.shape[:3])], -1
-        )
-    )
+
+    def everything(images):
+        return np.full((*images.shape[:3], 4), [0.0, 0.0, 0.0, 1.0], np.float32)
+
     mask = segmenter(fov_mm=20.0, size=16, predict_network=everything).predict(
         scan(), spacing_mm=(1.25, 1.25)
     )
