@@ -10,7 +10,7 @@ from configs.pix2rep import get_config
 from pix2rep_jax.data.axes import SliceAxis
 from pix2rep_jax.data.dataset import load_dataset
 from pix2rep_jax.data.volume import VolumeFile, VolumeRecord
-from pix2rep_jax.figures.panels import read_scan
+from pix2rep_jax.figures.panels import read_own_grid
 from pix2rep_jax.modes import evaluate, figures
 from pix2rep_jax.runs.data_checks import expected_slice_axis
 from tests.support.run_folder import begin_run
@@ -84,8 +84,8 @@ def test_figures_show_a_scan_as_the_network_saw_it(tmp_path):
     dataset = load_dataset(config.data, expected=SliceAxis(0, "R/L"))
     for record in dataset.volumes:
         assert record.axes.order == (0, 2, 1) and record.shape == (10, 14, 12)
-        image, label = read_scan(record, num_classes=3)
-        shown = read_scan(as_stored(record), num_classes=3)
+        image, label = read_own_grid(record, num_classes=3)
+        shown = read_own_grid(as_stored(record), num_classes=3)
         order = record.axes.order
         np.testing.assert_array_equal(image, shown[0].transpose(order))
         np.testing.assert_array_equal(label, shown[1].transpose(order))

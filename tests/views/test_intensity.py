@@ -275,3 +275,34 @@ def test_jit_and_vmap_change_nothing(image):
     loop = jnp.stack([one(k) for k in keys])
     np.testing.assert_allclose(jax.vmap(one)(keys), loop, atol=1e-5)
     np.testing.assert_allclose(jax.jit(jax.vmap(one))(keys), loop, atol=1e-5)
+
+
+STRENGTHS = {
+    "max_blur": 1.0,
+    "max_bias_field": 0.5,
+    "max_noise": 0.1,
+    "max_gamma": 0.3,
+    "max_contrast": 0.3,
+    "max_brightness": 0.2,
+    **{
+        f"{name}_probability": 1.0
+        for name in ("blur", "bias_field", "noise", "gamma", "contrast", "brightness")
+    },
+}
+
+
+def test_each_channel_is_changed_as_an_image_of_its_own(key):
+    """Every channel has its own draws, and those of one image of one channel."""
+    images = jax.random.uniform(key, (16, 12, 3))
+    found = intensity.random_intensity(key, images, **STRENGTHS)
+    for index, own in enumerate(jax.random.split(key, 3)):
+        alone = intensity.random_intensity(own, images[..., [index]], **STRENGTHS)
+        np.testing.assert_allclose(found[..., [index]], alone, atol=1e-5)
+    same = jnp.repeat(images[..., :1], 3, -1)
+    changed = intensity.random_intensity(key, same, **STRENGTHS)
+    assert np.abs(np.diff(changed, axis=-1)).mean() > 0.01
+    reversals = jax.vmap(
+        lambda key: intensity.random_intensity(key, same, reversal_probability=0.5)
+    )(jax.random.split(key, 50))
+    is_reversed = np.isclose(reversals, 1 - same).all((1, 2))
+    assert 0.3 < is_reversed.mean() < 0.7 and len(np.unique(is_reversed, axis=0)) > 2
