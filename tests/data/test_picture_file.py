@@ -1,3 +1,4 @@
+import pathlib
 import struct
 import zlib
 
@@ -218,3 +219,23 @@ def test_a_folder_of_pictures_is_a_data_set(tmp_path):
     store(tmp_path / "labels" / "a_1.png", (GREY > 128).astype(np.uint8).T.copy())
     with pytest.raises(InputError, match="shape"):
         load_dataset(data)
+
+
+FETAL_HEADS = pathlib.Path(__file__).resolve().parents[3] / "shared/data/FetalHead"
+
+
+@pytest.mark.skipif(not FETAL_HEADS.is_dir(), reason="needs shared/data/FetalHead")
+def test_ultrasound_pictures_and_their_masks_lie_upon_each_other():
+    """Pictures are 800 x 540 px of the size that the table says."""
+    for name in ("010_HC.png", "010_2HC.png"):
+        scan = read_scan([FETAL_HEADS / "images" / name])
+        assert scan.array.shape == (800, 540, 1, 1, 1) and scan.notes == ()
+        assert 0.05 < scan.spacing_mm[0] == scan.spacing_mm[1] < 0.4
+        mask = read_label(
+            FETAL_HEADS / "labels" / name,
+            shape=(800, 540, 1),
+            num_classes=2,
+            axes=scan.axes,
+        )
+        area_mm2 = mask.sum() * scan.spacing_mm[0] ** 2
+        assert 300 < area_mm2 < 20_000  # a head of 20 to 160 mm
