@@ -220,7 +220,9 @@ def _flat(root: Path) -> Layout | None:
     """Scans in the folder itself, and masks beside them."""
     listing = list_folder(root)
     if any(is_picture(file.path) for file in listing.files):
-        below = list_folder(root, deep=True)  # a picture may lie beside folders of scans
+        below = list_folder(
+            root, deep=True
+        )  # a picture may lie beside folders of scans
         if not any(is_picture(file.path) for file in below.files):
             return None
     files = by_name(listing.files)

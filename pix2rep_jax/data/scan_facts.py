@@ -82,9 +82,7 @@ def measure_file(
     Raises:
         InputError: If a file cannot be used.
     """
-    scan = read_scan(
-        volumes[0].image_paths, rule, fourth_axis=volumes[0].fourth_axis
-    )
+    scan = read_scan(volumes[0].image_paths, rule, fourth_axis=volumes[0].fourth_axis)
     facts = []
     for volume in volumes:
         channels = take_frame(volume, scan)

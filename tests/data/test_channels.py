@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from pix2rep_jax.data.dataset import load_dataset
-from pix2rep_jax.data.fourth_axis import name_fourth_axis, read_channel_names
+from pix2rep_jax.data.dataset_json import read_channel_names
+from pix2rep_jax.data.fourth_axis import name_fourth_axis
 from pix2rep_jax.data.scan import read_scan
 from pix2rep_jax.data.slice_summary import Inputs, describe_inputs
 from pix2rep_jax.data.volume import VolumeFile, prepare_file
