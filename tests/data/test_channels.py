@@ -21,7 +21,7 @@ SETTINGS = {
     "fov_mm": 24.0,
     "size": 16,
     "interpolation": "linear",
-    "percentiles": (1.0, 99.0),
+    "normalization": ((1.0, 99.0), ()),
     "num_classes": 4,
     "axes": ("auto", "file", None),
 }
