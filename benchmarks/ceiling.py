@@ -31,7 +31,7 @@ from pix2rep_jax.data.checks import cut_masks
 from pix2rep_jax.data.dataset import Dataset, field_of_view_mm, load_dataset
 from pix2rep_jax.data.grid import centre_grid
 from pix2rep_jax.data.mask import read_label
-from pix2rep_jax.data.plan import settle_data
+from pix2rep_jax.data.plan import plan_data
 from pix2rep_jax.data.resample import resample_label, restore_labels
 from pix2rep_jax.data.volume import VolumeRecord
 from pix2rep_jax.evaluation.dice import dice_per_class
@@ -87,7 +87,7 @@ def main() -> None:
             for variant in asked.variant:
                 data = configs.get_config(variant).data
                 data.update({**layout, **changes})
-                data = settle_data(data)
+                data = plan_data(data)
                 dataset = load_dataset(data)
                 _print_grid(dataset, data, f"{root.name}, {variant}")
             _print_own_grids(dataset, data.classes, root.name)

@@ -248,7 +248,7 @@ def _check_settings(data: ConfigDict) -> None:
     if "auto" in (data.spacing_mm, data.normalization):
         raise InputError(
             "data.spacing_mm or data.normalization is 'auto': take what "
-            "pix2rep_jax.data.plan.settle_data makes of it, or give a value"
+            "pix2rep_jax.data.plan.plan_data makes of it, or give a value"
         )
     if not (data.spacing_mm > 0 and data.crop_px >= 0 and data.size > 0):
         raise InputError(

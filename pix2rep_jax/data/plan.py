@@ -22,7 +22,7 @@ __all__ = [
     "describe_plan",
     "is_settled",
     "make_plan",
-    "settle_data",
+    "plan_data",
 ]
 
 PLANNED = ("spacing_mm", "normalization", "window")
@@ -59,7 +59,7 @@ def is_settled(data: Mapping[str, Any]) -> bool:
     return "auto" not in (data["spacing_mm"], data.get("normalization"))
 
 
-def settle_data(data: ConfigDict) -> ConfigDict:
+def plan_data(data: ConfigDict) -> ConfigDict:
     """Replaces "auto" in a `data` section by what the scans suggest.
 
     Raises:

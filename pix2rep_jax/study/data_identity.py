@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pix2rep_jax.data.dataset import load_dataset
-from pix2rep_jax.data.plan import settle_data
+from pix2rep_jax.data.plan import plan_data
 from pix2rep_jax.data.scan_digests import find_exchanged, list_scans
 from pix2rep_jax.data.splits import make_split
 from pix2rep_jax.errors import InputError
@@ -62,7 +62,7 @@ def check_scans(results: Sequence[Result], folder: Path) -> dict[str, Any]:
     begun = any(read_record(job).status != "pending" for job in jobs)
     scored_on = test_patients(results)
     for job in {job.data_key: job for job in jobs}.values():
-        key, data = job.data_key, settle_data(job.config.data)
+        key, data = job.data_key, plan_data(job.config.data)
         dataset = load_dataset(data)
         split = make_split(dataset, data, draw_labeled=False)
         if job.mode != "pretrain":

@@ -11,7 +11,7 @@ from configs import pix2rep
 from pix2rep_jax.data import dataset, fingerprint, likeness, padding, resample
 from pix2rep_jax.data.fingerprint import take_fingerprint
 from pix2rep_jax.data.normalization import Normalization, intensity_range
-from pix2rep_jax.data.plan import make_plan, settle_data
+from pix2rep_jax.data.plan import make_plan, plan_data
 from pix2rep_jax.errors import InputError
 
 PADDING, AIR, FAT, LIVER = -2000, -1000, -100, 60
@@ -76,7 +76,7 @@ def test_the_patch_holds_the_masks_and_is_never_finer_than_the_scans(
         box=(box, box),
         n=2,
     )
-    settled = settle_data(data)
+    settled = plan_data(data)
     # A pixel belongs to the square of half a side h if |x| <= h and |y| <= h.
     x = np.abs(np.arange(box.start, box.stop) - (side - 1) / 2) * spacing_mm
     half = np.quantile(np.maximum(x[:, None], x), 0.95, method="inverted_cdf")
@@ -94,7 +94,7 @@ def test_without_masks_the_patch_holds_the_middle_of_the_scans(tmp_path):
     for number in range(2):
         image = np.random.default_rng(number).random(shape)
         save(tmp_path / f"images/p{number}.nii.gz", image, (2, 2, 9))
-    assert settle_data(make_data(tmp_path)).spacing_mm == 4.7
+    assert plan_data(make_data(tmp_path)).spacing_mm == 4.7
 
 
 def test_masks_of_test_patients_take_no_part(tmp_path):
@@ -103,11 +103,11 @@ def test_masks_of_test_patients_take_no_part(tmp_path):
     label = np.zeros((400, 400, 1), np.uint8)
     label[:20, :20] = 1
     save(tmp_path / "labels/p2.nii.gz", label, (1, 1, 5))
-    assert settle_data(data).spacing_mm > 5
+    assert plan_data(data).spacing_mm > 5
     data.holdout_per_group = 1
-    assert settle_data(data).spacing_mm < 6.1
+    assert plan_data(data).spacing_mm < 6.1
     near = make_set(tmp_path / "near", shape=(400, 400, 1))
-    assert settle_data(data).spacing_mm == settle_data(near).spacing_mm
+    assert plan_data(data).spacing_mm == plan_data(near).spacing_mm
 
 
 def test_the_fingerprint_says_what_the_scans_are_like(tmp_path):
@@ -139,7 +139,7 @@ def test_the_fingerprint_is_cached_until_a_file_changes(tmp_path, monkeypatch):
 
 def test_a_ct_has_one_window_of_its_structures(tmp_path):
     """The half and the 99.5th percentile of what the masks show, for all scans."""
-    settled = settle_data(make_ct(tmp_path))
+    settled = plan_data(make_ct(tmp_path))
     assert settled.normalization == "window"
     shown = []
     for number in range(3):
@@ -155,7 +155,7 @@ def test_a_ct_has_one_window_of_its_structures(tmp_path):
 
 def test_the_window_of_a_ct_without_masks_is_that_of_the_body(tmp_path):
     """Air and what lies outside the circle take no part."""
-    settled = settle_data(make_ct(tmp_path, masks=False))
+    settled = plan_data(make_ct(tmp_path, masks=False))
     assert settled.normalization == "window"
     assert FAT - 21 < settled.window[0] < FAT and LIVER < settled.window[1] < LIVER + 21
 
@@ -166,14 +166,14 @@ def test_a_flag_is_kept_and_the_rest_is_planned(tmp_path):
     with data.ignore_type():
         data.spacing_mm = 3.0
     data.window = (-160, 240)
-    settled = settle_data(data)
+    settled = plan_data(data)
     assert (settled.spacing_mm, settled.normalization) == (3.0, "window")
     assert settled.window == (-160, 240)
     data.update(normalization="percentiles")
-    assert settle_data(data).normalization == "percentiles"
+    assert plan_data(data).normalization == "percentiles"
     data.update(normalization="auto", window=(240, -160))
     with pytest.raises(InputError, match=r"data\.window"):
-        dataset.load_dataset(settle_data(data))
+        dataset.load_dataset(plan_data(data))
 
 
 def test_a_plan_is_needed_before_slices_are_made(tmp_path):
