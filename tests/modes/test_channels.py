@@ -58,6 +58,7 @@ def scans(tmp_path_factory):
     return root
 
 
+@pytest.mark.slow
 def test_two_channels_go_through_every_mode(scans, tmp_path):
     """The record has their number; one channel is refused by the same run."""
     config = make_config(scans)
@@ -106,7 +107,7 @@ def test_two_channels_go_through_every_mode(scans, tmp_path):
         evaluate.run(other, tmp_path)
 
 
-@pytest.mark.parametrize("colours", [1, 3])
+@pytest.mark.parametrize("colours", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_pictures_go_through_training_and_prediction(tmp_path, colours):
     """Masks are PNG of the picture's size with the label values of the run."""
     for name in ("images", "labels"):
