@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pix2rep_jax.models.layers import MOMENTUM
+from pix2rep_jax.models.norm_relu import MOMENTUM
 
 __all__ = ["recalibrate"]
 

@@ -6,7 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from pix2rep_jax.models.layers import MOMENTUM, in_rows
+from pix2rep_jax.models.layers import in_rows
+from pix2rep_jax.models.norm_relu import MOMENTUM
 
 __all__ = ["MLP", "ProjectionHead", "SegmentationHead"]
 

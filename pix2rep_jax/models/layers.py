@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pix2rep_jax.models.norm_relu import BatchNorm
+
 __all__ = [
-    "MOMENTUM",
     "DoubleConv",
     "Patches",
     "UpConv",
@@ -17,9 +18,6 @@ __all__ = [
     "max_pool",
     "take_patches",
 ]
-
-MOMENTUM = 0.9
-"""Share that BatchNorm's running averages keep per step (`momentum=0.1` in PyTorch)."""
 
 
 class Patches(NamedTuple):
@@ -88,10 +86,7 @@ class DoubleConv(nn.Module):
             )(x)
             # The statistics are those of the global batch, because the step is one
             # program over all devices.
-            x = nn.BatchNorm(
-                use_running_average=not train, momentum=MOMENTUM, dtype=self.dtype
-            )(x, mask=valid)
-            x = nn.relu(x)
+            x = BatchNorm(self.dtype)(x, train=train, valid=valid)
         if not patches:
             return x
         ends = np.cumsum([each.valid[0].size for each in patches])[:-1]
