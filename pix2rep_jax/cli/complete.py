@@ -81,6 +81,8 @@ def complete(
         _say(describe_taken(taken, run))
     if mode == "predict":  # it needs the network alone
         return
+    if mode == "study" and config.study.tables_only:  # and this the records alone
+        return
     looks = mode in ("evaluate", "figures")
     if looks and data.holdout_per_group == "auto":  # these scans trained nothing
         _put(data, {"holdout_per_group": USUAL_HOLDOUT})

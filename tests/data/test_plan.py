@@ -149,7 +149,8 @@ def test_a_ct_has_one_window_of_its_structures(tmp_path):
     expected = np.percentile(np.concatenate(shown), (0.5, 99.5))
     np.testing.assert_allclose(settled.window, expected, atol=1.0)
     loaded = dataset.load_dataset(settled)
-    assert {(each.low, each.high) for each in loaded.volumes} == {settled.window}
+    low, high = settled.window
+    assert {(each.low, each.high) for each in loaded.volumes} == {((low,), (high,))}
     assert loaded.images.min() == 0 and loaded.images.max() == 1
 
 

@@ -79,4 +79,4 @@ def test_words_are_written_like_numbers(monkeypatch, written, read):
     split_words(holder.value, CHECKS)
     assert holder.value.data.exclude == read
     assert holder.value.model.channels == (2, 4)
-    assert holder.value.data.patient_regex == r"^[^_]+"
+    assert holder.value.data.patient_regex == "auto"

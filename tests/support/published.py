@@ -47,6 +47,14 @@ SEEDS = {
 }
 CPU_3 = {"study.methods": MAIN_ROWS, "study.labeled": (1, 5)}
 
+WIDE = {
+    "study.methods": ("baseline", "proposed"),
+    "study.labeled": (1, 5),
+    "augment.spatial.rotation_probability": 1.0,
+    "augment.spatial.flip_probability": 0.5,
+    "augment.spatial.extent": (0.5, 1.1),
+}
+
 
 def pair(*methods):
     """Two choices of this program, each from two pretrainings."""
@@ -70,6 +78,7 @@ TABLES = {
     "study_paper": ("study_paper", study, "paper", PAPER),
     "study_paper_constant": ("study_paper_constant", study, "paper", PAPER | CONSTANT),
     "study_cpu_3": ("study_cpu_3", study, "small", CPU_3),
+    "wide_small": ("wide_small", study, "small", WIDE),
     "batch_norm_small": ("batch_norm_small", study, "small", BATCH_NORM),
     "sparse_small": ("sparse_small", study, "small", SPARSE),
     "ablation_small": ("ablation_small", ablation, "small", {"study.draws": 3}),
