@@ -88,8 +88,8 @@ def _forward(x, scale, bias, valid):
 
 
 def _backward(kept, cotangents):
-    # Automatic differentiation goes through mean and variance apart: it takes four
-    # sums over the map instead of two, and writes the map twice more in between.
+    # Automatic differentiation goes through mean and variance apart. It takes a third
+    # sum over the map, and writes maps to memory in between.
     x, scale, bias, valid, mean, var = kept
     pixels = tuple(range(x.ndim - 1))
     wide = x.astype(jnp.float32)

@@ -68,7 +68,7 @@ def test_it_is_flax_with_its_gradient(train, masked):
 
 
 def test_the_gradient_sums_each_map_twice():
-    """Two sums forward and two back per BatchNorm; autodiff would take two more."""
+    """Two sums forward and two back per BatchNorm, fewer than without our gradient."""
     net, x = DoubleConv(4, 4), jnp.zeros((2, 8, 8, 4))
     variables = net.init(jax.random.key(0), x, train=True)
 
