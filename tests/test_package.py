@@ -13,6 +13,7 @@ from tests.support.program import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 DISTRIBUTIONS = {
+    "PIL": "pillow",
     "absl": "absl-py",
     "dm_pix": "dm-pix",
     "ml_collections": "ml-collections",
