@@ -38,6 +38,7 @@ def join_hosts(
             num_processes=num_processes,
             process_id=process_id,
         )
+        jax.devices()  # now, while the others are there: it takes all of them
     except (RuntimeError, ValueError) as error:
         said = str(error).splitlines()[0].rstrip(".")
         raise InputError(

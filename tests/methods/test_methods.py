@@ -161,12 +161,13 @@ def test_a_method_pretrains_and_is_fine_tuned(pretrained, cache, name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ENCODER_ONLY)
-def test_what_a_method_did_not_train_starts_at_random(pretrained, cache, name):
+def test_what_a_method_did_not_train_starts_at_random(pretrained, tmp_path, name):
     """The encoder is the run's to the bit, the decoder as without any run, and not the
     one that the run drew and left alone."""
     config = ConfigDict(read_config(pretrained[name] / "pretrain"))
-    config.init.recalibrate, config.seed = False, 1
-    task = load_segmentation(config, pretrained[name], "finetune")
+    config.init.update(recalibrate=False, checkpoint=str(pretrained[name]))
+    config.seed = 1
+    task = load_segmentation(config, tmp_path, "finetune")
     stored, statistics = restore_params(pretrained[name] / "pretrain")
     _, init_key = downstream_keys(config)
     drawn, start_statistics = initialise(

@@ -111,7 +111,7 @@ def test_processes_that_were_given_different_things_say_so(
         result = finish(process)
         assert result.returncode == 1
         said = " ".join(result.stderr.split())
-        assert "process 1" in said and said.startswith("error: ")
+        assert "process 1" in said and "error: " in said
         assert "Traceback" not in result.stderr
     assert not (tmp_path / "run" / mode).exists()
 
@@ -125,5 +125,5 @@ def test_a_process_that_is_left_alone_says_so(cache, tmp_path):
         assert result.returncode == 1
         assert "Traceback" not in result.stderr
         said.append(" ".join(result.stderr.split()))
-    assert said[0].startswith("error: ")
+    assert "error: " in said[0]
     assert str(tmp_path / "missing") in said[1]

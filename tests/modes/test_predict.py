@@ -143,8 +143,13 @@ def test_a_signal_stops_at_once(study, monkeypatch, stop, error):
         segmenter, predict_network=predict_network, batch_size=3
     )
     monkeypatch.setattr(Segmenter, "load", lambda _: stopped)
-    with pytest.raises(error):
-        run(study)
+    # A shell starts what runs in its background with SIGINT ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(error):
+            run(study)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert calls == [3, 3] and written(study) == ["a_seg.nii.gz"]
     assert nib.load(mask).get_fdata().shape == GREY.shape
     assert not [each for each in threading.enumerate() if "Pool" in each.name]
