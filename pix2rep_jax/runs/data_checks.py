@@ -152,7 +152,7 @@ def check_same_channels(channels: int, recorded: int, folder: Path) -> None:
     """Checks that scans have as many channels as a network expects.
 
     Args:
-        channels: Of the scans.
+        channels: How many channels each scan has.
         recorded: Of those that the network in the folder was trained on.
         folder: The run's folder.
 
