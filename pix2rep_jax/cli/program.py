@@ -115,6 +115,11 @@ def parse(words: Sequence[str]) -> list[str]:
         said = str(error).strip().splitlines()[-1].strip()
         if missing := re.search(r"Flag (--\w+) must have a value", said):
             said = f"{missing[1]} is missing: main.py --help lists the flags"
+            if missing[1] == "--config":
+                said = (
+                    "--config is missing, and --workdir has no run to take it from: "
+                    "add --config configs/pix2rep.py, or correct --workdir"
+                )
         if not re.match(r"(?!ValueError)\w+Error: ", said):
             raise InputError(said.removeprefix("ValueError: ")) from error
         cause = error

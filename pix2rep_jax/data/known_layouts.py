@@ -35,6 +35,9 @@ sub-02/anat/NAME.nii.gz""",
 }
 """Every layout, as a tree of three lines."""
 
+MASK_FOLDERS = ("labels", "label", "masks", "mask", "segmentations")
+"""Folders that hold masks beside one of scans, in any case of letters."""
+
 TITLES = {
     "acdc": "ACDC's layout",
     "nnunet": "nnU-Net's layout",
@@ -51,6 +54,8 @@ def explain_unknown(root: Path) -> str:
     below = list_folder(root, deep=True)
     if below.others and not below.files:
         advice = f" {CONVERT[0].upper()}{CONVERT[1:]}."
+    elif len(folders) == 1 and holds_masks(folders[0]):
+        advice = f" {folders[0].name} holds masks, and their scans are missing."
     elif len(folders) == 1 and below.files:
         advice = f" Perhaps you mean --config.data.root={folders[0]}."
     elif (root / "Info.cfg").is_file() or any(root.glob("patient*/Info.cfg")):
@@ -63,6 +68,11 @@ def explain_unknown(root: Path) -> str:
         f"no layout was recognised in {root} ({describe_root(root)}).{advice} Lay it "
         f"out in one of these ways:\n{trees}"
     )
+
+
+def holds_masks(folder: Path) -> bool:
+    """Whether a folder's name says that it holds masks, not scans."""
+    return folder.name.casefold() in (*MASK_FOLDERS, "labelstr", "labelsts")
 
 
 def describe_root(root: str | Path) -> str:

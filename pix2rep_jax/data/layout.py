@@ -20,7 +20,7 @@ from pix2rep_jax.data.file_names import (
     mask_stem,
     match_masks,
 )
-from pix2rep_jax.data.known_layouts import explain_unknown
+from pix2rep_jax.data.known_layouts import MASK_FOLDERS, explain_unknown, holds_masks
 from pix2rep_jax.data.nifti_paths import (
     FolderListing,
     find_subfolder,
@@ -32,7 +32,6 @@ from pix2rep_jax.errors import InputError, name_some
 __all__ = ["Layout", "recognise"]
 
 IMAGE_FOLDERS = ("images", "image")
-MASK_FOLDERS = ("labels", "label", "masks", "mask", "segmentations")
 
 _SUBSETS = ("train", "training", "test", "testing", "val", "validation")
 
@@ -94,6 +93,11 @@ def recognise(root: str | Path) -> Layout:
     )
     if found is None:
         raise InputError(explain_unknown(root))
+    if found.name == "flat" and holds_masks(root):
+        raise InputError(
+            f"{root} holds masks, by its name: give the folder above it, which must "
+            "hold the scans too, as --config.data.root"
+        )
     counts = {len(files): name for name, files in found.scans.items()}
     if len(counts) > 1:
         (few, scan), (many, other), *_ = sorted(counts.items())

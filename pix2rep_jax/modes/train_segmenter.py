@@ -160,7 +160,8 @@ def train_and_score(
         trained=sorted(task.rates),
         command=command,
         message=f"{folder.name} from {source} on {len(split.train_slices)} slices of "
-        f"{len(split.labeled_patients)} patient(s), {task.num_steps} steps",
+        f"{len(split.labeled_patients)} patient(s), {task.num_steps} steps; "
+        f"{len(split.val_slices)} more slice(s) choose the checkpoint",
         evaluate=lambda state: validate(
             networks_of_state(config, state.params, state.model_state)
         ),

@@ -225,3 +225,13 @@ def test_the_shared_sets_are_recognised(acdc_root):
     found = recognise(hippocampus)
     assert found.name == "nnunet" and len(found.scans) == len(found.masks) == 60
     assert list(found.facts.classes) == ["background", "anterior", "posterior"]
+
+
+def test_masks_alone_are_not_taken_for_scans(tmp_path):
+    """Neither where the folder of masks lies, nor in it."""
+    root = make(tmp_path, *(f"labelsTr/p{i}.nii.gz" for i in range(3)))
+    with pytest.raises(InputError) as error:
+        recognise(root)
+    assert "--config.data.root=" not in str(error.value)
+    with pytest.raises(InputError, match=r"data\.root"):
+        recognise(root / "labelsTr")
