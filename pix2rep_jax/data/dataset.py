@@ -1,18 +1,15 @@
 """A data set as one array of slices on the network's grid, prepared once and cached."""
 
-import concurrent.futures
+import contextlib
 import dataclasses
-import itertools
+import functools
 import logging
-import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
 from pix2rep_jax.data import acdc, nifti_folder, slice_cache
 from pix2rep_jax.data.axes import SliceAxis, SliceRule
@@ -31,6 +28,7 @@ from pix2rep_jax.data.volume import (
     VolumeRecord,
     prepare_file,
 )
+from pix2rep_jax.data.volume_files import read_files
 from pix2rep_jax.errors import InputError, name_some
 from pix2rep_jax.runtime.config_checks import (
     above_zero,
@@ -299,36 +297,18 @@ def _prepare(
     volumes: Sequence[VolumeFile], settings: dict, *, progress: bool
 ) -> Dataset:
     """Reads and prepares the volumes, several files at the same time."""
-    files = [
-        list(group)
-        for _, group in itertools.groupby(volumes, lambda volume: volume.image_paths)
-    ]
-    workers = min(8, os.cpu_count() or 1)
     prepared: list[PreparedVolume] = []
-    with (
-        concurrent.futures.ThreadPoolExecutor(workers) as executor,
-        tqdm(
-            desc="prepare scans",
-            total=len(files),
-            unit="scan",
-            file=sys.stderr,
-            delay=5,
-            disable=not progress,
-        ) as bar,
-    ):
-        waiting = [executor.submit(prepare_file, file, settings) for file in files]
-        refused: list[tuple[Path, InputError]] = []
-        try:
-            for file, result in zip(files, waiting, strict=True):
-                try:
-                    prepared += result.result()
-                except InputError as error:
-                    refused.append((file[0].image_path, error))
-                    if len(refused) == _MOST_REFUSED:
-                        break
-                bar.update()
-        finally:
-            executor.shutdown(cancel_futures=True)
+    refused: list[tuple[Path, InputError]] = []
+    read = functools.partial(prepare_file, settings=settings)
+    results = read_files(read, volumes, title="prepare scans", progress=progress)
+    with contextlib.closing(results):
+        for file, result in results:
+            if not isinstance(result, InputError):
+                prepared += result
+                continue
+            refused.append((file[0].image_path, result))
+            if len(refused) == _MOST_REFUSED:
+                break
     if refused:
         raise _explain(refused)
     records, images, labels, kept, boxes = zip(*prepared, strict=True)

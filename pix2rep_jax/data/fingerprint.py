@@ -1,11 +1,8 @@
 """What a data set is like, measured once from all scans and masks, and cached."""
 
-import concurrent.futures
-import itertools
+import functools
 import json
 import logging
-import os
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
 from pix2rep_jax.data import slice_cache
 from pix2rep_jax.data.axes import SliceRule
@@ -22,6 +18,7 @@ from pix2rep_jax.data.likeness import Likeness, compare, read_thumbnail
 from pix2rep_jax.data.nifti_paths import is_there
 from pix2rep_jax.data.scan_facts import ScanFacts, measure_file
 from pix2rep_jax.data.volume import VolumeFile
+from pix2rep_jax.data.volume_files import read_files
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runtime.atomic_file import read_object, write_whole
 
@@ -164,36 +161,16 @@ def _measure(
     progress: bool,
 ) -> tuple[list[ScanFacts], list[str]]:
     """Reads all files, several at the same time; a fault stops none of the others."""
-    files = [
-        list(group)
-        for _, group in itertools.groupby(volumes, lambda volume: volume.image_paths)
-    ]
     scans: list[ScanFacts] = []
     faults: list[str] = []
-    with (
-        concurrent.futures.ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as executor,
-        tqdm(
-            desc="look at scans",
-            total=len(files),
-            unit="scan",
-            file=sys.stderr,
-            delay=5,
-            disable=not progress,
-        ) as bar,
+    read = functools.partial(measure_file, rule=rule, num_classes=num_classes)
+    for _, result in read_files(
+        read, volumes, title="look at scans", progress=progress
     ):
-        waiting = [
-            executor.submit(measure_file, file, rule, num_classes=num_classes)
-            for file in files
-        ]
-        try:
-            for result in waiting:
-                try:
-                    scans += result.result()
-                except InputError as error:
-                    faults.append(str(error))
-                bar.update()
-        finally:
-            executor.shutdown(cancel_futures=True)
+        if isinstance(result, InputError):
+            faults.append(str(result))
+        else:
+            scans += result
     return scans, faults
 
 
