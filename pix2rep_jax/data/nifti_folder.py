@@ -16,7 +16,11 @@ _LOG = logging.getLogger(__name__)
 
 
 def list_volumes(
-    root: str | Path, *, patient_regex: str = AUTO, quiet: bool = False
+    root: str | Path,
+    *,
+    patient_regex: str = AUTO,
+    quiet: bool = False,
+    layout: Layout | None = None,
 ) -> list[VolumeFile]:
     """Lists the scans of a folder in any layout, with their masks.
 
@@ -27,6 +31,7 @@ def list_volumes(
         root: The folder.
         patient_regex: As for `patients_by_name`. It comes before what folders say.
         quiet: Whether to say nothing of what is left out.
+        layout: What `recognise` found in the folder; None looks there.
 
     Returns:
         The volumes in the order of their names, without phase and group.
@@ -35,7 +40,7 @@ def list_volumes(
         InputError: If the folder has no layout that is known, if the expression is
             invalid, or if a name does not match it.
     """
-    layout = recognise(root)
+    layout = layout or recognise(root)
     scans = dict(layout.scans)
     own_masks = [scans.pop(name)[0] for name in _masks_among(scans)]
     for folder, listing in layout.unread.items():

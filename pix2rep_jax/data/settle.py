@@ -71,7 +71,7 @@ def settle_data(data: ConfigDict, *, told: Collection[str] = ()) -> Settled:
         volumes = acdc.list_volumes(data.root, exclude=data.exclude)
     else:
         volumes = nifti_folder.list_volumes(
-            data.root, patient_regex=data.patient_regex, quiet=True
+            data.root, patient_regex=data.patient_regex, quiet=True, layout=layout
         )
     settings: dict[str, Any] = {"name": name}
     notes: list[str] = []
