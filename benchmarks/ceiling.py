@@ -29,11 +29,11 @@ from ml_collections import ConfigDict
 from configs import pix2rep as configs
 from pix2rep_jax.data.checks import cut_masks
 from pix2rep_jax.data.dataset import Dataset, field_of_view_mm, load_dataset
-from pix2rep_jax.data.grid import centre_grid
-from pix2rep_jax.data.mask import read_label
-from pix2rep_jax.data.plan import plan_data
-from pix2rep_jax.data.resample import resample_label, restore_labels
-from pix2rep_jax.data.volume import VolumeRecord
+from pix2rep_jax.data.files.mask import read_label
+from pix2rep_jax.data.fit.plan import plan_data
+from pix2rep_jax.data.slices.grid import centre_grid
+from pix2rep_jax.data.slices.resample import resample_label, restore_labels
+from pix2rep_jax.data.slices.volume import VolumeRecord
 from pix2rep_jax.evaluation.dice import dice_per_class
 from pix2rep_jax.inference.predict import predict_volume
 

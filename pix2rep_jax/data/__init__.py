@@ -1,6 +1,7 @@
-"""From files to slices: reading, preparing, splitting and caching scans. NumPy only.
+"""From files to slices: finding, reading, preparing and splitting scans. NumPy only.
 
-Run folders, JAX and networks do not belong here. `acdc`, `nifti_folder` and `phantom`
-list the volumes of a data set, `volume` prepares one of them, and `dataset` puts all
-slices into one array. `splits` says who trains and who tests.
+Run folders, JAX and networks do not belong here. `files` reads one file, `slices`
+prepares one volume, and `layout` lists the volumes of a folder. `dataset` puts all
+slices into one array, and `splits` says who trains and who tests. `fit` measures the
+scans and plans spacing and intensities; `phantom` draws scans.
 """

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 from ml_collections import ConfigDict
 
-from pix2rep_jax.data.axes import SliceAxis, most_common
-from pix2rep_jax.data.known_layouts import describe_root
-from pix2rep_jax.data.nifti_paths import is_there
+from pix2rep_jax.data.files.axes import SliceAxis, most_common
+from pix2rep_jax.data.files.nifti_paths import is_there
+from pix2rep_jax.data.layout.known_layouts import describe_root
 from pix2rep_jax.data.scan_notes import count_notes
-from pix2rep_jax.data.volume import VolumeFile, VolumeRecord
+from pix2rep_jax.data.slices.volume import VolumeFile, VolumeRecord
 from pix2rep_jax.errors import InputError, name_some
 
 __all__ = [

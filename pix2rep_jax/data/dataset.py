@@ -11,24 +11,25 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from pix2rep_jax.data import acdc, nifti_folder, slice_cache
-from pix2rep_jax.data.axes import SliceAxis, SliceRule
 from pix2rep_jax.data.checks import check_files
-from pix2rep_jax.data.class_values import find_class_values, values_note
-from pix2rep_jax.data.dataset_json import plain_name
-from pix2rep_jax.data.fourth_axis import find_fourth_axis, name_fourth_axis
-from pix2rep_jax.data.labels import UNLABELLED
-from pix2rep_jax.data.nifti_header import LARGEST_MM, SMALLEST_MM
-from pix2rep_jax.data.normalization import NORMALIZATIONS, read_normalization
+from pix2rep_jax.data.files.axes import SliceAxis, SliceRule
+from pix2rep_jax.data.files.labels import UNLABELLED
+from pix2rep_jax.data.files.nifti_header import LARGEST_MM, SMALLEST_MM
+from pix2rep_jax.data.layout import acdc, nifti_folder
+from pix2rep_jax.data.layout.class_values import find_class_values, values_note
+from pix2rep_jax.data.layout.dataset_json import plain_name
+from pix2rep_jax.data.layout.fourth_axis import find_fourth_axis, name_fourth_axis
 from pix2rep_jax.data.phantom import write
-from pix2rep_jax.data.resample import INTERPOLATIONS
-from pix2rep_jax.data.volume import (
+from pix2rep_jax.data.slices import slice_cache
+from pix2rep_jax.data.slices.normalization import NORMALIZATIONS, read_normalization
+from pix2rep_jax.data.slices.resample import INTERPOLATIONS
+from pix2rep_jax.data.slices.volume import (
     PreparedVolume,
     VolumeFile,
     VolumeRecord,
     prepare_file,
 )
-from pix2rep_jax.data.volume_files import read_files
+from pix2rep_jax.data.slices.volume_files import read_files
 from pix2rep_jax.errors import InputError, name_some
 from pix2rep_jax.runtime.config_checks import (
     above_zero,
@@ -246,7 +247,7 @@ def _check_settings(data: ConfigDict) -> None:
     if "auto" in (data.spacing_mm, data.normalization):
         raise InputError(
             "data.spacing_mm or data.normalization is 'auto': take what "
-            "pix2rep_jax.data.plan.plan_data makes of it, or give a value"
+            "pix2rep_jax.data.fit.plan.plan_data makes of it, or give a value"
         )
     if not (data.spacing_mm > 0 and data.crop_px >= 0 and data.size > 0):
         raise InputError(

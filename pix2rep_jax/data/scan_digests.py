@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from pix2rep_jax.data.volume import VolumeRecord
+from pix2rep_jax.data.slices.volume import VolumeRecord
 
 __all__ = ["find_exchanged", "list_scans", "shared_patients"]
 

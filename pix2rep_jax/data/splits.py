@@ -17,7 +17,7 @@ from pix2rep_jax.data.few_shot import (
     with_twins,
 )
 from pix2rep_jax.data.scan_digests import list_scans
-from pix2rep_jax.data.volume import VolumeFile
+from pix2rep_jax.data.slices.volume import VolumeFile
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runtime.config_checks import (
     all_of,

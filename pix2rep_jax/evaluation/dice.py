@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pix2rep_jax.data.labels import UNLABELLED
+from pix2rep_jax.data.files.labels import UNLABELLED
 
 __all__ = ["Summary", "dice_per_class", "soft_dice_per_class", "summarise"]
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from pix2rep_jax.data import mask
 from pix2rep_jax.data.dataset import Dataset
+from pix2rep_jax.data.files import mask
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.evaluation.dice import dice_per_class, soft_dice_per_class
 from pix2rep_jax.evaluation.surface_distance import surface_distances

@@ -5,11 +5,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pix2rep_jax.data import mask, resample
 from pix2rep_jax.data.dataset import Dataset
-from pix2rep_jax.data.grid import Grid
-from pix2rep_jax.data.scan import read_scan
-from pix2rep_jax.data.volume import VolumeRecord, take_frame
+from pix2rep_jax.data.files import mask
+from pix2rep_jax.data.files.scan import read_scan
+from pix2rep_jax.data.slices import resample
+from pix2rep_jax.data.slices.grid import Grid
+from pix2rep_jax.data.slices.volume import VolumeRecord, take_frame
 from pix2rep_jax.evaluation.dice import dice_per_class
 from pix2rep_jax.evaluation.volume_score import display_order
 from pix2rep_jax.figures.selection import middle_slice

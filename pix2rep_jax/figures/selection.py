@@ -6,7 +6,7 @@ from typing import TypeVar
 import numpy as np
 
 from pix2rep_jax.data.dataset import Dataset
-from pix2rep_jax.data.labels import UNLABELLED
+from pix2rep_jax.data.files.labels import UNLABELLED
 
 __all__ = [
     "by_group",

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pix2rep_jax.data.axes import AS_STORED, Axes, SliceRule, find_axes
-from pix2rep_jax.data.picture_file import PICTURE_AXES
+from pix2rep_jax.data.files.axes import AS_STORED, Axes, SliceRule, find_axes
+from pix2rep_jax.data.files.picture_file import PICTURE_AXES
 from pix2rep_jax.data.scan_notes import count_notes
 from pix2rep_jax.data.slice_summary import Inputs
 from pix2rep_jax.errors import InputError

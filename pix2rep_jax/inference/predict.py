@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pix2rep_jax.data import resample
 from pix2rep_jax.data.dataset import Dataset
-from pix2rep_jax.data.grid import Grid
+from pix2rep_jax.data.slices import resample
+from pix2rep_jax.data.slices.grid import Grid
 from pix2rep_jax.runtime.compiler import compiler_options
 
 __all__ = [

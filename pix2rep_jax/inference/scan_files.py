@@ -5,15 +5,15 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from pix2rep_jax.data.mask import is_mask, scan_name
-from pix2rep_jax.data.nifti_paths import (
+from pix2rep_jax.data.files.mask import is_mask, scan_name
+from pix2rep_jax.data.files.nifti_paths import (
     CONVERT,
     NiftiPath,
     count_suffixes,
     list_folder,
     scan_stem,
 )
-from pix2rep_jax.data.picture_file import is_picture
+from pix2rep_jax.data.files.picture_file import is_picture
 from pix2rep_jax.errors import InputError, name_some
 
 __all__ = [

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from pix2rep_jax.data import resample
-from pix2rep_jax.data.axes import AUTO, SliceRule
-from pix2rep_jax.data.channels import channel_ranges, prepare_channels
 from pix2rep_jax.data.dataset import field_of_view_mm
-from pix2rep_jax.data.grid import Grid, centre_grid
-from pix2rep_jax.data.normalization import Normalization, read_normalization
-from pix2rep_jax.data.scan import Scan, read_scan
+from pix2rep_jax.data.files.axes import AUTO, SliceRule
+from pix2rep_jax.data.files.scan import Scan, read_scan
 from pix2rep_jax.data.scan_notes import count_notes
 from pix2rep_jax.data.slice_summary import Inputs
+from pix2rep_jax.data.slices import resample
+from pix2rep_jax.data.slices.channels import channel_ranges, prepare_channels
+from pix2rep_jax.data.slices.grid import Grid, centre_grid
+from pix2rep_jax.data.slices.normalization import Normalization, read_normalization
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.array_scan import ArrayScan, turn_array
 from pix2rep_jax.inference.predict import BATCH_SIZE, make_predictors, restore_scan

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pix2rep_jax.data.grid import Grid
-from pix2rep_jax.data.scan import Scan, write_mask
+from pix2rep_jax.data.files.scan import Scan, write_mask
+from pix2rep_jax.data.slices.grid import Grid
 from pix2rep_jax.inference.in_background import map_in_background
 from pix2rep_jax.inference.predict import predict_joined, restore_scan
 from pix2rep_jax.inference.scan_files import find_channels

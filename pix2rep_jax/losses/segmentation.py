@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from pix2rep_jax.data.labels import UNLABELLED
+from pix2rep_jax.data.files.labels import UNLABELLED
 from pix2rep_jax.losses.rows import mean_over
 from pix2rep_jax.runtime.config_checks import anything, not_below_zero
 

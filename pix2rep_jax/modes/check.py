@@ -5,8 +5,8 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from pix2rep_jax.data.fingerprint import take_fingerprint
-from pix2rep_jax.data.plan import make_plan
+from pix2rep_jax.data.fit.fingerprint import take_fingerprint
+from pix2rep_jax.data.fit.plan import make_plan
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runs.manifest import check_place
 from pix2rep_jax.runs.plan_file import PLAN_FILE, describe, write_plan

@@ -9,8 +9,8 @@ from typing import Any
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from pix2rep_jax.data.class_values import describe_values, find_class_values
-from pix2rep_jax.data.picture_file import is_picture
+from pix2rep_jax.data.files.picture_file import is_picture
+from pix2rep_jax.data.layout.class_values import describe_values, find_class_values
 from pix2rep_jax.data.scan_notes import count_notes
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.scan_files import (

@@ -7,8 +7,8 @@ import jax
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
-from pix2rep_jax.data.class_values import have_same_names, order_classes_like
 from pix2rep_jax.data.dataset import Dataset
+from pix2rep_jax.data.layout.class_values import have_same_names, order_classes_like
 from pix2rep_jax.data.splits import Split
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.evaluation.report import GROUND_TRUTH_NOTE, read_foreground_dice

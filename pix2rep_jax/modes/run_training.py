@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.data.checks import other_slice_axis, reading_notes
 from pix2rep_jax.data.dataset import Dataset, load_dataset
-from pix2rep_jax.data.patients import patients_note
+from pix2rep_jax.data.layout.patients import patients_note
 from pix2rep_jax.data.slice_summary import (
     describe_inputs,
     describe_slices,

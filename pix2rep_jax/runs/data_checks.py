@@ -6,9 +6,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from pix2rep_jax.data.axes import SliceAxis
-from pix2rep_jax.data.class_values import have_same_names, order_classes_like
 from pix2rep_jax.data.few_shot import KNOWN_DUPLICATES, with_twins
+from pix2rep_jax.data.files.axes import SliceAxis
+from pix2rep_jax.data.layout.class_values import have_same_names, order_classes_like
 from pix2rep_jax.data.scan_digests import find_exchanged, shared_patients
 from pix2rep_jax.data.splits import Split
 from pix2rep_jax.errors import InputError

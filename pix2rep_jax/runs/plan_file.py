@@ -8,12 +8,12 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from pix2rep_jax.data.fingerprint import (
+from pix2rep_jax.data.fit.fingerprint import (
     Fingerprint,
     describe_fingerprint,
     take_fingerprint,
 )
-from pix2rep_jax.data.plan import (
+from pix2rep_jax.data.fit.plan import (
     PLANNED,
     Plan,
     apply_plan,

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from pix2rep_jax.data.dataset_json import read_facts
+from pix2rep_jax.data.layout.dataset_json import read_facts
 from pix2rep_jax.runs.data_checks import is_same_data
 from pix2rep_jax.runs.dependencies import answer, settings_of_images
 from pix2rep_jax.runs.manifest import find_run, read_config

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import flax
 
 import pix2rep_jax
-from pix2rep_jax.data.axes import BODY, LAST, SliceAxis
+from pix2rep_jax.data.files.axes import BODY, LAST, SliceAxis
 from pix2rep_jax.data.slice_summary import Inputs
 from pix2rep_jax.data.splits import Split
 from pix2rep_jax.errors import InputError

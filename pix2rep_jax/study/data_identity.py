@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pix2rep_jax.data.dataset import load_dataset
-from pix2rep_jax.data.plan import plan_data
+from pix2rep_jax.data.fit.plan import plan_data
 from pix2rep_jax.data.scan_digests import find_exchanged, list_scans
 from pix2rep_jax.data.splits import make_split
 from pix2rep_jax.errors import InputError

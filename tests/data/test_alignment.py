@@ -8,8 +8,8 @@ nothing may move, in either direction.
 import numpy as np
 import pytest
 
-from pix2rep_jax.data.grid import centre_grid
-from pix2rep_jax.data.resample import (
+from pix2rep_jax.data.slices.grid import centre_grid
+from pix2rep_jax.data.slices.resample import (
     INTERPOLATIONS,
     resample_image,
     resample_label,

@@ -4,7 +4,7 @@ import pytest
 
 from configs.pix2rep import get_config
 from pix2rep_jax.data.checks import check_masks, missing_masks
-from pix2rep_jax.data.nifti_folder import list_volumes
+from pix2rep_jax.data.layout.nifti_folder import list_volumes
 from pix2rep_jax.errors import InputError
 
 

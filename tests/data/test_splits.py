@@ -8,9 +8,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from pix2rep_jax.data import acdc
 from pix2rep_jax.data.dataset import Dataset
 from pix2rep_jax.data.few_shot import KNOWN_DUPLICATES, few_shot, split_slices
+from pix2rep_jax.data.layout import acdc
 from pix2rep_jax.data.splits import (
     Split,
     make_split,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pix2rep_jax.data.labels import UNLABELLED
+from pix2rep_jax.data.files.labels import UNLABELLED
 from pix2rep_jax.evaluation.dice import dice_per_class, soft_dice_per_class, summarise
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pix2rep_jax.data.labels import UNLABELLED
+from pix2rep_jax.data.files.labels import UNLABELLED
 from pix2rep_jax.figures.selection import middle_slice
 from tests.support.patients import make_dataset, make_volumes
 

@@ -4,7 +4,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from pix2rep_jax.data.nifti_paths import NiftiPath
+from pix2rep_jax.data.files.nifti_paths import NiftiPath
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.scan_files import find_scans, pair_with_masks
 

@@ -10,7 +10,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs.pix2rep import get_config
-from pix2rep_jax.data.axes import LAST, SliceAxis, SliceRule
+from pix2rep_jax.data.files.axes import LAST, SliceAxis, SliceRule
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.segmenter import Segmenter
 from pix2rep_jax.inference.write_masks import write_masks

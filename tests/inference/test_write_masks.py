@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from pix2rep_jax.data import nifti
+from pix2rep_jax.data.files import nifti
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference import write_masks as module
 from pix2rep_jax.inference.predict import make_predictors, predict_joined

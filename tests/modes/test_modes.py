@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from pix2rep_jax.data.nifti_paths import NiftiPath
+from pix2rep_jax.data.files.nifti_paths import NiftiPath
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.scan_files import mask_path
 from pix2rep_jax.runs.checkpoint_reader import restore_params

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from configs.pix2rep import get_config
-from pix2rep_jax.data import nifti, nifti_file
+from pix2rep_jax.data.files import nifti, nifti_file
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.segmenter import Segmenter
 from pix2rep_jax.modes import predict

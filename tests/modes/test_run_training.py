@@ -9,7 +9,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from pix2rep_jax.data.checks import cut_masks, unseen_classes
-from pix2rep_jax.data.volume import VolumeRecord
+from pix2rep_jax.data.slices.volume import VolumeRecord
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.features import feature_budget
 from pix2rep_jax.runs.manifest import read_config

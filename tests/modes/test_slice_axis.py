@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from configs.pix2rep import get_config
-from pix2rep_jax.data.axes import SliceAxis
 from pix2rep_jax.data.dataset import load_dataset
-from pix2rep_jax.data.volume import VolumeFile, VolumeRecord
+from pix2rep_jax.data.files.axes import SliceAxis
+from pix2rep_jax.data.slices.volume import VolumeFile, VolumeRecord
 from pix2rep_jax.figures.panels import read_own_grid
 from pix2rep_jax.modes import evaluate, figures
 from pix2rep_jax.runs.data_checks import expected_slice_axis

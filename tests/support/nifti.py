@@ -4,7 +4,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from pix2rep_jax.data.mask import read_label
+from pix2rep_jax.data.files.mask import read_label
 from pix2rep_jax.errors import InputError
 
 SHAPE = (16, 20, 3)

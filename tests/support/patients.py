@@ -8,7 +8,7 @@ import pytest
 
 from configs.pix2rep import get_config
 from pix2rep_jax.data.dataset import Dataset
-from pix2rep_jax.data.volume import VolumeFile, VolumeRecord
+from pix2rep_jax.data.slices.volume import VolumeFile, VolumeRecord
 from pix2rep_jax.errors import InputError
 
 GROUPS = ("DCM", "HCM", "MINF", "NOR", "RV")

@@ -1,0 +1,115 @@
+"""A NIfTI file's header and values as they are, in every format that it has.
+
+nibabel's own `load` refuses suffixes in capitals and transforms that are not finite,
+and it replaces voxel sizes of 0.
+"""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from nibabel.arrayproxy import ArrayProxy
+from nibabel.openers import ImageOpener
+
+from pix2rep_jax.data.files.nifti_paths import file_parts, nifti_stem
+from pix2rep_jax.errors import InputError
+
+__all__ = ["Kind", "load_header", "load_values"]
+
+Kind = type[nib.Nifti1Pair]
+"""nibabel's class of images in one of the formats."""
+
+_SILENT = logging.Logger("nibabel's checks", level=logging.CRITICAL + 1)
+"""nibabel says what it mends, and this program says what it takes instead."""
+
+_KINDS: dict[bytes, Kind] = {
+    b"n+1": nib.Nifti1Image,
+    b"ni1": nib.Nifti1Pair,
+    b"n+2": nib.Nifti2Image,
+    b"ni2": nib.Nifti2Pair,
+}
+"""The formats by the first letters of their magic string."""
+
+
+def load_header(path: Path) -> tuple[Kind, nib.Nifti1Header]:
+    """Reads the header of a file, or of either file of a pair.
+
+    Raises:
+        InputError: If the file is missing, damaged or not NIfTI.
+    """
+    with _explained(path):
+        return _load_header(path)
+
+
+def load_values(path: Path) -> tuple[Kind, nib.Nifti1Header, np.ndarray]:
+    """Reads header and values, which are scaled as the header says.
+
+    Raises:
+        InputError: If the file is missing, damaged or not NIfTI.
+    """
+    with _explained(path):
+        kind, header = _load_header(path)
+        if not header.is_single and not _is_half(path):
+            raise ValueError("its values are in another file, an .img beside an .hdr")
+        values = _find_half(path, ".hdr" if header.is_single else ".img")
+        with ImageOpener(str(values), "rb") as file:
+            return kind, header, np.asanyarray(ArrayProxy(file, header, mmap=False))
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Says in one sentence what is wrong with a file."""
+    if not path.is_file():
+        raise InputError(f"there is no file {path}: check its name and folder")
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # a damaged header makes nibabel raise anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(
+            f"{path} cannot be read as NIfTI ({reason}): copy it again, or convert it "
+            "to NIfTI"
+        ) from error
+
+
+def _load_header(path: Path) -> tuple[Kind, nib.Nifti1Header]:
+    """Reads a header. Raises whatever nibabel raises on damaged ones."""
+    with ImageOpener(str(_find_half(path, ".hdr")), "rb") as file:
+        start = file.read(348)
+        if len(start) < 348:
+            raise ValueError(f"it has {len(start)} bytes, and a header has 348")
+        # NIfTI-2 has the magic string near its beginning, NIfTI-1 at its end.
+        kind = _KINDS.get(start[344:347]) or _KINDS.get(start[4:7])
+        if kind is None:
+            raise ValueError("it has no NIfTI header")
+        file.seek(0)
+        header = kind.header_class.from_fileobj(file, check=False)
+    # Whoever uses the voxel sizes checks them. nibabel would replace those of 0 by 1.
+    pixdim = header["pixdim"].copy()
+    header["pixdim"][:4] = 1
+    header.check_fix(logger=_SILENT)  # what it cannot mend, it raises
+    header["pixdim"] = pixdim
+    return kind, header
+
+
+def _find_half(path: Path, suffix: str) -> Path:
+    """Finds the ".hdr" or the ".img" of a pair; a single file is both."""
+    if not _is_half(path):
+        return path
+    for part in file_parts(path):
+        if part.name.lower().removesuffix(".gz").endswith(suffix):
+            return part
+    missing = f"{nifti_stem(path.name)}{suffix}"
+    raise InputError(
+        f"{path} is half of a pair, and {missing} is not beside it: copy {missing} "
+        "there too, or remove the half"
+    )
+
+
+def _is_half(path: Path) -> bool:
+    """Whether a file is named like one of a pair."""
+    return path.name.lower().removesuffix(".gz").endswith((".hdr", ".img"))

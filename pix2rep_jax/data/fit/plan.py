@@ -1,0 +1,230 @@
+"""What the program does with a data set: spacing and intensities, and why."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from pix2rep_jax.data.few_shot import KNOWN_DUPLICATES
+from pix2rep_jax.data.fit.fingerprint import Fingerprint, take_fingerprint
+from pix2rep_jax.data.fit.scan_facts import AIR, LEVELS, ScanFacts
+from pix2rep_jax.data.layout.dataset_json import read_channel_names
+from pix2rep_jax.data.slices.volume import VolumeFile
+from pix2rep_jax.data.splits import holdout_number, test_patients
+from pix2rep_jax.errors import InputError
+
+__all__ = [
+    "PLANNED",
+    "Plan",
+    "apply_plan",
+    "describe_plan",
+    "is_settled",
+    "make_plan",
+    "plan_data",
+]
+
+PLANNED = ("spacing_mm", "normalization", "window")
+"""The settings of `data` that a plan gives a value."""
+
+_VOLUMES = 0.9
+"""Share of the annotated volumes whose masks the patch must hold."""
+
+_MIDDLE = 0.5
+"""Share of the scan's longer side that the patch must hold where masks are unknown."""
+
+_TAILS = (0.5, 99.5)
+"""Percentiles of the tissue's intensities at which a CT's window ends."""
+
+
+class Plan(NamedTuple):
+    """What is done with a data set.
+
+    Attributes:
+        spacing_mm: Side of the network's pixels, mm.
+        normalization: "percentiles" or "window".
+        window: The intensities that become 0 and 1; () for percentiles.
+        reasons: Why, one sentence for each setting that was decided or given.
+    """
+
+    spacing_mm: float
+    normalization: str
+    window: tuple[float, ...]
+    reasons: tuple[str, ...] = ()
+
+
+def is_settled(data: Mapping[str, Any]) -> bool:
+    """Whether a `data` section leaves nothing to a plan."""
+    return "auto" not in (data["spacing_mm"], data.get("normalization"))
+
+
+def plan_data(data: ConfigDict) -> ConfigDict:
+    """Replaces "auto" in a `data` section by what the scans suggest.
+
+    Raises:
+        InputError: If a scan or a mask cannot be used.
+    """
+    if is_settled(data):
+        return data
+    found = take_fingerprint(data)
+    if found.faults:
+        raise InputError(explain_faults(found.faults))
+    return apply_plan(data, make_plan(found, data)._asdict())
+
+
+def explain_faults(faults: tuple[str, ...]) -> str:
+    """Makes one sentence of all faults: the first, and the number of the others."""
+    others = len(faults) - 1
+    more = f"; {others} more file(s) cannot be used: --mode check lists them"
+    return faults[0] + (more if others else "")
+
+
+def apply_plan(data: ConfigDict, plan: Mapping[str, Any]) -> ConfigDict:
+    """Writes a plan's values where a `data` section says "auto".
+
+    Args:
+        data: The section; it is copied.
+        plan: At least "spacing_mm", "normalization" and "window".
+    """
+    settled = data.copy_and_resolve_references()
+    with settled.ignore_type():  # a number in place of a word
+        if data.spacing_mm == "auto":
+            settled.spacing_mm = plan["spacing_mm"]
+        if data.normalization == "auto":
+            settled.normalization = plan["normalization"]
+            settled.window = tuple(plan["window"])
+    return settled
+
+
+def make_plan(found: Fingerprint, data: ConfigDict) -> Plan:
+    """Decides what is done with a data set.
+
+    Masks of test patients take no part in it.
+
+    Args:
+        found: The data set's fingerprint, of at least one scan.
+        data: The `data` section. What is not "auto" there is kept.
+
+    Raises:
+        InputError: If there is no scan, or a window was given that makes no sense.
+    """
+    if not found.scans:
+        raise InputError("no scan can be read, so there is nothing to plan")
+    tested = _tested(found.scans, data)
+    known = [each for each in found.scans if each.patient not in tested]
+    masked = [each for each in known if each.box_mm]
+    spacing_mm, why = _plan_spacing(found.scans, masked, data)
+    if data.spacing_mm != "auto":
+        spacing_mm, why = float(data.spacing_mm), "as data.spacing_mm says"
+    normalization, window, because = _plan_intensities(
+        found.scans, masked, data, channels=found.num_channels
+    )
+    pixels = data.crop_px or data.size
+    return Plan(
+        spacing_mm=spacing_mm,
+        normalization=normalization,
+        window=window,
+        reasons=(
+            f"pixels of {spacing_mm:.3g} mm, {pixels} of them see "
+            f"{spacing_mm * pixels:.4g} mm: {why}",
+            because,
+        ),
+    )
+
+
+def describe_plan(plan: Plan) -> list[str]:
+    """Says in two lines what is done, and why."""
+    return [f"plan: {reason}" for reason in plan.reasons]
+
+
+def _plan_spacing(
+    scans: tuple[ScanFacts, ...], masked: list[ScanFacts], data: ConfigDict
+) -> tuple[float, str]:
+    """Decides the side of a pixel, mm; and says why."""
+    spacing = np.array([each.spacing_mm[:2] for each in scans])
+    own = float(f"{np.median(spacing):.6g}")
+    if masked:
+        reach = [each.reach_mm for each in masked]
+        # The higher of two neighbours: few volumes say little of the others.
+        side = 2 * float(np.quantile(reach, _VOLUMES, method="higher"))
+        holds = f"95 % of the mask in {_VOLUMES:.0%} of {len(masked)} volumes"
+    else:
+        longer = [max(np.multiply(x.shape, x.spacing_mm)[:2]) for x in scans]
+        side = _MIDDLE * float(np.median(longer))
+        holds = f"the middle {_MIDDLE:.0%} of the scans' longer side"
+    needed = float(f"{side / (data.crop_px or data.size):.2g}")
+    if needed <= own:
+        return own, f"the scans' median, and they hold {holds}"
+    return needed, f"coarser than the scans' median of {own:.3g} mm, to hold {holds}"
+
+
+def _plan_intensities(
+    scans: tuple[ScanFacts, ...],
+    masked: list[ScanFacts],
+    data: ConfigDict,
+    *,
+    channels: int,
+) -> tuple[str, tuple[float, ...], str]:
+    """Decides how intensities become 0 to 1; and says why."""
+    lower, upper = (f"{x:g}" for x in data.percentiles)
+    percentiles = f"intensities: percentiles {lower} and {upper} of each scan"
+    if data.normalization == "percentiles":
+        return "percentiles", (), f"{percentiles}, as data.normalization says"
+    if len(data.window):
+        window = tuple(map(float, data.window))
+        shown = ",".join(f"{x:g}" for x in window)
+        return "window", window, f"intensities: {shown}, as data.window says"
+    low = np.array([each.levels[LEVELS.index(0.5)] for each in scans]) < AIR
+    why = f"{low.sum()} of {len(scans)} scans hold values below {AIR:g}"
+    path = Path(data.root).expanduser() / "dataset.json"
+    is_named = [name.strip().upper() for name in read_channel_names(path)] == ["CT"]
+    if is_named:
+        why = "dataset.json names the channel CT"
+    # One window does not fit several channels.
+    looks_like_ct = (is_named or low.mean() > 0.5) and channels == 1
+    is_ct = looks_like_ct or data.normalization == "window"
+    sources = (
+        [x.tissue for x in masked if x.tissue]
+        or [x.tissue for x in scans if x.tissue and not x.has_mask]
+        or [x.tissue for x in scans if x.tissue]
+    )
+    if not is_ct or not sources:
+        reason = _no_ct(channels) if not is_ct else "no value is as low as a CT's air"
+        return "percentiles", (), f"{percentiles} become 0 and 1 ({reason})"
+    ends = np.percentile(np.concatenate(sources), _TAILS).tolist()
+    window = tuple(float(f"{x:.4g}") for x in ends)
+    where = "the structures" if any(x.tissue for x in masked) else "the body"
+    return (
+        "window",
+        window,
+        f"intensities: {window[0]:g} to {window[1]:g} become 0 to 1 in all scans, the "
+        f"range of {where}, because {why}",
+    )
+
+
+def _tested(scans: tuple[ScanFacts, ...], data: ConfigDict) -> set[str]:
+    """Names the patients whose masks score, so that no plan may look at them."""
+    there = Path()  # of a mask; where it lies does not matter
+    volumes = [
+        VolumeFile(
+            volume_id=each.volume_id,
+            patient=each.patient,
+            subset=each.subset,
+            phase="",
+            group=each.group,
+            image_path=there,
+            label_path=there if each.has_mask else None,
+        )
+        for each in scans
+    ]
+    tested = test_patients(
+        volumes,
+        holdout_per_group=holdout_number(data.holdout_per_group, volumes),
+        duplicates=KNOWN_DUPLICATES if data.name == "acdc" else (),
+    )
+    return {*tested}
+
+
+def _no_ct(channels: int) -> str:
+    return "none is a CT" if channels == 1 else "of each channel by itself"

@@ -1,0 +1,165 @@
+"""What the settings of a data set become once its folder has been looked at."""
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from pix2rep_jax.data.files.labels import UNLABELLED
+from pix2rep_jax.data.files.mask import label_values
+from pix2rep_jax.data.layout import acdc, nifti_folder
+from pix2rep_jax.data.layout.fourth_axis import (
+    count_channels,
+    find_fourth_axis,
+    name_fourth_axis,
+)
+from pix2rep_jax.data.layout.known_layouts import TITLES
+from pix2rep_jax.data.layout.recognise import Layout, recognise
+from pix2rep_jax.data.slices.volume import VolumeFile
+from pix2rep_jax.data.splits import fold_of_patients, holdout_number
+from pix2rep_jax.errors import InputError
+
+__all__ = ["Settled", "settle_data"]
+
+ACDC_CLASSES = ("BG", "RV", "MYO", "LV")
+"""Classes of ACDC and of the phantom, by label value."""
+
+
+class Settled(NamedTuple):
+    """What was found out.
+
+    Attributes:
+        settings: The values that settings of `data` get, by name.
+        lines: What was recognised, in one line.
+        notes: What the user may want to change, with the flags.
+    """
+
+    settings: Mapping[str, Any]
+    lines: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def settle_data(data: ConfigDict, *, told: Collection[str] = ()) -> Settled:
+    """Finds out what the settings of a data set are to be, where they leave it open.
+
+    `name` "auto" becomes "acdc" or "nifti". Empty `classes` become those that a file
+    in the folder names, or the values in the masks. `holdout_per_group` "auto" becomes
+    a number, and `num_labeled` is lowered to what there is unless it was asked for.
+
+    Args:
+        data: The `data` section of a configuration. It is not changed.
+        told: The names of its settings that the user has given.
+
+    Raises:
+        InputError: If the folder is missing, or its layout is unknown.
+    """
+    if data.name == "phantom":
+        classes = {} if data.classes else {"classes": ACDC_CLASSES}
+        held = {"holdout_per_group": 4} if data.holdout_per_group == "auto" else {}
+        return Settled({**classes, **held})
+    if not data.root:
+        raise InputError(
+            f"data.name={data.name!r} needs the folder of the scans: add "
+            "--config.data.root=FOLDER"
+        )
+    layout = recognise(data.root)
+    name = data.name
+    if name == "auto":
+        name = "acdc" if layout.name == "acdc" else "nifti"
+    if name == "acdc":
+        volumes = acdc.list_volumes(data.root, exclude=data.exclude)
+    else:
+        volumes = nifti_folder.list_volumes(
+            data.root, patient_regex=data.patient_regex, quiet=True, layout=layout
+        )
+    settings: dict[str, Any] = {"name": name}
+    notes: list[str] = []
+    if not data.classes:
+        settings |= _find_classes(name, layout, volumes, notes)
+    settings |= _few_masks(data, volumes, told, notes)
+    first = name_fourth_axis(volumes[:1], find_fourth_axis(data))
+    line = describe(layout, volumes, channels=count_channels(first[0]))
+    return Settled(settings, (line,), tuple(notes))
+
+
+def describe(layout: Layout, volumes: Sequence[VolumeFile], *, channels: int) -> str:
+    """Says what was recognised, and how many scans, masks, patients and channels."""
+    masks = sum(volume.label_path is not None for volume in volumes)
+    patients = len({volume.patient for volume in volumes})
+    line = (
+        f"{TITLES[layout.name]} in {layout.root}: {len(volumes)} scan(s), {masks} "
+        f"mask(s), {patients} patient(s), {channels} channel(s)"
+    )
+    if layout.facts.channels:
+        line += f" ({', '.join(layout.facts.channels)})"
+    listed = {volume.volume_id for volume in volumes}
+    unused = [] if layout.name == "acdc" else [*{*layout.test_scans} - listed]
+    if unused:
+        line += f"; {len(unused)} test scan(s) without a mask take no part"
+    return line
+
+
+def _find_classes(
+    name: str, layout: Layout, volumes: Sequence[VolumeFile], notes: list[str]
+) -> dict[str, Any]:
+    """The classes that a file names, or else as many as the masks have values."""
+    if name == "acdc":
+        return {"classes": ACDC_CLASSES}
+    if layout.facts.classes:
+        return {"classes": tuple(layout.facts.classes)}
+    paths = [volume.label_path for volume in volumes if volume.label_path]
+    if not paths:
+        return {}
+    values = label_values(paths)
+    if not 2 <= len(values) <= UNLABELLED:
+        raise InputError(
+            f"the masks in {layout.root} hold {len(values)} value(s), so the classes "
+            "cannot be counted: name them by --config.data.classes=BG,NAME"
+        )
+    numbers = ",".join(map(str, values))
+    names = ("background", *map(str, values[1:]))
+    example = ",".join(["BG", *(f"NAME{value}" for value in values[1:])])
+    notes.append(
+        f"note: nothing names the classes, so they are called {','.join(names)} after "
+        f"the values in the masks ({numbers}): name them by "
+        f"--config.data.classes={example}, or in {Path(layout.root) / 'labels.json'}"
+    )
+    plain = values == tuple(range(len(values)))
+    return {"classes": names, **({} if plain else {"label_values": values})}
+
+
+def _few_masks(
+    data: ConfigDict,
+    volumes: Sequence[VolumeFile],
+    told: Collection[str],
+    notes: list[str],
+) -> dict[str, Any]:
+    """How many patients are held out for the test, and how many are labelled."""
+    kept = [volume for volume in volumes if volume.patient not in data.exclude]
+    masked = [volume for volume in kept if volume.label_path is not None]
+    training = {volume.patient for volume in masked if volume.subset == "training"}
+    testing = {volume.patient for volume in masked if volume.subset == "testing"}
+    settings: dict[str, Any] = {}
+    held = holdout_number(data.holdout_per_group, volumes)
+    if data.holdout_per_group == "auto":
+        settings["holdout_per_group"] = held
+        if training and not held and not data.folds and not testing:
+            notes.append(
+                f"note: only {len(training)} patient(s) have masks, so none is held "
+                "out for testing: --config.data.holdout_per_group=N holds N out, and "
+                f"--mode folds --config.data.folds={min(5, len(training))} scores all"
+            )
+    if "num_labeled" in told or {volume.group for volume in volumes} != {""}:
+        return settings
+    if data.folds:
+        left = training - fold_of_patients(kept, folds=data.folds, fold=data.fold)
+        if left:
+            settings["num_labeled"] = len(left)
+    elif 0 < len(training) - (0 if testing else held) < data.num_labeled:
+        settings["num_labeled"] = len(training) - (0 if testing else held)
+        notes.append(
+            f"note: data.num_labeled is {settings['num_labeled']}, because no more "
+            "patients have masks"
+        )
+    return settings

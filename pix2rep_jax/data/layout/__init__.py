@@ -1,0 +1,1 @@
+"""A folder of scans: its layout is recognised, and its volumes are listed."""

@@ -1,0 +1,91 @@
+"""Whose a scan is, by its name."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from pix2rep_jax.data.slices.volume import VolumeFile
+from pix2rep_jax.errors import InputError, name_some
+
+__all__ = ["AUTO", "patients_by_name", "patients_note"]
+
+AUTO = "auto"
+"""The value of `data.patient_regex` that stands for the rule of this module."""
+
+_EXAMPLES = 3
+
+
+def patients_by_name(scans: Mapping[str, Path], regex: str = AUTO) -> dict[str, str]:
+    """Finds the patient of each scan in its name.
+
+    By the rule "auto" the patient is the part before the first `_`, if the names have
+    several such parts and each holds a digit. Else each scan is a patient of its own.
+    So `010_HC` and `010_2HC` are one patient, and `liver_001` and `liver_002` are two.
+
+    Args:
+        scans: The file of each scan by its name.
+        regex: "auto", or an expression that finds the patient in a name: its first
+            group, or the whole match.
+
+    Returns:
+        Patients by names of scans.
+
+    Raises:
+        InputError: If the expression is invalid, or does not match a name.
+    """
+    if regex == AUTO:
+        prefixes = {name: name.partition("_")[0] for name in scans}
+        parts = {*prefixes.values()}
+        if len(parts) > 1 and all(re.search(r"\d", part) for part in parts):
+            return prefixes
+        return {name: name for name in scans}
+    try:
+        pattern = re.compile(regex)
+    except re.error as error:
+        raise InputError(
+            f"data.patient_regex={regex!r} is not a regular expression ({error}): "
+            "correct it"
+        ) from error
+    patients = {}
+    for name, path in scans.items():
+        found = pattern.search(name)
+        if found is None or not (patient := found[1] if pattern.groups else found[0]):
+            raise InputError(
+                f"data.patient_regex={regex!r} does not find a patient in the name of "
+                f"{path}: change the expression or the name"
+            )
+        patients[name] = patient
+    return patients
+
+
+def patients_note(volumes: Sequence[VolumeFile]) -> str:
+    """Shows which patients were found in the names of scans.
+
+    Args:
+        volumes: The volumes of a folder of scans.
+
+    Returns:
+        A note with three examples and the flag; "" if no name could mean two things.
+    """
+    scans: dict[str, list[str]] = {}
+    for volume in volumes:
+        scans.setdefault(volume.patient, []).append(volume.volume_id)
+    if len(scans) == len(volumes) and not any("_" in each for each in _names(volumes)):
+        return ""
+    # A patient with several scans tells most.
+    most = sorted(scans.items(), key=lambda item: -len(item[1]))[:_EXAMPLES]
+    shown = [
+        f"{name_some(names, most=2)} {'is' if len(names) == 1 else 'are'} {patient!r}"
+        for patient, names in most
+    ]
+    other = ".+" if len(scans) < len(volumes) else "^[^_]+"
+    meaning = "every scan is" if other == ".+" else "the part before _ is"
+    return (
+        f"note: {len(volumes)} scans count as {len(scans)} patient(s): "
+        f"{', '.join(shown)}. If instead {meaning} a patient, add "
+        f"--config.data.patient_regex='{other}'"
+    )
+
+
+def _names(volumes: Iterable[VolumeFile]) -> list[str]:
+    return [volume.volume_id for volume in volumes]

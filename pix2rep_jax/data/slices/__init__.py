@@ -1,0 +1,1 @@
+"""One volume as the network's slices: resampled, normalised, cut and cached."""

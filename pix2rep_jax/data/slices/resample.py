@@ -1,0 +1,293 @@
+"""From a scan's own pixels to the network's grid, and back.
+
+The interpolation weights ("taps") are computed here instead of by a library. Published
+numbers depend on them to the last bit, and this folder does not import JAX, whose
+`scale_and_translate` is the nearest equivalent.
+"""
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+
+from pix2rep_jax.data.slices.grid import Grid
+from pix2rep_jax.data.slices.percentile import find_percentiles
+from pix2rep_jax.errors import InputError
+
+__all__ = [
+    "INTERPOLATIONS",
+    "normalise",
+    "percentile_range",
+    "resample_image",
+    "resample_label",
+    "restore_labels",
+    "restore_probabilities",
+]
+
+
+INTERPOLATIONS = ("linear", "nearest")
+"""How a scan's pixels become the network's: a mean of those around, or the nearest."""
+
+_TIE = 1e-5
+"""Classes whose weights differ by less are equal: rounding must not choose a side."""
+
+
+def percentile_range(
+    array: np.ndarray,
+    percentiles: Sequence[float] = (1.0, 99.0),
+    *,
+    name: str = "the scan",
+) -> tuple[float, float]:
+    """Finds the intensities of a volume that become 0 and 1.
+
+    Args:
+        array: The volume.
+        percentiles: Percentiles of its intensities; 1 and 99 in the paper.
+        name: Name of the volume in the error message.
+
+    Returns:
+        The lower and the higher intensity.
+
+    Raises:
+        InputError: If both are the same, so that the volume shows nothing.
+    """
+    low, high = find_percentiles(array, percentiles)
+    if not low < high:
+        raise InputError(
+            f"{name} is {low:g} almost everywhere (percentiles {percentiles[0]:g} and "
+            f"{percentiles[1]:g}): copy it again, crop it to what it shows, or remove "
+            "it"
+        )
+    return low, high
+
+
+def normalise(array: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Maps intensities linearly so that low is 0 and high is 1, and clips to [0, 1].
+
+    Args:
+        array: Intensities in any shape.
+        low: Intensity that becomes 0.
+        high: Intensity that becomes 1.
+
+    Returns:
+        float32 in the same shape. If high is not above low, it is 0 everywhere.
+    """
+    if not high > low:
+        return np.zeros(array.shape, np.float32)
+    stretched = np.asarray(np.asarray(array, np.float32) - low)
+    stretched /= high - low
+    return np.clip(stretched, 0, 1, out=stretched)
+
+
+def resample_image(
+    image: np.ndarray,
+    grid: Grid,
+    *,
+    interpolation: str = "linear",
+    stretch: tuple[float, float] | None = None,
+) -> np.ndarray:
+    """Brings slices to the network's grid.
+
+    "linear": each pixel is a mean of the slice's pixels around it, weighted by a
+    triangle. If the network's grid is finer than the slice, this is linear
+    interpolation. If it is coarser, it is a low-pass filter.
+
+    "nearest": each pixel is the slice's nearest pixel. The paper's released code does
+    so too, but counts from the corner of a pixel, which moves all by a part of one.
+
+    Args:
+        image: `[..., rows, columns]`; it counts as 0 outside.
+        grid: The grid to sample on.
+        interpolation: One of `INTERPOLATIONS`.
+        stretch: The intensities that first become 0 and 1, as in `normalise`; None
+            leaves the values as they are. Only pixels near the grid are normalised.
+
+    Returns:
+        `[..., height, width]`, within the range of the image's values and 0.
+    """
+    rows, columns = (_sampling_taps(grid, axis, interpolation) for axis in (0, 1))
+    top, left = rows[0].min(), columns[0].min()
+    nearby = image[..., top : rows[0].max() + 1, left : columns[0].max() + 1]
+    if stretch is None:
+        lowest, highest = image.min(initial=0), image.max(initial=0)
+    else:
+        nearby, lowest = normalise(nearby, *stretch), 0
+        highest = normalise(image.max(initial=stretch[0]), *stretch)
+    # What NIfTI stores column by column is turned once, not for each tap.
+    sampled = np.ascontiguousarray(nearby)
+    sampled = _combine(sampled, rows[0] - top, rows[1], axis=-2)
+    sampled = _combine(sampled, columns[0] - left, columns[1], axis=-1)
+    # Rounding may take the sum of the weights slightly above one.
+    return np.clip(sampled, lowest, highest)
+
+
+def resample_label(
+    label: np.ndarray, grid: Grid, *, interpolation: str = "linear"
+) -> np.ndarray:
+    """Brings masks to the network's grid, by the weights that their images have.
+
+    The mask of each class is resampled as `resample_image` resamples an image. A pixel
+    takes the class with the largest value. Taking the label of the nearest pixel would
+    move whole masks: where centres fall between two pixels, rounding always goes the
+    same way.
+
+    Args:
+        label: `[..., rows, columns]` integers; background (0) outside.
+        grid: The grid to sample on.
+        interpolation: One of `INTERPOLATIONS`.
+
+    Returns:
+        `[..., height, width]` of the same type. Of equal classes the lowest counts.
+    """
+    rows, columns = (_sampling_taps(grid, axis, interpolation) for axis in (0, 1))
+    planes = label.reshape(-1, *label.shape[-2:])
+    result = np.zeros((len(planes), *grid.size), label.dtype)
+    # One slice and one class at a time, so that many classes need no more memory.
+    for plane, chosen in zip(planes, result, strict=True):
+        best, rest = np.zeros(grid.size, np.float32), np.ones(grid.size, np.float32)
+        for value in np.unique(plane[plane != 0]):
+            weight = _combine(plane == value, *rows, axis=-2)
+            weight = _combine(weight, *columns, axis=-1)
+            chosen[weight > best + _TIE] = value
+            best, rest = np.maximum(best, weight), rest - weight
+        chosen[rest >= best - _TIE] = 0
+    return result.reshape(*label.shape[:-2], *grid.size)
+
+
+def restore_probabilities(probabilities: np.ndarray, grid: Grid) -> np.ndarray:
+    """Brings class probabilities back to the slice's own pixels, linearly.
+
+    Args:
+        probabilities: `[..., height, width, classes]` on the network's grid. Class 0
+            is background.
+        grid: The grid on which the slice was sampled.
+
+    Returns:
+        `[..., rows, columns, classes]`. Outside the network's field of view background
+        has probability 1.
+    """
+    (rows, row_weights), (columns, column_weights) = (
+        _restoring_taps(grid, axis) for axis in (0, 1)
+    )
+    restored = _combine(probabilities, rows, row_weights, axis=-3)
+    restored = _combine(restored, columns, column_weights, axis=-2)
+    seen = grid.is_seen(0)[:, None] & grid.is_seen(1)
+    restored[..., 0] += ~seen
+    return restored
+
+
+def restore_labels(probabilities: np.ndarray, grid: Grid) -> np.ndarray:
+    """Brings class probabilities back, and takes the most probable class.
+
+    Args:
+        probabilities: `[..., height, width, classes]` on the network's grid.
+        grid: The grid on which the slice was sampled.
+
+    Returns:
+        `[..., rows, columns]` uint8.
+    """
+    (seen_rows, *row_taps), (seen_columns, *column_taps) = _seen_taps(grid)
+    *lead, height, width, classes = probabilities.shape
+    planes = probabilities.reshape(-1, height, width, classes)
+    labels = np.zeros((len(planes), *grid.shape[::-1]), np.uint8)
+    # One slice at a time, so that a large scan needs little memory.
+    for plane, label in zip(planes, labels, strict=True):
+        restored = _combine(plane, *row_taps, axis=-3)
+        # With columns in front whole rows are copied, not single pixels.
+        restored = np.ascontiguousarray(restored.transpose(1, 2, 0))
+        restored = _combine(restored, *column_taps, axis=-3)
+        label[seen_columns, seen_rows] = _largest(restored.transpose(1, 0, 2))
+    return labels.reshape(*lead, *grid.shape[::-1]).swapaxes(-2, -1)
+
+
+@functools.lru_cache(maxsize=4)
+def _seen_taps(grid: Grid) -> list[tuple[slice, np.ndarray, np.ndarray]]:
+    """Returns the seen rows of a slice with their taps, and the same of its columns.
+
+    What the network did not see is background, and needs no arithmetic.
+    """
+    sides = []
+    for axis in (0, 1):
+        seen = np.flatnonzero(grid.is_seen(axis))
+        side = slice(seen[0], seen[-1] + 1) if seen.size else slice(0)
+        index, weights = _restoring_taps(grid, axis)
+        sides.append((side, index[side], weights[side]))
+    return sides
+
+
+def _largest(classes: np.ndarray) -> np.ndarray:
+    """Returns the arg max over the first axis, several times as fast as NumPy's."""
+    chosen, best = np.zeros(classes.shape[1:], np.uint8), classes[0]
+    for index, values in enumerate(classes[1:], 1):
+        np.copyto(chosen, np.uint8(index), where=values > best)
+        best = np.maximum(best, values)
+    return chosen
+
+
+def _sampling_taps(
+    grid: Grid, axis: int, interpolation: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the slice's pixels that make up each network pixel, and their weights."""
+    if interpolation == "nearest":
+        index = _nearest(grid.centres(axis))[:, None]
+        weights = np.ones(index.shape)
+    else:
+        support = max(1.0, grid.step[axis])
+        index, weights = _taps(grid.centres(axis), support)
+    # The total includes pixels beyond the slice, because they count as black.
+    weights /= weights.sum(1, keepdims=True)
+    inside = (index >= 0) & (index < grid.shape[axis])
+    return np.where(inside, index, 0), np.where(inside, weights, 0)
+
+
+def _restoring_taps(grid: Grid, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the network's pixels that make up each slice pixel, and their weights."""
+    size = grid.size[axis]
+    index, weights = _taps(grid.places(axis), max(1.0, 1 / grid.step[axis]))
+    # Here the total leaves out absent pixels, so the outermost pixels reach half a
+    # pixel further. Beyond that the network saw nothing.
+    weights = np.where((index >= 0) & (index < size), weights, 0)
+    seen = grid.is_seen(axis)
+    total = np.where(seen, weights.sum(1), 1)
+    weights = np.where(seen[:, None], weights / total[:, None], 0)
+    return np.clip(index, 0, size - 1), weights
+
+
+def _taps(centres: np.ndarray, support: float) -> tuple[np.ndarray, np.ndarray]:
+    """Returns `[centres, taps]` pixels under a triangle, and its height at each."""
+    reach = np.arange(1 - np.ceil(support), np.ceil(support) + 1)
+    index = np.floor(centres)[:, None] + reach
+    weights = np.maximum(0, 1 - np.abs(index - centres[:, None]) / support)
+    return index.astype(int), weights
+
+
+def _combine(
+    array: np.ndarray, index: np.ndarray, weights: np.ndarray, *, axis: int
+) -> np.ndarray:
+    """Sums the taps of an axis.
+
+    A matrix product would do the same. But NumPy's products start threads that wait by
+    spinning, and on a busy machine they took ten times as long.
+    """
+    after = (1,) * (-axis - 1)
+    shape = list(array.shape)
+    shape[axis] = len(index)
+    total = np.zeros(shape, np.float32)
+    for position, weight in zip(index.T, weights.T.astype(np.float32), strict=True):
+        # If pixels are far larger than a slice, most taps lie beside it.
+        if weight.any():
+            total += np.take(array, position, axis) * weight.reshape(-1, *after)
+    return total
+
+
+def _nearest(centres: np.ndarray) -> np.ndarray:
+    """Returns the nearest pixel of each centre.
+
+    Of two equally near ones it is the one towards the middle of the centres, so that
+    ties move nothing as a whole.
+    """
+    before = centres < centres.mean()
+    index = np.where(
+        before, np.floor(centres + 0.5 + _TIE), np.ceil(centres - 0.5 - _TIE)
+    )
+    return index.astype(int)

@@ -1,0 +1,174 @@
+"""One file of prepared slices for each set of scans and settings."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import logging
+import os
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pix2rep_jax.data.files.axes import Axes, SliceAxis
+from pix2rep_jax.data.files.nifti_paths import file_parts
+from pix2rep_jax.data.files.picture_file import is_picture, list_size_files
+from pix2rep_jax.data.slices.volume import VolumeFile
+from pix2rep_jax.errors import InputError
+from pix2rep_jax.runtime.atomic_file import replacing
+
+__all__ = ["find_path", "load", "save"]
+
+VERSION = 11
+"""Raise it when the same scans and settings give other slices or records."""
+
+_LOG = logging.getLogger(__name__)
+
+_PATHS = ("image_path", "label_path")
+
+_ARRAYS = ("images", "labels", "volume_index", "slice_index", "boxes")
+
+
+def find_path(
+    folder: Path,
+    settings: Mapping[str, Any],
+    volumes: Sequence[VolumeFile],
+    *,
+    kind: str = "slices-{}.npz",
+) -> Path:
+    """Names the cache's file by a hash of everything that its content depends on.
+
+    Args:
+        folder: The folder of all caches.
+        settings: The settings of the preparation.
+        volumes: The volumes to prepare. The sizes and dates of their files count.
+        kind: The file's name, with a place for the hash.
+
+    Returns:
+        A path in the folder. The file need not exist.
+    """
+    inputs = []
+    resolve = functools.cache(Path.resolve)  # a folder holds several files
+    for volume in volumes:
+        fields: dict[str, Any] = {
+            name: str(value) for name, value in vars(volume).items()
+        }
+        for name in _PATHS:
+            if (path := getattr(volume, name)) is not None:
+                fields[name] = [_stamp(part, resolve) for part in file_parts(path)]
+        read = [part for path in volume.more_channels for part in file_parts(path)]
+        if is_picture(volume.image_path):
+            read += list_size_files(volume.image_path)
+        fields["more_channels"] = [_stamp(part, resolve) for part in read]
+        inputs.append(fields)
+    text = json.dumps([VERSION, settings, inputs], sort_keys=True)
+    return folder / kind.format(hashlib.sha256(text.encode()).hexdigest()[:24])
+
+
+def _stamp(path: Path, resolve: Callable[[Path], Path]) -> tuple[str, int, int]:
+    """Returns a file's place without links, its size and its date."""
+    try:
+        status = path.stat()
+        place = resolve(path) if path.is_symlink() else resolve(path.parent) / path.name
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}): check its folder"
+        ) from error
+    return str(place), status.st_size, status.st_mtime_ns
+
+
+def save(path: Path, dataset: Any) -> None:
+    """Writes a data set atomically.
+
+    A run has its slices in memory. So if they cannot be written (a full disk), there is
+    a warning and no error.
+    """
+    records = [
+        {
+            **{name: value for name, value in vars(record).items() if name != "grids"},
+            "axes": dataclasses.astuple(record.axes),
+        }
+        for record in dataset.volumes
+    ]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as partial, open(partial, "wb") as file:
+            np.savez(
+                file,
+                records=np.array(json.dumps(records, default=str)),
+                grids=np.concatenate([record.grids for record in dataset.volumes]),
+                **{name: getattr(dataset, name) for name in _ARRAYS},
+            )
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        _LOG.warning(
+            "the prepared scans could not be kept in %s (%s), so the next start "
+            "prepares them again: free some space or set --config.data.cache_dir",
+            path.parent,
+            error.strerror or error,
+        )
+
+
+def load(path: Path, dataset_type: type, record_type: type) -> Any | None:
+    """Reads a data set that `save` wrote.
+
+    Args:
+        path: The path that `find_path` returned.
+        dataset_type: `Dataset`.
+        record_type: `VolumeRecord`.
+
+    Returns:
+        The data set, or None if there is no file. If the file is damaged, it is None
+        too, with a warning.
+    """
+    try:
+        if not path.is_file():
+            return None
+        # If np.load cannot read a file that it opened itself, it leaves it open.
+        with open(path, "rb") as stream, np.load(stream) as file:
+            arrays = {name: file[name] for name in _ARRAYS}
+            fields = json.loads(file["records"].item())
+            grids = file["grids"]
+        counts = [volume["shape"][2] for volume in fields]
+        grids_by_volume = np.split(grids, np.cumsum(counts)[:-1])
+        records = [
+            _make_record(record_type, *volume)
+            for volume in zip(fields, grids_by_volume, strict=True)
+        ]
+        return dataset_type(**arrays, volumes=tuple(records))
+    except (
+        OSError,
+        EOFError,
+        KeyError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        _LOG.warning(
+            "the cache %s is damaged (%s): the scans are prepared again", path, error
+        )
+        return None
+
+
+def _make_record(record_type: type, fields: dict, grids: np.ndarray) -> Any:
+    """Makes a record from its fields in JSON."""
+    fields = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in fields.items()
+    }
+    paths = {
+        name: None if fields[name] is None else Path(fields[name]) for name in _PATHS
+    }
+    more = {"more_channels": tuple(map(Path, fields["more_channels"]))}
+    axes = {
+        "axes": Axes(*map(tuple, fields["axes"])),
+        "slice_axis": SliceAxis(*fields["slice_axis"]),
+    }
+    return record_type(**{**fields, **paths, **axes, **more, "grids": grids})

@@ -1,0 +1,121 @@
+"""What is found out about a data set, and what the user need not tell."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from configs.pix2rep import get_config
+from pix2rep_jax.data.dataset import list_volumes
+from pix2rep_jax.data.fit.settle import settle_data
+from pix2rep_jax.data.splits import fold_of_patients, make_split, test_patients
+from pix2rep_jax.errors import InputError
+from tests.support.patients import make_data, make_dataset, make_volumes
+
+
+def make_folder(root, count, *, values=(0, 2, 5)):
+    """Scans of patients p1, p2, ... with masks of three values."""
+    mask = np.resize(np.array(values, np.uint8), (8, 8, 2))
+    for folder in ("images", "labels"):
+        (root / folder).mkdir()
+        for number in range(count):
+            image = nib.Nifti1Image(mask, np.eye(4))
+            nib.save(image, root / folder / f"p{number:02d}_a.nii.gz")
+    return root
+
+
+def data_of(root, **changes):
+    data = get_config("small").data
+    with data.ignore_type():
+        data.update(root=str(root), **changes)
+    return data
+
+
+def test_root_is_enough_and_classes_are_counted_from_the_masks(tmp_path):
+    """Named by the values, with a note that gives the flag."""
+    settled = settle_data(data_of(make_folder(tmp_path, 12)))
+    assert settled.settings == {
+        "name": "nifti",
+        "classes": ("background", "2", "5"),
+        "label_values": (0, 2, 5),
+        "holdout_per_group": 4,
+    }
+    assert "12 scan(s), 12 mask(s), 12 patient(s), 1 channel(s)" in settled.lines[0]
+    assert any("--config.data.classes=" in note for note in settled.notes)
+
+
+def test_files_name_the_classes(tmp_path):
+    make_folder(tmp_path, 12)
+    (tmp_path / "labels.json").write_text(json.dumps({"BG": 0, "B": 5, "A": 2}))
+    data = data_of(tmp_path)
+    settings = settle_data(data).settings
+    assert settings["classes"] == ("BG", "A", "B") and "label_values" not in settings
+    with data.ignore_type():
+        data.update(settings)
+    assert list_volumes(data)[0].label_values == (0, 2, 5)
+
+
+def test_with_few_masks_none_is_held_out_unless_asked_for(tmp_path):
+    """Nine patients train; the tenth makes four test patients."""
+    make_folder(tmp_path, 9)
+    settings = settle_data(data_of(tmp_path, classes=("a", "b"))).settings
+    assert settings["holdout_per_group"] == 0 and "num_labeled" not in settings
+    asked = settle_data(data_of(tmp_path, classes=("a", "b"), holdout_per_group=6))
+    assert asked.settings == {"name": "nifti", "num_labeled": 3}
+    told = {"num_labeled"}
+    asked = settle_data(
+        data_of(tmp_path, classes=("a", "b"), holdout_per_group=6), told=told
+    )
+    assert asked.settings == {"name": "nifti"}
+
+
+def test_the_phantom_needs_no_folder_and_others_do():
+    assert settle_data(get_config("quick").data).settings == {"holdout_per_group": 4}
+    with pytest.raises(InputError, match=r"data\.root"):
+        settle_data(get_config("small").data)
+
+
+@pytest.mark.parametrize("folds", [2, 3, 5])
+def test_every_patient_is_tested_in_one_fold_and_unseen_there(folds):
+    """Twins share a fold, and the sizes differ by one patient, twins aside."""
+    volumes = make_volumes(range(70, 81))
+    dataset, tested = make_dataset(volumes), []
+    for fold in range(folds):
+        data = make_data(folds=folds, fold=fold, num_labeled=3)
+        split = make_split(dataset, data)
+        assert split.test_volumes and not {*split.test_patients} & {
+            *split.pretrain_patients,
+            *split.labeled_patients,
+        }
+        assert {"patient074", "patient076"} & {*split.test_patients} in (
+            set(),
+            {"patient074", "patient076"},
+        )
+        tested += split.test_patients
+    assert sorted(tested) == sorted({each.patient for each in volumes})
+
+
+@pytest.mark.parametrize(("folds", "fold"), [(1, 0), (3, 3), (12, 0)])
+def test_folds_that_cannot_be_are_refused(folds, fold):
+    with pytest.raises(InputError, match=r"data\.folds"):
+        fold_of_patients(make_volumes(range(1, 12)), folds=folds, fold=fold)
+
+
+def test_acdc_is_as_it_was(acdc_root):
+    """The patients, the test patients and the draws of before the layouts."""
+    data = data_of(acdc_root)
+    settings = settle_data(data).settings
+    assert settings == {
+        "name": "acdc",
+        "classes": ("BG", "RV", "MYO", "LV"),
+        "holdout_per_group": 4,
+    }
+    with data.ignore_type():
+        data.update(settings)
+    volumes = list_volumes(data)
+    assert len(volumes) == 200
+    old = get_config("quick").data
+    old.update(name="acdc", root=str(acdc_root))
+    assert list_volumes(old) == volumes
+    assert len(test_patients(volumes, holdout_per_group=4)) == 20
