@@ -10,7 +10,9 @@ from typing import Any
 from pix2rep_jax.runtime.config_checks import effective
 
 __all__ = [
+    "EARLIER",
     "TABLE",
+    "add_missing",
     "answer",
     "changed_settings",
     "missing_settings",
@@ -76,8 +78,17 @@ TABLE: Mapping[str, str] = {
 A section that is not listed belongs to the pretraining method of its name.
 """
 
-_ADDED = ("data.normalization", "data.window")
-"""Settings that came later. A run without them did what their defaults do."""
+EARLIER: Mapping[str, Any] = {
+    "data.slice_axis": 2,
+    "data.orientation": "file",
+    "data.fourth_axis": "auto",
+    "data.normalization": "percentiles",
+    "data.window": [],
+    "data.folds": 0,
+    "data.fold": 0,
+    "model.sparse_last_block": False,
+}
+"""Settings that came later, with what the program did before they were there."""
 
 _MODES = ("probe", "finetune")
 
@@ -168,9 +179,22 @@ def missing_settings(config: Any) -> list[str]:
         config: What a file held that should hold a whole configuration.
     """
     needed = (
-        name for name, found in TABLE.items() if found != NOTHING and name not in _ADDED
+        name
+        for name, found in TABLE.items()
+        if found != NOTHING and name not in EARLIER
     )
     return [name for name in needed if not _has(config, name)]
+
+
+def add_missing(config: dict[str, Any]) -> None:
+    """Gives a run's configuration the settings that came after the run began.
+
+    Args:
+        config: The whole configuration, as JSON holds it. It is changed.
+    """
+    for name, value in EARLIER.items():
+        section, _, leaf = name.partition(".")
+        config[section].setdefault(leaf, value)
 
 
 def _has(config: Any, name: str) -> bool:

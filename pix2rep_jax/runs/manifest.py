@@ -12,7 +12,11 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runs.data_checks import check_same_channels, check_same_split
-from pix2rep_jax.runs.dependencies import changed_settings, missing_settings
+from pix2rep_jax.runs.dependencies import (
+    add_missing,
+    changed_settings,
+    missing_settings,
+)
 from pix2rep_jax.runs.run_record import (
     RUN_FILE,
     Origin,
@@ -200,6 +204,8 @@ def find_run(path: str | Path, mode: str) -> Path:
 def read_config(run: str | Path) -> dict[str, Any]:
     """Reads the configuration that a run was started with, as JSON holds it.
 
+    Settings that came later have the value of what the program did before.
+
     Raises:
         InputError: If there is none, if it is damaged, or if another version of this
             program wrote the run, whose settings may mean something else.
@@ -210,6 +216,7 @@ def read_config(run: str | Path) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
         if missing := missing_settings(config):
             raise ValueError(f"it has no {missing[0]}")
+        add_missing(config)
         return config
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(

@@ -101,8 +101,7 @@ def take_recorded(data: ConfigDict, recorded: Mapping[str, Any]) -> ConfigDict:
     """
     if is_settled(data):
         return data
-    earlier = {"normalization": "percentiles", "window": ()}
-    return apply_plan(data, {**earlier, **recorded})
+    return apply_plan(data, recorded)
 
 
 def describe(found: Fingerprint, plan: Plan, data: ConfigDict) -> list[str]:

@@ -42,6 +42,9 @@ RUN_FILE = "run.json"
 
 _ONE_CHANNEL = Inputs()
 
+_THIRD = {"index": LAST.axis, "anatomy": LAST.anatomy}
+"""What runs took that do not say along which axis their slices lie."""
+
 
 class Origin(NamedTuple):
     """The pretrained network that a run started from.
@@ -234,7 +237,7 @@ def record_from_dict(content: Mapping[str, Any]) -> RunRecord:
         split=Split.from_dict(content["split"]),
         environment=dict(content["environment"]),
         command=str(content["command"]),
-        slice_axis=_slice_axis(content["slice_axis"]),
+        slice_axis=_slice_axis(content.get("slice_axis", _THIRD)),
         inputs=_inputs(content.get("inputs", {})),
     )
 

@@ -10,6 +10,7 @@ from configs import pix2rep
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.modes import check
 from pix2rep_jax.runs import plan_file
+from pix2rep_jax.runs.dependencies import add_missing
 from pix2rep_jax.runs.plan_file import read_plan, settle, take_recorded
 from tests.support.program import finish, start
 
@@ -95,6 +96,7 @@ def test_what_a_run_recorded_comes_before_its_plan(config, workdir):
     """Also what a run recorded before there were plans, which had percentiles."""
     run = json.loads((workdir / "finetune" / "config.json").read_text())
     del run["data"]["normalization"], run["data"]["window"]
+    add_missing(run)
     data = take_recorded(config.data, run["data"])
     assert (data.spacing_mm, data.normalization, data.window) == (5, "percentiles", ())
 

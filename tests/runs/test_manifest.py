@@ -9,8 +9,10 @@ import pytest
 
 import configs.pix2rep
 import configs.study
+from pix2rep_jax.data.files.axes import LAST, SliceAxis
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.modes import finetune, pretrain
+from pix2rep_jax.runs.dependencies import EARLIER
 from pix2rep_jax.runs.manifest import check_place, find_run, open_run, read_config
 from pix2rep_jax.runs.pretrained_backbone import read_backbone
 from pix2rep_jax.runs.run_record import VERSION, Origin, read_num_steps, read_run
@@ -168,6 +170,28 @@ def test_a_damaged_record_is_one_sentence(tmp_path, content):
         with pytest.raises(InputError, match=r"run\.json") as caught:
             read(folder)
         assert "\n" not in str(caught.value)
+
+
+def test_a_run_that_is_older_than_a_setting_is_read(tmp_path):
+    """With what the program did before: slices along the third axis, percentiles."""
+    folder = tmp_path / "pretrain"
+    begin_run(folder, CONFIG, slice_axis=SliceAxis(1, "A/P", "RS"))
+    settings = json.loads((folder / "config.json").read_text())
+    for name in EARLIER:
+        section, _, leaf = name.partition(".")
+        del settings[section][leaf]
+    (folder / "config.json").write_text(json.dumps(settings))
+    content = json.loads((folder / "run.json").read_text())
+    del content["slice_axis"], content["inputs"]
+    (folder / "run.json").write_text(json.dumps(content))
+    data = read_config(folder)["data"]
+    assert (data["slice_axis"], data["orientation"]) == (2, "file")
+    assert (data["normalization"], data["window"]) == ("percentiles", [])
+    assert read_run(folder).slice_axis == LAST
+    same = CONFIG.copy_and_resolve_references()
+    with same.data.ignore_type():
+        same.data.slice_axis = 2
+    assert open_run(folder, same, make_run_record(), begun=True).num_steps == 10
 
 
 def test_a_run_of_another_version_is_refused(tmp_path):
