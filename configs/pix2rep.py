@@ -100,8 +100,8 @@ def _base() -> ConfigDict:
     data.num_labeled = 5  # patients, |X_tr|; MIDL 4
     data.draw = 0  # which few-shot draw of patients
     data.val_fraction = 0.1  # of the labelled slices; MIDL 4 "Experimental setup"
-    # Test patients per pathology, if there is no testing/. "auto": 4, or 0 with fewer
-    # than ten patients with masks
+    # Test patients per pathology, if there is no testing/. "auto": a fifth of those
+    # with masks, at least 4; 0 if fewer than ten have masks in all
     data.holdout_per_group = FieldReference("auto", field_type=object)
     data.folds = 0  # cross-validation: the patients in as many parts; 0: none
     data.fold = 0  # the part that is tested, from 0

@@ -83,10 +83,12 @@ def complete(
         return
     if mode == "study" and config.study.tables_only:  # and this the records alone
         return
-    looks = mode in ("evaluate", "figures")
-    if looks and data.holdout_per_group == "auto":  # these scans trained nothing
-        _put(data, {"holdout_per_group": USUAL_HOLDOUT})
-    settled = settle_data(data, told=told if source is None else {*told, *data})
+    settled = settle_data(
+        data,
+        told=told if source is None else {*told, *data},
+        # Where these scans have trained nothing, a few of them can be scored too.
+        least_held_out=USUAL_HOLDOUT if mode in ("evaluate", "figures") else 0,
+    )
     _put(data, settled.settings)
     for line in settled.lines:
         print(line)

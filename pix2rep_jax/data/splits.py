@@ -1,6 +1,7 @@
 """Which patients pretrain, which are labelled, and which are kept for the test."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from pix2rep_jax.runtime.config_checks import (
 __all__ = [
     "Split",
     "fold_of_patients",
-    "holdout_number",
+    "holdout_numbers",
     "make_split",
     "take_pretraining_slices",
     "test_patients",
@@ -52,7 +53,10 @@ FEW_PATIENTS = 10
 """With fewer patients with masks, none is held out unless asked for."""
 
 USUAL_HOLDOUT = 4
-"""Test patients of each pathology."""
+"""Test patients of each pathology at least."""
+
+USUAL_SHARE = 5
+"""One of so many patients with masks is a test patient; scores of few say little."""
 
 _TWIN = "its scan is a held-out patient's too"
 
@@ -229,7 +233,7 @@ def take_pretraining_slices(dataset: Dataset, split: Split) -> dict[str, np.ndar
 def test_patients(
     volumes: Sequence[VolumeFile],
     *,
-    holdout_per_group: int = 4,
+    holdout_per_group: int | Mapping[str, int] = 4,
     duplicates: Collection[tuple[str, str]] = KNOWN_DUPLICATES,
 ) -> tuple[str, ...]:
     """Names the patients that are kept for the test.
@@ -237,7 +241,8 @@ def test_patients(
     Args:
         volumes: All volumes of a data set.
         holdout_per_group: How many patients with masks to hold out of each pathology
-            if the data set has no testing subset with masks.
+            if the data set has no testing subset with masks: one number for all, or
+            one by the name of each.
         duplicates: Pairs of patients with the same scan.
 
     Returns:
@@ -253,7 +258,9 @@ def test_patients(
     return tuple(patient for patient in groups if patient in last)
 
 
-def holdout_number(holdout_per_group: int | str, volumes: Sequence[VolumeFile]) -> int:
+def holdout_numbers(
+    holdout_per_group: int | str, volumes: Sequence[VolumeFile]
+) -> dict[str, int]:
     """Decides how many patients of each pathology are held out for the test.
 
     Args:
@@ -261,12 +268,20 @@ def holdout_number(holdout_per_group: int | str, volumes: Sequence[VolumeFile]) 
         volumes: All volumes of a data set.
 
     Returns:
-        The number. For "auto" it is 4, or 0 with fewer than ten patients with masks.
+        A number by the name of each pathology that has masks. For "auto" it is a fifth
+        of the patients with masks, rounded, and at least 4; or 0 with fewer than ten
+        patients with masks in all.
     """
+    groups = _groups(volume for volume in volumes if volume.label_path is not None)
+    sizes = Counter(groups.values())
     if holdout_per_group != "auto":
-        return int(holdout_per_group)
-    labeled = {volume.patient for volume in volumes if volume.label_path is not None}
-    return USUAL_HOLDOUT if len(labeled) >= FEW_PATIENTS else 0
+        return dict.fromkeys(sizes, int(holdout_per_group))
+    if len(groups) < FEW_PATIENTS:
+        return dict.fromkeys(sizes, 0)
+    return {
+        name: max(USUAL_HOLDOUT, round(size / USUAL_SHARE))
+        for name, size in sizes.items()
+    }
 
 
 def fold_of_patients(
@@ -336,8 +351,8 @@ def _held_out(
             volumes, folds=data.folds, fold=data.fold, duplicates=duplicates
         )
         return tuple(sorted(fold)), ()
-    number = holdout_number(data.holdout_per_group, volumes)
-    test = test_patients(volumes, holdout_per_group=number, duplicates=duplicates)
+    numbers = holdout_numbers(data.holdout_per_group, volumes)
+    test = test_patients(volumes, holdout_per_group=numbers, duplicates=duplicates)
     if not data.validation_patients:
         return test, ()
     taken = with_twins(test, duplicates)
@@ -392,10 +407,13 @@ def _groups(volumes: Iterable[VolumeFile]) -> dict[str, str]:
     return dict(sorted({(volume.patient, volume.group) for volume in volumes}))
 
 
-def _last_of_each_group(groups: Mapping[str, str], number: int) -> tuple[str, ...]:
+def _last_of_each_group(
+    groups: Mapping[str, str], numbers: int | Mapping[str, int]
+) -> tuple[str, ...]:
     """The last patients of each pathology by name, sorted."""
     last = []
     for name in set(groups.values()):
+        number = numbers if isinstance(numbers, int) else numbers[name]
         members = sorted(patient for patient in groups if groups[patient] == name)
         last += members[max(0, len(members) - number) :]
     return tuple(sorted(last))

@@ -13,6 +13,7 @@ from pix2rep_jax.data.few_shot import KNOWN_DUPLICATES, few_shot, split_slices
 from pix2rep_jax.data.layout import acdc
 from pix2rep_jax.data.splits import (
     Split,
+    holdout_numbers,
     make_split,
     take_pretraining_slices,
     test_patients,
@@ -211,6 +212,36 @@ def test_last_of_each_group_are_held_out():
     fewer = test_patients(volumes, holdout_per_group=1)
     assert fewer == tuple(patient(k) for k in range(36, 41))
     assert test_patients(volumes, holdout_per_group=0) == ()
+
+
+@pytest.mark.parametrize(
+    ("masks", "held_out"),
+    [(9, 0), (10, 4), (22, 4), (23, 5), (60, 12), (99, 20)],
+)
+def test_a_fifth_is_held_out_where_it_is_left_to_the_program(masks, held_out):
+    """At least four, and none with few masks; patients without masks do not count."""
+    volumes = make_volumes(range(100, 100 + masks), groups=("",))
+    volumes += make_volumes(range(300, 340), groups=("",), masks=False)
+    dataset = make_dataset(volumes)
+    data = make_data(name="nifti", root="scans", holdout_per_group="auto")
+    split = make_split(dataset, data)
+    last = range(100 + masks - held_out, 100 + masks)
+    assert split.test_patients == tuple(map(patient, last))
+    check_sides(split, dataset, volumes)
+
+
+def test_each_pathology_has_a_fifth_of_its_own():
+    """Of 50, 20 and 10 patients; ACDC's 100 are held out as always, 4 of each."""
+    volumes = make_volumes(range(100, 150), groups=("NOR",))
+    volumes += make_volumes(range(200, 220), groups=("RV",))
+    volumes += make_volumes(range(300, 310), groups=("DCM",))
+    split = make_split(make_dataset(volumes), make_data(holdout_per_group="auto"))
+    names = [*range(140, 150), *range(216, 220), *range(306, 310)]
+    assert split.test_patients == tuple(map(patient, names))
+    assert holdout_numbers("auto", make_volumes(range(1, 101))) == dict.fromkeys(
+        GROUPS, 4
+    )
+    assert holdout_numbers(3, volumes) == {"NOR": 3, "RV": 3, "DCM": 3}
 
 
 def test_held_out_patients_have_masks():

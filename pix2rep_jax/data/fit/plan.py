@@ -12,7 +12,7 @@ from pix2rep_jax.data.fit.fingerprint import Fingerprint, take_fingerprint
 from pix2rep_jax.data.fit.scan_facts import AIR, LEVELS, ScanFacts
 from pix2rep_jax.data.layout.dataset_json import read_channel_names
 from pix2rep_jax.data.slices.volume import VolumeFile
-from pix2rep_jax.data.splits import holdout_number, test_patients
+from pix2rep_jax.data.splits import holdout_numbers, test_patients
 from pix2rep_jax.errors import InputError
 
 __all__ = [
@@ -220,7 +220,7 @@ def _tested(scans: tuple[ScanFacts, ...], data: ConfigDict) -> set[str]:
     ]
     tested = test_patients(
         volumes,
-        holdout_per_group=holdout_number(data.holdout_per_group, volumes),
+        holdout_per_group=holdout_numbers(data.holdout_per_group, volumes),
         duplicates=KNOWN_DUPLICATES if data.name == "acdc" else (),
     )
     return {*tested}

@@ -17,7 +17,7 @@ from pix2rep_jax.data.layout.fourth_axis import (
 from pix2rep_jax.data.layout.known_layouts import TITLES
 from pix2rep_jax.data.layout.recognise import Layout, recognise
 from pix2rep_jax.data.slices.volume import VolumeFile
-from pix2rep_jax.data.splits import fold_of_patients, holdout_number
+from pix2rep_jax.data.splits import fold_of_patients, holdout_numbers
 from pix2rep_jax.errors import InputError
 
 __all__ = ["Settled", "settle_data"]
@@ -40,16 +40,21 @@ class Settled(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def settle_data(data: ConfigDict, *, told: Collection[str] = ()) -> Settled:
+def settle_data(
+    data: ConfigDict, *, told: Collection[str] = (), least_held_out: int = 0
+) -> Settled:
     """Finds out what the settings of a data set are to be, where they leave it open.
 
     `name` "auto" becomes "acdc" or "nifti". Empty `classes` become those that a file
     in the folder names, or the values in the masks. `holdout_per_group` "auto" becomes
-    a number, and `num_labeled` is lowered to what there is unless it was asked for.
+    a number, if one holds for all pathologies, and `num_labeled` is lowered to what
+    there is unless it was asked for.
 
     Args:
         data: The `data` section of a configuration. It is not changed.
         told: The names of its settings that the user has given.
+        least_held_out: Where `holdout_per_group` is "auto", hold out this many
+            patients of each pathology at least.
 
     Raises:
         InputError: If the folder is missing, or its layout is unknown.
@@ -77,7 +82,7 @@ def settle_data(data: ConfigDict, *, told: Collection[str] = ()) -> Settled:
     notes: list[str] = []
     if not data.classes:
         settings |= _find_classes(name, layout, volumes, notes)
-    settings |= _few_masks(data, volumes, told, notes)
+    settings |= _few_masks(data, volumes, told, notes, least_held_out)
     first = name_fourth_axis(volumes[:1], find_fourth_axis(data))
     line = describe(layout, volumes, channels=count_channels(first[0]))
     return Settled(settings, (line,), tuple(notes))
@@ -134,6 +139,7 @@ def _few_masks(
     volumes: Sequence[VolumeFile],
     told: Collection[str],
     notes: list[str],
+    least_held_out: int,
 ) -> dict[str, Any]:
     """How many patients are held out for the test, and how many are labelled."""
     kept = [volume for volume in volumes if volume.patient not in data.exclude]
@@ -141,9 +147,12 @@ def _few_masks(
     training = {volume.patient for volume in masked if volume.subset == "training"}
     testing = {volume.patient for volume in masked if volume.subset == "testing"}
     settings: dict[str, Any] = {}
-    held = holdout_number(data.holdout_per_group, volumes)
+    numbers = {*holdout_numbers(data.holdout_per_group, volumes).values()}
+    held = max(numbers, default=0)
     if data.holdout_per_group == "auto":
-        settings["holdout_per_group"] = held
+        held = max(held, least_held_out)
+        if len(numbers) < 2:  # else "auto" says it shorter than any list
+            settings["holdout_per_group"] = held
         if training and not held and not data.folds and not testing:
             notes.append(
                 f"note: only {len(training)} patient(s) have masks, so none is held "

@@ -70,6 +70,16 @@ def test_with_few_masks_none_is_held_out_unless_asked_for(tmp_path):
     assert asked.settings == {"name": "nifti"}
 
 
+@pytest.mark.parametrize(
+    ("masks", "least", "held_out"), [(9, 4, 4), (12, 4, 4), (31, 0, 6), (31, 4, 6)]
+)
+def test_a_fifth_is_written_out(tmp_path, masks, least, held_out):
+    """Scans that have trained nothing are scored even where few have masks."""
+    data = data_of(make_folder(tmp_path, masks), classes=("a", "b"))
+    settings = settle_data(data, least_held_out=least).settings
+    assert settings["holdout_per_group"] == held_out
+
+
 def test_the_phantom_needs_no_folder_and_others_do():
     assert settle_data(get_config("quick").data).settings == {"holdout_per_group": 4}
     with pytest.raises(InputError, match=r"data\.root"):
