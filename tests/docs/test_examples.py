@@ -5,7 +5,10 @@ import shutil
 import subprocess
 import sys
 
+import nibabel as nib
+import numpy as np
 import pytest
+from PIL import Image
 
 from pix2rep_jax.data.phantom.write import write
 from tests.docs.pages import examples, shell_commands, tiny
@@ -33,7 +36,27 @@ def folder(tmp_path_factory, cache):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, target)
     shutil.copy(target, folder / "scan.nii.gz")
+    write_named_sets(folder)
     return folder
+
+
+def write_named_sets(folder):
+    """The phantom in the layouts of Hippocampus (nnU-Net) and FetalHead (pictures)."""
+    for kind in ("images", "labels"):
+        to = {name: folder / name / kind for name in ("Hippocampus", "FetalHead")}
+        to["Hippocampus"] = to["Hippocampus"].with_name(f"{kind}Tr")
+        for path in to.values():
+            path.mkdir(parents=True)
+        for scan in sorted((folder / "SCANS" / kind).iterdir()):
+            name = scan.name.removesuffix(".nii.gz")
+            channel = "_0000" * (kind == "images")
+            shutil.copy(scan, to["Hippocampus"] / f"{name}{channel}.nii.gz")
+            voxels = np.asarray(nib.load(scan).dataobj)[..., 3].astype(float)
+            grey = voxels * 255 / voxels.max() if kind == "images" else voxels > 0
+            Image.fromarray(grey.astype(np.uint8)).save(to["FetalHead"] / f"{name}.png")
+    classes = {"background": 0, "RV": 1, "MYO": 2, "LV": 3}
+    facts = {"channel_names": {"0": "MRI"}, "labels": classes, "file_ending": ".nii.gz"}
+    (folder / "Hippocampus" / "dataset.json").write_text(json.dumps(facts))
 
 
 @pytest.fixture(scope="module")
