@@ -80,6 +80,28 @@ def test_a_fifth_is_written_out(tmp_path, masks, least, held_out):
     assert settings["holdout_per_group"] == held_out
 
 
+def test_pathologies_of_two_sizes_keep_the_word(tmp_path):
+    """A fifth of 25 and of 8 is not one number; every mode then counts anew."""
+    image = nib.Nifti1Image(np.zeros((4, 4, 1), np.uint8), np.eye(4))
+    for number in range(33):
+        name = f"patient{number:03d}"
+        folder = tmp_path / "training" / name
+        folder.mkdir(parents=True)
+        for end in ("", "_gt"):
+            nib.save(image, folder / f"{name}_frame01{end}.nii.gz")
+        group = "NOR" if number < 25 else "RV"
+        (folder / "Info.cfg").write_text(f"ED: 1\nES: 1\nGroup: {group}\n")
+    data = data_of(tmp_path)
+    settings = settle_data(data).settings
+    assert settings["name"] == "acdc" and "holdout_per_group" not in settings
+    with data.ignore_type():
+        data.update(settings)
+    split = make_split(make_dataset(list_volumes(data)), data)
+    assert split.test_patients == tuple(
+        f"patient{number:03d}" for number in (*range(20, 25), *range(29, 33))
+    )
+
+
 def test_the_phantom_needs_no_folder_and_others_do():
     assert settle_data(get_config("quick").data).settings == {"holdout_per_group": 4}
     with pytest.raises(InputError, match=r"data\.root"):
