@@ -97,7 +97,11 @@ def _base() -> ConfigDict:
     # By label value, background first. (): ACDC's, or dataset.json, or labels.json
     data.classes = ()
     data.label_values = ()  # of the classes in the masks; (): dataset.json or 0, 1, …
+    # | "ssl4mis": ACDC's training patients, 70 that train, 10 that choose the
+    # checkpoint and 20 to test, by name; Luo 2020
+    data.split = "auto"
     data.num_labeled = 5  # patients, |X_tr|; MIDL 4
+    data.labeled = ()  # these patients, by name; (): num_labeled of them, drawn
     data.draw = 0  # which few-shot draw of patients
     data.val_fraction = 0.1  # of the labelled slices; MIDL 4 "Experimental setup"
     # Test patients per pathology, if there is no testing/. "auto": a fifth of those

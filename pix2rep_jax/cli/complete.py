@@ -31,6 +31,8 @@ _OPEN: Mapping[str, Any] = {
     "exclude": (),
     "patient_regex": "auto",
     "fourth_axis": "auto",
+    "split": "auto",
+    "labeled": (),
     "holdout_per_group": "auto",
     "validation_patients": 0,
     "folds": 0,

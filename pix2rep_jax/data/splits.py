@@ -17,6 +17,7 @@ from pix2rep_jax.data.few_shot import (
     split_slices,
     with_twins,
 )
+from pix2rep_jax.data.named_split import first_labeled, named_split, pick_labeled
 from pix2rep_jax.data.scan_digests import list_scans
 from pix2rep_jax.data.slices.volume import VolumeFile
 from pix2rep_jax.errors import InputError
@@ -72,10 +73,12 @@ class Split:
         left_out: Why a patient takes no part, by name.
         pretrain_slices: Indices into the data set's slices, like the next two.
         train_slices: Slices of labelled patients that train.
-        val_slices: Slices of labelled patients by which a checkpoint is chosen.
+        val_slices: Slices by which a checkpoint is chosen.
         test_volumes: Indices into the data set's volumes; each volume has a mask.
         source: The data set's name. Patients' names mean something within it alone.
         scans: Digests of the scans that take part, as `list_scans` returns them.
+        val_patients: Patients who do nothing but choose a checkpoint. Without any,
+            slices of labelled patients do.
     """
 
     pretrain_patients: tuple[str, ...]
@@ -88,6 +91,7 @@ class Split:
     test_volumes: tuple[int, ...]
     source: str = ""
     scans: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
+    val_patients: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the split as JSON would hold it."""
@@ -123,6 +127,10 @@ class Split:
             test_volumes=tuple(_listed(fields, "test_volumes", int)),
             source=str(fields["source"]),
             scans=scans,
+            # Earlier runs lack it.
+            val_patients=tuple(
+                _listed({"val_patients": [], **fields}, "val_patients", str)
+            ),
         )
 
 
@@ -133,7 +141,7 @@ def make_split(
 
     If `data.validation_patients` is above 0, that many patients of each pathology are
     scored in place of the test patients. That is for tuning: the test patients stay
-    unseen.
+    unseen. `data.split` may name all sides, and `data.labeled` the labelled patients.
 
     Args:
         dataset: All slices.
@@ -143,7 +151,8 @@ def make_split(
         seed: Seed of the few-shot draws, together with `data.draw`.
 
     Raises:
-        InputError: If there are fewer patients with masks than the settings ask for.
+        InputError: If there are fewer patients with masks than the settings ask for,
+            or if `data.split` or `data.labeled` does not fit the data set.
     """
     duplicates = KNOWN_DUPLICATES if data.name == "acdc" else ()
     if draw_labeled:
@@ -151,11 +160,17 @@ def make_split(
     # What is excluded counts here: leaving a test patient out of a later run must not
     # make one that has pretrained take its place.
     listed = (*dataset.volumes, *dataset.excluded)
-    scored, rest = _held_out(listed, data, duplicates)
-    left_out = _left_out(listed, scored, rest, data.exclude, duplicates)
-    scored = tuple(patient for patient in scored if patient not in left_out)
+    named = named_split(listed, data, exclude=data.exclude)
+    if named is None:
+        validating: tuple[str, ...] = ()
+        scored, rest = _held_out(listed, data, duplicates)
+        left_out = _left_out(listed, scored, rest, data.exclude, duplicates)
+        scored = tuple(patient for patient in scored if patient not in left_out)
+    else:
+        (scored, validating, _), left_out = named.sides, dict(named.left_out)
     groups = _groups(listed)
-    pretrain = tuple(each for each in groups if each not in {*left_out, *scored})
+    others = {*left_out, *scored, *validating}
+    pretrain = tuple(each for each in groups if each not in others)
     owners = np.array([volume.patient for volume in dataset.volumes])
     has_mask = np.array([volume.label_path is not None for volume in dataset.volumes])
     labeled: tuple[str, ...] = ()
@@ -164,25 +179,26 @@ def make_split(
         candidates = {
             each: groups[each] for each in pretrain if each in owners[has_mask]
         }
-        # "All 100" means all there are, where twins of test patients are left out.
-        missing = max(0, data.num_labeled - len(candidates))
-        twins = sum(reason == _TWIN for reason in left_out.values())
-        forgiven = missing if missing <= twins else 0
-        labeled = few_shot(
-            candidates,
-            num_labeled=data.num_labeled - forgiven,
-            draw=data.draw,
-            seed=seed,
-            duplicates=duplicates,
-            hint=patients_hint(dataset.volumes, data.name),
-        )
-        slices = _slices(dataset, np.isin(owners, labeled) & has_mask)
-        train, val = split_slices(
-            [_shown(dataset, index, duplicates) for index in slices],
-            val_fraction=data.val_fraction,
-            seed=(seed, data.draw),
-        )
-        train, val = slices[train], slices[val]
+        if data.labeled:
+            labeled = pick_labeled(
+                data, candidates, volumes=listed, tested=scored, left_out=left_out
+            )
+        elif named is not None:
+            labeled = first_labeled(data, named.sides, candidates)
+        else:
+            labeled = _draw(
+                dataset, data, candidates, left_out, duplicates=duplicates, seed=seed
+            )
+        train = _slices(dataset, np.isin(owners, labeled) & has_mask)
+        val = _slices(dataset, np.isin(owners, validating) & has_mask)
+        if named is None:
+            slices = train
+            train, val = split_slices(
+                [_shown(dataset, int(index), duplicates) for index in slices],
+                val_fraction=data.val_fraction,
+                seed=(seed, data.draw),
+            )
+            train, val = slices[train], slices[val]
     return Split(
         pretrain_patients=pretrain,
         labeled_patients=labeled,
@@ -195,9 +211,10 @@ def make_split(
         source=_source(data),
         scans=list_scans(
             dataset.volumes,
-            {*pretrain, *scored},
+            {*pretrain, *scored, *validating},
             masks=draw_labeled or data.crop == "mask_box",
         ),
+        val_patients=validating,
     )
 
 
@@ -370,6 +387,30 @@ def _held_out(
             "with masks are test patients: lower data.holdout_per_group"
         )
     return validation, test
+
+
+def _draw(
+    dataset: Dataset,
+    data: ConfigDict,
+    candidates: Mapping[str, str],
+    left_out: Mapping[str, str],
+    *,
+    duplicates: Collection[tuple[str, str]],
+    seed: int,
+) -> tuple[str, ...]:
+    """Draws the labelled patients among those that may train."""
+    # "All 100" means all there are, where twins of test patients are left out.
+    missing = max(0, data.num_labeled - len(candidates))
+    twins = sum(reason == _TWIN for reason in left_out.values())
+    forgiven = missing if missing <= twins else 0
+    return few_shot(
+        candidates,
+        num_labeled=data.num_labeled - forgiven,
+        draw=data.draw,
+        seed=seed,
+        duplicates=duplicates,
+        hint=patients_hint(dataset.volumes, data.name),
+    )
 
 
 def _left_out(

@@ -37,6 +37,8 @@ GROUND_TRUTH_NOTE = (
     "its expert mask (data.crop=mask_box)."
 )
 
+_TITLES = {"last": "last step"}
+
 
 def table(
     scores: Sequence[VolumeScore],
@@ -231,7 +233,7 @@ def write_evaluation(
         table, classes=classes, uses_ground_truth=uses_ground_truth
     )
     below = [
-        f"The {name}: {render(other_scores)}"
+        f"The {_TITLES.get(name, name)}: {render(other_scores)}"
         for name, other_scores in (others or {}).items()
     ]
     return "\n\n".join([render(scores), *below])

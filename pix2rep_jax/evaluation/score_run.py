@@ -10,7 +10,10 @@ from pix2rep_jax.data.dataset import Dataset
 from pix2rep_jax.evaluation.report import write_evaluation
 from pix2rep_jax.evaluation.score_volumes import evaluate_networks
 
-__all__ = ["score_run"]
+__all__ = ["LAST", "score_run"]
+
+LAST = "last"
+"""Name of the result network at the run's last step, where that is scored too."""
 
 
 def score_run(
@@ -43,7 +46,7 @@ def score_run(
     """
     scores = evaluate_networks(predictors, dataset, volume_indices, classes=classes)
     (result, own), *others = scores.items()
-    if others:
+    if {name for name, _ in others} - {LAST}:
         details = {**details, "scored": result}
     tables = [
         write_evaluation(

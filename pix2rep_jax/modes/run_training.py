@@ -50,12 +50,27 @@ from pix2rep_jax.training.task import Task, make_training
 
 __all__ = [
     "Loaded",
+    "Trained",
     "draw_network",
     "load",
     "make_pretraining",
     "print_notes",
     "train_run",
 ]
+
+
+class Trained(NamedTuple):
+    """What a training leaves.
+
+    Attributes:
+        state: The state with the best score; without scores the last one.
+        last: The last state.
+        record: The run's record.
+    """
+
+    state: TrainState
+    last: TrainState
+    record: RunRecord
 
 
 class Loaded(NamedTuple):
@@ -197,7 +212,7 @@ def train_run(
     command: Sequence[str],
     message: str,
     evaluate: Callable[[TrainState], Mapping[str, float]] | None = None,
-) -> tuple[TrainState, RunRecord]:
+) -> Trained:
     """Opens a run, trains it to its end and closes it.
 
     A run that has a checkpoint goes on from there.
@@ -211,10 +226,6 @@ def train_run(
         command: The words of the command line, for the record.
         message: Printed once the run is open.
         evaluate: Scores a state by "val_dice"; None never does.
-
-    Returns:
-        The last state, or with `evaluate` the state with the best score; and the run's
-        record.
 
     Raises:
         InputError: If the folder holds another run, cannot be written, or is in the
@@ -263,9 +274,10 @@ def train_run(
                 log=log.write,
                 description=mode,
             )
+        last = state
         if evaluate is not None:
             state = checkpoints.restore_best(state)
-    return state, record
+    return Trained(state, last, record)
 
 
 def describe_resumption(done: int, num_steps: int, *, mode: str) -> str:

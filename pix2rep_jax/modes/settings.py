@@ -7,7 +7,7 @@ module that uses it; a new section gets a line here.
 from collections.abc import Mapping
 from typing import Any
 
-from pix2rep_jax.data import dataset, splits
+from pix2rep_jax.data import dataset, named_split, splits
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.losses import segmentation
 from pix2rep_jax.methods.downstream import augmentation, mean_teacher, supervised
@@ -52,6 +52,7 @@ SECTIONS: dict[str, Mapping[str, Check]] = {
     "data": {
         **dataset.SETTINGS,
         **splits.SETTINGS,
+        **named_split.SETTINGS,
         "device_budget_mb": not_below_zero,  # the modes give it to training/feed.py
     },
     "model": build.SETTINGS,

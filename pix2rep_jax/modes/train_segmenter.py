@@ -9,7 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from pix2rep_jax.data.checks import cut_masks, missing_masks, unseen_classes
-from pix2rep_jax.evaluation.score_run import score_run
+from pix2rep_jax.evaluation.score_run import LAST, score_run
 from pix2rep_jax.evaluation.validate import make_validate
 from pix2rep_jax.inference.predict import make_predictors
 from pix2rep_jax.methods.downstream.mean_teacher import networks_of_state
@@ -74,7 +74,7 @@ def load_segmentation(
     dataset, split, backbone = loaded.dataset, loaded.split, loaded.backbone
     if config.data.name == "nifti":
         print_notes(missing_masks(dataset.volumes))
-    used = {*split.labeled_patients, *split.test_patients}
+    used = {*split.labeled_patients, *split.test_patients, *split.val_patients}
     print_notes(
         unseen_classes(config.data.classes, dataset.labels[split.train_slices]),
         cut_masks([each for each in dataset.volumes if each.patient in used]),
@@ -133,6 +133,9 @@ def train_and_score(
 ) -> None:
     """Trains, keeps the best validation checkpoint and scores it on the test patients.
 
+    Where other patients than the labelled ones choose the checkpoint, the last step is
+    scored beside it, so that the effect of choosing is seen.
+
     Writes evaluation.json and per_volume.csv, if test patients have masks.
 
     Args:
@@ -152,7 +155,10 @@ def train_and_score(
         num_classes=len(classes),
         batch_size=_PREDICT_BATCH,
     )
-    state, record = train_run(
+    chosen_by = "more slice(s)"
+    if split.val_patients:
+        chosen_by = f"slice(s) of {len(split.val_patients)} other patients"
+    state, last, record = train_run(
         config,
         folder,
         loaded,
@@ -161,7 +167,7 @@ def train_and_score(
         command=command,
         message=f"{folder.name} from {source} on {len(split.train_slices)} slices of "
         f"{len(split.labeled_patients)} patient(s), {task.num_steps} steps; "
-        f"{len(split.val_slices)} more slice(s) choose the checkpoint",
+        f"{len(split.val_slices)} {chosen_by} choose the checkpoint",
         evaluate=lambda state: validate(
             networks_of_state(config, state.params, state.model_state)
         ),
@@ -174,6 +180,9 @@ def train_and_score(
         )
         return
     networks = networks_of_state(config, state.params, state.model_state)
+    if split.val_patients:
+        (at_end, *_) = networks_of_state(config, last.params, last.model_state).values()
+        networks = {**networks, LAST: at_end}
     origin = record.origin
     table = score_run(
         make_predictors(net, networks, batch_size=_PREDICT_BATCH),
@@ -189,7 +198,11 @@ def train_and_score(
             **({} if origin is None else {"pretrained_digest": origin.digest}),
             "labeled_patients": list(split.labeled_patients),
             "test_patients": list(split.test_patients),
+            **(
+                {"val_patients": list(split.val_patients)} if split.val_patients else {}
+            ),
             "best_step": int(state.step),
+            **({"last_step": int(last.step)} if split.val_patients else {}),
         },
     )
     print(table)

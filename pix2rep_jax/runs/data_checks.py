@@ -40,7 +40,8 @@ def check_same_split(before: Split, now: Split, folder: Path) -> None:
     Raises:
         InputError: If patients or scans differ.
     """
-    for name in ("pretrain_patients", "labeled_patients", "test_patients"):
+    sides = ("pretrain_patients", "labeled_patients", "test_patients", "val_patients")
+    for name in sides:
         old, new = getattr(before, name), getattr(now, name)
         if old != new:
             raise InputError(
@@ -130,7 +131,7 @@ def check_same_data(data: ConfigDict, before: Mapping[str, Any], folder: Path) -
     """
     old = relevant_settings(before, folder.name)
     now = relevant_settings({**before, "data": data}, folder.name)
-    names = [name for name in now if name.startswith("data.")]
+    names = [name for name in {**old, **now} if name.startswith("data.")]
     if not is_same_data(data, before["data"]):
         names = list(settings_of_images(data))
         theirs, ours = before["data"]["classes"], data.classes
@@ -141,10 +142,11 @@ def check_same_data(data: ConfigDict, before: Mapping[str, Any], folder: Path) -
                 "the network's names, in the order of the masks' values"
             )
     for name in names:
-        if now[name] != old.get(name):
+        if now.get(name) != old.get(name):
+            own = data[name.removeprefix("data.")]
             raise InputError(
-                f"{name} is {now[name]}, but the network in {folder} was trained with "
-                f"{old.get(name)}: use the run's own setting"
+                f"{name} is {own}, but the network in {folder} was trained with "
+                f"{old.get(name, 'its default')}: use the run's own setting"
             )
 
 

@@ -51,7 +51,8 @@ TABLE: Mapping[str, str] = {
     "data.orientation": IMAGES,
     "data.classes": LABELS,
     "data.label_values": LABELS,
-    "data.num_labeled": DOWNSTREAM,  # pretraining uses no labels, so the next two:
+    "data.num_labeled": DOWNSTREAM,  # pretraining uses no labels, so the next three:
+    "data.labeled": DOWNSTREAM,
     "data.draw": DOWNSTREAM,
     "data.val_fraction": DOWNSTREAM,
     "data.root": PLACE,  # run.json has the digest of every scan
@@ -86,6 +87,8 @@ EARLIER: Mapping[str, Any] = {
     "data.window": [],
     "data.folds": 0,
     "data.fold": 0,
+    "data.split": "auto",
+    "data.labeled": [],
     "model.sparse_last_block": False,
 }
 """Settings that came later, with what the program did before they were there."""

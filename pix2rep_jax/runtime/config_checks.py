@@ -89,6 +89,8 @@ def effective(config: Mapping[str, Any]) -> dict[str, Any]:
             return settings.get("data.normalization") == "window"
         if name == "data.fourth_axis":  # earlier runs lack it
             return settings[name] != "auto"
+        if name in ("data.split", "data.labeled"):  # earlier runs lack them
+            return settings[name] not in ("auto", (), [])
         return True
 
     return {name: value for name, value in settings.items() if counts(name)}

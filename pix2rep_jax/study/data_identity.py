@@ -68,7 +68,7 @@ def check_scans(results: Sequence[Result], folder: Path) -> dict[str, Any]:
         if job.mode != "pretrain":
             tested = split.test_patients if split.test_volumes else ()
             check_tested(tested, scored_on, root=data.root)
-        patients = {*split.pretrain_patients, *split.test_patients}
+        patients = {*split.pretrain_patients, *split.test_patients, *split.val_patients}
         found[key] = list_scans(dataset.volumes, patients, masks=True)
         what = begun and find_exchanged(known.get(key), found[key])
         # Scans of this folder were compared one by one; of a published run there is

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
+from pix2rep_jax.data.named_split import check_labeled
 from pix2rep_jax.errors import InputError, check_choice
 from pix2rep_jax.modes.settings import check_settings
 from pix2rep_jax.runtime.config_checks import (
@@ -116,6 +117,7 @@ def list_cells(config: ConfigDict, folder: Path) -> list[Cell]:
         origin = merged(shared, row["pretraining"], where=f"{where}.pretraining")
         target = merged(shared, row["downstream"], where=f"{where}.downstream")
         check_row(where, origin, target, crop=base["data"]["crop"], seed=seed)
+        check_named(target["data"], study)
         pretraining = None
         if not target["init"]["checkpoint"]:
             pretraining = make_job("pretrain", origin, **place)
@@ -219,6 +221,31 @@ def check_row(
             f"{where} sets seed, which study.seeds counts from the configuration's "
             "own: set --config.seed for all rows"
         )
+
+
+def check_named(data: Mapping[str, Any], study: Mapping[str, Any]) -> None:
+    """Raises InputError where a study draws patients who are named already.
+
+    A named split and a list of names leave nothing to draw, so further draws would
+    count the same patients twice.
+    """
+    if data["split"] == "auto" and not data["labeled"]:
+        return
+    if study["draws"] != 1:
+        raise InputError(
+            f"study.draws is {study['draws']}, but data.split or data.labeled names "
+            "the labelled patients: set study.draws=1, and raise study.seeds for more "
+            "runs"
+        )
+    wanted = len(data["labeled"])
+    if wanted and tuple(study["labeled"]) != (wanted,):
+        shown = ",".join(map(str, study["labeled"]))
+        raise InputError(
+            f"study.labeled is {shown}, but data.labeled names {wanted} patients: set "
+            f"study.labeled={wanted},"
+        )
+    for number in () if wanted else study["labeled"]:
+        check_labeled(data["split"], number)
 
 
 def check_study(study: Mapping[str, Any]) -> None:

@@ -524,6 +524,8 @@ def test_what_is_no_split_is_refused(value):
             continue
         with pytest.raises((ValueError, TypeError, KeyError, AttributeError)):
             Split.from_dict(fields | {name: value})
+        if name == "val_patients":  # earlier runs lack it
+            continue
         with pytest.raises(KeyError):
             Split.from_dict({x: y for x, y in fields.items() if x != name})
 

@@ -75,7 +75,9 @@ def test_a_run_goes_on_with_settings_that_it_does_not_depend_on(tmp_path, mode):
     folder, record = tmp_path / mode, make_run_record()
     open_run(folder, CONFIG, record, begun=True)
     relevant = {*relevant_settings(CONFIG, mode), "data.normalization"}
-    relevant.add("data.fourth_axis")
+    relevant |= {"data.fourth_axis", "data.split"}
+    if mode != "pretrain":
+        relevant.add("data.labeled")
     for name, value in walk(CONFIG):
         other = ConfigDict(json.loads(CONFIG.to_json_best_effort()))
         other.update_from_flattened_dict({name: value})

@@ -196,3 +196,36 @@ def test_a_mistaken_plan_is_refused_in_a_sentence():
     config = ConfigDict({"init": {}})
     with pytest.raises(InputError, match="study"):
         study_mode.run(config, Path("/x"))
+
+
+@pytest.mark.parametrize(
+    ("data", "changes", "setting"),
+    [
+        ({"split": "ssl4mis"}, {"draws": 2, "labeled": (1,)}, "study.draws"),
+        ({"split": "ssl4mis"}, {"draws": 1, "labeled": (1, 8)}, "data.num_labeled"),
+        ({"labeled": ("patient001",)}, {"draws": 1, "labeled": (2,)}, "study.labeled"),
+        ({"labeled": ("patient001",)}, {"draws": 2, "labeled": (1,)}, "study.draws"),
+    ],
+)
+def test_patients_who_are_named_are_not_drawn(data, changes, setting):
+    """A plan that would count them twice, or others, is refused before any run."""
+    config = plan_config("baseline", **changes)
+    config.data.update(data)
+    with pytest.raises(InputError, match=setting.replace(".", r"\.")):
+        list_cells(config, Path("/x"))
+
+
+def test_named_patients_are_runs_of_their_own():
+    """Numbers of labelled patients are rows of the split, and names one number."""
+    config = plan_config("proposed", draws=1, labeled=(1, 3, 7))
+    drawn = list_cells(config, Path("/x"))
+    config.data.split = "ssl4mis"
+    named = list_cells(config, Path("/x"))
+    assert [x.num_labeled for x in named] == [1, 3, 7]
+    assert not {x.job.key for x in drawn} & {x.job.key for x in named}
+    assert drawn[0].pretraining.key != named[0].pretraining.key
+    config.data.labeled = ("patient004",)
+    config.study.labeled = (1,)
+    (cell,) = list_cells(config, Path("/x"))
+    assert cell.job.key != named[0].job.key
+    assert cell.pretraining.key == named[0].pretraining.key

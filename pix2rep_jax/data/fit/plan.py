@@ -11,6 +11,7 @@ from pix2rep_jax.data.few_shot import KNOWN_DUPLICATES
 from pix2rep_jax.data.fit.fingerprint import Fingerprint, take_fingerprint
 from pix2rep_jax.data.fit.scan_facts import AIR, LEVELS, ScanFacts
 from pix2rep_jax.data.layout.dataset_json import read_channel_names
+from pix2rep_jax.data.named_split import sides_of
 from pix2rep_jax.data.slices.volume import VolumeFile
 from pix2rep_jax.data.splits import holdout_numbers, test_patients
 from pix2rep_jax.errors import InputError
@@ -205,6 +206,8 @@ def _plan_intensities(
 
 def _tested(scans: tuple[ScanFacts, ...], data: ConfigDict) -> set[str]:
     """Names the patients whose masks score, so that no plan may look at them."""
+    if (sides := sides_of(data)) is not None:
+        return {*sides.test}
     there = Path()  # of a mask; where it lies does not matter
     volumes = [
         VolumeFile(

@@ -159,6 +159,8 @@ def _few_masks(
                 "out for testing: --config.data.holdout_per_group=N holds N out, and "
                 f"--mode folds --config.data.folds={min(5, len(training))} scores all"
             )
+    if data.labeled:
+        return settings | {"num_labeled": len(data.labeled)}
     if "num_labeled" in told or {volume.group for volume in volumes} != {""}:
         return settings
     if data.folds:
