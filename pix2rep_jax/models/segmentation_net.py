@@ -1,5 +1,7 @@
 """The network of probing and fine-tuning: the backbone with a segmentation head."""
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 
@@ -20,9 +22,21 @@ class SegmentationNet(nn.Module):
     backbone: UNet
     head: SegmentationHead
 
-    def __call__(self, image: jax.Array, *, train: bool) -> jax.Array:
-        """Maps `[batch, height, width, channels]` to logits `[..., num_classes]`."""
-        return self.head(self.backbone(image, train=train))
+    def __call__(
+        self,
+        image: jax.Array,
+        *,
+        train: bool,
+        perturb: Callable[[int, jax.Array], jax.Array] | None = None,
+    ) -> jax.Array:
+        """Maps `[batch, height, width, channels]` to logits `[..., num_classes]`.
+
+        Args:
+            image: The images.
+            train: Whether BatchNorm uses the batch's statistics.
+            perturb: As the backbone takes it.
+        """
+        return self.head(self.backbone(image, train=train, perturb=perturb))
 
     def features(self, image: jax.Array) -> jax.Array:
         """Maps `[batch, height, width, c]` to features, with the running averages."""

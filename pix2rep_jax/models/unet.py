@@ -55,6 +55,7 @@ class UNet(nn.Module):
         decoded: int | None = None,
         valid: jax.Array | None = None,
         read: Callable[[jax.Array], Sequence[Patches]] | None = None,
+        perturb: Callable[[int, jax.Array], jax.Array] | None = None,
     ) -> Any:
         """Computes the features of a batch of images.
 
@@ -68,6 +69,9 @@ class UNet(nn.Module):
                 its four does.
             read: Takes patches out of the map `[batch, height, width, last_hidden]`
                 before the last convolution, which is then computed for them alone.
+            perturb: Changes what the decoder reads, from a level (0 is the finest) and
+                its encoding block's map. It may change the batch too, if it does so
+                alike at every level and `valid` is None.
 
         Returns:
             `[batch, height, width, num_features]` of type `dtype`. If fewer blocks run,
@@ -100,7 +104,9 @@ class UNet(nn.Module):
             )
             skips.append(x)
             masks.append(mask)
-        skips.pop()
+        if perturb is not None:
+            skips = [perturb(level, skip) for level, skip in enumerate(skips)]
+        x = skips.pop()
         decoded = halvings if decoded is None else decoded
         for level in reversed(range(halvings - decoded, halvings)):
             features = self.channels[level]

@@ -163,7 +163,7 @@ def double_conv(x, params, stats):
     return x
 
 
-def unet_by_hand(x, params, stats, *, levels):
+def unet_by_hand(x, params, stats, *, levels, perturb=lambda _, x: x):
     """The paper's figure, level by level, from the parameters alone."""
     skips = []
     for level in range(levels):
@@ -171,6 +171,8 @@ def unet_by_hand(x, params, stats, *, levels):
             x = np.asarray(nn.max_pool(x, (2, 2), strides=(2, 2)))
         x = double_conv(x, params[f"encode_{level}"], stats[f"encode_{level}"])
         skips.append(x)
+    skips = [np.asarray(perturb(level, skip)) for level, skip in enumerate(skips)]
+    x = skips[-1]
     for level in reversed(range(levels - 1)):
         up = params[f"up_{level}"]
         batch, height, width, _ = x.shape
@@ -198,6 +200,23 @@ def test_the_network_is_its_figure(last_hidden):
         expected,
         atol=1e-5 * np.abs(expected).max(),
     )
+
+
+def test_what_the_decoder_reads_can_be_changed():
+    """At every level, the coarsest included, and never what the encoder reads: the
+    second half of the decoded batch sees other features than the first."""
+    net = UNet((2, 4, 6), 5)
+    variables = init(net, (1, 8, 12, 1))
+    image = np.random.default_rng(1).normal(size=(2, 8, 12, 1)).astype(np.float32)
+    perturb = lambda level, x: jnp.concatenate([x, (level + 2.0) * x])  # noqa: E731
+    parts = variables["params"], variables["batch_stats"]
+    expected = unet_by_hand(image, *parts, levels=3, perturb=perturb)
+    found = net.apply(variables, image, train=False, perturb=perturb)
+    plain = net.apply(variables, image, train=False)
+    assert found.shape == (4, 8, 12, 5)
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(found, expected, atol=1e-5 * scale)
+    np.testing.assert_allclose(found[:2], plain, atol=1e-5 * scale)
 
 
 def test_training_normalises_by_the_batch_and_moves_the_statistics_by_a_tenth():
