@@ -131,7 +131,6 @@ class Colab:
         drive = types.SimpleNamespace(mount=lambda path: None)
         files = types.SimpleNamespace(download=self.downloads.append)
         for name, module in {
-            "google": types.ModuleType("google"),
             "google.colab": types.SimpleNamespace(drive=drive, files=files),
             "IPython": types.SimpleNamespace(version_info=(9, 0)),  # matplotlib asks
             "IPython.display": types.SimpleNamespace(
