@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 
 def add_sections(config: ConfigDict, size: str) -> None:
-    """Adds `simclr`, `byol`, `barlow_twins`, `chaitanya` and `finetune.mean_teacher`.
+    """Adds `simclr`, `byol`, `barlow_twins`, `chaitanya`, and two to `finetune`.
 
     Args:
         config: As configs/pix2rep.py makes it.
@@ -21,6 +21,7 @@ def add_sections(config: ConfigDict, size: str) -> None:
     config.barlow_twins = _barlow_twins()
     config.chaitanya = _chaitanya()
     config.finetune.mean_teacher = _mean_teacher()
+    config.finetune.unimatch = _unimatch(config)
     if size in ("small", "quick"):
         _small(config)
     if size == "quick":
@@ -119,6 +120,43 @@ def _mean_teacher() -> ConfigDict:
     return mean_teacher
 
 
+def _unimatch(config: ConfigDict) -> ConfigDict:
+    """UniMatch: Yang et al. 2023, with the numbers of its code for ACDC.
+
+    "V2" is Yang et al. 2025. Learning rates, Adam and schedule are those of `finetune`,
+    as for every method (theirs: SGD at 0.01 with polynomial decay, 31,800 steps). The
+    labelled slices are augmented as for every method; theirs are only turned.
+    """
+    unimatch = ConfigDict()
+    unimatch.teacher = "self"  # | "ema": V2
+    unimatch.result = "teacher"  # | "student": as of mean_teacher, with "ema"; V2
+    unimatch.ema_decay = 0.996  # V2
+    # Theirs: 12, as many as labelled. With "self" as many more are mixed in.
+    unimatch.unlabeled_batch_size = 8
+    unimatch.threshold = 0.95
+    # Their total is half of the supervised loss and of the others; their supervised
+    # loss is half of cross-entropy and Dice.
+    unimatch.supervised_weight = 0.25
+    unimatch.unlabeled_weight = 0.5
+    unimatch.feature_share = 0.5  # of that weight; without "self" 0
+    unimatch.cutmix_probability = 0.5  # of each strong view
+    unimatch.cutmix_area = (0.02, 0.4)  # of the image
+    unimatch.cutmix_aspect = (0.3, 1 / 0.3)  # height over width
+    # Of the strong views: what labelled slices get (ours), with their contrast,
+    # brightness and blur.
+    unimatch.intensity = intensity = (
+        config.augment.intensity.copy_and_resolve_references()
+    )
+    intensity.max_contrast = 0.5
+    intensity.contrast_probability = 0.8
+    # They multiply by 1 ± 0.5. Of a mean intensity that is this shift; ours.
+    intensity.max_brightness = 0.15
+    intensity.brightness_probability = 0.8
+    intensity.max_blur = 2.0  # of a px of 1.4 mm, about theirs
+    intensity.blur_probability = 0.5
+    return unimatch
+
+
 def _small(config: ConfigDict) -> None:
     """Changes the sections for real scans on a laptop; none was tuned (ours)."""
     config.simclr.update(batch_size=32, num_steps=1400, hidden=(128,), features=64)
@@ -130,6 +168,7 @@ def _small(config: ConfigDict) -> None:
     config.chaitanya.update(num_steps=1500, hidden=(128,), features=64)
     config.chaitanya.update(num_blocks=2, local_features=32)
     config.finetune.mean_teacher.consistency_weight = 1.0
+    config.finetune.unimatch.intensity.max_blur = 1.0  # the same length in larger px
 
 
 def _quick(config: ConfigDict) -> None:

@@ -215,7 +215,8 @@ def _base() -> ConfigDict:
     probe.feature_budget_mb = 4096
 
     config.finetune = finetune = ConfigDict()
-    finetune.method = "supervised"  # | "mean_teacher": section below, baselines.py
+    # | "mean_teacher" | "unimatch": sections below, baselines.py
+    finetune.method = "supervised"
     finetune.batch_size = 8  # labelled slices; MIDL 4
     finetune.num_epochs = 100  # MIDL 4
     finetune.num_steps = 0  # 0: num_epochs decides

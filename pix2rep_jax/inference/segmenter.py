@@ -23,7 +23,7 @@ from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.array_scan import ArrayScan, turn_array
 from pix2rep_jax.inference.predict import BATCH_SIZE, make_predictors, restore_scan
 from pix2rep_jax.inference.scan_files import find_channels
-from pix2rep_jax.methods.downstream.mean_teacher import networks_of_state
+from pix2rep_jax.methods.downstream.teacher import networks_of_state
 from pix2rep_jax.models.build import make_segmentation_net
 from pix2rep_jax.runs.checkpoint_reader import restore_model, unfinished
 from pix2rep_jax.runs.manifest import read_config
@@ -249,7 +249,7 @@ def load_predictors(
 
     Returns:
         Functions like that of `load_predict`, by the names that
-        `mean_teacher.networks_of_state` gives. The run's result comes first.
+        `teacher.networks_of_state` gives. The run's result comes first.
     """
     config = ConfigDict(read_config(run))
     net = make_segmentation_net(config, scratch=read_run(run).origin is None)

@@ -3,13 +3,16 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from ml_collections import ConfigDict
 
+from pix2rep_jax.data.files.labels import UNLABELLED
 from pix2rep_jax.methods.downstream.finetuning import (
     check_finetuning,
     make_finetuning,
 )
-from pix2rep_jax.modes.run_training import print_notes
+from pix2rep_jax.methods.downstream.unimatch import HIDDEN
+from pix2rep_jax.modes.run_training import Loaded, print_notes
 from pix2rep_jax.modes.train_segmenter import (
     labeled_slices,
     load_segmentation,
@@ -22,6 +25,12 @@ from pix2rep_jax.training.sharding import check_batch_size, make_mesh
 from pix2rep_jax.training.task import Task
 
 __all__ = ["run"]
+
+TITLES = {
+    "mean_teacher": "Mean Teacher: consistency",
+    "unimatch": "UniMatch: pseudo-labels",
+}
+"""What a method asks of the slices without a mask."""
 
 
 def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> None:
@@ -52,14 +61,18 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
         )
     labeled = labeled_slices(loaded)
     num_steps = count_steps(recipe, num_samples=len(labeled["label"]))
-    unlabeled = None
-    if recipe.method == "mean_teacher":
-        unlabeled = loaded.dataset.images[loaded.split.pretrain_slices]
-        print(f"Mean Teacher: consistency on {len(unlabeled)} slices, masks unseen")
+    unlabeled = {}
+    if recipe.method != "supervised":
+        slices = loaded.split.pretrain_slices
+        unlabeled = {"image": loaded.dataset.images[slices]}
+        print(f"{TITLES[recipe.method]} on {len(slices)} slices, masks unseen")
+    if recipe.method == "unimatch":
+        unlabeled |= masks_to_log_by(loaded)
     method = make_finetuning(
         config,
         start.net,
         start.params,
+        start.batch_stats,
         labeled=labeled,
         unlabeled=unlabeled,
         num_steps=num_steps,
@@ -83,3 +96,19 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
     train_and_score(config, folder, start, task, command=command)
     following = next_command(command, mode="predict")
     print(f"next: {following} --input SCANS --output MASKS")
+
+
+def masks_to_log_by(loaded: Loaded) -> dict[str, np.ndarray]:
+    """Takes the masks that measure the pseudo-labels, and that nothing learns from.
+
+    Masks of labelled patients are left out: the network knows most of them.
+
+    Returns:
+        `HIDDEN`, `[slices, height, width]` for the slices of pretraining; nothing if
+        none of the others has a mask.
+    """
+    split = loaded.split
+    known = np.isin(split.pretrain_slices, [*split.train_slices, *split.val_slices])
+    labels = loaded.dataset.labels[split.pretrain_slices].astype(np.uint8)
+    labels[known] = UNLABELLED
+    return {} if (labels == UNLABELLED).all() else {HIDDEN: labels}

@@ -10,7 +10,12 @@ from typing import Any
 from pix2rep_jax.data import dataset, named_split, splits
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.losses import segmentation
-from pix2rep_jax.methods.downstream import augmentation, mean_teacher, supervised
+from pix2rep_jax.methods.downstream import (
+    augmentation,
+    mean_teacher,
+    supervised,
+    unimatch,
+)
 from pix2rep_jax.methods.pretraining import (
     barlow_twins,
     byol,
@@ -73,6 +78,8 @@ SECTIONS: dict[str, Mapping[str, Check]] = {
     "probe": {**TRAINING, "feature_budget_mb": not_below_zero},
     "finetune": {"method": anything, **TRAINING, **RATES, **supervised.SETTINGS},
     "finetune.mean_teacher": mean_teacher.SETTINGS,
+    "finetune.unimatch": unimatch.SETTINGS,
+    "finetune.unimatch.intensity": intensity.SETTINGS,
     "init": {"checkpoint": anything, "recalibrate": anything},
     "log": LOG,
 }

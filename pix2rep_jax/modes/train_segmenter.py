@@ -12,7 +12,7 @@ from pix2rep_jax.data.checks import cut_masks, missing_masks, unseen_classes
 from pix2rep_jax.evaluation.score_run import LAST, score_run
 from pix2rep_jax.evaluation.validate import make_validate
 from pix2rep_jax.inference.predict import make_predictors
-from pix2rep_jax.methods.downstream.mean_teacher import networks_of_state
+from pix2rep_jax.methods.downstream.teacher import networks_of_state
 from pix2rep_jax.models.batch_norm import recalibrate
 from pix2rep_jax.models.build import make_segmentation_net
 from pix2rep_jax.models.segmentation_net import SegmentationNet

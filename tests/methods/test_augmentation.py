@@ -41,7 +41,13 @@ def make_loss(config, method):
         config.finetune.update(method=method, batch_norm="frozen")
         config.finetune.mean_teacher.consistency_weight = 0.0
         made = make_finetuning(
-            config, SEGMENTATION, params, labeled={}, unlabeled=None, num_steps=4
+            config,
+            SEGMENTATION,
+            params,
+            batch_stats,
+            labeled={},
+            unlabeled={},
+            num_steps=4,
         )
         loss_fn, extra = made.loss_fn, made.extra
     state = ModelState(batch_stats, extra)

@@ -16,7 +16,7 @@ from configs.pix2rep import get_config
 from pix2rep_jax.inference.predict import make_predict
 from pix2rep_jax.inference.segmenter import Segmenter
 from pix2rep_jax.methods.downstream import mean_teacher, supervised
-from pix2rep_jax.methods.downstream.mean_teacher import networks_of_state
+from pix2rep_jax.methods.downstream.teacher import make_extra, networks_of_state
 from pix2rep_jax.models.build import make_segmentation_net
 from pix2rep_jax.modes import finetune
 from pix2rep_jax.modes.train_segmenter import Segmentation
@@ -77,7 +77,7 @@ def begin(*, devices=1, budget_mb=100):
         TX,
         jax.random.key(7),
         trainable=tuple(RATES),
-        extra=mean_teacher.make_extra(params),
+        extra=make_extra(params),
     )
     update = make_train_step(make_loss(), TX, SCHEDULE, learning_rates=RATES)
     step = compile_step(update, mesh=MESHES[devices])
@@ -255,7 +255,7 @@ def test_student_and_teacher_see_the_same_view(key):
         **(SUPERVISED | {"batch_norm": "frozen"}),
         **(SEMI | {"noise_std": 0.0}),
     )
-    model_state = ModelState(batch_stats, mean_teacher.make_extra(params))
+    model_state = ModelState(batch_stats, make_extra(params))
     _, (after, metrics) = jax.jit(loss_fn)(params, model_state, first_batch(), key)
     np.testing.assert_allclose(metrics["consistency"], 0, atol=1e-12)
     assert_same(after.batch_stats, batch_stats)

@@ -1,4 +1,4 @@
-"""Fine-tuning by either method: the loss, and the data that it is for."""
+"""Fine-tuning by each method: the loss, and the data that it is for."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -6,13 +6,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from pix2rep_jax.errors import check_choice
-from pix2rep_jax.methods.downstream import mean_teacher, supervised
+from pix2rep_jax.errors import InputError, check_choice
+from pix2rep_jax.methods.downstream import mean_teacher, supervised, unimatch
 from pix2rep_jax.methods.downstream.augmentation import finetuning_options
+from pix2rep_jax.methods.downstream.teacher import NETWORKS, make_extra
 from pix2rep_jax.models.segmentation_net import SegmentationNet
 from pix2rep_jax.training.state import LossFn
 
-__all__ = ["Finetuning", "check_finetuning", "make_finetuning"]
+__all__ = ["METHODS", "Finetuning", "check_finetuning", "make_finetuning"]
+
+METHODS = ("supervised", "mean_teacher", "unimatch")
+"""Values of `finetune.method`. All but the first use slices without a mask too."""
 
 
 class Finetuning(NamedTuple):
@@ -38,17 +42,22 @@ def check_finetuning(recipe: ConfigDict) -> dict[str, int]:
         The batch sizes that the method uses, by the setting's name.
 
     Raises:
-        InputError: If there is no such method, or no such network of Mean Teacher.
+        InputError: If there is no such method, if its section is missing, or if it has
+            no such network.
     """
-    for name, value, known in (
-        ("method", recipe.method, ("supervised", "mean_teacher")),
-        ("mean_teacher.result", recipe.mean_teacher.result, mean_teacher.NETWORKS),
-    ):
-        check_choice(f"finetune.{name}", value, known)
+    check_choice("finetune.method", recipe.method, METHODS)
     sizes = {"finetune.batch_size": recipe.batch_size}
-    if recipe.method == "mean_teacher":
-        name = "unlabeled_batch_size"
-        sizes[f"finetune.mean_teacher.{name}"] = recipe.mean_teacher[name]
+    if recipe.method == "supervised":
+        return sizes
+    section = f"finetune.{recipe.method}"
+    if recipe.method not in recipe:
+        raise InputError(
+            f"finetune.method is {recipe.method!r}, and the configuration has no "
+            f"section {section}: start from configs/pix2rep.py, which has it"
+        )
+    own = recipe[recipe.method]
+    check_choice(f"{section}.result", own.result, NETWORKS)
+    sizes[f"{section}.unlabeled_batch_size"] = own.unlabeled_batch_size
     return sizes
 
 
@@ -56,9 +65,10 @@ def make_finetuning(
     config: ConfigDict,
     net: SegmentationNet,
     params: Any,
+    batch_stats: Any,
     *,
     labeled: Mapping[str, np.ndarray],
-    unlabeled: np.ndarray | None,
+    unlabeled: Mapping[str, np.ndarray],
     num_steps: int,
 ) -> Finetuning:
     """Makes what `finetune.method` names.
@@ -67,9 +77,12 @@ def make_finetuning(
         config: Its sections `finetune`, `segmentation` and `augment` are read.
         net: Backbone and head.
         params: Initial parameters.
+        batch_stats: Initial BatchNorm statistics.
         labeled: "image" `[slices, height, width, channels]` and "label"
             `[slices, height, width]` of the slices with a mask.
-        unlabeled: `[slices, height, width, channels]`; None unless it is Mean Teacher.
+        unlabeled: "image" `[slices, height, width, channels]` of the slices that are
+            used without their masks; nothing if the method is "supervised". UniMatch
+            also takes masks to log by, as `unimatch.HIDDEN`.
         num_steps: Steps of the run.
     """
     recipe = config.finetune
@@ -81,12 +94,22 @@ def make_finetuning(
     if recipe.method == "supervised":
         loss_fn = supervised.make_loss(net, **options)
         return Finetuning(loss_fn, {}, labeled, recipe.batch_size)
-    own = recipe.mean_teacher.to_dict()
+    own = recipe[recipe.method].to_dict()
     del own["result"]
-    unlabeled_size = own.pop("unlabeled_batch_size")
+    size = own.pop("unlabeled_batch_size")
+    if recipe.method == "mean_teacher":
+        loss_fn = mean_teacher.make_loss(net, **options, num_steps=num_steps, **own)
+        extra = make_extra(params)
+    else:
+        own["strong_intensity"] = own.pop("intensity")
+        loss_fn = unimatch.make_loss(net, **options, **own)
+        averages = own["teacher"] == "ema"
+        student = {"params": params, "batch_stats": batch_stats}
+        extra = make_extra(student) if averages else {}
+        size *= 1 if averages else 2  # and as many partners
     return Finetuning(
-        loss_fn=mean_teacher.make_loss(net, **options, num_steps=num_steps, **own),
-        extra=mean_teacher.make_extra(params),
-        data={"labeled": labeled, "unlabeled": {"image": unlabeled}},
-        batch_size={"labeled": recipe.batch_size, "unlabeled": unlabeled_size},
+        loss_fn=loss_fn,
+        extra=extra,
+        data={"labeled": labeled, "unlabeled": unlabeled},
+        batch_size={"labeled": recipe.batch_size, "unlabeled": size},
     )

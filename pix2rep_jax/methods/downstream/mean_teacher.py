@@ -5,31 +5,17 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from ml_collections import ConfigDict
 
 from pix2rep_jax import losses
 from pix2rep_jax.errors import check_choice
 from pix2rep_jax.methods.downstream.supervised import BATCH_NORM
-from pix2rep_jax.methods.ema import ema_update
+from pix2rep_jax.methods.downstream.teacher import NETWORKS, update_teacher
 from pix2rep_jax.models.segmentation_net import SegmentationNet
 from pix2rep_jax.runtime.config_checks import above_zero, choice, not_below_zero, share
 from pix2rep_jax.training.state import LossFn, ModelState
 from pix2rep_jax.views.sampling import augment
 
-__all__ = [
-    "NETWORKS",
-    "consistency",
-    "decay_at",
-    "make_extra",
-    "make_loss",
-    "networks_of_state",
-    "ramp_up",
-    "update_teacher",
-]
-
-NETWORKS = ("teacher", "student")
-"""The networks that a run trains; `finetune.mean_teacher.result` names one of them."""
-
+__all__ = ["consistency", "make_loss", "ramp_up"]
 
 SETTINGS = {
     "result": choice(*NETWORKS),
@@ -42,19 +28,6 @@ SETTINGS = {
     "noise_clip": not_below_zero,
 }
 """The section `finetune.mean_teacher`."""
-
-
-def decay_at(step: jax.Array, *, ema_decay: float) -> jax.Array:
-    """Computes the decay of the average at an update: `min(1 - 1 / (step + 1), decay)`.
-
-    So the teacher is the plain mean of the student's parameters until the average is
-    as long as `ema_decay` asks.
-
-    Args:
-        step: Number of earlier updates.
-        ema_decay: The largest decay.
-    """
-    return jnp.minimum(1 - 1 / (step + 1), ema_decay)
 
 
 def ramp_up(step: jax.Array, *, num_steps: float) -> jax.Array:
@@ -84,44 +57,6 @@ def consistency(logits: jax.Array, target_logits: jax.Array) -> jax.Array:
 def _softmax(logits: jax.Array) -> jax.Array:
     """Softmax in float32."""
     return jax.nn.softmax(logits.astype(jnp.float32), axis=-1)
-
-
-def make_extra(params: Any) -> dict[str, Any]:
-    """Makes the initial extra state: a teacher that is equal to the student.
-
-    Args:
-        params: The student's.
-
-    Returns:
-        "teacher", its parameters, and "step", the number of the student's updates.
-    """
-    return {"teacher": params, "step": jnp.zeros((), jnp.int32)}
-
-
-@jax.jit
-def update_teacher(
-    extra: Mapping[str, Any], params: Any, *, ema_decay: float
-) -> dict[str, Any]:
-    """Averages the student's newest parameters into the teacher's.
-
-    A loss sees the parameters that the step before left. So this update, which belongs
-    to the end of a step, is made at the beginning of the next one. To use the teacher
-    after a step, make the update once more.
-
-    Args:
-        extra: As the loss left it.
-        params: The student's, after its newest update.
-        ema_decay: The largest decay.
-
-    Returns:
-        The extra state after that update. Before the first step the teacher is the
-        student.
-
-    Reference:
-        Tarvainen and Valpola, "Mean teachers are better role models", NeurIPS 2017.
-    """
-    decay = decay_at(jnp.maximum(extra["step"] - 1, 0), ema_decay=ema_decay)
-    return {**extra, "teacher": ema_update(extra["teacher"], params, decay=decay)}
 
 
 def make_loss(
@@ -167,7 +102,8 @@ def make_loss(
 
     Returns:
         The loss of batches with "labeled", as in `supervised.make_loss`, and
-        "unlabeled", which has an "image" only. The extra state is `make_extra`'s.
+        "unlabeled", which has an "image" only. The extra state is that of
+        `teacher.make_extra` for the parameters.
 
     Raises:
         InputError: If `batch_norm` is neither "train" nor "frozen".
@@ -236,30 +172,3 @@ def _augment_all(key: jax.Array, batch: Any, **options: Any):
     blank = jnp.zeros((len(image) - len(label), *label.shape[1:]), label.dtype)
     moved, labels = augment(key, image, jnp.concatenate([label, blank]), **options)
     return moved, labels[: len(label)]
-
-
-def networks_of_state(
-    config: ConfigDict, params: Any, model_state: ModelState
-) -> dict[str, dict[str, Any]]:
-    """Finds the segmentation networks that a state holds.
-
-    Args:
-        config: The run's configuration; `finetune.mean_teacher` is read if the state
-            has a teacher.
-        params: The state's.
-        model_state: The state's.
-
-    Returns:
-        `{"params": …, "batch_stats": …}` by name: "student", and "teacher" if there is
-        one, after its newest update. Both have the same statistics. The first network
-        is the run's result.
-    """
-    student = {"params": params, "batch_stats": model_state.batch_stats}
-    if "teacher" not in model_state.extra:
-        return {"student": student}
-    recipe = config.finetune.mean_teacher
-    extra = update_teacher(model_state.extra, params, ema_decay=recipe.ema_decay)
-    teacher = student | {"params": extra["teacher"]}
-    if recipe.result == "teacher":
-        return {"teacher": teacher, "student": student}
-    return {"student": student, "teacher": teacher}

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from pix2rep_jax.evaluation.report import GROUND_TRUTH_NOTE
 from pix2rep_jax.evaluation.volume_score import DISTANCES, display_order
-from pix2rep_jax.methods.downstream.mean_teacher import NETWORKS
+from pix2rep_jax.methods.downstream.teacher import NETWORKS
 from pix2rep_jax.runs.run_record import VERSION
 from pix2rep_jax.study.jobs import stages
 from pix2rep_jax.study.report.difference_table import difference_table

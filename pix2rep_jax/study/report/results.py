@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.evaluation.volume_score import DISTANCES, score_names
-from pix2rep_jax.methods.downstream.mean_teacher import NETWORKS
+from pix2rep_jax.methods.downstream.teacher import NETWORKS
 from pix2rep_jax.runs.run_record import VERSION
 from pix2rep_jax.study.job_record import read_evaluation, read_record
 from pix2rep_jax.study.jobs import Cell, Job, stages

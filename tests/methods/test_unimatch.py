@@ -1,0 +1,509 @@
+"""UniMatch: who teaches whom, by which statistics, and what is never seen."""
+
+import functools
+import json
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from configs.pix2rep import get_config
+from pix2rep_jax import losses
+from pix2rep_jax.errors import InputError
+from pix2rep_jax.losses.pseudo_labels import confident_dice
+from pix2rep_jax.methods.downstream import unimatch
+from pix2rep_jax.methods.downstream.finetuning import check_finetuning, make_finetuning
+from pix2rep_jax.methods.downstream.teacher import make_extra, networks_of_state
+from pix2rep_jax.modes import finetune
+from pix2rep_jax.modes.train_segmenter import Segmentation
+from pix2rep_jax.runs.checkpoint_writer import Checkpoints
+from pix2rep_jax.runs.dependencies import changed_settings
+from pix2rep_jax.training.sharding import place
+from pix2rep_jax.training.state import ModelState, create_state
+from pix2rep_jax.training.step import compile_step, make_train_step
+from tests.support.motions import STILL
+from tests.support.program import lines, refused, start, succeed
+from tests.training.test_step import (
+    INTENSITY,
+    MESHES,
+    SCHEDULE,
+    SEGMENTATION,
+    SIZE,
+    SPATIAL,
+    assert_close,
+    assert_same,
+    draw_variables,
+    make_data,
+    make_feed,
+    run,
+)
+
+OPTIONS = {
+    "cross_entropy_weight": 1.0,
+    "dice_weight": 1.0,
+    "include_background": True,
+    "spatial": SPATIAL,
+    "intensity": INTENSITY,
+    "batch_norm": "train",
+    "teacher": "self",
+    "ema_decay": 0.6,
+    "threshold": 0.5,
+    "supervised_weight": 0.25,
+    "unlabeled_weight": 0.5,
+    "feature_share": 0.5,
+    "strong_intensity": INTENSITY,
+    "cutmix_probability": 0.5,
+    "cutmix_area": (0.1, 0.4),
+    "cutmix_aspect": (0.3, 3.3),
+}
+QUIET = {"spatial": STILL, "intensity": {}}
+TX = optax.sgd(0.05)
+RATES = {"backbone": 0.05, "head": 0.05}
+UNLABELED = make_data(17, seed=1)
+DATA = {
+    "labeled": make_data(5),
+    "unlabeled": {
+        "image": UNLABELED["image"],
+        unimatch.HIDDEN: UNLABELED["label"].astype(np.uint8),
+    },
+}
+TEACHERS = pytest.mark.parametrize("teacher", unimatch.TEACHERS)
+
+
+def make_loss(**changes):
+    return unimatch.make_loss(SEGMENTATION, **(OPTIONS | changes))
+
+
+def begin(teacher, *, devices=1, budget_mb=100, data=DATA):
+    """A state, a step, and its batches of 4 labelled and 8 unlabelled slices, which
+    with a teacher "self" are 4 and their partners."""
+    params, batch_stats = draw_variables(SEGMENTATION)
+    student = {"params": params, "batch_stats": batch_stats}
+    state = create_state(
+        params,
+        batch_stats,
+        TX,
+        jax.random.key(7),
+        trainable=tuple(RATES),
+        extra=make_extra(student) if teacher == "ema" else {},
+    )
+    loss_fn = make_loss(teacher=teacher)
+    update = make_train_step(loss_fn, TX, SCHEDULE, learning_rates=RATES)
+    feed = make_feed(
+        data,
+        mesh=MESHES[devices],
+        batch_size={"labeled": 4, "unlabeled": 8},
+        budget_mb=budget_mb,
+    )
+    step = compile_step(update, mesh=MESHES[devices])
+    return place(state, MESHES[devices]), step, feed
+
+
+@functools.cache
+def four_steps(teacher, devices=1):
+    return run(*begin(teacher, devices=devices), num_steps=4)
+
+
+def first_batch(number=8):
+    return {
+        "labeled": jax.tree.map(lambda x: x[:4], DATA["labeled"]),
+        "unlabeled": jax.tree.map(lambda x: x[:number], DATA["unlabeled"]),
+    }
+
+
+def apply(params, batch_stats, image, *, train=True, perturb=None):
+    """Logits and the statistics after the pass."""
+    logits, updated = SEGMENTATION.apply(
+        {"params": params, "batch_stats": batch_stats},
+        image,
+        train=train,
+        perturb=perturb,
+        mutable=["batch_stats"],
+    )
+    return logits, updated["batch_stats"]
+
+
+def pseudo(logits):
+    p = np.asarray(jax.nn.softmax(logits), np.float64)
+    return p.argmax(-1), p.max(-1)
+
+
+def supervised(logits, label):
+    weights = {"cross_entropy_weight": 1.0, "dice_weight": 1.0}
+    return losses.segmentation_loss(logits, label, include_background=True, **weights)
+
+
+def strong_by_hand(logits, box, own, partner, threshold=0.5):
+    """Half the sum of both views' Dice, with labels pasted pixel by pixel."""
+    total = 0.0
+    for view in (0, 1):
+        label, confidence = own[0].copy(), own[1].copy()
+        for at in np.argwhere(np.asarray(box[view])):
+            label[tuple(at)] = partner[0][tuple(at)]
+            confidence[tuple(at)] = partner[1][tuple(at)]
+        one = logits[view * len(label) : (view + 1) * len(label)]
+        total += float(confident_dice(one, label, confidence >= threshold)) / 2
+    return total
+
+
+def views_of(key, batch, *, has_partners):
+    """The views that the loss draws, by its own key."""
+    return unimatch.draw_views(
+        jax.random.split(key, 3)[1],
+        batch["unlabeled"],
+        has_partners=has_partners,
+        spatial=STILL,
+        intensity=INTENSITY,
+        cutmix={"probability": 1.0, "area": (0.1, 0.4), "aspect": (0.3, 3.3)},
+    )
+
+
+# --- the loss ----------------------------------------------------------------------
+
+
+def test_the_loss_is_its_formula_with_the_passes_of_the_published_code(key):
+    """(supervised + 1/4 strong + 1/4 strong + 1/2 features) / 2, where supervised is
+    half of cross-entropy and Dice: labels of the partners by the running statistics,
+    labels of the slices by the pass over labelled and weak images, strong views by
+    their own batch; the running statistics take in both passes, in that order."""
+    batch = first_batch()
+    params, batch_stats = draw_variables(SEGMENTATION)
+    loss_fn = make_loss(**QUIET, cutmix_probability=1.0)
+    state = ModelState(batch_stats, {})
+    value, (after, metrics) = jax.jit(loss_fn)(params, state, batch, key)
+
+    views = views_of(key, batch, has_partners=True)
+    weak, partner = np.split(batch["unlabeled"]["image"], 2)
+    np.testing.assert_allclose(views.weak, weak, atol=1e-5)
+    np.testing.assert_allclose(views.partner, partner, atol=1e-5)
+    partner_logits, _ = apply(params, batch_stats, partner, train=False)
+    drop = unimatch.drop_features(jax.random.split(key, 3)[2], first=4)
+    image = np.concatenate([batch["labeled"]["image"], weak])
+    logits, stats = apply(params, batch_stats, image, perturb=drop)
+    strong = views.strong.reshape(8, SIZE, SIZE, 1)
+    strong_logits, stats = apply(params, stats, strong)
+
+    own = pseudo(logits[4:8])
+    alone = supervised(logits[:4], batch["labeled"]["label"])
+    strong_loss = strong_by_hand(strong_logits, views.box, own, pseudo(partner_logits))
+    feature_loss = confident_dice(logits[8:], own[0], own[1] >= 0.5)
+    expected = {
+        "supervised_loss": float(alone),
+        "strong_loss": strong_loss,
+        "feature_loss": float(feature_loss),
+        "confident_share": (own[1] >= 0.5).mean(),
+    }
+    assert 0.05 < expected["confident_share"] < 0.95
+    found = {name: float(metrics[name]) for name in expected}
+    assert found == pytest.approx(expected, rel=1e-3)
+    total = (alone / 2 + strong_loss / 2 + feature_loss / 2) / 2
+    np.testing.assert_allclose(value, total, rtol=1e-3)
+    assert_close(after.batch_stats, stats, rtol=1e-3, atol=1e-4)
+    assert after.extra == {}
+    hidden = batch["unlabeled"][unimatch.HIDDEN][:4]
+    for name, counts in (("all", True), ("confident", own[1] >= 0.5)):
+        dice = [
+            2
+            * (counts & (own[0] == i) & (hidden == i)).sum()
+            / max(1, (counts & (own[0] == i)).sum() + (counts & (hidden == i)).sum())
+            for i in (1, 2, 3)
+            if (counts & ((own[0] == i) | (hidden == i))).any()
+        ]
+        assert metrics[f"hidden_dice_{name}"] == pytest.approx(np.mean(dice), rel=1e-3)
+
+
+def test_an_average_of_parameters_and_statistics_may_teach(key):
+    """The labels come from the average's pass with its own statistics, and the partner
+    is the batch turned round; no stream of dropped features, but opposite channels in
+    both strong views."""
+    batch = first_batch()
+    params, batch_stats = draw_variables(SEGMENTATION)
+    names = ("params", "batch_stats")
+    old = dict(zip(names, draw_variables(SEGMENTATION, seed=1), strict=True))
+    loss_fn = make_loss(**QUIET, cutmix_probability=1.0, teacher="ema", ema_decay=0.25)
+    state = ModelState(batch_stats, {"teacher": old, "step": jnp.int32(3)})
+    value, (after, metrics) = jax.jit(loss_fn)(params, state, batch, key)
+
+    views = views_of(key, batch, has_partners=False)
+    now = {"params": params, "batch_stats": batch_stats}
+    mean = jax.tree.map(lambda t, s: 0.25 * t + 0.75 * s, old, now)
+    assert_close(after.extra["teacher"], mean)
+    assert after.extra["step"] == 4
+    weak = batch["unlabeled"]["image"]
+    own = pseudo(apply(**mean, image=weak, train=False)[0])
+    partner = tuple(x[::-1] for x in own)
+    logits, stats = apply(params, batch_stats, batch["labeled"]["image"])
+    drop = unimatch.drop_complementary(jax.random.split(key, 3)[2], number=8)
+    strong = views.strong.reshape(16, SIZE, SIZE, 1)
+    strong_logits, stats = apply(params, stats, strong, perturb=drop)
+    strong_loss = strong_by_hand(strong_logits, views.box, own, partner)
+    alone = supervised(logits, batch["labeled"]["label"])
+    assert "feature_loss" not in metrics
+    assert metrics["strong_loss"] == pytest.approx(strong_loss, rel=1e-3)
+    np.testing.assert_allclose(value, (alone / 2 + strong_loss) / 2, rtol=1e-3)
+    assert_close(after.batch_stats, stats, rtol=1e-3, atol=1e-4)
+
+
+def test_strong_views_are_views_of_the_weak_ones():
+    """Outside the box each is a change of its weak view's intensities, and inside one
+    of the partner's; the two views differ."""
+    batch, reverse = first_batch(), {"reversal_probability": 1.0}
+    for has_partners in (True, False):
+        views = unimatch.draw_views(
+            jax.random.key(1),
+            batch["unlabeled"],
+            has_partners=has_partners,
+            spatial=SPATIAL,
+            intensity=reverse,
+            cutmix={"probability": 1.0, "area": (0.1, 0.4), "aspect": (0.3, 3.3)},
+        )
+        number = 4 if has_partners else 8
+        assert (
+            views.box.shape == (2, number, SIZE, SIZE) and views.box.any((2, 3)).all()
+        )
+        box = np.asarray(views.box)[..., None]
+        expected = np.where(box, 1 - views.partner, 1 - views.weak)
+        np.testing.assert_allclose(views.strong, expected, atol=1e-6)
+        assert (box[0] != box[1]).any() and views.hidden.shape == (number, SIZE, SIZE)
+        if not has_partners:
+            np.testing.assert_array_equal(views.partner, views.weak[::-1])
+
+
+def test_dropped_features_are_half_of_the_channels_at_every_level(key):
+    """The batch itself stays; what is added is zero or double, channel by channel."""
+    drop = unimatch.drop_features(key, first=2)
+    chosen = []
+    for level in range(3):
+        features = 1.0 + np.random.default_rng(0).random((5, 4, 4, 64))
+        found = np.asarray(drop(level, jnp.asarray(features)))
+        np.testing.assert_allclose(found[:5], features, rtol=1e-6)
+        factor = found[5:] / features[2:]
+        assert set(np.round(np.unique(factor), 4)) == {0, 2}
+        assert (np.ptp(factor, axis=(1, 2)) < 1e-4).all()  # whole channels
+        assert 0.35 < (factor > 1).mean() < 0.65
+        chosen.append(factor[:, 0, 0])
+    assert (chosen[0] != chosen[1]).any() and (chosen[0][0] != chosen[0][1]).any()
+
+
+def test_two_views_of_an_image_lose_opposite_channels(key):
+    """Half of the images lose nothing, the same ones at every level."""
+    drop = unimatch.drop_complementary(key, number=6)
+    whole = []
+    for level in range(3):
+        factor = np.asarray(drop(level, jnp.ones((12, 2, 2, 32))))[:, 0, 0]
+        np.testing.assert_array_equal(factor[:6] + factor[6:], 2)
+        whole.append((factor[:6] == 1).all(1))
+        assert set(np.unique(factor[:6][~whole[-1]])) == {0, 2}
+    assert whole[0].sum() == 3
+    np.testing.assert_array_equal(whole[0], whole[2])
+
+
+@TEACHERS
+def test_frozen_statistics_stay(key, teacher):
+    """Every pass normalises by them."""
+    params, batch_stats = draw_variables(SEGMENTATION)
+    student = {"params": params, "batch_stats": batch_stats}
+    state = ModelState(batch_stats, make_extra(student) if teacher == "ema" else {})
+    loss_fn = make_loss(teacher=teacher, batch_norm="frozen")
+    _, (after, _) = jax.jit(loss_fn)(params, state, first_batch(), key)
+    assert_same(after.batch_stats, batch_stats)
+
+
+# --- the step ----------------------------------------------------------------------
+
+
+@TEACHERS
+def test_one_device_and_four_compute_the_same(teacher):
+    """Parameters, statistics and teacher after four steps, and all that is logged."""
+    (*_, one), one_metrics = four_steps(teacher)
+    (*_, four), four_metrics = four_steps(teacher, 4)
+    for a, b in zip(one_metrics, four_metrics, strict=True):
+        assert a == pytest.approx(b, rel=1e-2)
+    assert_close(one.params, four.params, rtol=1e-3, atol=1e-4)
+    assert_close(one.model_state, four.model_state, rtol=1e-3, atol=1e-4)
+
+
+@TEACHERS
+def test_a_checkpoint_goes_on_bit_for_bit(tmp_path, teacher):
+    """From the second of four steps, also with the data on the host."""
+    whole, whole_metrics = four_steps(teacher)
+    state, step, feed = begin(teacher)
+    for _, batch in zip(range(2), feed(state), strict=False):
+        state, _ = step(state, batch)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(state)
+    fresh, step, feed = begin(teacher, budget_mb=0)
+    with Checkpoints(tmp_path) as checkpoints:
+        restored = checkpoints.restore_latest(fresh)
+    rest, metrics = run(restored, step, feed, num_steps=2)
+    assert_same(rest[-1], whole[-1])
+    assert metrics == whole_metrics[2:]
+
+
+def test_the_teacher_follows_parameters_and_statistics():
+    """T = d T + (1 - d) S with d = min(1 - 1/(t + 1), decay), in a NumPy loop."""
+    config = get_config()
+    config.finetune.method = "unimatch"
+    config.finetune.unimatch.update(teacher="ema", ema_decay=0.6)
+    states, _ = four_steps("ema")
+    params, batch_stats = draw_variables(SEGMENTATION)
+    expected = {"params": params, "batch_stats": batch_stats}
+    for step, state in enumerate(states):
+        decay = min(1 - 1 / (step + 1), 0.6)
+        student = {"params": state.params, "batch_stats": state.batch_stats}
+        expected = jax.tree.map(
+            lambda t, s, d=decay: d * np.float64(t) + (1 - d) * np.float64(s),
+            expected,
+            student,
+        )
+        networks = networks_of_state(config, state.params, state.model_state)
+        assert list(networks) == ["teacher", "student"]
+        assert_close(networks["teacher"], expected, rtol=1e-5, atol=1e-6)
+        assert_same(networks["student"], student)
+    config.finetune.unimatch.result = "student"
+    found = networks_of_state(config, states[0].params, states[0].model_state)
+    assert next(iter(found)) == "student"
+
+
+# --- what is never seen ------------------------------------------------------------
+
+
+@TEACHERS
+def test_hidden_masks_change_nothing_but_the_log(teacher):
+    """With other masks every parameter is the same to the bit, and without any it is
+    the same up to what another program rounds otherwise."""
+    (*_, expected), metrics = four_steps(teacher)
+    wrong = DATA["unlabeled"] | {unimatch.HIDDEN: np.ones((17, SIZE, SIZE), np.uint8)}
+    (*_, found), other = run(
+        *begin(teacher, data=DATA | {"unlabeled": wrong}), num_steps=4
+    )
+    assert_same(found, expected)
+    changed = {
+        name
+        for a, b in zip(metrics, other, strict=True)
+        for name in a
+        if a[name] != b[name]
+    }
+    assert changed == {"hidden_dice_all", "hidden_dice_confident"}
+    without = {"image": DATA["unlabeled"]["image"]}
+    (*_, found), other = run(
+        *begin(teacher, data=DATA | {"unlabeled": without}), num_steps=4
+    )
+    assert_close(found.params, expected.params, rtol=1e-4, atol=1e-5)
+    assert set(metrics[0]) - set(other[0]) == changed
+
+
+def test_only_masks_of_training_patients_are_held_and_only_for_the_log(
+    monkeypatch, tmp_path
+):
+    """Slices of other patients are not there at all, and the labelled patients' are
+    without their masks, since the network knows them."""
+    images, labels = make_data(12)["image"], np.ones((12, SIZE, SIZE), np.uint8)
+    labels[8] = 255  # a training slice without a mask
+    split = SimpleNamespace(
+        train_slices=[2, 5], val_slices=[3], pretrain_slices=np.array([0, 2, 3, 5, 8])
+    )
+    config = get_config()
+    config.finetune.update(method="unimatch", batch_size=4)
+    loaded = SimpleNamespace(
+        dataset=SimpleNamespace(images=images, labels=labels),
+        split=split,
+        backbone=None,
+    )
+    found = []
+    monkeypatch.setattr(
+        finetune, "train_and_score", lambda *given, **_: found.append(given[3])
+    )
+    variables = draw_variables(SEGMENTATION)
+    begun = Segmentation(loaded, SEGMENTATION, *variables, jax.random.key(0))
+    monkeypatch.setattr(finetune, "load_segmentation", lambda *_: begun)
+    finetune.run(config, tmp_path)
+    unlabeled = found[0].data["unlabeled"]
+    assert set(unlabeled) == {"image", unimatch.HIDDEN}
+    np.testing.assert_array_equal(unlabeled["image"], images[split.pretrain_slices])
+    known = (unlabeled[unimatch.HIDDEN] != 255).all((1, 2))
+    np.testing.assert_array_equal(known, [True, False, False, False, False])
+    assert found[0].batch_size == {"labeled": 4, "unlabeled": 16}  # 8 partners
+    labels[0] = 255  # now no other patient has a mask
+    finetune.run(config, tmp_path)
+    assert set(found[1].data["unlabeled"]) == {"image"}
+
+
+# --- the program -------------------------------------------------------------------
+
+
+def test_the_section_is_what_the_loss_takes():
+    """In every size, for both teachers; the sizes are those that devices share."""
+    for size in ("quick", "small", "paper"):
+        for teacher, number in (("self", 16), ("ema", 8)):
+            config = get_config(size)
+            config.finetune.method = "unimatch"
+            config.finetune.unimatch.teacher = teacher
+            made = make_finetuning(
+                config,
+                SEGMENTATION,
+                *draw_variables(SEGMENTATION),
+                labeled={},
+                unlabeled={},
+                num_steps=4,
+            )
+            assert made.batch_size == {"labeled": 8, "unlabeled": number}
+            assert set(made.extra) == (
+                {"teacher", "step"} if teacher == "ema" else set()
+            )
+    sizes = check_finetuning(config.finetune)
+    assert sizes["finetune.unimatch.unlabeled_batch_size"] == 8
+
+
+def test_runs_of_other_methods_do_not_know_the_section():
+    """A run begun before there was a UniMatch goes on, and one with it does not go on
+    with another threshold."""
+    now = get_config()
+    before = get_config().to_dict()
+    del before["finetune"]["unimatch"]
+    assert changed_settings(before, now, "finetune") == []
+    now.finetune.method = "unimatch"
+    other = now.copy_and_resolve_references()
+    other.finetune.unimatch.threshold = 0.9
+    (changed,) = changed_settings(now, other, "finetune")
+    assert "finetune.unimatch.threshold" in changed
+    with pytest.raises(InputError, match="unimatch"):
+        del now.finetune.unimatch
+        check_finetuning(now.finetune)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("origin", ["none", "pretrained"])
+def test_a_run_scores_its_networks_and_logs_its_terms(workdir, cache, tmp_path, origin):
+    """From random weights by itself, and from a pretraining by an average; prediction
+    and evaluation take the average's own statistics."""
+    teacher = {"none": "self", "pretrained": "ema"}[origin]
+    checkpoint = workdir if origin == "pretrained" else "none"
+    settings = {
+        "finetune__method": "unimatch",
+        "finetune__unimatch__teacher": teacher,
+        "finetune__unimatch__ema_decay": 0.5,
+        "init__checkpoint": checkpoint,
+        "log__validate_every": 0,
+    }
+    succeed(start("finetune", tmp_path, cache, **settings))
+    folder = tmp_path / "finetune"
+    result = json.loads((folder / "evaluation.json").read_text())
+    assert ("student" in result) == (teacher == "ema")
+    logged = [line for line in lines(folder) if "loss" in line]
+    names = {"supervised_loss", "strong_loss", "confident_share", "hidden_dice_all"}
+    assert all(names <= set(line) for line in logged)
+    succeed(start("evaluate", tmp_path, cache))
+    again = json.loads((tmp_path / "evaluate" / "evaluation.json").read_text())
+    assert again["dice"] == pytest.approx(result["dice"], abs=1e-3)
+
+
+def test_unknown_names_are_refused(tmp_path, cache):
+    """Before a folder is made, and the setting is named."""
+    name = {"finetune__unimatch__teacher": "both"}
+    result = start("finetune", tmp_path, cache, finetune__method="unimatch", **name)
+    assert "finetune.unimatch.teacher is" in refused(result)
+    assert not list(tmp_path.iterdir())
