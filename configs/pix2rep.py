@@ -226,6 +226,7 @@ def _base() -> ConfigDict:
     finetune.scratch_learning_rate = 1e-3  # of both, without a checkpoint; ours
     finetune.schedule = "constant"  # | "cosine"
     finetune.warmup_steps = 0
+    finetune.warmup_share = 0.0  # of the run, if that is longer; OpenMind 2025: 0.05
     finetune.weight_decay = 0.0
     finetune.batch_norm = "train"  # | "frozen": the pretraining's statistics
 

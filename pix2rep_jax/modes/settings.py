@@ -30,6 +30,7 @@ from pix2rep_jax.runtime.config_checks import (
     check_values,
     not_below_zero,
     seed,
+    share,
     walk,
 )
 from pix2rep_jax.training import feed, optimizer
@@ -76,7 +77,13 @@ SECTIONS: dict[str, Mapping[str, Check]] = {
     "chaitanya.spatial": affine.SETTINGS,
     "chaitanya.intensity": intensity.SETTINGS,
     "probe": {**TRAINING, "feature_budget_mb": not_below_zero},
-    "finetune": {"method": anything, **TRAINING, **RATES, **supervised.SETTINGS},
+    "finetune": {
+        "method": anything,
+        "warmup_share": share,  # read by training/optimizer.py
+        **TRAINING,
+        **RATES,
+        **supervised.SETTINGS,
+    },
     "finetune.mean_teacher": mean_teacher.SETTINGS,
     "finetune.unimatch": unimatch.SETTINGS,
     "finetune.unimatch.intensity": intensity.SETTINGS,
@@ -114,6 +121,7 @@ OPTIONAL = (
     "pretrain.min_steps",
     "probe.min_steps",
     "finetune.min_steps",
+    "finetune.warmup_share",
     "finetune.learning_rate",  # fine-tuning has several, each with a name of its own
     "spatial.shift_inside",
     "augment.spatial.shift_inside",

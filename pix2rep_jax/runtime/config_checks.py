@@ -87,6 +87,8 @@ def effective(config: Mapping[str, Any]) -> dict[str, Any]:
             return settings[name] != "percentiles"
         if name == "data.window":
             return settings.get("data.normalization") == "window"
+        if name == "finetune.warmup_share":  # earlier runs lack it
+            return settings[name] > 0
         if name.startswith("finetune.unimatch."):  # earlier runs lack it
             return settings.get("finetune.method") == "unimatch"
         if name == "data.fourth_axis":  # earlier runs lack it

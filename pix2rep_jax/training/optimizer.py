@@ -8,7 +8,7 @@ import optax
 from pix2rep_jax.errors import InputError, check_choice
 from pix2rep_jax.runtime.config_checks import choice, not_below_zero
 
-__all__ = ["count_steps", "make_optimizer", "make_schedule"]
+__all__ = ["count_steps", "count_warmup", "make_optimizer", "make_schedule"]
 
 
 def count_steps(recipe: Any, *, num_samples: int) -> int:
@@ -31,6 +31,16 @@ def count_steps(recipe: Any, *, num_samples: int) -> int:
             "1 or more"
         )
     return num_steps
+
+
+def count_warmup(recipe: Any, *, num_steps: int) -> int:
+    """Counts the steps of the warm-up: `warmup_steps`, or more by `warmup_share`.
+
+    Args:
+        recipe: Has `warmup_steps`. It may have `warmup_share`, a share of the run.
+        num_steps: Steps of the run.
+    """
+    return max(recipe.warmup_steps, round(recipe.get("warmup_share", 0.0) * num_steps))
 
 
 SCHEDULES = ("constant", "cosine")

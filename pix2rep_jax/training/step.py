@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.models.param_parts import put_parts, take_parts
 from pix2rep_jax.runtime.compiler import compiler_options
-from pix2rep_jax.training.optimizer import make_optimizer, make_schedule
+from pix2rep_jax.training.optimizer import count_warmup, make_optimizer, make_schedule
 from pix2rep_jax.training.sharding import batched, replicated
 from pix2rep_jax.training.state import LossFn, TrainState, create_state
 
@@ -120,7 +120,7 @@ def make_update(
         loss_fn: As `make_train_step` takes it.
         params: Initial parameters.
         batch_stats: Initial BatchNorm statistics.
-        recipe: Has `schedule`, `warmup_steps` and `weight_decay`.
+        recipe: Has `schedule`, `weight_decay`, and what `count_warmup` reads.
         rates: Learning rate of each part that moves, by dotted name.
         key: The run's random key.
         num_steps: Steps of the run, which the schedule spans.
@@ -129,8 +129,9 @@ def make_update(
     Returns:
         The state, and its update, not yet compiled.
     """
+    warmup_steps = count_warmup(recipe, num_steps=num_steps)
     schedule = make_schedule(
-        recipe.schedule, num_steps=num_steps, warmup_steps=recipe.warmup_steps
+        recipe.schedule, num_steps=num_steps, warmup_steps=warmup_steps
     )
     tx = make_optimizer(rates, schedule, weight_decay=recipe.weight_decay)
     state = create_state(

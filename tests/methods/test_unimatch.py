@@ -387,13 +387,15 @@ def test_hidden_masks_change_nothing_but_the_log(teacher):
         for name in a
         if a[name] != b[name]
     }
-    assert changed == {"hidden_dice_all", "hidden_dice_confident"}
+    # A network may be right nowhere, whatever the masks.
+    hidden = {"hidden_dice_all", "hidden_dice_confident"}
+    assert "hidden_dice_all" in changed and changed <= hidden
     without = {"image": DATA["unlabeled"]["image"]}
     (*_, found), other = run(
         *begin(teacher, data=DATA | {"unlabeled": without}), num_steps=4
     )
     assert_close(found.params, expected.params, rtol=1e-4, atol=1e-5)
-    assert set(metrics[0]) - set(other[0]) == changed
+    assert set(metrics[0]) - set(other[0]) == hidden
 
 
 def test_only_masks_of_training_patients_are_held_and_only_for_the_log(
@@ -463,7 +465,7 @@ def test_runs_of_other_methods_do_not_know_the_section():
     with another threshold."""
     now = get_config()
     before = get_config().to_dict()
-    del before["finetune"]["unimatch"]
+    del before["finetune"]["unimatch"], before["finetune"]["warmup_share"]
     assert changed_settings(before, now, "finetune") == []
     now.finetune.method = "unimatch"
     other = now.copy_and_resolve_references()

@@ -8,7 +8,12 @@ import pytest
 from ml_collections import ConfigDict
 
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.training.optimizer import count_steps, make_optimizer, make_schedule
+from pix2rep_jax.training.optimizer import (
+    count_steps,
+    count_warmup,
+    make_optimizer,
+    make_schedule,
+)
 
 
 def test_each_part_is_plain_adam_at_its_own_rate(key):
@@ -108,3 +113,12 @@ def test_no_step_at_all_is_refused(num_steps, num_epochs):
     )
     with pytest.raises(InputError, match=f"num_steps={num_steps} "):
         count_steps(recipe, num_samples=10)
+
+
+def test_a_warm_up_may_be_a_share_of_the_run():
+    """The longer of both counts; a configuration from before has the steps alone."""
+    recipe = ConfigDict({"warmup_steps": 50})
+    assert count_warmup(recipe, num_steps=3000) == 50
+    recipe.warmup_share = 0.05
+    assert count_warmup(recipe, num_steps=3000) == 150
+    assert count_warmup(recipe, num_steps=600) == 50
