@@ -21,7 +21,7 @@ def get_config(size: str = "quick") -> ConfigDict:
     """Returns a size's configuration with the ablation's plan in `study`.
 
     Args:
-        size: "quick", "small" or "paper", as in configs/pix2rep.py.
+        size: "quick", "small", "medium" or "paper", as in configs/pix2rep.py.
 
     Raises:
         ValueError: If there is no such size.
@@ -30,7 +30,8 @@ def get_config(size: str = "quick") -> ConfigDict:
     config = study.get_config(size)
     steps = config.pretrain.num_steps
     # n_ft; MIDL 4 for "paper"
-    few, many = {"quick": (4, 32), "small": (8, 64), "paper": (64, 1024)}[size]
+    widths = {"quick": (4, 32), "small": (8, 64), "medium": (8, 64)}
+    few, many = widths.get(size, (64, 1024))
     short = {"num_epochs": 10, "num_steps": steps // 10}  # MIDL 4; 0 steps: epochs
     long = {"num_epochs": 100, "num_steps": steps}
     narrow = {"model": {"num_features": few}}

@@ -29,7 +29,7 @@ def get_config(size: str = "quick") -> ConfigDict:
     """Returns a size's configuration with a plan in its section `study`.
 
     Args:
-        size: "quick", "small" or "paper", as in configs/pix2rep.py.
+        size: "quick", "small", "medium" or "paper", as in configs/pix2rep.py.
 
     Raises:
         ValueError: If there is no such size.
@@ -39,8 +39,10 @@ def get_config(size: str = "quick") -> ConfigDict:
     if size != "quick":  # the paper's data; its tables are drawn without the scans
         config.data.update(name="acdc", classes=("BG", "RV", "MYO", "LV"))
         config.data.holdout_per_group = 4
-    if size == "small":  # one preparation for all rows; as published
-        config.data.update(spacing_mm=2.5, normalization="percentiles")
+    # One preparation for all rows; as published.
+    spacing_mm = {"small": 2.5, "medium": 1.4}
+    if size in spacing_mm:
+        config.data.update(spacing_mm=spacing_mm[size], normalization="percentiles")
     if size == "paper":
         # 100 epochs of few slices at constant rates are too short for the network from
         # scratch, and every method has the same budget (docs/results/paper-scale.md).
@@ -110,6 +112,34 @@ def get_config(size: str = "quick") -> ConfigDict:
             group=BEYOND,
             pretraining={"pretrain": {"method": "chaitanya"}},
         ),
+        # The same network, data and steps, without views to compare.
+        "mae": row(
+            "Masked images",
+            table=0,
+            group=BEYOND,
+            pretraining={"pretrain": {"method": "mae"}},
+        ),
+        "mae_probe": row(
+            "Masked images (only linear probing)",
+            table=0,
+            group=BEYOND,
+            mode="probe",
+            pretraining={"pretrain": {"method": "mae"}},
+        ),
+        # Four times the dimensions at the small sizes, with the published λ.
+        "v2_wide": row(
+            "Pix2Rep-v2, 256 dimensions",
+            table=0,
+            group=BEYOND,
+            pretraining=WIDE,
+        ),
+        "v2_wide_probe": row(
+            "Pix2Rep-v2, 256 dimensions (only linear probing)",
+            table=0,
+            group=BEYOND,
+            mode="probe",
+            pretraining=WIDE,
+        ),
         "elastic": row(
             "Proposed, elastic φ",
             table=0,
@@ -149,11 +179,11 @@ def get_config(size: str = "quick") -> ConfigDict:
     config.study = study = ConfigDict()
     study.rows = ConfigDict(rows)
     # In this order; on the command line baseline,proposed. The rows of PAIRS and of
-    # UniMatch, whose steps take long, run where they are named.
+    # ON_REQUEST run where they are named.
     study.methods = tuple(
         name
         for name in rows
-        if name.removesuffix("_probe") not in PAIRS and "unimatch" not in name
+        if name.removesuffix("_probe") not in (*PAIRS, *ON_REQUEST)
     )
     study.labeled = (1, 2, 5, 10, 20, 50, 100)  # patients, |X_tr|; MIDL 4
     study.draws = 5  # MIDL 4: five runs
@@ -162,7 +192,7 @@ def get_config(size: str = "quick") -> ConfigDict:
         # cause. Both run there if they are named.
         left_out = ("all_pixels", "upright")
         study.methods = tuple(x for x in study.methods if x not in left_out)
-    if size == "small":
+    if size in ("small", "medium"):
         study.labeled, study.draws = (1, 2, 5, 20, 80), 3
     if size == "quick":
         study.labeled, study.draws = (1, 5), 2
@@ -217,6 +247,19 @@ def row(
 
 CROSS_CORRELATION = {"pretrain": {"loss": "cross_correlation", "num_points": "all"}}
 """Pix2Rep-v2: the whole maps (MIDL 3)."""
+
+ON_REQUEST = ("mae", "v2_wide", "unimatch", "proposed_unimatch")
+"""Rows that answer a question of their own, or whose steps take long."""
+
+WIDE = {
+    "projection": {"features": 256},
+    "pretrain": {
+        "loss": "cross_correlation",
+        "num_points": "all",
+        "off_diagonal_weight": 0.005,
+    },
+}
+"""Pix2Rep-v2's dimensions and λ, as its authors have them (2026)."""
 
 PAIRS = {
     "joint_batch_norm": (

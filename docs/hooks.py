@@ -16,7 +16,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 MARKER = "<!-- settings -->"
-SIZES = ("quick", "small", "paper")
+SIZES = ("quick", "small", "medium", "paper")
 FILES = ("pix2rep.py", "baselines.py")
 
 
@@ -48,20 +48,21 @@ def settings_tables() -> str:
     for name, values in settings.items():
         section, _, _ = name.rpartition(".")
         cells = [show(value) for value in values]
-        if len(set(cells)) == 1:  # the other two cells repeat it
-            cells = [cells[0], "", ""]
+        if len(set(cells)) == 1:  # the other cells repeat it
+            cells = [cells[0], *[""] * (len(SIZES) - 1)]
         own = name.removeprefix("augment.")  # which has the same units
         comment = comments.get(name, comments.get(own, "")).replace("|", "\\|")
         row = f"| `{name}` | " + " | ".join(cells) + f" | {comment} |"
         sections.setdefault(section or "run", []).append(row)
-    head = "| setting | quick | small | paper | comment |\n|---|---|---|---|---|"
+    names = ("setting", *SIZES, "comment")
+    head = f"| {' | '.join(names)} |\n|{'---|' * len(names)}"
     note = "An empty cell means: the same as `quick`."
     tables = [f"## {name}\n\n{head}\n" + "\n".join(x) for name, x in sections.items()]
     return "\n\n".join([note, *tables])
 
 
 def read_settings() -> dict[str, tuple[Any, ...]]:
-    """Returns the value of each setting in the three sizes, by its dotted name."""
+    """Returns the value of each setting in each of `SIZES`, by its dotted name."""
     if str(ROOT) not in sys.path:  # mkdocs does not put its folder there
         sys.path.insert(0, str(ROOT))
     module = importlib.import_module("configs.pix2rep")

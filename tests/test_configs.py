@@ -55,15 +55,40 @@ def test_a_size_means_one_number_of_pretraining_steps(size):
         assert alone.pretrain.num_steps == 7000
 
 
+def test_medium_is_small_with_the_papers_pixels():
+    """One more level, and nothing else of the network."""
+    small, medium = (pix2rep.get_config(size) for size in ("small", "medium"))
+    assert medium.data.size == pix2rep.get_config("paper").data.size == 128
+    assert medium.model.channels == (*small.model.channels, 256)
+    for name in ("num_features", "last_hidden", "dtype"):
+        assert medium.model[name] == small.model[name]
+    assert medium.projection.to_dict() == small.projection.to_dict()
+    assert study.get_config("medium").data.spacing_mm == 1.4
+
+
+@pytest.mark.parametrize("size", pix2rep.SIZES)
+def test_rows_with_a_question_of_their_own_run_where_they_are_named(size):
+    """Each has a probed row too; the wide one has the published settings."""
+    config = study.get_config(size).study
+    for name in ("mae", "v2_wide"):
+        assert {name, f"{name}_probe"} <= {*config.rows}
+        assert not {name, f"{name}_probe"} & {*config.methods}
+        assert config.rows[name].pretraining == config.rows[f"{name}_probe"].pretraining
+    wide = config.rows.v2_wide.pretraining
+    assert wide.projection.features == 256
+    assert wide.pretrain.off_diagonal_weight == 0.005
+
+
 SHIFTS = {
-    "pix2rep": (6.0, 6.0, 63.5),
-    "simclr": (6.0, 6.0, 63.5),
-    "byol": (6.0, 6.0, 63.5),
-    "barlow_twins": (6.0, 6.0, 63.5),
-    "chaitanya": (31.5, 31.5, 63.5),
-    "augment": (6.0, 6.0, 12.0),
+    "pix2rep": (6.0, 6.0, 12.0, 63.5),
+    "simclr": (6.0, 6.0, 12.0, 63.5),
+    "byol": (6.0, 6.0, 12.0, 63.5),
+    "barlow_twins": (6.0, 6.0, 12.0, 63.5),
+    "chaitanya": (31.5, 31.5, 63.5, 63.5),
+    "mae": (6.0, 6.0, 12.0, 63.5),
+    "augment": (6.0, 6.0, 12.0, 12.0),
 }
-"""The largest shift in px at "quick", "small" and "paper", before any override."""
+"""The largest shift in px at each of `SIZES`, before any override."""
 
 
 def draw_motions(spatial, side):
@@ -124,6 +149,7 @@ def test_no_other_setting_is_a_number_of_the_images_pixels(monkeypatch):
     [
         ("quick", math.pi / 6, (0.8, 1.1), 0.0),
         ("small", math.pi, (0.7, 1.2), 0.15),
+        ("medium", math.pi, (0.7, 1.2), 0.15),
         ("paper", math.pi, (0.7, 1.2), 0.15),
     ],
 )

@@ -20,6 +20,7 @@ from pix2rep_jax.methods.pretraining import (
     barlow_twins,
     byol,
     chaitanya,
+    mae,
     pix2rep,
     simclr,
 )
@@ -74,6 +75,7 @@ SECTIONS: dict[str, Mapping[str, Check]] = {
     "byol": {**TRAINING, **byol.SETTINGS},
     "barlow_twins": {**TRAINING, **barlow_twins.SETTINGS},
     "chaitanya": {**TRAINING, **chaitanya.SETTINGS},
+    "mae": {**TRAINING, **mae.SETTINGS},
     "chaitanya.spatial": affine.SETTINGS,
     "chaitanya.intensity": intensity.SETTINGS,
     "probe": {**TRAINING, "feature_budget_mb": not_below_zero},
@@ -133,6 +135,7 @@ _METHODS = (
     "byol",
     "barlow_twins",
     "chaitanya",
+    "mae",
     "chaitanya.spatial",
     "chaitanya.intensity",
 )

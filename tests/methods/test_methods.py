@@ -31,6 +31,7 @@ from pix2rep_jax.training.sharding import make_mesh
 from pix2rep_jax.training.task import make_training
 from tests.support.patients import make_dataset, make_volumes
 from tests.support.program import TINY, start, succeed
+from tests.support.views import make_boxes
 
 ENCODER_ONLY = ("simclr", "byol", "barlow_twins")
 ENCODER = ("backbone.encode_0", "backbone.encode_1")
@@ -50,9 +51,9 @@ def tiny(**changes):
 # --- samples -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["pix2rep", *ENCODER_ONLY])
+@pytest.mark.parametrize("name", ["pix2rep", "mae", *ENCODER_ONLY])
 def test_a_method_that_compares_pixels_knows_where_the_scan_is(name):
-    """Pix2Rep's samples have each slice's own box; those of whole images have none."""
+    """Samples of such a method have each slice's own box; others have none."""
     dataset = make_dataset(make_volumes(range(1, 31)))
     number = np.arange(len(dataset.images), dtype=np.int32)
     dataset = dataclasses.replace(dataset, boxes=np.stack([number] * 4, 1))
@@ -60,7 +61,7 @@ def test_a_method_that_compares_pixels_knows_where_the_scan_is(name):
     split = make_split(dataset, config.data, draw_labeled=False)
     slices = take_pretraining_slices(dataset, split)
     samples = load_method(config).make_samples(slices)
-    if name == "pix2rep":
+    if name in ("pix2rep", "mae"):
         np.testing.assert_array_equal(samples.pop("box")[:, 0], split.pretrain_slices)
     assert set(samples) == {"image"}
 
@@ -74,7 +75,7 @@ def test_an_unknown_method_is_refused_by_name(name):
     with pytest.raises(InputError) as refusal:
         load_method(tiny(pretrain__method=name))
     assert f"pretrain.method is {name!r}" in str(refusal.value)
-    for known in ("pix2rep", *ENCODER_ONLY, "chaitanya"):
+    for known in ("pix2rep", *ENCODER_ONLY, "chaitanya", "mae"):
         assert f"{known!r}" in str(refusal.value)
     assert str(refusal.value).count("'image_pairs'") == (name == "image_pairs")
 
@@ -160,6 +161,21 @@ def test_a_method_pretrains_and_is_fine_tuned(pretrained, cache, name):
 
 
 @pytest.mark.slow
+def test_masked_images_pretrain_the_whole_network(cache, tmp_path):
+    """Probing and fine-tuning take encoder and decoder, by the same commands."""
+    own = {"pretrain__method": "mae"}
+    succeed(start("pretrain", tmp_path, cache, **own))
+    trained = read_run(tmp_path / "pretrain").trained
+    assert {*trained} == {"backbone", "reconstruction", "token"}
+    params, _, _ = read_backbone(tiny().model, tmp_path / "pretrain")
+    assert set(params) == {"backbone"}
+    for mode in ("probe", "finetune"):
+        succeed(start(mode, tmp_path, cache, **own))
+        result = json.loads((tmp_path / mode / "evaluation.json").read_text())
+        assert result["num_volumes"] == 4
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENCODER_ONLY)
 def test_what_a_method_did_not_train_starts_at_random(pretrained, tmp_path, name):
     """The encoder is the run's to the bit, the decoder as without any run, and not the
@@ -218,6 +234,7 @@ def test_a_backbone_trained_as_a_whole_is_taken_as_a_whole(workdir):
     "name",
     [  # byol has a state of its own
         "byol",
+        "mae",
         pytest.param("simclr", marks=pytest.mark.slow),
         pytest.param("barlow_twins", marks=pytest.mark.slow),
     ],
@@ -228,6 +245,8 @@ def test_a_methods_run_goes_on_to_the_bit(tmp_path, name):
     config = tiny(pretrain__method=name)
     draw = np.random.default_rng(0)
     data = {"image": draw.random((9, 32, 32, 1), np.float32)}
+    if name == "mae":
+        data["box"] = make_boxes(data["image"])
     method, recipe = load_method(config), make_recipe(config)
     task = make_pretraining(method, recipe, data, seed=0, size=32)
     task, options = task._replace(num_steps=4), {"mesh": make_mesh(), "budget_mb": 100}

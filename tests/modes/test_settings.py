@@ -34,7 +34,7 @@ def test_every_setting_is_declared_by_the_module_that_uses_it(size):
 
 def test_every_declared_setting_is_in_the_configuration():
     """A method's section may leave out what it does not override."""
-    overriding = ("simclr", "byol", "barlow_twins", "chaitanya")
+    overriding = ("simclr", "byol", "barlow_twins", "chaitanya", "mae")
     settings = {name for name, _ in walk(pix2rep.get_config())}
     declared = {name for name in CHECKS if name.partition(".")[0] not in overriding}
     # `min_steps` is for the paper's epochs of few slices; the rates are fine-tuning's.
@@ -77,6 +77,8 @@ def test_every_declared_setting_is_in_the_configuration():
         ("data.size", 0),
         ("simclr.batch_size", 0),
         ("byol.momentum", 1.1),
+        ("mae.masked_fraction", 1.1),
+        ("data.split", "other"),
         ("chaitanya.spatial.extent", (1.1, 0.5)),
         ("chaitanya.stage", "third"),
         ("probe.num_steps", -1),

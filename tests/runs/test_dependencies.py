@@ -42,7 +42,7 @@ CONFIG = configs.pix2rep.get_config("quick")
 
 
 @pytest.mark.parametrize("file", [configs.pix2rep, configs.study, configs.ablation])
-@pytest.mark.parametrize("size", ["quick", "small", "paper"])
+@pytest.mark.parametrize("size", configs.pix2rep.SIZES)
 def test_every_setting_has_an_answer(file, size):
     """From the table, or as the own setting of a pretraining method."""
     for name, _ in walk(file.get_config(size)):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from ml_collections import ConfigDict
 
-from configs import ablation, study
+from configs import ablation, pix2rep, study
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.study import command as study_mode
 from pix2rep_jax.study.jobs import list_cells
@@ -67,7 +67,7 @@ def test_keys_follow_what_changes_the_numbers_and_nothing_else():
     assert cells[0].job.workdir == cells[2].job.workdir
 
 
-@pytest.mark.parametrize("variant", ["quick", "small", "paper"])
+@pytest.mark.parametrize("variant", pix2rep.SIZES)
 def test_the_plans_that_are_shipped_name_the_papers_rows(variant):
     """Every row of the paper's tables finds its number there."""
     for config in (study.get_config(variant), ablation.get_config(variant)):
