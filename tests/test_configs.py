@@ -137,7 +137,8 @@ def test_no_other_setting_is_a_number_of_the_images_pixels(monkeypatch):
     in_px = {x for x in names if re.search(r"\bpx\b", comments.get(x, ""))}
     # The blur belongs to a pixel, and the pixel's size does not change.
     lengths = {name for name in in_px if not name.startswith("data.")}
-    assert lengths == {"intensity.max_blur", "chaitanya.spatial.extent"}
+    blurs = {"intensity.max_blur", "finetune.unimatch.intensity.max_blur"}
+    assert lengths == {*blurs, "chaitanya.spatial.extent"}
     chaitanya = pix2rep.get_config().chaitanya.spatial
     assert max(chaitanya.extent) < 1  # a share
     for size in pix2rep.SIZES:  # 0: as many as data.size
