@@ -334,9 +334,9 @@ def _medium(config: ConfigDict) -> None:
     # A pixel is as large as the paper's, and so the blur is too.
     for intensity in (config.intensity, config.augment.intensity):
         intensity.max_blur = 1.3
-    # Four times as many pixels an image give four times as many points.
-    # A core needs some 0.5 s a step, and some 0.4 s in fine-tuning: with both, two cores
-    # need a night. These steps show as many images as MIDL's 200 epochs of ACDC.
+    # Four times as many pixels an image give four times as many points, and the steps
+    # show as many images as MIDL's 200 epochs of ACDC. One core takes some 0.5 s a
+    # step, and some 0.4 s in fine-tuning: a night for both on two cores.
     config.pretrain.update(num_points=1000, num_steps=70_000, warmup_steps=500)
     config.finetune.update(num_steps=20_000, warmup_steps=500)
     config.log.update(validate_every=200, checkpoint_every=1000)

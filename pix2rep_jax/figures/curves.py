@@ -12,6 +12,7 @@ _PANELS = (  # title, modes, metric
     ("pretraining loss", ("pretrain",), "loss"),
     ("alignment of positive pairs", ("pretrain",), "alignment"),
     ("standard deviation of embeddings", ("pretrain",), "embedding_std"),
+    ("pixels found in the other view", ("pretrain",), "neighbour_rate"),
     ("segmentation loss", ("probe", "finetune"), "loss"),
     ("validation Dice, foreground", ("probe", "finetune"), "val_dice"),
 )

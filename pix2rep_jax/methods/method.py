@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import numpy as np
 
-from pix2rep_jax.training.state import LossFn
+from pix2rep_jax.training.state import LossFn, TrainState
 
 __all__ = ["Method"]
 
@@ -43,6 +43,9 @@ class Method(NamedTuple):
         make_extra: Makes the initial extra state from the initial parameters.
         requires_pretrained: Whether the method must start from the backbone of an
             earlier pretraining run. Every method can, by `init.checkpoint`.
+        make_watch: Makes the measure of a `TrainState` that is logged now and then,
+            from a few slices that do not pretrain, with the fields that `make_samples`
+            gets; None if the method has none.
         collapsed_loss: The loss of a network that maps all images to one embedding;
             None if such a network has a small loss.
     """
@@ -55,4 +58,8 @@ class Method(NamedTuple):
     )
     make_extra: Callable[[Any], Any] = make_nothing
     requires_pretrained: bool = False
+    make_watch: (
+        Callable[[Mapping[str, np.ndarray]], Callable[[TrainState], dict[str, float]]]
+        | None
+    ) = None
     collapsed_loss: float | None = None

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
-from pix2rep_jax.data.splits import take_pretraining_slices
+from pix2rep_jax.data.dataset import Dataset
+from pix2rep_jax.data.splits import Split, take_pretraining_slices
 from pix2rep_jax.methods.method import Method
 from pix2rep_jax.methods.pretraining import (
     list_unread,
@@ -23,7 +25,7 @@ from pix2rep_jax.runs.pretrained_backbone import describe_backbone, list_trained
 from pix2rep_jax.runtime.command_line import next_command, overrides_without_effect
 from pix2rep_jax.training.sharding import check_batch_size, make_mesh
 
-__all__ = ["describe_collapse", "run"]
+__all__ = ["describe_collapse", "run", "watched_slices"]
 
 
 def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> None:
@@ -57,6 +59,9 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
         size=config.data.size,
         backbone=loaded.backbone,
     )
+    watch = None
+    if method.make_watch is not None:
+        watch = method.make_watch(watched_slices(loaded.dataset, loaded.split))
     split, devices = loaded.split, jax.default_backend().upper()
     train_run(
         config,
@@ -69,6 +74,7 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
         f"{len(split.pretrain_patients)} patients, {task.num_steps} steps of "
         f"{recipe.batch_size} on {loaded.mesh.size} {devices} device(s), from "
         f"{describe_backbone(loaded.backbone)}",
+        watch=watch,
     )
     print(f"the pretrained network is in {folder}")
     if jax.process_index() == 0:
@@ -86,6 +92,33 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
     # What this run started from is not what the next one starts from.
     start = str(workdir) if config.init.checkpoint else ""
     print("next: " + next_command(command, mode=following, start=start))
+
+
+def watched_slices(
+    dataset: Dataset, split: Split, *, most: int = 8
+) -> dict[str, np.ndarray]:
+    """Takes slices that do not pretrain, evenly among all of them.
+
+    They are of validation patients, or else of test patients, whose masks play no part.
+    If all patients pretrain, they are of these.
+
+    Args:
+        dataset: All slices.
+        split: Made of it.
+        most: Number of slices, if there are so many.
+
+    Returns:
+        "image" `[slices, height, width, c]` and "box" `[slices, 4]`.
+    """
+    owners = np.array([volume.patient for volume in dataset.volumes])
+    outside = np.isin(owners, split.val_patients or split.test_patients)
+    found = np.flatnonzero(outside[dataset.volume_index])
+    if not len(found):
+        found = split.pretrain_slices
+    number = min(most, len(found))
+    # The middle of each of so many equal parts.
+    chosen = found[(2 * np.arange(number) + 1) * len(found) // (2 * number)]
+    return {"image": dataset.images[chosen], "box": dataset.boxes[chosen]}
 
 
 def describe_collapse(config: ConfigDict, method: Method, folder: Path) -> str:

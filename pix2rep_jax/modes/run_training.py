@@ -59,6 +59,10 @@ __all__ = [
 ]
 
 
+_WATCH_EVERY = 100
+"""Steps at least between two measurements, so that they take 1 or 2 % of the time."""
+
+
 class Trained(NamedTuple):
     """What a training leaves.
 
@@ -212,6 +216,7 @@ def train_run(
     command: Sequence[str],
     message: str,
     evaluate: Callable[[TrainState], Mapping[str, float]] | None = None,
+    watch: Callable[[TrainState], Mapping[str, float]] | None = None,
 ) -> Trained:
     """Opens a run, trains it to its end and closes it.
 
@@ -226,6 +231,7 @@ def train_run(
         command: The words of the command line, for the record.
         message: Printed once the run is open.
         evaluate: Scores a state by "val_dice"; None never does.
+        watch: Measures a state that is not scored; None never does.
 
     Raises:
         InputError: If the folder holds another run, cannot be written, or is in the
@@ -270,6 +276,8 @@ def train_run(
                 # A short run too has checkpoints to choose from.
                 eval_every=min(config.log.validate_every, max(1, num_steps // 10)),
                 evaluate=evaluate,
+                watch_every=max(_WATCH_EVERY, config.log.validate_every),
+                watch=watch,
                 save=lambda state, scores: checkpoints.save(state, metrics=scores),
                 log=log.write,
                 description=mode,

@@ -40,6 +40,8 @@ def train(
     description: str,
     eval_every: int = 0,
     evaluate: Callable[[TrainState], Mapping[str, float]] | None = None,
+    watch_every: int = 0,
+    watch: Callable[[TrainState], Mapping[str, float]] | None = None,
 ) -> TrainState:
     """Trains up to `num_steps`, going on from the step of the given state.
 
@@ -61,6 +63,10 @@ def train(
         eval_every: Steps between two evaluations. Each evaluated state is saved. 0
             evaluates the last step only.
         evaluate: Scores a state; None never evaluates.
+        watch_every: Steps between two measurements by `watch`; 0 measures the last
+            step only.
+        watch: Measures a state, which is logged and shown but not saved; None never
+            measures.
 
     Returns:
         The state after `num_steps`.
@@ -72,6 +78,7 @@ def train(
     start = logged = int(state.step)
     saved_at = logged_at = time.monotonic()
     pending: tuple[int, Mapping[str, Any]] | None = None
+    watched = ""
     batches = itertools.islice(batches, max(0, num_steps - start))
     with (
         Interrupt() as interrupt,
@@ -84,7 +91,7 @@ def train(
             loss = _read_loss(pending, description)  # waits for the step before
             pending = number, metrics
             if loss is not None:
-                bar.set_postfix_str(f"loss={loss:.4g}", refresh=False)
+                bar.set_postfix_str(f"loss={loss:.4g}{watched}", refresh=False)
             bar.update()
 
             is_last = number == num_steps
@@ -102,6 +109,11 @@ def train(
                 values = {name: float(np.asarray(x)) for name, x in metrics.items()}
                 log(number, values | {"steps_per_second": speed})
                 logged, logged_at = number, now
+            if watch is not None and (is_last or _is_due(number, watch_every)):
+                _read_loss(pending, description)
+                measured = watch(state)
+                log(number, measured)
+                watched = "".join(f", {x}={y:.3f}" for x, y in measured.items())
             if is_last or evaluating or caught or late or _is_due(number, save_every):
                 _read_loss(pending, description)
                 scores = evaluate(state) if evaluate and evaluating else None

@@ -391,6 +391,7 @@ def test_curves_are_the_logged_values(tmp_path):
     path.write_text(
         '{"step": 10, "loss": 2.0, "alignment": 0.5}\n'
         '{"step": 20, "loss": null, "alignment": 0.7}\n'
+        '{"step": 20, "neighbour_rate": 0.25}\n'
         '{"step": 30, "loss": 1.0}\n[]\n{"step": 40, "lo'
     )
     series = read_metrics(path)
@@ -402,13 +403,15 @@ def test_curves_are_the_logged_values(tmp_path):
     assert titles == [
         "pretraining loss",
         "alignment of positive pairs",
+        "pixels found in the other view",
         "validation Dice, foreground",
     ]
     np.testing.assert_array_equal(
         figure.axes[0].lines[0].get_xydata(), [[10, 2.0], [30, 1.0]]
     )
+    np.testing.assert_array_equal(figure.axes[2].lines[0].get_xydata(), [[20, 0.25]])
     np.testing.assert_array_equal(
-        figure.axes[2].lines[0].get_xydata(), [[5, 0.1], [10, 0.2]]
+        figure.axes[3].lines[0].get_xydata(), [[5, 0.1], [10, 0.2]]
     )
     with pytest.raises(ValueError, match="no metric"):
         draw_curves({"probe": {}})

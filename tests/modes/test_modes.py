@@ -75,6 +75,7 @@ def test_a_run_leaves_the_files_of_the_contract(workdir):
         "l2_updates",
         "alignment",
         "embedding_std",
+        "neighbour_rate",
         "steps_per_second",
     } <= logged
 

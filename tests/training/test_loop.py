@@ -120,6 +120,23 @@ def test_it_is_the_plain_loop_and_logs_the_right_steps(tmp_path):
     assert saved(tmp_path) == [18, 20]
 
 
+def test_a_watched_run_is_the_same_run(tmp_path):
+    """A state is measured when it is due and at the end; it is logged and not saved."""
+    seen = []
+
+    def watch(state):
+        seen.append(np.asarray(state.params["weight"]))
+        return {"rate": float(state.step)}
+
+    state = run(tmp_path, watch=watch, watch_every=8)
+    np.testing.assert_array_equal(state.params["weight"], plain(20)[0].params["weight"])
+    rates = {x["step"]: x["rate"] for x in lines(tmp_path) if "rate" in x}
+    assert rates == {8: 8.0, 16: 16.0, 20: 20.0}
+    for number, weight in zip(rates, seen, strict=True):
+        np.testing.assert_array_equal(weight, plain(number)[0].params["weight"])
+    assert saved(tmp_path) == [18, 20]
+
+
 def test_a_finished_run_trains_nothing(tmp_path):
     """Starting it again returns its state."""
     first = run(tmp_path)

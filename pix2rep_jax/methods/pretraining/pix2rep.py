@@ -1,5 +1,6 @@
 """Pix2Rep pretraining: equivariant under φ, invariant under t and t'."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from ml_collections import ConfigDict
 from pix2rep_jax import losses
 from pix2rep_jax.errors import InputError, check_choice
 from pix2rep_jax.methods.method import Method
+from pix2rep_jax.methods.pretraining.neighbour_rate import make_watch
 from pix2rep_jax.methods.pretraining.pixel_pairs import (
     choose_points,
     embed_at_points,
@@ -120,11 +122,18 @@ def make_method(config: ConfigDict, recipe: ConfigDict) -> Method:
             config.model.sparse_last_block, recipe.num_points, num_pixels=num_pixels
         ),
     )
+    watch = functools.partial(
+        make_watch,
+        net,
+        spatial=config.spatial.to_dict(),
+        intensity=config.intensity.to_dict(),
+    )
     return Method(
         net=net,
         loss_fn=loss_fn,
         trained=("backbone", "projection"),
         make_samples=make_samples,
+        make_watch=watch,
     )
 
 
