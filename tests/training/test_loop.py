@@ -120,9 +120,12 @@ def test_it_is_the_plain_loop_and_logs_the_right_steps(tmp_path):
     assert saved(tmp_path) == [18, 20]
 
 
-def test_a_watched_run_is_the_same_run(tmp_path):
-    """A state is measured when it is due and at the end; it is logged and not saved."""
-    seen = []
+def test_a_watched_run_is_the_same_run(tmp_path, monkeypatch):
+    """A state is measured when it is due and at the end; it is logged, shown in the
+    bar, and not saved."""
+    seen, shown = [], []
+    show = lambda bar, text, **_: shown.append(text)  # noqa: E731
+    monkeypatch.setattr("tqdm.tqdm.set_postfix_str", show)
 
     def watch(state):
         seen.append(np.asarray(state.params["weight"]))
@@ -132,6 +135,7 @@ def test_a_watched_run_is_the_same_run(tmp_path):
     np.testing.assert_array_equal(state.params["weight"], plain(20)[0].params["weight"])
     rates = {x["step"]: x["rate"] for x in lines(tmp_path) if "rate" in x}
     assert rates == {8: 8.0, 16: 16.0, 20: 20.0}
+    assert "rate" not in shown[5] and "rate=16.000" in shown[-1]
     for number, weight in zip(rates, seen, strict=True):
         np.testing.assert_array_equal(weight, plain(number)[0].params["weight"])
     assert saved(tmp_path) == [18, 20]
