@@ -241,6 +241,14 @@ def _base() -> ConfigDict:
     # Measure BatchNorm's statistics anew on training images, without labels; ours
     init.recalibrate = False
 
+    # How a finished network is used, by predict and evaluate.
+    config.predict = predict = ConfigDict()
+    # | True: the mean over mirrored and turned slices, as far as the augmentation knew
+    # them | "auto"
+    predict.mirror = FieldReference("auto", field_type=object)
+    # | True: of every class | "auto": of classes in one piece in every training mask
+    predict.largest_component = FieldReference("auto", field_type=object)
+
     config.log = log = ConfigDict()
     log.metrics_every = 20  # steps
     # Steps, downstream; ten times a run at least. 0: at the end only.

@@ -25,6 +25,7 @@ def score_run(
     classes: Sequence[str],
     uses_ground_truth: bool,
     details: Mapping[str, Any],
+    finish: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> str:
     """Scores a run's networks and writes evaluation.json and per_volume.csv.
 
@@ -37,6 +38,7 @@ def score_run(
         classes: Names of the classes, background first.
         uses_ground_truth: Whether the crop saw the test labels.
         details: More to record at the top of evaluation.json.
+        finish: As for `evaluate_volumes`.
 
     Returns:
         The table to print.
@@ -44,7 +46,9 @@ def score_run(
     Raises:
         InputError: If no volume has a mask, or if the files cannot be written.
     """
-    scores = evaluate_networks(predictors, dataset, volume_indices, classes=classes)
+    scores = evaluate_networks(
+        predictors, dataset, volume_indices, classes=classes, finish=finish
+    )
     (result, own), *others = scores.items()
     if {name for name, _ in others} - {LAST}:
         details = {**details, "scored": result}

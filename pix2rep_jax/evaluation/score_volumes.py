@@ -24,10 +24,13 @@ def evaluate_networks(
     volume_indices: Sequence[int],
     *,
     classes: Sequence[str],
+    finish: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> dict[str, list[VolumeScore]]:
     """Scores several networks by `evaluate_volumes`; predictors and results by name."""
     return {
-        name: evaluate_volumes(predict, dataset, volume_indices, classes=classes)
+        name: evaluate_volumes(
+            predict, dataset, volume_indices, classes=classes, finish=finish
+        )
         for name, predict in predictors.items()
     }
 
@@ -38,6 +41,7 @@ def evaluate_volumes(
     volume_indices: Sequence[int],
     *,
     classes: Sequence[str],
+    finish: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> list[VolumeScore]:
     """Scores volumes on the scan's own grid and on the network's.
 
@@ -54,6 +58,8 @@ def evaluate_volumes(
         volume_indices: Indices into `dataset.volumes`. Volumes without a mask or
             without a slice are not scored.
         classes: Names of the classes, background first.
+        finish: Changes a mask `[rows, columns, slices]` on the scan's grid before it is
+            scored there.
 
     Returns:
         Two scores per volume, native and network.
@@ -71,6 +77,7 @@ def evaluate_volumes(
             continue
         ids = (record.volume_id, record.patient, record.phase, record.group)
         probabilities, native = predict_volume(predict, dataset, index)
+        native = native if finish is None else finish(native)
         expert = mask.read_label(
             record.label_path,
             shape=record.shape,

@@ -8,29 +8,34 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ml_collections import ConfigDict
 
 from pix2rep_jax.data.dataset import field_of_view_mm
 from pix2rep_jax.data.files.axes import AUTO, SliceRule
 from pix2rep_jax.data.files.scan import Scan, read_scan
 from pix2rep_jax.data.scan_notes import count_notes
 from pix2rep_jax.data.slice_summary import Inputs
-from pix2rep_jax.data.slices import resample
 from pix2rep_jax.data.slices.channels import channel_ranges, prepare_channels
 from pix2rep_jax.data.slices.grid import Grid, centre_grid
 from pix2rep_jax.data.slices.normalization import Normalization, read_normalization
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.array_scan import ArrayScan, turn_array
-from pix2rep_jax.inference.predict import BATCH_SIZE, make_predictors, restore_scan
+from pix2rep_jax.inference.ensemble import (
+    Prediction,
+    average_networks,
+    check_same_task,
+    mean_labels,
+    mean_slice,
+)
+from pix2rep_jax.inference.load_networks import load_predict
+from pix2rep_jax.inference.postprocess import choose_components, keep_largest
+from pix2rep_jax.inference.predict import BATCH_SIZE
 from pix2rep_jax.inference.scan_files import find_channels
-from pix2rep_jax.methods.downstream.teacher import networks_of_state
-from pix2rep_jax.models.build import make_segmentation_net
-from pix2rep_jax.runs.checkpoint_reader import restore_model, unfinished
+from pix2rep_jax.runs.checkpoint_reader import unfinished
 from pix2rep_jax.runs.manifest import read_config
 from pix2rep_jax.runs.run_record import read_run
-from pix2rep_jax.runs.start import find_segmenters
+from pix2rep_jax.runs.start import find_ensemble
 
-__all__ = ["Segmenter", "load_predict", "load_predictors"]
+__all__ = ["Segmenter"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -53,6 +58,10 @@ class Segmenter:
         batch_size: Slices that the network predicts at once.
         window: Intensities that are mapped to 0 and 1 in place of the percentiles.
         inputs: What the run's scans have in common, such as their number of channels.
+        largest_of: Classes of which only the largest piece in a volume is kept.
+        weight: How many networks `predict_network` is the mean of.
+        others: Networks on other grids, whose probabilities are averaged with these on
+            the scan's grid.
     """
 
     classes: tuple[str, ...]
@@ -65,20 +74,50 @@ class Segmenter:
     batch_size: int = BATCH_SIZE
     window: tuple[float, ...] = ()
     inputs: Inputs = _ONE_CHANNEL
+    largest_of: tuple[int, ...] = ()
+    weight: int = 1
+    others: tuple["Segmenter", ...] = ()
 
     @classmethod
-    def load(cls, workdir: str | Path) -> "Segmenter":
-        """Loads the network of a run. A run that is not finished yet gives a warning.
+    def load(
+        cls,
+        workdir: str | Path | Sequence[str | Path],
+        *,
+        mirror: bool | str = "auto",
+        largest_component: bool | str = "auto",
+    ) -> "Segmenter":
+        """Loads the network of a run, or those of several runs as an ensemble.
+
+        A run that is not finished yet gives a warning.
 
         Args:
             workdir: A run's folder, or its subfolder `finetune` or `probe`. In a run's
-                folder fine-tuning is preferred to probing.
+                folder fine-tuning is preferred to probing. The folder of a
+                cross-validation, and a list of folders, give the mean of probabilities.
+            mirror: As `predict.mirror` of the configuration.
+            largest_component: As `predict.largest_component`.
 
         Raises:
-            InputError: If there is no such network. Also if it was trained on crops
-                that need the expert's mask, because a new scan has none.
+            InputError: If there is no such network, or if two were not trained for the
+                same task. Also if one was trained on crops that need the expert's mask,
+                because a new scan has none.
         """
-        run = find_segmenters(workdir)[0]
+        if isinstance(workdir, str | os.PathLike):
+            workdir = [workdir]
+        runs = find_ensemble(workdir)
+        configs = {run: read_config(run) for run in runs}
+        check_same_task(configs, {run: read_run(run) for run in runs})
+        members = [
+            cls._load_one(run, mirror=mirror, largest_component=largest_component)
+            for run in runs
+        ]
+        return _join(members)
+
+    @classmethod
+    def _load_one(
+        cls, run: Path, *, mirror: bool | str, largest_component: bool | str
+    ) -> "Segmenter":
+        """Loads the network of one run."""
         if note := unfinished(run):
             _LOG.warning(note)
         data = read_config(run)["data"]
@@ -91,7 +130,7 @@ class Segmenter:
         record = read_run(run)
         return cls(
             classes=tuple(data["classes"]),
-            predict_network=load_predict(run),
+            predict_network=load_predict(run, mirror=mirror),
             percentiles=tuple(data["percentiles"]),
             window=read_normalization(data).window,
             fov_mm=field_of_view_mm(data),
@@ -99,7 +138,15 @@ class Segmenter:
             interpolation=data["interpolation"],
             rule=SliceRule(data["slice_axis"], data["orientation"], record.slice_axis),
             inputs=record.inputs,
+            largest_of=choose_components(
+                data["classes"], record.one_piece, largest_component
+            ),
         )
+
+    @property
+    def members(self) -> tuple["Segmenter", ...]:
+        """The networks of each grid."""
+        return (self, *self.others)
 
     def predict(
         self,
@@ -128,10 +175,8 @@ class Segmenter:
                 than the network expects, or if an array lacks its spacing.
         """
         read = self._read(scan, spacing_mm)
-        images, grid = self.prepare(read.array, spacing_mm=read.spacing_mm)
-        labels = restore_scan(
-            self.predict_network(images), grid, shape=read.array.shape[:4]
-        )
+        labels = mean_labels(self._predict_all(read), shape=read.array.shape[:4])
+        labels = keep_largest(labels, self.largest_of)
         return read.axes.to_file(labels).reshape(read.file_shape)
 
     def predict_probabilities(
@@ -151,13 +196,22 @@ class Segmenter:
             InputError: As `predict`.
         """
         read = self._read(scan, spacing_mm)
-        images, grid = self.prepare(read.array, spacing_mm=read.spacing_mm)
+        predictions = self._predict_all(read)
         shape = read.array.shape[:4]
         result = np.zeros((*shape, len(self.classes)), np.float32)
-        for index, each in enumerate(self.predict_network(images)):
+        for index in range(shape[2] * shape[3]):
             frame, place = divmod(index, shape[2])
-            result[:, :, place, frame] = resample.restore_probabilities(each, grid)
+            result[:, :, place, frame] = mean_slice(predictions, index)
         return read.axes.to_file(result).reshape(*read.file_shape, len(self.classes))
+
+    def _predict_all(self, read: ArrayScan | Scan) -> list[Prediction]:
+        """Predicts a scan by the networks of each grid."""
+        predictions = []
+        for each in self.members:
+            images, grid = each.prepare(read.array, spacing_mm=read.spacing_mm)
+            probabilities = each.predict_network(images)
+            predictions.append(Prediction(probabilities, grid, each.weight))
+        return predictions
 
     def prepare(
         self, array: np.ndarray, *, spacing_mm: tuple[float, ...]
@@ -225,36 +279,24 @@ class Segmenter:
         return turn_array(scan, spacing_mm, self.rule, self.inputs)
 
 
-def load_predict(run: Path) -> Callable[[np.ndarray], np.ndarray]:
-    """Loads the result of a segmentation run, at its best step.
-
-    Args:
-        run: The folder of a finetune or probe run.
-
-    Returns:
-        A function from slices `[slices, height, width]` to probabilities
-        `[slices, height, width, num_classes]`.
-    """
-    return next(iter(load_predictors(run).values()))
-
-
-def load_predictors(
-    run: Path, *, batch_size: int = BATCH_SIZE
-) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-    """Loads all networks of a segmentation run, at the step where its result is best.
-
-    Args:
-        run: The folder of a finetune or probe run.
-        batch_size: Number of slices predicted at once.
-
-    Returns:
-        Functions like that of `load_predict`, by the names that
-        `teacher.networks_of_state` gives. The run's result comes first.
-    """
-    config = ConfigDict(read_config(run))
-    net = make_segmentation_net(config, scratch=read_run(run).origin is None)
-    networks = networks_of_state(config, *restore_model(run))
-    return make_predictors(net, networks, batch_size=batch_size)
+def _join(members: Sequence[Segmenter]) -> Segmenter:
+    """Makes one segmenter of several; those of one grid share its slices."""
+    groups: dict[Any, list[Segmenter]] = {}
+    for each in members:
+        how = (each.percentiles, each.window, each.fov_mm, each.size)
+        groups.setdefault((*how, each.interpolation), []).append(each)
+    first, *others = (
+        dataclasses.replace(
+            group[0],
+            predict_network=average_networks([each.predict_network for each in group]),
+            weight=len(group),
+        )
+        for group in groups.values()
+    )
+    kept = set.intersection(*({*each.largest_of} for each in members))
+    return dataclasses.replace(
+        first, others=tuple(others), largest_of=tuple(sorted(kept))
+    )
 
 
 def _are_paths(scan: Any) -> bool:

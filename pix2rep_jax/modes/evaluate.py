@@ -1,32 +1,45 @@
 """--mode evaluate: Dice and distances of the test patients, as every run reports."""
 
+import contextlib
+import functools
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
 from pix2rep_jax.data.checks import check_masks, reading_notes
 from pix2rep_jax.data.dataset import load_dataset
 from pix2rep_jax.data.splits import make_split
+from pix2rep_jax.errors import InputError
 from pix2rep_jax.evaluation.score_run import score_run
-from pix2rep_jax.inference.segmenter import load_predictors
+from pix2rep_jax.inference.ensemble import average_networks, check_same_task
+from pix2rep_jax.inference.load_networks import load_predict, load_predictors
+from pix2rep_jax.inference.postprocess import (
+    choose_components,
+    keep_largest,
+    read_options,
+)
 from pix2rep_jax.runs.checkpoint_reader import result_step, unfinished
 from pix2rep_jax.runs.data_checks import (
     check_same_channels,
+    check_same_images,
     check_unseen,
     expected_slice_axis,
+    is_same_data,
     match_classes,
     select_usable,
 )
 from pix2rep_jax.runs.manifest import check_place, make_folder, read_config
 from pix2rep_jax.runs.plan_file import take_recorded
 from pix2rep_jax.runs.run_record import read_run
-from pix2rep_jax.runs.start import find_segmenters
+from pix2rep_jax.runs.start import find_ensemble, find_folds, find_segmenters
 
 __all__ = ["run"]
 
 
-def run(config: ConfigDict, workdir: Path) -> None:
+def run(config: ConfigDict, workdir: Path, *, others: Sequence[Path] = ()) -> None:
     """Scores the networks of a workdir, or of `init.checkpoint`, on the test patients.
 
     Writes `<workdir>/evaluate/MODE/` for each of finetune and probe that ran, and the
@@ -34,9 +47,14 @@ def run(config: ConfigDict, workdir: Path) -> None:
     with other settings of the data is left out, with a note. `data.name` and
     `data.root` may name other scans than the network was trained on.
 
+    Several workdirs, or that of a cross-validation, are scored as one: the mean of
+    their probabilities, in `<workdir>/evaluate/ensemble/` of the first.
+
     Args:
-        config: The whole configuration; `data` and `init.checkpoint` are read.
+        config: The whole configuration; `data`, `predict` and `init.checkpoint` are
+            read.
         workdir: The run's folder.
+        others: Further workdirs of an ensemble.
 
     Raises:
         InputError: If there is no network, if all expect other data, if one was
@@ -44,12 +62,23 @@ def run(config: ConfigDict, workdir: Path) -> None:
     """
     workdir = Path(workdir)
     check_place(workdir)
-    found = find_segmenters(workdir, checkpoint=config.init.checkpoint)
-    recorded_configs = {folder: read_config(folder) for folder in found}
+    found = find_ensemble([workdir, *others], checkpoint=config.init.checkpoint)
+    is_ensemble = len(found) > 1
+    if not is_ensemble:  # then the probe is scored too
+        with contextlib.suppress(InputError):  # a single fold
+            found = find_segmenters(workdir, checkpoint=config.init.checkpoint)
+    recorded_configs: dict[Path, Mapping[str, Any]] = {
+        folder: read_config(folder) for folder in found
+    }
     own = take_recorded(config.data, recorded_configs[found[0]]["data"])
-    configs, left_out = select_usable(own, recorded_configs)
-    for note in left_out:
-        print(note, file=sys.stderr)
+    if is_ensemble:
+        _check_ensemble(own, recorded_configs, workdir)
+        select_usable(own, {found[0]: recorded_configs[found[0]]})
+        configs = recorded_configs
+    else:
+        configs, left_out = select_usable(own, recorded_configs)
+        for note in left_out:
+            print(note, file=sys.stderr)
     runs = list(configs)
     data, classes = match_classes(own, configs)
     recorded = read_run(runs[0]).slice_axis
@@ -72,24 +101,64 @@ def run(config: ConfigDict, workdir: Path) -> None:
         "have a mask (data.holdout_per_group says how many patients are held out)"
     )
     output = workdir / "evaluate"
-    for folder in reversed(runs):  # the preferred one comes last, under the eyes
-        folders = [output / folder.name, *([output] if folder == runs[0] else [])]
+    options = read_options(config)
+    mirror, wanted = options["mirror"], options["largest_component"]
+    groups = {"ensemble": runs} if is_ensemble else {x.name: [x] for x in runs}
+    for name, group in reversed(groups.items()):  # the preferred one comes last
+        first = name == next(iter(groups)) and not is_ensemble
+        folders = [output / name, *([output] if first else [])]
         for target in folders:
             make_folder(target)
+        chosen = [
+            choose_components(classes, x.one_piece, wanted)
+            for x in map(read_run, group)
+        ]
+        pieces = sorted(set.intersection(*map(set, chosen)))
+        if is_ensemble:
+            networks = [load_predict(each, mirror=mirror) for each in group]
+            predictors = {name: average_networks(networks)}
+        else:
+            predictors = load_predictors(group[0], mirror=mirror)
         table = score_run(
-            load_predictors(folder),
+            predictors,
             dataset,
             split.test_volumes,
             folders=folders,
             classes=classes,
             uses_ground_truth=config.data.crop == "mask_box",
             details={
-                "mode": folder.name,
-                "run": str(folder),
-                "best_step": result_step(folder),
+                "mode": name,
+                **_describe(group),
+                "predict": options,
                 "data": config.data.root or config.data.name,
                 "test_patients": list(split.test_patients),
             },
+            finish=functools.partial(keep_largest, classes=pieces),
         )
-        print(f"{folder.name}: {table}\n")
-    print(f"the results are in {output}")
+        print(f"{name}: {table}\n")
+    print(f"the results are in {output / 'ensemble' if is_ensemble else output}")
+
+
+def _check_ensemble(
+    data: ConfigDict, configs: Mapping[Path, Mapping[str, Any]], workdir: Path
+) -> None:
+    """Raises InputError if networks cannot be scored together on these scans."""
+    check_same_task(configs, {run: read_run(run) for run in configs})
+    first, *others = configs
+    for run in others:
+        check_same_images(configs[first], configs[run], (first, run))
+    if first.parent in find_folds(workdir) and is_same_data(
+        data, configs[first]["data"]
+    ):
+        raise InputError(
+            f"the networks in {workdir} are those of a cross-validation, and each test "
+            "patient of one has trained the others: their scores are in "
+            f"{workdir / 'evaluate'}, or name other scans by --config.data.root"
+        )
+
+
+def _describe(runs: Sequence[Path]) -> dict[str, Any]:
+    """Says for evaluation.json which networks were scored."""
+    if len(runs) == 1:
+        return {"run": str(runs[0]), "best_step": result_step(runs[0])}
+    return {"runs": {str(run): result_step(run) for run in runs}}

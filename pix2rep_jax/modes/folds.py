@@ -11,7 +11,7 @@ from pix2rep_jax.errors import InputError
 from pix2rep_jax.evaluation.report import write_evaluation
 from pix2rep_jax.evaluation.score_volumes import evaluate_networks
 from pix2rep_jax.evaluation.volume_score import VolumeScore
-from pix2rep_jax.inference.segmenter import load_predictors
+from pix2rep_jax.inference.load_networks import load_predictors
 from pix2rep_jax.modes import finetune, pretrain
 from pix2rep_jax.runs.manifest import check_place, make_folder
 

@@ -17,8 +17,8 @@ from pix2rep_jax.figures.embedded_slices import EmbeddedSlices, embed_middle_sli
 from pix2rep_jax.figures.panels import predicted_panel
 from pix2rep_jax.figures.predictions import choose_volumes, draw_predictions
 from pix2rep_jax.figures.similarity import draw_comparison
+from pix2rep_jax.inference.load_networks import load_predict
 from pix2rep_jax.inference.pixel_embeddings import load_embed
-from pix2rep_jax.inference.segmenter import load_predict
 from pix2rep_jax.runs.data_checks import (
     check_same_channels,
     check_same_data,

@@ -215,6 +215,7 @@ def train_run(
     trained: Sequence[str],
     command: Sequence[str],
     message: str,
+    one_piece: Sequence[str] = (),
     evaluate: Callable[[TrainState], Mapping[str, float]] | None = None,
     watch: Callable[[TrainState], Mapping[str, float]] | None = None,
 ) -> Trained:
@@ -230,6 +231,7 @@ def train_run(
         trained: Dotted names of the parts that are trained once the run is.
         command: The words of the command line, for the record.
         message: Printed once the run is open.
+        one_piece: Classes that are one piece in every training mask, for the record.
         evaluate: Scores a state by "val_dice"; None never does.
         watch: Measures a state that is not scored; None never does.
 
@@ -250,6 +252,7 @@ def train_run(
         command=command,
         slice_axis=usual_slice_axis(loaded.dataset),
         inputs=describe_inputs(loaded.dataset),
+        one_piece=one_piece,
     )
     record = open_run(folder, config, record, begun=has_checkpoint(folder))
     print(message)

@@ -9,6 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from pix2rep_jax.data.checks import cut_masks, missing_masks, unseen_classes
+from pix2rep_jax.data.one_piece import find_one_piece
 from pix2rep_jax.evaluation.score_run import LAST, score_run
 from pix2rep_jax.evaluation.validate import make_validate
 from pix2rep_jax.inference.predict import make_predictors
@@ -168,6 +169,7 @@ def train_and_score(
         message=f"{folder.name} from {source} on {len(split.train_slices)} slices of "
         f"{len(split.labeled_patients)} patient(s), {task.num_steps} steps; "
         f"{len(split.val_slices)} {chosen_by} choose the checkpoint",
+        one_piece=find_one_piece(dataset.volumes, split.labeled_patients, classes),
         evaluate=lambda state: validate(
             networks_of_state(config, state.params, state.model_state)
         ),

@@ -17,6 +17,7 @@ from pix2rep_jax.runs.dependencies import relevant_settings, settings_of_images
 __all__ = [
     "check_same_channels",
     "check_same_data",
+    "check_same_images",
     "check_same_split",
     "check_unseen",
     "expected_slice_axis",
@@ -167,6 +168,29 @@ def check_same_channels(channels: int, recorded: int, folder: Path) -> None:
             f"trained on {recorded}: give it the same channels, or train another one "
             "by --config.init.checkpoint=none in another --workdir"
         )
+
+
+def check_same_images(
+    one: Mapping[str, Any], other: Mapping[str, Any], folders: tuple[Path, Path]
+) -> None:
+    """Checks that two networks see scans on the same grid, prepared alike.
+
+    Args:
+        one: The whole configuration of a network's run.
+        other: That of another.
+        folders: The folders of both.
+
+    Raises:
+        InputError: If a setting differs; names it, both values and both folders.
+    """
+    first, second = (settings_of_images(each["data"]) for each in (one, other))
+    for name in first:
+        if first[name] != second.get(name):
+            raise InputError(
+                f"{name} is {first[name]} for the network in {folders[0]}, and "
+                f"{second.get(name)} for the one in {folders[1]}: --mode evaluate "
+                "scores networks of one grid together (--mode predict takes any)"
+            )
 
 
 def select_usable(

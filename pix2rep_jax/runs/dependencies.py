@@ -70,6 +70,7 @@ TABLE: Mapping[str, str] = {
     "finetune": DOWNSTREAM,
     "init.checkpoint": PLACE,  # run.json has the digest of the network that is there
     "init.recalibrate": DOWNSTREAM,
+    "predict": NOTHING,  # how a network is used, not how it came about
     "log": NOTHING,  # when something is written
     "log.validate_every": DOWNSTREAM,  # chooses among which checkpoints is the best
     "study": NOTHING,  # each of its runs has a configuration of its own

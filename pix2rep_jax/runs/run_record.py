@@ -72,6 +72,7 @@ class RunRecord(NamedTuple):
         command: The command line of the first start; "" where there was none.
         slice_axis: Along which axis the slices of most scans lie.
         inputs: What the scans have in common, such as their number of channels.
+        one_piece: Classes that are one piece in every training mask.
     """
 
     num_steps: int
@@ -82,6 +83,7 @@ class RunRecord(NamedTuple):
     command: str = ""
     slice_axis: SliceAxis = LAST
     inputs: Inputs = _ONE_CHANNEL
+    one_piece: tuple[str, ...] = ()
 
 
 def make_record(
@@ -93,6 +95,7 @@ def make_record(
     command: Sequence[str] = (),
     slice_axis: SliceAxis = LAST,
     inputs: Inputs = _ONE_CHANNEL,
+    one_piece: Sequence[str] = (),
 ) -> RunRecord:
     """Makes the record of a run that starts here and now.
 
@@ -104,6 +107,7 @@ def make_record(
         command: The words of the command line.
         slice_axis: As in `RunRecord`.
         inputs: As in `RunRecord`.
+        one_piece: As in `RunRecord`.
     """
     return RunRecord(
         num_steps=num_steps,
@@ -114,6 +118,7 @@ def make_record(
         command=shlex.join(command),
         slice_axis=slice_axis,
         inputs=inputs,
+        one_piece=tuple(one_piece),
     )
 
 
@@ -214,6 +219,7 @@ def record_to_dict(record: RunRecord) -> dict[str, Any]:
             "pictures": record.inputs.pictures,
             "label_values": list(record.inputs.label_values),
         },
+        "one_piece": list(record.one_piece),
         "split": record.split.to_dict(),
     }
 
@@ -239,6 +245,7 @@ def record_from_dict(content: Mapping[str, Any]) -> RunRecord:
         command=str(content["command"]),
         slice_axis=_slice_axis(content.get("slice_axis", _THIRD)),
         inputs=_inputs(content.get("inputs", {})),
+        one_piece=tuple(map(str, content.get("one_piece", []))),
     )
 
 

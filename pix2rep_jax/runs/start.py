@@ -1,12 +1,24 @@
 """Which run a command starts from or looks at: `init.checkpoint` is read here alone."""
 
 import contextlib
+import logging
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runs.manifest import find_run
 
-__all__ = ["decide_start", "find_all_runs", "find_pretraining", "find_segmenters"]
+__all__ = [
+    "decide_start",
+    "find_all_runs",
+    "find_ensemble",
+    "find_folds",
+    "find_pretraining",
+    "find_segmenters",
+]
+
+_LOG = logging.getLogger(__name__)
 
 SEGMENTERS = ("finetune", "probe")
 """The modes that train a segmenter; the first that ran is the one to use."""
@@ -98,6 +110,56 @@ def find_segmenters(workdir: str | Path, *, checkpoint: str = "") -> list[Path]:
         f"there is no trained segmenter in {workdir}: run --mode finetune or --mode "
         "probe there first, or give the folder of a run that has one"
     )
+
+
+def find_folds(workdir: str | Path) -> list[Path]:
+    """Lists the folders of a cross-validation: `fold0`, `fold1`, … in a workdir."""
+    workdir = Path(workdir).expanduser()
+    folders = workdir.iterdir() if workdir.is_dir() else []
+    found = [each for each in folders if re.fullmatch(r"fold\d+", each.name)]
+    return sorted(found, key=lambda folder: int(folder.name[4:]))
+
+
+def find_ensemble(
+    workdirs: Iterable[str | Path], *, checkpoint: str = ""
+) -> list[Path]:
+    """Finds the segmentation run of each workdir; of a cross-validation, every fold's.
+
+    Args:
+        workdirs: As for `find_segmenters`.
+        checkpoint: The setting `init.checkpoint`, for a workdir without a run.
+
+    Returns:
+        The runs' folders, at least one. A fold that has no network yet is left out with
+        a warning.
+
+    Raises:
+        InputError: If a workdir has none.
+    """
+    runs = []
+    for workdir in workdirs:
+        try:
+            runs.append(find_segmenters(workdir)[0])
+            continue
+        except InputError:
+            folds = find_folds(workdir)
+            if not folds and checkpoint in ("", "none"):
+                raise
+        if not folds:
+            runs.append(find_segmenters(checkpoint)[0])
+        for fold in folds:
+            try:
+                runs.append(find_segmenters(fold)[0])
+            except InputError:
+                _LOG.warning(
+                    "note: %s has no trained segmenter, so it is left out", fold
+                )
+    if not runs:
+        raise InputError(
+            f"there is no trained segmenter in the folds of {workdir}: start its own "
+            "--mode folds again"
+        )
+    return runs
 
 
 def find_all_runs(workdir: str | Path, *, checkpoint: str = "") -> list[Path]:

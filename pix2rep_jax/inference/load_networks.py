@@ -1,0 +1,61 @@
+"""The networks of a segmentation run as functions from slices to probabilities."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from pix2rep_jax.inference.postprocess import (
+    average_motions,
+    choose_motions,
+    known_motions,
+)
+from pix2rep_jax.inference.predict import BATCH_SIZE, make_predictors
+from pix2rep_jax.methods.downstream.teacher import networks_of_state
+from pix2rep_jax.models.build import make_segmentation_net
+from pix2rep_jax.runs.checkpoint_reader import restore_model
+from pix2rep_jax.runs.manifest import read_config
+from pix2rep_jax.runs.run_record import read_run
+
+__all__ = ["load_predict", "load_predictors"]
+
+
+def load_predict(
+    run: Path, *, mirror: bool | str = False
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Loads the result of a segmentation run, at its best step.
+
+    Args:
+        run: The folder of a finetune or probe run.
+        mirror: As `predict.mirror` of the configuration.
+
+    Returns:
+        A function from slices `[slices, height, width]` to probabilities
+        `[slices, height, width, num_classes]`.
+    """
+    return next(iter(load_predictors(run, mirror=mirror).values()))
+
+
+def load_predictors(
+    run: Path, *, batch_size: int = BATCH_SIZE, mirror: bool | str = False
+) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """Loads all networks of a segmentation run, at the step where its result is best.
+
+    Args:
+        run: The folder of a finetune or probe run.
+        batch_size: Number of slices predicted at once.
+        mirror: As `predict.mirror` of the configuration.
+
+    Returns:
+        Functions like that of `load_predict`, by the names that
+        `teacher.networks_of_state` gives. The run's result comes first.
+    """
+    config = ConfigDict(read_config(run))
+    net = make_segmentation_net(config, scratch=read_run(run).origin is None)
+    networks = networks_of_state(config, *restore_model(run))
+    predictors = make_predictors(net, networks, batch_size=batch_size)
+    motions = choose_motions(known_motions(config, run.name), mirror)
+    return {
+        name: average_motions(predict, motions) for name, predict in predictors.items()
+    }

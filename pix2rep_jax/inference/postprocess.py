@@ -1,0 +1,164 @@
+"""Test-time options: mirrored and turned copies, and the largest piece of a class."""
+
+import functools
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from pix2rep_jax.data.one_piece import find_pieces
+from pix2rep_jax.methods.downstream.augmentation import finetuning_options
+from pix2rep_jax.runtime.config_checks import choice
+
+__all__ = [
+    "SETTINGS",
+    "Motion",
+    "average_motions",
+    "choose_components",
+    "choose_motions",
+    "keep_largest",
+    "known_motions",
+    "read_options",
+]
+
+SETTINGS = dict.fromkeys(("mirror", "largest_component"), choice("auto", True, False))
+"""What this module reads of the configuration's section `predict`."""
+
+
+MIRROR_BY_ITSELF = False
+"""Whether "auto" averages."""
+
+
+class Motion(NamedTuple):
+    """A motion of a slice that puts pixels on pixels.
+
+    Attributes:
+        mirrored: Whether rows are reversed first.
+        turns: Quarter turns after that, 0 to 3.
+    """
+
+    mirrored: bool
+    turns: int
+
+
+_STILL = Motion(False, 0)
+
+
+def read_options(config: Mapping[str, Any]) -> dict[str, bool | str]:
+    """Reads the section `predict`; what a configuration leaves out is "auto"."""
+    section = config.get("predict", {})
+    return {name: section.get(name, "auto") for name in SETTINGS}
+
+
+def known_motions(config: Mapping[str, Any], mode: str) -> tuple[Motion, ...]:
+    """Lists the motions that a run's augmentation knew, no motion first.
+
+    Args:
+        config: The whole configuration of the run.
+        mode: "finetune" or "probe". Probing never moves slices.
+
+    Returns:
+        Reversed rows and reversed columns if slices were mirrored. Turns as far as the
+        largest rotation. If both, also one after the other.
+    """
+    if mode != "finetune":
+        return (_STILL,)
+    spatial = finetuning_options(ConfigDict(config["augment"]))["spatial"]
+    if spatial is None:
+        return (_STILL,)
+    turns = {0}
+    if spatial["rotation_probability"] > 0:
+        reach = spatial["max_rotation"] + 1e-6
+        turns |= {1, 3} if reach >= math.pi / 2 else set()
+        turns |= {2} if reach >= math.pi else set()
+    found = {Motion(False, turn) for turn in turns}
+    if spatial["flip_probability"] > 0:  # of rows, or of columns: that is turned by two
+        found |= {Motion(True, (flip + turn) % 4) for flip in (0, 2) for turn in turns}
+    return tuple(sorted(found))
+
+
+def choose_motions(known: Sequence[Motion], mirror: bool | str) -> Sequence[Motion]:
+    """Selects the motions to use.
+
+    Args:
+        known: From `known_motions`.
+        mirror: The setting `predict.mirror`.
+    """
+    wanted = MIRROR_BY_ITSELF if mirror == "auto" else mirror
+    return known if wanted else known[:1]
+
+
+def choose_components(
+    classes: Sequence[str], one_piece: Collection[str], wanted: bool | str
+) -> tuple[int, ...]:
+    """Selects the classes of which only the largest piece is kept.
+
+    Args:
+        classes: Names of the classes, background first.
+        one_piece: Those that are one piece in every training mask.
+        wanted: The setting `predict.largest_component`.
+    """
+    names = {True: classes[1:], False: (), "auto": one_piece}[wanted]
+    return tuple(i for i, name in enumerate(classes) if i and name in names)
+
+
+def average_motions(
+    predict: Callable[[np.ndarray], np.ndarray], motions: Sequence[Motion]
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Averages the probabilities of moved copies of slices, each moved back.
+
+    Args:
+        predict: Maps slices `[slices, height, width, channels]` to probabilities
+            `[slices, height, width, num_classes]`.
+        motions: From `known_motions`. Slices that are not square are not turned by one
+            or three quarters.
+
+    Returns:
+        A function like `predict`, which takes as many times as long as there are
+        motions.
+    """
+    if len(motions) < 2:
+        return predict
+
+    def averaged(images: np.ndarray) -> np.ndarray:
+        square = images.shape[1] == images.shape[2]
+        used = [motion for motion in motions if square or motion.turns % 2 == 0]
+        moved = (_move_back(predict(_move(images, each)), each) for each in used)
+        return functools.reduce(np.add, moved) / np.float32(len(used))
+
+    return averaged
+
+
+def _move(images: np.ndarray, motion: Motion) -> np.ndarray:
+    """Moves slices `[slices, height, width, ...]`."""
+    images = images[:, ::-1] if motion.mirrored else images
+    return np.ascontiguousarray(np.rot90(images, motion.turns, axes=(1, 2)))
+
+
+def _move_back(images: np.ndarray, motion: Motion) -> np.ndarray:
+    """Undoes `_move`."""
+    images = np.rot90(images, -motion.turns, axes=(1, 2))
+    return images[:, ::-1] if motion.mirrored else images
+
+
+def keep_largest(labels: np.ndarray, classes: Collection[int]) -> np.ndarray:
+    """Keeps the largest piece of classes; the others become background.
+
+    Args:
+        labels: `[rows, columns, slices]` or `[rows, columns, slices, frames]` uint8.
+            Each frame is a volume of its own.
+        classes: The classes that this is done for.
+
+    Returns:
+        The same array, which is changed. Of two largest pieces the first is kept.
+    """
+    frames = labels if labels.ndim == 4 else labels[..., None]
+    for frame in np.moveaxis(frames, 3, 0):
+        for value in classes:
+            part, pieces = find_pieces(frame, value)
+            sizes = np.bincount(pieces.ravel())[1:]
+            if len(sizes) > 1:
+                part[(pieces > 0) & (pieces != sizes.argmax() + 1)] = 0
+    return labels

@@ -1,0 +1,134 @@
+"""Test-time options: each against a plain loop over what it stands for."""
+
+import numpy as np
+import pytest
+import scipy.ndimage
+
+from configs.pix2rep import get_config
+from pix2rep_jax.inference.postprocess import (
+    SETTINGS,
+    Motion,
+    average_motions,
+    choose_components,
+    choose_motions,
+    keep_largest,
+    known_motions,
+    read_options,
+)
+
+IMAGES = np.random.default_rng(0).random((2, 8, 8, 1), np.float32)
+STILL = Motion(False, 0)
+
+
+def spatial(**changes):
+    config = get_config("small").to_dict()
+    config["augment"]["spatial"] |= changes
+    return config
+
+
+@pytest.mark.parametrize(
+    "changes, number",
+    [
+        ({}, 8),
+        ({"flip_probability": 0.0}, 4),
+        ({"rotation_probability": 0.0}, 3),
+        ({"max_rotation": 0.35}, 3),
+        ({"max_rotation": np.pi / 2, "flip_probability": 0.0}, 3),
+        ({"max_rotation": 0.35, "flip_probability": 0.0}, 1),
+    ],
+)
+def test_only_motions_that_training_knew_are_used(changes, number):
+    """Mirrored once of rows or of columns; turned as far as the largest rotation."""
+    motions = known_motions(spatial(**changes), "finetune")
+    assert len(set(motions)) == len(motions) == number and motions[0] == STILL
+
+
+def test_what_never_moved_slices_knows_no_motion():
+    """Probing, and the released recipe."""
+    config = spatial()
+    assert known_motions(config, "probe") == (STILL,)
+    config["augment"]["recipe"] = "released"
+    assert known_motions(config, "finetune") == (STILL,)
+
+
+def test_each_motion_of_a_square_is_another_one():
+    """All eight: as NumPy's flips and turns make them."""
+    seen = []
+    average_motions(
+        lambda x: seen.append(x) or x, known_motions(spatial(), "finetune")
+    )(IMAGES)
+    expected = [
+        np.rot90(each, turns, axes=(1, 2))
+        for each in (IMAGES, IMAGES[:, ::-1])
+        for turns in range(4)
+    ]
+    assert len(seen) == 8
+    for one in expected:
+        assert sum(np.array_equal(one, other) for other in seen) == 1
+
+
+@pytest.mark.parametrize("shape", [(2, 8, 8, 1), (2, 6, 8, 1)])
+def test_every_copy_is_moved_back(shape):
+    """So a network that treats each pixel on its own gives the same. Slices that are
+    not square keep their shape."""
+    images = np.random.default_rng(1).random(shape, np.float32)
+    shapes = set()
+
+    def predict(images):
+        shapes.add(images.shape)
+        return np.concatenate([1 - images, images], -1)
+
+    averaged = average_motions(predict, known_motions(spatial(), "finetune"))
+    np.testing.assert_allclose(averaged(images), predict(images), atol=1e-6)
+    assert shapes == {shape}
+
+
+def test_the_mean_is_that_of_the_probabilities():
+    """Of a network that sees the upper left corner alone."""
+
+    def predict(images):
+        result = np.zeros_like(images)
+        result[:, 0, 0] = images[:, 0, 0]
+        return result
+
+    found = average_motions(predict, [STILL, Motion(True, 0)])(IMAGES)
+    expected = np.zeros_like(IMAGES)
+    expected[:, 0, 0], expected[:, -1, 0] = IMAGES[:, 0, 0] / 2, IMAGES[:, -1, 0] / 2
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_a_setting_decides():
+    """Mirroring is off by itself."""
+    motions = known_motions(spatial(), "finetune")
+    assert len(choose_motions(motions, True)) == 8
+    assert [*choose_motions(motions, "auto")] == [*choose_motions(motions, False)]
+    assert [*choose_motions(motions, False)] == [STILL]
+    classes = ("BG", "RV", "LV")
+    assert choose_components(classes, ("LV",), "auto") == (2,)
+    assert choose_components(classes, (), "auto") == ()
+    assert choose_components(classes, ("LV",), True) == (1, 2)
+    assert choose_components(classes, ("LV",), False) == ()
+    assert read_options({}).keys() == read_options(get_config()).keys() == {*SETTINGS}
+
+
+def test_the_largest_piece_is_kept():
+    """Of the classes that are named, in each frame on its own; corners join."""
+    labels = np.random.default_rng(2).integers(0, 3, (9, 10, 4, 2)).astype(np.uint8)
+    labels[labels == 1] *= np.random.default_rng(3).random((labels == 1).sum()) < 0.3
+    labels[-1, -1, -1, :] = 1
+    labels[-2, -2, -2, :] = 1
+    expected = labels.copy()
+    for frame in range(2):
+        pieces, count = scipy.ndimage.label(
+            labels[..., frame] == 1, scipy.ndimage.generate_binary_structure(3, 3)
+        )
+        sizes = [(pieces == number + 1).sum() for number in range(count)]
+        assert count > 1
+        kept = pieces == int(np.argmax(sizes)) + 1
+        expected[..., frame][(pieces > 0) & ~kept] = 0
+    found = keep_largest(labels.copy(order="F"), (1,))
+    np.testing.assert_array_equal(found, expected)
+    assert (expected != labels).any()
+    np.testing.assert_array_equal(keep_largest(labels.copy(), ()), labels)
+    nothing = np.zeros((3, 3, 1), np.uint8)
+    np.testing.assert_array_equal(keep_largest(nothing.copy(), (1, 2)), nothing)
