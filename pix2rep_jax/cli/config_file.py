@@ -17,6 +17,7 @@ __all__ = [
     "find_config",
     "flag_argument",
     "split_words",
+    "split_workdirs",
     "with_found_config",
     "with_run_config",
 ]
@@ -55,8 +56,9 @@ def with_run_config(command: Sequence[str]) -> list[str]:
         return list(command)
     from pix2rep_jax.runs.remembered import find_source  # late: jax is slow
 
-    place = Path(workdir).expanduser().resolve()
-    run = find_source(place, flag_argument(command, "mode"))
+    mode = flag_argument(command, "mode")
+    place = Path(split_workdirs(workdir, mode)[0]).expanduser().resolve()
+    run = find_source(place, mode)
     if run is None:
         return list(command)
     file = Path(__file__).with_name("run_config.py")
@@ -120,6 +122,19 @@ def default_workdir(named: str) -> Path:
     path, _, size = named.partition(":")
     name = Path(path).stem + (f"-{size}" if size else "")
     return Path("runs") / re.sub(r"[^\w.=-]+", "-", name)
+
+
+def split_workdirs(named: str | Path, mode: str) -> list[str]:
+    """Splits A,B,C behind `--workdir`, where a mode takes the runs of several.
+
+    Args:
+        named: As written; a folder that is there may have a comma in its name.
+        mode: The mode that is to run.
+    """
+    named = str(named)
+    if mode not in ("predict", "evaluate") or Path(named).expanduser().exists():
+        return [named]
+    return [each.strip() for each in named.split(",") if each.strip()] or [named]
 
 
 def explain_override(command: Sequence[str], error: Exception) -> str:

@@ -17,6 +17,7 @@ from pix2rep_jax.cli.config_file import (
     default_workdir,
     explain_override,
     split_words,
+    split_workdirs,
     with_found_config,
     with_run_config,
 )
@@ -37,8 +38,11 @@ MODES = {
     "probe": ("pix2rep_jax.modes.probe", ("command",)),
     "finetune": ("pix2rep_jax.modes.finetune", ("command",)),
     "folds": ("pix2rep_jax.modes.folds", ("command",)),
-    "evaluate": ("pix2rep_jax.modes.evaluate", ()),
-    "predict": ("pix2rep_jax.modes.predict", ("input", "output", "overwrite")),
+    "evaluate": ("pix2rep_jax.modes.evaluate", ("others",)),
+    "predict": (
+        "pix2rep_jax.modes.predict",
+        ("input", "output", "overwrite", "probabilities", "suffix", "others"),
+    ),
     "figures": ("pix2rep_jax.modes.figures", ()),
     "study": ("pix2rep_jax.study.command", ("command",)),
 }
@@ -52,13 +56,22 @@ _CONFIG = config_flags.DEFINE_config_file(
 )
 _MODE = flags.DEFINE_enum("mode", None, list(MODES), "What to do.")
 _WORKDIR = flags.DEFINE_string(
-    "workdir", None, "The run's folder; the default is runs/<config>[-<size>]."
+    "workdir",
+    None,
+    "The run's folder; the default is runs/<config>[-<size>]. predict and evaluate "
+    "take several, A,B,C, as an ensemble.",
 )
 _INPUT = flags.DEFINE_string("input", None, "predict: a NIfTI file or a folder.")
 _OUTPUT = flags.DEFINE_string(
     "output", None, "predict: the folder for the masks, or one scan's mask."
 )
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "predict: replace masks.")
+_PROBABILITIES = flags.DEFINE_bool(
+    "probabilities", False, "predict: write NAME_probabilities too."
+)
+_SUFFIX = flags.DEFINE_string(
+    "suffix", "_seg", "predict: what a mask's name adds to its scan's; may be empty."
+)
 _COORDINATOR = flags.DEFINE_string(
     "coordinator",
     None,
@@ -166,15 +179,21 @@ def run_mode(words: Sequence[str], rest: Sequence[str]) -> int:
     join_hosts(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
     cache_programs(Path(config.data.cache_dir).expanduser() / "programs")
     named = _WORKDIR.value or default_workdir(config_argument(words))
-    workdir = Path(named).expanduser().resolve()
-    complete(config, workdir, str(_MODE.value), command=words)
+    mode = str(_MODE.value)
+    workdir, *others = (
+        Path(each).expanduser().resolve() for each in split_workdirs(named, mode)
+    )
+    complete(config, workdir, mode, command=words)
     check_settings(config)
-    module, takes = MODES[str(_MODE.value)]
+    module, takes = MODES[mode]
     given = {
         "command": words,
         "input": _INPUT.value,
         "output": _OUTPUT.value,
         "overwrite": _OVERWRITE.value,
+        "probabilities": _PROBABILITIES.value,
+        "suffix": _SUFFIX.value,
+        "others": others,
     }
     run = importlib.import_module(module).run
     options = {name: given[name] for name in takes}

@@ -21,8 +21,16 @@ __all__ = [
     "find_channels",
     "find_scans",
     "join_channels",
+    "mask_stem",
     "pair_with_masks",
+    "probabilities_path",
 ]
+
+SUFFIX = "_seg"
+"""What a mask's name adds to its scan's."""
+
+PROBABILITIES = "_probabilities"
+"""What the name of probabilities adds to the scan's."""
 
 _CHANNEL = re.compile(r"_(\d{4})$")
 """How nnU-Net names the files of a case's channels: NAME_0000, NAME_0001, …"""
@@ -43,7 +51,7 @@ class FoundScans:
     broken: list[Path]
 
 
-def find_scans(input: Path) -> FoundScans:
+def find_scans(input: Path, *, output: Path | None = None) -> FoundScans:
     """Lists the scans of a folder and its subfolders, without masks.
 
     They are NIfTI files, or pictures if there is no NIfTI.
@@ -54,6 +62,8 @@ def find_scans(input: Path) -> FoundScans:
 
     Args:
         input: A folder, or one file.
+        output: The folder for the masks. If it lies inside the input, the files in it
+            are left out.
 
     Raises:
         InputError: If there is no such file or folder, or it holds no scan.
@@ -73,8 +83,17 @@ def find_scans(input: Path) -> FoundScans:
     folders = {file.name: (input / file.name).parent for file in listing.files}
     of_masks = {each for each in {*folders.values()} if _is_folder_of_masks(each)}
 
+    within = None if output is None else output.resolve()
+    if within is not None and input.resolve() not in within.parents:
+        within = None
+
+    def is_output(file: NiftiPath) -> bool:
+        if (scan_stem(file.path.name) or "").endswith(PROBABILITIES):
+            return True
+        return within is not None and within in file.path.resolve().parents
+
     def is_left_out(file: NiftiPath) -> bool:
-        if folders[file.name] in of_masks:
+        if folders[file.name] in of_masks or is_output(file):
             return True
         folder, slash, stem = file.name.rpartition("/")
         scan = scan_name(stem)
@@ -84,8 +103,11 @@ def find_scans(input: Path) -> FoundScans:
 
     broken = set(listing.broken)
     there = [file for file in listing.files if file.path not in broken]
-    masks = [file for file in there if is_left_out(file)]
+    own = [file for file in there if is_output(file)]
+    masks = [file for file in there if is_left_out(file) and file not in own]
     left_out = []
+    if own:
+        left_out.append(f"{_count(len(own), 'file')} of --output")
     if masks:
         kinds = {
             "labels/"
@@ -99,7 +121,7 @@ def find_scans(input: Path) -> FoundScans:
     if listing.others:
         left_out.append(count_suffixes(listing.others))
     found = FoundScans(
-        [file for file in there if file not in masks],
+        [file for file in there if file not in masks and file not in own],
         left_out,
         [*listing.broken, *listing.unsearched],
     )
@@ -140,18 +162,25 @@ def find_channels(path: Path, files: int) -> list[Path]:
     return [beside[name] for name in names]
 
 
-def join_channels(scans: Sequence[NiftiPath], files: int) -> list[NiftiPath]:
+def join_channels(
+    scans: Sequence[NiftiPath], files: int, *, suffix: str = SUFFIX
+) -> list[NiftiPath]:
     """Takes the files of one case together.
 
     Args:
         scans: From `find_scans`.
         files: How many files a case has.
+        suffix: As for `mask_path`.
 
     Returns:
-        The first file of each case, under the case's name.
+        The first file of each case, under the case's name. That of the only channel
+        loses its number where masks have nnU-Net's names.
     """
     if files == 1:
-        return list(scans)
+        return [
+            scan if suffix else NiftiPath(scan.name.removesuffix("_0000"), scan.path)
+            for scan in scans
+        ]
     cases: dict[str, NiftiPath] = {}
     for scan in scans:
         name = _CHANNEL.sub("", scan.name)
@@ -159,37 +188,59 @@ def join_channels(scans: Sequence[NiftiPath], files: int) -> list[NiftiPath]:
     return list(cases.values())
 
 
-def mask_path(scan: NiftiPath, *, input: Path, output: Path) -> Path:
+def mask_path(
+    scan: NiftiPath, *, input: Path, output: Path, suffix: str = SUFFIX
+) -> Path:
     """Returns the path of a scan's mask.
 
     Args:
         scan: The scan.
         input: The file or folder that it was found in.
         output: A folder for the masks; or, for a single scan, a file's name.
+        suffix: What a mask's name adds to its scan's; "" as nnU-Net has it.
 
     Raises:
-        InputError: If `output` names a file while `input` is a folder or that file.
+        InputError: If `output` names a file while `input` is a folder.
     """
-    suffix = ".png" if is_picture(scan.path) else ".nii.gz"
+    ending = ".png" if is_picture(scan.path) else ".nii.gz"
     if output.name.endswith((".nii", ".nii.gz", ".png")) and not output.is_dir():
         if input.is_dir():
             raise InputError(
                 f"--output {output} is the name of one mask, and --input {input} a "
                 "folder: give a folder for the masks"
             )
-        if output.name.endswith(".png") != (suffix == ".png"):
+        if output.name.endswith(".png") != (ending == ".png"):
             raise InputError(
                 f"--output {output} has another format than the mask of {input}: name "
-                f"a file that ends in {suffix}, or a folder"
+                f"a file that ends in {ending}, or a folder"
             )
-        if output.resolve() == input.resolve():
-            raise InputError(f"--output {output} is the scan itself: name another file")
         return output
-    return output / f"{scan.name}_seg{suffix}"
+    return output / f"{scan.name}{suffix}{ending}"
+
+
+def probabilities_path(mask: Path, *, suffix: str = SUFFIX) -> Path:
+    """Returns the path of the probabilities beside a mask.
+
+    Args:
+        mask: The path of the mask.
+        suffix: As for `mask_path`.
+    """
+    ending = ".npz" if is_picture(mask) else ".nii.gz"
+    return mask.with_name(f"{mask_stem(mask, suffix=suffix)}{PROBABILITIES}{ending}")
+
+
+def mask_stem(mask: Path, *, suffix: str = SUFFIX) -> str:
+    """Takes the suffix and the ending off a mask's name."""
+    return (scan_stem(mask.name) or mask.name).removesuffix(suffix)
 
 
 def pair_with_masks(
-    scans: Sequence[NiftiPath], *, input: Path, output: Path
+    scans: Sequence[NiftiPath],
+    *,
+    input: Path,
+    output: Path,
+    suffix: str = SUFFIX,
+    files: Sequence[NiftiPath] = (),
 ) -> list[tuple[Path, Path]]:
     """Pairs each scan with the file of its mask.
 
@@ -197,14 +248,26 @@ def pair_with_masks(
         scans: From `find_scans`.
         input: The file or folder that they were found in.
         output: As for `mask_path`.
+        suffix: As for `mask_path`.
+        files: All files of scans, where these are more than `scans`.
 
     Raises:
         InputError: If two scans would have the same mask, such as NAME.nii and
-            NAME.nii.gz side by side.
+            NAME.nii.gz side by side; or if a mask would be written over a scan.
     """
+    if "/" in suffix:
+        raise InputError(
+            f"--suffix {suffix} has a /: give the end of a name, such as _seg"
+        )
+    sources = {each.path.resolve(): each.path for each in (*scans, *files)}
     owner: dict[Path, Path] = {}
     for scan in scans:
-        target = mask_path(scan, input=input, output=output)
+        target = mask_path(scan, input=input, output=output, suffix=suffix)
+        if (place := target.resolve()) in sources:
+            raise InputError(
+                f"the mask of {scan.path} would be written over the scan "
+                f"{sources[place]}: name another --output, or another --suffix"
+            )
         if target in owner:
             raise InputError(
                 f"{owner[target]} and {scan.path} would both be written to {target}: "

@@ -2,16 +2,19 @@
 
 import contextlib
 import functools
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from pix2rep_jax.data.files.scan import Scan, write_mask
+from pix2rep_jax.data.files.scan import Scan, write_mask, write_probabilities
 from pix2rep_jax.data.slices.grid import Grid
+from pix2rep_jax.inference.ensemble import Prediction, mean_labels, mean_slice
 from pix2rep_jax.inference.in_background import map_in_background
-from pix2rep_jax.inference.predict import predict_joined, restore_scan
+from pix2rep_jax.inference.mask_volumes import Row, volume_rows
+from pix2rep_jax.inference.postprocess import keep_largest
+from pix2rep_jax.inference.predict import predict_joined
 from pix2rep_jax.inference.scan_files import find_channels
 from pix2rep_jax.inference.segmenter import Segmenter
 
@@ -29,33 +32,45 @@ class Outcome(NamedTuple):
 
     Attributes:
         scan: Its path.
+        target: The path of its mask.
         notes: Keys of notes in `scan_notes`, if the mask is written.
         error: Why it is not written.
+        rows: The volumes of its classes, if this command has written the mask.
     """
 
     scan: Path
+    target: Path
     notes: tuple[str, ...] = ()
     error: Exception | None = None
+    rows: tuple[Row, ...] = ()
 
 
 class _Scan(NamedTuple):
-    """A scan without its pixels: those on the network's grid are beside it.
+    """A scan without its pixels.
 
     Attributes:
         path: The file of the scan.
         target: The file of its mask.
         scan: What was read, or why it was not. Its array holds no pixels.
-        grid: Where the network's pixels lie.
+        images: Its slices on each grid that the networks do not have yet.
+        grids: Where the networks' pixels lie, for each grid.
+        found: The probabilities on the grids that are done, or what was raised.
     """
 
     path: Path
     target: Path
     scan: Scan | Exception
-    grid: Grid | None = None
+    images: tuple[np.ndarray, ...] = ()
+    grids: tuple[Grid, ...] = ()
+    found: tuple[Sequence[np.ndarray] | Exception, ...] = ()
 
 
 def write_masks(
-    segmenter: Segmenter, pairs: Iterable[tuple[Path, Path]], *, overwrite: bool
+    segmenter: Segmenter,
+    pairs: Iterable[tuple[Path, Path]],
+    *,
+    overwrite: bool,
+    probabilities_path: Callable[[Path], Path] | None = None,
 ) -> Generator[Outcome]:
     """Writes the mask of each scan as soon as it is known.
 
@@ -64,53 +79,92 @@ def write_masks(
     masks to the scans' grids and writes them. Few scans are in memory at once.
 
     Args:
-        segmenter: Its network and its settings.
+        segmenter: Its networks and its settings.
         pairs: The file of each scan, or of one of its channels, and that of its mask.
         overwrite: Whether masks that exist are replaced.
+        probabilities_path: Names the file of the probabilities for that of a mask. They
+            are written before the mask, and replace what is there. None writes none.
 
     Yields:
         What became of each scan, in their order. A scan that cannot be segmented
         changes nothing for the others.
     """
-    values = segmenter.inputs.label_values
-    write = functools.partial(_write, values=values, overwrite=overwrite)
+    write = functools.partial(
+        _write, segmenter, overwrite=overwrite, probabilities_path=probabilities_path
+    )
     reading = map_in_background(functools.partial(_read, segmenter), pairs, most=AHEAD)
-    with contextlib.closing(reading) as scans:  # also if the network is interrupted
-        predicted = predict_joined(
-            segmenter.predict_network, scans, batch_size=segmenter.batch_size
-        )
-        yield from map_in_background(write, predicted, most=BEHIND, at_once=True)
+    with contextlib.closing(reading):  # also if the network is interrupted
+        scans: Iterator[_Scan] = reading
+        for each in segmenter.members:
+            scans = _predict(each, scans)
+        yield from map_in_background(write, scans, most=BEHIND, at_once=True)
 
 
-def _read(segmenter: Segmenter, pair: tuple[Path, Path]) -> tuple[_Scan, np.ndarray]:
-    """Reads a scan; returns it with its slices on the network's grid."""
+def _read(segmenter: Segmenter, pair: tuple[Path, Path]) -> _Scan:
+    """Reads a scan, with its slices on the networks' grids."""
     path, target = pair
     try:
         scan = segmenter.read_files(find_channels(path, segmenter.inputs.files))
-        images, grid = segmenter.prepare(scan.array, spacing_mm=scan.spacing_mm)
+        prepared = [
+            each.prepare(scan.array, spacing_mm=scan.spacing_mm)
+            for each in segmenter.members
+        ]
     except Exception as error:  # one bad file must not cost the next its mask
-        return _Scan(path, target, error), np.zeros((0, 1, 1, 1), np.float32)
+        return _Scan(path, target, error)
     # Its pixels are not needed any more, and would fill the memory.
-    return _Scan(path, target, scan.without_voxels(), grid), images
+    images, grids = zip(*prepared, strict=True)
+    return _Scan(path, target, scan.without_voxels(), images, grids)
+
+
+def _predict(segmenter: Segmenter, scans: Iterable[_Scan]) -> Iterator[_Scan]:
+    """Runs the networks of one grid, in batches that join slices of several scans."""
+    nothing = np.zeros((0, 1, 1, 1), np.float32)
+    joined = (
+        (each._replace(images=each.images[1:]), (*each.images, nothing)[0])
+        for each in scans
+    )
+    predict, batch_size = segmenter.predict_network, segmenter.batch_size
+    for each, found in predict_joined(predict, joined, batch_size=batch_size):
+        yield each._replace(found=(*each.found, found))
 
 
 def _write(
-    predicted: tuple[_Scan, Sequence[np.ndarray] | Exception],
+    segmenter: Segmenter,
+    predicted: _Scan,
     *,
-    values: tuple[int, ...],
     overwrite: bool,
+    probabilities_path: Callable[[Path], Path] | None,
 ) -> Outcome:
     """Takes a scan's probabilities to its own grid, and writes the mask."""
-    (path, target, scan, grid), probabilities = predicted
+    path, target, scan = predicted.path, predicted.target, predicted.scan
+    rows: tuple[Row, ...] = ()
     try:
         if isinstance(scan, Exception):
             raise scan
-        if isinstance(probabilities, Exception):
-            raise probabilities
-        assert grid is not None
-        labels = restore_scan(probabilities, grid, shape=scan.array.shape[:4])
+        predictions = []
+        for each, grid, found in zip(
+            segmenter.members, predicted.grids, predicted.found, strict=True
+        ):
+            if isinstance(found, Exception):
+                raise found
+            predictions.append(Prediction(found, grid, each.weight))
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_mask(target, labels, scan, values=values, overwrite=overwrite)
+        slices = scan.array.shape[2]
+        if probabilities_path is not None:
+            write_probabilities(
+                probabilities_path(target),
+                lambda frame, index, classes: mean_slice(
+                    predictions, frame * slices + index, classes
+                ),
+                scan,
+                num_classes=len(segmenter.classes),
+            )
+        if probabilities_path is None or overwrite or not target.exists():
+            labels = mean_labels(predictions, shape=scan.array.shape[:4])
+            labels = keep_largest(labels, segmenter.largest_of)
+            values = segmenter.inputs.label_values
+            write_mask(target, labels, scan, values=values, overwrite=overwrite)
+            rows = volume_rows(labels, scan, num_classes=len(segmenter.classes))
     except Exception as error:  # as above
-        return Outcome(path, error=error)
-    return Outcome(path, scan.notes)
+        return Outcome(path, target, error=error)
+    return Outcome(path, target, scan.notes, rows=rows)

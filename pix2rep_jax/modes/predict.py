@@ -1,6 +1,7 @@
 """--mode predict: the mask of every scan, on the scan's own grid."""
 
 import contextlib
+import functools
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,15 +14,21 @@ from pix2rep_jax.data.files.picture_file import is_picture
 from pix2rep_jax.data.layout.class_values import describe_values, find_class_values
 from pix2rep_jax.data.scan_notes import count_notes
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.inference.mask_volumes import Row
+from pix2rep_jax.inference.postprocess import read_options
 from pix2rep_jax.inference.scan_files import (
+    SUFFIX,
     find_scans,
     join_channels,
     pair_with_masks,
+    probabilities_path,
 )
 from pix2rep_jax.inference.segmenter import Segmenter
+from pix2rep_jax.inference.volume_table import write_tables
 from pix2rep_jax.inference.write_masks import write_masks
+from pix2rep_jax.runs.checkpoint_reader import describe_networks
 from pix2rep_jax.runs.manifest import make_folder, read_config
-from pix2rep_jax.runs.start import find_segmenters
+from pix2rep_jax.runs.start import find_ensemble
 
 __all__ = ["run"]
 
@@ -33,6 +40,9 @@ def run(
     input: str | Path | None,
     output: str | Path | None,
     overwrite: bool = False,
+    probabilities: bool = False,
+    suffix: str = SUFFIX,
+    others: Sequence[str | Path] = (),
 ) -> int:
     """Writes the mask of every scan of a file or folder.
 
@@ -41,13 +51,18 @@ def run(
     counts what was written and what was left out.
 
     Args:
-        config: Its `init.checkpoint` names the run to use if the workdir has none.
-        workdir: The run's folder; fine-tuning is preferred to probing.
+        config: Its `init.checkpoint` names the run to use if the workdir has none. Its
+            section `predict` has the options.
+        workdir: The run's folder; fine-tuning is preferred to probing. The folder of a
+            cross-validation gives the mean of its networks.
         input: A scan, or a folder that is searched with all its subfolders.
         output: The folder for the masks, `NAME_seg.nii.gz` in the subfolders that the
-            input has (`NAME_seg.png` for a picture). For a single scan also the mask's
-            own name.
+            input has (`NAME_seg.png` for a picture). It gets `labels.json` and
+            `volumes.csv` too. For a single scan also the mask's own name.
         overwrite: Whether a mask that exists is replaced.
+        probabilities: Whether `NAME_probabilities.nii.gz` is written as well.
+        suffix: What stands in place of `_seg`.
+        others: Further workdirs, whose networks are averaged with the first one's.
 
     Returns:
         The exit code: 0, or 1 if a scan could not be segmented.
@@ -61,19 +76,35 @@ def run(
             "--input PATH --output FOLDER"
         )
     input, output = Path(input).expanduser(), Path(output).expanduser()
-    found = find_scans(input)
-    runs = find_segmenters(workdir, checkpoint=config.init.checkpoint)
-    segmenter = Segmenter.load(runs[0])
-    scans = join_channels(found.scans, segmenter.inputs.files)
-    pairs = pair_with_masks(scans, input=input, output=output)
+    found = find_scans(input, output=output)
+    runs = find_ensemble([workdir, *others], checkpoint=config.init.checkpoint)
+    segmenter = Segmenter.load(runs, **read_options(config))
+    print(describe_networks(runs))
+    scans = join_channels(found.scans, segmenter.inputs.files, suffix=suffix)
+    pairs = pair_with_masks(
+        scans, input=input, output=output, suffix=suffix, files=found.scans
+    )
     is_file = [target for _, target in pairs] == [output]
     make_folder(output.parent if is_file else output, option="--output")
-    left = [pair for pair in pairs if overwrite or not pair[1].exists()]
+    beside = functools.partial(probabilities_path, suffix=suffix)
+
+    def is_left(target: Path) -> bool:
+        is_there = target.exists() and (not probabilities or beside(target).exists())
+        return overwrite or not is_there
+
+    left = [pair for pair in pairs if is_left(pair[1])]
     for path in found.broken:
         print(f"skipped {path}: it cannot be opened", file=sys.stderr)
     failures, notes = 0, []
+    measured: dict[Path, tuple[Row, ...]] = {}
+    masks = write_masks(
+        segmenter,
+        left,
+        overwrite=overwrite,
+        probabilities_path=beside if probabilities else None,
+    )
     with (
-        contextlib.closing(write_masks(segmenter, left, overwrite=overwrite)) as masks,
+        contextlib.closing(masks),
         tqdm(
             masks,
             total=len(left),
@@ -87,12 +118,24 @@ def run(
         for outcome in bar:
             if outcome.error is None:
                 notes.append((str(outcome.scan), outcome.notes))
+                measured[outcome.target] = outcome.rows
             else:
                 failures += 1
                 said = explain(outcome.error, outcome.scan)
                 tqdm.write(f"skipped {outcome.scan}: {said}", file=sys.stderr)
     for sentence in count_notes(notes):
         print(sentence, file=sys.stderr)
+    if not is_file:
+        for sentence in write_tables(
+            output,
+            pairs,
+            measured,
+            classes=segmenter.classes,
+            values=segmenter.inputs.label_values,
+            suffix=suffix,
+            replace=overwrite and output.resolve() != input.resolve(),
+        ):
+            print(sentence, file=sys.stderr)
     values = segmenter.inputs.label_values
     if values and any(is_picture(scan) for scan, _ in pairs):
         print(f"labels: {describe_values(segmenter.classes, values)}")

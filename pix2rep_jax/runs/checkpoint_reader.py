@@ -22,6 +22,7 @@ from pix2rep_jax.training.state import ModelState
 __all__ = [
     "STATE",
     "describe_arrays",
+    "describe_networks",
     "first_line",
     "has_checkpoint",
     "has_readable_score",
@@ -178,6 +179,23 @@ def unfinished(run: str | Path) -> str:
         f"note: the run in {run} stands at step {newest} of {num_steps}; start its own "
         "command again to finish it"
     )
+
+
+def describe_networks(runs: Sequence[Path]) -> str:
+    """Says in one line which networks are used.
+
+    Args:
+        runs: The folders of their runs.
+
+    Returns:
+        For each its folder, its step and its length. Several are named an ensemble.
+    """
+    each = [
+        f"{run} at step {result_step(run)} of {read_num_steps(run)}" for run in runs
+    ]
+    if len(each) == 1:
+        return f"network: {each[0]}"
+    return f"network: the mean of {len(each)} as an ensemble: {'; '.join(each)}"
 
 
 def open_manager(

@@ -8,6 +8,7 @@ from pix2rep_jax.data.layout.dataset_json import read_facts
 from pix2rep_jax.runs.data_checks import is_same_data
 from pix2rep_jax.runs.dependencies import answer, settings_of_images
 from pix2rep_jax.runs.manifest import find_run, read_config
+from pix2rep_jax.runs.start import SEGMENTERS, find_folds
 
 __all__ = [
     "TRAINING",
@@ -19,6 +20,9 @@ __all__ = [
 
 TRAINING = ("pretrain", "probe", "finetune")
 """Modes that train, each in the subfolder of its name."""
+
+ENSEMBLES = ("predict", "evaluate")
+"""Modes that use several networks together."""
 
 _LOCAL = ("cache_dir", "device_budget_mb")
 """Settings of the data that belong to a machine."""
@@ -37,7 +41,10 @@ def find_source(workdir: Path, mode: str) -> Path | None:
     first = (mode, "pretrain") if mode in TRAINING else ()
     order = dict.fromkeys((*first, "finetune", "probe", "pretrain"))
     places = [workdir] if workdir.name in order else []
-    for folder in (*places, *(workdir / name for name in order)):
+    places += [workdir / name for name in order]
+    if mode in ENSEMBLES:  # of a cross-validation
+        places += [fold / name for fold in find_folds(workdir) for name in SEGMENTERS]
+    for folder in places:
         if (folder / "config.json").is_file():
             return folder
     return None

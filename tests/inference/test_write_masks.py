@@ -145,8 +145,8 @@ def test_few_scans_are_read_ahead(tmp_path, predict_network, monkeypatch):
 def test_a_scan_is_dropped_once_it_is_on_the_networks_grid(tmp_path, predict_network):
     """Only its slices there wait for the network, not its own pixels."""
     pairs = save(tmp_path, [(64, 64, 9)])
-    scan, images = module._read(make_segmenter(predict_network), pairs[0])
-    assert images.shape == (9, 16, 16, 1)
+    scan = module._read(make_segmenter(predict_network), pairs[0])
+    assert [each.shape for each in scan.images] == [(9, 16, 16, 1)]
     assert scan.scan.array.shape == (64, 64, 9, 1, 1)
     assert scan.scan.array.strides == (0, 0, 0, 0, 0)
     assert scan.scan.volume.array.strides == (0, 0, 0)

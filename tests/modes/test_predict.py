@@ -36,8 +36,9 @@ def study(tmp_path, monkeypatch):
         fov_mm=16.0,
         size=16,
     )
-    monkeypatch.setattr(predict, "find_segmenters", lambda *_, **__: [tmp_path])
-    monkeypatch.setattr(Segmenter, "load", lambda _: segmenter)
+    monkeypatch.setattr(predict, "find_ensemble", lambda *_, **__: [tmp_path])
+    monkeypatch.setattr(predict, "describe_networks", str)
+    monkeypatch.setattr(Segmenter, "load", lambda *_, **__: segmenter)
     data = get_config("quick").data.to_dict() | {"label_values": (0, 7, 8, 9)}
     monkeypatch.setattr(predict, "read_config", lambda _: {"data": data})
     for name in "abc":
@@ -57,7 +58,7 @@ def run(study, **options):
 
 
 def written(study):
-    return sorted(each.name for each in (study.parent / "masks").iterdir())
+    return sorted(each.name for each in (study.parent / "masks").glob("*.nii*"))
 
 
 def test_everything_in_the_folder_is_counted(study, capsys):
@@ -142,7 +143,7 @@ def test_a_signal_stops_at_once(study, monkeypatch, stop, error):
     stopped = dataclasses.replace(
         segmenter, predict_network=predict_network, batch_size=3
     )
-    monkeypatch.setattr(Segmenter, "load", lambda _: stopped)
+    monkeypatch.setattr(Segmenter, "load", lambda *_, **__: stopped)
     # A shell starts what runs in its background with SIGINT ignored.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

@@ -1,7 +1,7 @@
 """Reading scans and masks from NIfTI files, and writing masks that overlay them."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -20,6 +20,7 @@ __all__ = [
     "read_volume",
     "volume_shape",
     "write_mask",
+    "write_probabilities",
 ]
 
 _OTHER_UNITS = {1: "meters", 3: "microns"}
@@ -195,13 +196,8 @@ def write_mask(
         )
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists: add --overwrite to replace it")
-    header = _single_header(like.header)
-    header.set_data_dtype(np.uint8)
-    # A mask must not inherit the scan's intensity range, nor the patient's name.
+    header = _result_header(like.header, np.uint8)
     header.set_slope_inter(1, 0)
-    header["cal_min"] = header["cal_max"] = 0
-    for text in {"descrip", "aux_file", "db_name"} & {*header}:  # not all in NIfTI-2
-        header[text] = b""
     shape = header.get_data_shape()
     if labels.ndim < like.array.ndim:  # the scan's fourth axis has channels
         shape = shape[:3]
@@ -216,6 +212,67 @@ def write_mask(
             f"{path} cannot be written ({error.strerror or error}): free some space or "
             "name another folder"
         ) from error
+
+
+def write_probabilities(
+    path: Path,
+    volumes: Iterable[np.ndarray],
+    like: NiftiVolume,
+    *,
+    shape: Sequence[int],
+) -> None:
+    """Writes class probabilities that overlay their scan, atomically.
+
+    NIfTI does not have 16-bit floating-point numbers. So voxels are whole numbers of 16
+    bits, and the header's slope of 2^-15 makes probabilities of them.
+
+    Args:
+        path: The `.nii.gz` file to write, in an existing folder.
+        volumes: `[rows, columns, slices]` for each frame of each class, all frames of a
+            class before the next class. One of them is in memory at once.
+        like: The scan.
+        shape: (frames, classes). The file's axes are those of the scan, then frames if
+            there are several, then classes.
+
+    Raises:
+        InputError: If the file cannot be written.
+    """
+    header = _result_header(like.header, np.uint16)
+    frames = [frame for frame in shape[:1] if frame > 1]
+    grid = like.axes.of_file(like.array.shape[:3])
+    header.set_data_shape((*grid, *frames, shape[1]))
+    header["pixdim"][4:] = 1
+    header.set_slope_inter(2.0**-15, 0)
+    header["vox_offset"] = type(header).single_vox_offset
+    dtype = header.get_data_dtype()
+    try:
+        with (
+            replacing(path, suffix=".nii.gz") as partial,
+            nib.openers.ImageOpener(str(partial), "wb") as file,
+        ):
+            header.write_to(file)
+            file.write(bytes(int(header["vox_offset"]) - header.sizeof_hdr))
+            for volume in volumes:
+                stored = like.axes.to_file(np.rint(volume.clip(0, 1) * 2**15))
+                file.write(stored.astype(dtype).tobytes(order="F"))
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written ({error.strerror or error}): free some space or "
+            "name another folder"
+        ) from error
+
+
+def _result_header(header: nib.Nifti1Header, dtype: type) -> nib.Nifti1Header:
+    """Copies a scan's header for a file that overlays it, with values of a type.
+
+    It must not inherit the scan's intensity range, nor the patient's name.
+    """
+    copied = _single_header(header)
+    copied.set_data_dtype(dtype)
+    copied["cal_min"] = copied["cal_max"] = 0
+    for text in {"descrip", "aux_file", "db_name"} & {*copied}:  # not all in NIfTI-2
+        copied[text] = b""
+    return copied
 
 
 def _single_header(header: nib.Nifti1Header) -> nib.Nifti1Header:

@@ -24,6 +24,7 @@ __all__ = [
     "read_picture",
     "read_picture_mask",
     "write_picture_mask",
+    "write_picture_probabilities",
 ]
 
 PICTURE_AXES = Axes(order=(1, 0, 2))
@@ -181,6 +182,22 @@ def write_picture_mask(
     try:
         with replacing(path, suffix=".png") as partial:
             Image.fromarray(np.ascontiguousarray(labels)).save(partial, format="PNG")
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written ({error.strerror or error}): free some space or "
+            "name another folder"
+        ) from error
+
+
+def write_picture_probabilities(path: Path, probabilities: np.ndarray) -> None:
+    """Writes `[height, width, classes]` as float16 "probabilities" of an npz file.
+
+    Raises:
+        InputError: If the file cannot be written.
+    """
+    try:
+        with replacing(path, suffix=".npz") as partial:
+            np.savez_compressed(partial, probabilities=probabilities.astype(np.float16))
     except OSError as error:
         raise InputError(
             f"{path} cannot be written ({error.strerror or error}): free some space or "

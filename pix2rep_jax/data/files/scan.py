@@ -1,7 +1,7 @@
 """One case as its files hold it: one or several channels on one grid."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +16,11 @@ from pix2rep_jax.data.files.picture_file import (
     is_picture,
     read_picture,
     write_picture_mask,
+    write_picture_probabilities,
 )
 from pix2rep_jax.errors import InputError
 
-__all__ = ["Scan", "read_scan", "write_mask"]
+__all__ = ["Scan", "read_scan", "write_mask", "write_probabilities"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,3 +200,38 @@ def write_mask(
         return
     stored = like.axes.to_file(labels).reshape(like.file_shape)
     write_picture_mask(path, stored, values=values, overwrite=overwrite)
+
+
+def write_probabilities(
+    path: Path,
+    restore: Callable[[int, int, slice], np.ndarray],
+    like: Scan,
+    *,
+    num_classes: int,
+) -> None:
+    """Writes class probabilities beside a mask: NIfTI, or npz for a picture.
+
+    Args:
+        path: The `.nii.gz` or `.npz` file to write, in an existing folder. It is
+            replaced if it exists.
+        restore: Gives `[rows, columns, classes]` of a frame, a slice and some classes.
+        like: The scan.
+        num_classes: How many classes there are.
+
+    Raises:
+        InputError: If the file cannot be written.
+    """
+    slices, frames = like.array.shape[2:4]
+    if like.volume is None:
+        whole = restore(0, 0, slice(0, num_classes))[:, :, None]
+        stored = like.axes.to_file(whole).reshape(*like.file_shape, num_classes)
+        write_picture_probabilities(path, stored)
+        return
+
+    def volume(value: int, frame: int) -> np.ndarray:
+        wanted = slice(value, value + 1)
+        each = [restore(frame, index, wanted)[..., 0] for index in range(slices)]
+        return np.stack(each, axis=-1)
+
+    volumes = (volume(x, frame) for x in range(num_classes) for frame in range(frames))
+    nifti.write_probabilities(path, volumes, like.volume, shape=(frames, num_classes))
