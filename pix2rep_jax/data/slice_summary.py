@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.data.dataset import Dataset, field_of_view_mm
 from pix2rep_jax.data.files.axes import STANDS_OUT, SliceAxis, most_common
-from pix2rep_jax.data.files.picture_file import is_picture
+from pix2rep_jax.data.files.picture_file import NO_PIXEL_SIZE, is_picture
 from pix2rep_jax.data.slices.volume import VolumeRecord
 
 __all__ = ["Inputs", "describe_inputs", "describe_slices", "usual_slice_axis"]
@@ -22,23 +22,28 @@ class Inputs(NamedTuple):
             of a picture.
         label_values: The value of each class in the experts' masks; () if there are
             none, or if they are 0, 1, 2, …
+        sizes: Whether they are pictures whose pixel sizes are all known.
     """
 
     channels: int = 1
     files: int = 1
     pictures: bool = False
     label_values: tuple[int, ...] = ()
+    sizes: bool = False
 
 
 def describe_inputs(dataset: Dataset) -> Inputs:
     """Says what the scans of a data set have in common."""
     masked = [each for each in dataset.volumes if each.label_path]
     values = masked[0].label_values if masked else ()
+    pictures = all(is_picture(each.image_path) for each in dataset.volumes)
+    unknown = any(NO_PIXEL_SIZE in each.notes for each in dataset.volumes)
     return Inputs(
         channels=dataset.images.shape[-1],
         files=len(dataset.volumes[0].image_paths),
-        pictures=all(is_picture(each.image_path) for each in dataset.volumes),
+        pictures=pictures,
         label_values=() if values == tuple(range(len(values))) else values,
+        sizes=pictures and not unknown,
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from pix2rep_jax.data.files import nifti
 from pix2rep_jax.data.files.picture_file import (
+    NO_PIXEL_SIZE,
     find_pixel_size,
     is_picture,
     read_picture_mask,
@@ -64,7 +65,7 @@ def volume_rows(labels: np.ndarray, scan: Scan, *, num_classes: int) -> tuple[Ro
     counts = _count(labels, range(num_classes))
     if scan.volume is not None:
         return _rows(counts, "ml", float(np.prod(scan.spacing_mm)) / 1000)
-    side = None if "no_pixel_size" in scan.notes else scan.spacing_mm[0]
+    side = None if NO_PIXEL_SIZE in scan.notes else scan.spacing_mm[0]
     return _picture_rows(counts, side)
 
 

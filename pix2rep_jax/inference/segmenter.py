@@ -11,6 +11,7 @@ import numpy as np
 
 from pix2rep_jax.data.dataset import field_of_view_mm
 from pix2rep_jax.data.files.axes import AUTO, SliceRule
+from pix2rep_jax.data.files.picture_file import NO_PIXEL_SIZE, lacks_size
 from pix2rep_jax.data.files.scan import Scan, read_scan
 from pix2rep_jax.data.scan_notes import count_notes
 from pix2rep_jax.data.slice_summary import Inputs
@@ -138,9 +139,7 @@ class Segmenter:
             interpolation=data["interpolation"],
             rule=SliceRule(data["slice_axis"], data["orientation"], record.slice_axis),
             inputs=record.inputs,
-            largest_of=choose_components(
-                data["classes"], record.one_piece, largest_component
-            ),
+            largest_of=choose_components(data["classes"], record, largest_component),
         )
 
     @property
@@ -249,8 +248,8 @@ class Segmenter:
             paths: One file per channel, or one file that holds all channels.
 
         Raises:
-            InputError: If a file cannot be read, or if there are more or fewer channels
-                than the network expects.
+            InputError: If a file cannot be read, if there are more or fewer channels
+                than the network expects, or if a picture lacks its pixel size.
         """
         several = self.inputs.channels > 1 and len(paths) == 1
         fourth_axis = "channels" if several else "frames"
@@ -261,6 +260,8 @@ class Segmenter:
                 f"{self.inputs.channels}: give it the same channels as in training, in "
                 "the same order"
             )
+        if self.inputs.sizes and NO_PIXEL_SIZE in scan.notes:
+            raise lacks_size(paths[0])
         return scan
 
     def _read(

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.data.checks import check_masks, reading_notes
 from pix2rep_jax.data.dataset import load_dataset
+from pix2rep_jax.data.files.picture_file import NO_PIXEL_SIZE, lacks_size
 from pix2rep_jax.data.splits import make_split
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.evaluation.score_run import score_run
@@ -92,6 +93,10 @@ def run(config: ConfigDict, workdir: Path, *, others: Sequence[Path] = ()) -> No
         record = read_run(folder)
         channels = record.inputs.channels
         check_same_channels(dataset.images.shape[-1], channels, folder)
+        if record.inputs.sizes:
+            for each in dataset.volumes:
+                if NO_PIXEL_SIZE in each.notes:
+                    raise lacks_size(each.image_path)
         check_unseen(split, record.split, folder)
         if note := unfinished(folder):
             print(note, file=sys.stderr)
@@ -109,11 +114,11 @@ def run(config: ConfigDict, workdir: Path, *, others: Sequence[Path] = ()) -> No
         folders = [output / name, *([output] if first else [])]
         for target in folders:
             make_folder(target)
-        chosen = [
-            choose_components(classes, x.one_piece, wanted)
-            for x in map(read_run, group)
-        ]
+        chosen = [choose_components(classes, read_run(x), wanted) for x in group]
         pieces = sorted(set.intersection(*map(set, chosen)))
+        if pieces:
+            kept = ", ".join(classes[each] for each in pieces)
+            print(f"{name}: only the largest piece of {kept} is scored")
         if is_ensemble:
             networks = [load_predict(each, mirror=mirror) for each in group]
             predictors = {name: average_networks(networks)}
@@ -130,6 +135,7 @@ def run(config: ConfigDict, workdir: Path, *, others: Sequence[Path] = ()) -> No
                 "mode": name,
                 **_describe(group),
                 "predict": options,
+                "largest_component_of": [classes[each] for each in pieces],
                 "data": config.data.root or config.data.name,
                 "test_patients": list(split.test_patients),
             },

@@ -218,6 +218,7 @@ def record_to_dict(record: RunRecord) -> dict[str, Any]:
             "files": record.inputs.files,
             "pictures": record.inputs.pictures,
             "label_values": list(record.inputs.label_values),
+            "sizes": record.inputs.sizes,
         },
         "one_piece": list(record.one_piece),
         "split": record.split.to_dict(),
@@ -266,7 +267,8 @@ def _inputs(content: Mapping[str, Any]) -> Inputs:
     if not channels or not files:
         raise ValueError("a scan without channels cannot be")
     values = tuple(map(int, content.get("label_values", [])))
-    return Inputs(channels, files, content.get("pictures", False) is True, values)
+    pictures, sizes = (content.get(x, False) is True for x in ("pictures", "sizes"))
+    return Inputs(channels, files, pictures, values, sizes)
 
 
 def _whole(value: Any) -> int:

@@ -15,6 +15,7 @@ from pix2rep_jax.inference.postprocess import (
     known_motions,
     read_options,
 )
+from tests.support.run_folder import make_run_record, make_split_of
 
 IMAGES = np.random.default_rng(0).random((2, 8, 8, 1), np.float32)
 STILL = Motion(False, 0)
@@ -103,12 +104,26 @@ def test_a_setting_decides():
     assert len(choose_motions(motions, True)) == 8
     assert [*choose_motions(motions, "auto")] == [*choose_motions(motions, False)]
     assert [*choose_motions(motions, False)] == [STILL]
-    classes = ("BG", "RV", "LV")
-    assert choose_components(classes, ("LV",), "auto") == (2,)
-    assert choose_components(classes, (), "auto") == ()
-    assert choose_components(classes, ("LV",), True) == (1, 2)
-    assert choose_components(classes, ("LV",), False) == ()
     assert read_options({}).keys() == read_options(get_config()).keys() == {*SETTINGS}
+
+
+@pytest.mark.parametrize(
+    "patients, one_piece, wanted, expected",
+    [
+        (5, ("LV",), "auto", (2,)),
+        (4, ("LV",), "auto", ()),
+        (5, (), "auto", ()),
+        (1, ("LV",), True, (1, 2)),
+        (9, ("LV",), False, ()),
+    ],
+)
+def test_pieces_are_dropped_where_enough_masks_have_one(
+    patients, one_piece, wanted, expected
+):
+    """A run that is older than the record has none."""
+    split = make_split_of(labeled_patients=("p",) * patients)
+    record = make_run_record(split=split)._replace(one_piece=one_piece)
+    assert choose_components(("BG", "RV", "LV"), record, wanted) == expected
 
 
 def test_the_largest_piece_is_kept():

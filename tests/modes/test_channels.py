@@ -1,6 +1,8 @@
 """Two channels and pictures through every mode."""
 
+import csv
 import json
+import shutil
 
 import nibabel as nib
 import numpy as np
@@ -139,6 +141,22 @@ def test_pictures_go_through_training_and_prediction(tmp_path, colours):
         np.testing.assert_array_equal(np.asarray(written), 255 * labels)
         array = segmenter.predict(np.asarray(p), spacing_mm=(2, 2))
     np.testing.assert_array_equal(array, labels)
+    lines = (tmp_path / "masks" / "volumes.csv").read_text().splitlines()
+    rows = list(csv.DictReader(lines))
+    areas = {row["name"]: float(row["X_mm2"]) for row in rows}
+    assert areas["p0"] == pytest.approx(4 * labels.sum()) and len(areas) == NUMBER
+    names = json.loads((tmp_path / "masks" / "labels.json").read_text())
+    assert names == {"0": "BG", "255": "X"}
+    elsewhere = tmp_path / "elsewhere" / "deep" / "p0.png"
+    elsewhere.parent.mkdir(parents=True)
+    shutil.copy(path, elsewhere)
+    with pytest.raises(InputError, match=r"pixel_sizes\.csv"):
+        segmenter.predict(elsewhere)
+    other = make_config(elsewhere.parent.parent, label_values=(0, 255))
+    for name in ("images", "labels"):
+        shutil.copytree(tmp_path / name, elsewhere.parent.parent / name)
+    with pytest.raises(InputError, match=r"pixel_sizes\.csv"):
+        evaluate.run(other, tmp_path / "run")
     Image.new("L", (28, 20)).save(tmp_path / "empty.png")
     with pytest.raises(InputError, match="empty"):
         segmenter.predict(tmp_path / "empty.png")

@@ -1,7 +1,9 @@
 """--mode predict over a folder: all of it is counted, and a bad file costs little."""
 
+import csv
 import dataclasses
 import errno
+import json
 import signal
 import struct
 import threading
@@ -17,6 +19,7 @@ from pix2rep_jax.data.files import nifti, nifti_file
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.segmenter import Segmenter
 from pix2rep_jax.modes import predict
+from tests.inference.test_segmenter import write_run
 
 GREY = np.random.default_rng(0).random((8, 6, 3), np.float32)
 
@@ -192,3 +195,173 @@ def test_folder_without_scans_is_one_sentence(study):
     save(study / "a_seg.nii.gz", (GREY > 0.5).astype(np.uint8))
     with pytest.raises(InputError, match=r"--input.*1 mask"):
         run(study)
+
+
+def volumes(study):
+    text = (study.parent / "masks" / "volumes.csv").read_text()
+    return {row["name"]: row for row in csv.DictReader(text.splitlines())}
+
+
+def count(path, value=3):
+    return int((np.asarray(nib.load(path).dataobj) == value).sum())
+
+
+def test_tables_lie_beside_the_masks(study):
+    """Names by value; volumes in ml, of the mask and the voxel's size."""
+    affine = np.diag([2.0, 2.0, 10.0, 1.0])
+    (study / "sub").mkdir()
+    nib.save(nib.Nifti1Image(GREY, affine), study / "sub" / "d.nii.gz")
+    assert run(study) == 0
+    masks = study.parent / "masks"
+    names = json.loads((masks / "labels.json").read_text())
+    assert names == {"0": "BG", "1": "RV", "2": "MYO", "3": "LV"}
+    rows = volumes(study)
+    assert [*rows] == ["a", "b", "c", "sub/d"]
+    assert [*rows["a"]] == ["name", "RV_ml", "MYO_ml", "LV_ml"]
+    for name, voxel_ml in (("a", 0.001), ("sub/d", 0.04)):
+        number = count(masks / f"{name}_seg.nii.gz")
+        assert float(rows[name]["LV_ml"]) == pytest.approx(number * voxel_ml)
+        assert number
+        assert float(rows[name]["RV_ml"]) == 0
+    assert not [each for each in masks.iterdir() if each.name.startswith(".")]
+
+
+def test_each_frame_has_a_line(study):
+    """And scans without frames leave that column empty."""
+    save(study / "cine.nii.gz", np.stack([GREY, 0.1 * GREY, GREY], -1))
+    assert run(study) == 0
+    text = (study.parent / "masks" / "volumes.csv").read_text()
+    rows = [*csv.DictReader(text.splitlines())]
+    assert [(x["name"], x["frame"]) for x in rows[-3:]] == [
+        ("cine", "0"),
+        ("cine", "1"),
+        ("cine", "2"),
+    ]
+    assert rows[0]["frame"] == ""
+    assert rows[-1]["LV_ml"] == rows[0]["LV_ml"]
+
+
+def test_a_command_that_goes_on_completes_the_tables(study, capsys):
+    """Masks that were there are measured as they are; those of other scans are kept as
+    long as they exist."""
+    assert run(study) == 0
+    masks = study.parent / "masks"
+    first = volumes(study)
+    changed = nib.load(masks / "b_seg.nii.gz")
+    labels = np.asarray(changed.dataobj).copy()
+    labels[labels == 3] = 1
+    nib.save(nib.Nifti1Image(labels, changed.affine), masks / "b_seg.nii.gz")
+    (study / "a.nii.gz").rename(study.parent / "a.nii.gz")
+    (study / "c.nii.gz").rename(study.parent / "c.nii.gz")
+    (masks / "c_seg.nii.gz").unlink()
+    save(study / "d.nii.gz")
+    (masks / "labels.json").unlink()
+    assert run(study) == 0
+    rows = volumes(study)
+    assert [*rows] == ["a", "b", "d"]
+    assert rows["a"] == first["a"]
+    assert rows["b"]["RV_ml"] == first["b"]["LV_ml"] and rows["b"]["LV_ml"] == "0"
+    assert (masks / "labels.json").exists()
+
+
+def test_files_that_say_something_else_are_kept(study, capsys):
+    """The names of the experts' masks, and a table of someone else."""
+    masks = study.parent / "masks"
+    masks.mkdir()
+    (masks / "labels.json").write_text('{"BG": 0, "LIVER": 1}')
+    (masks / "volumes.csv").write_text("patient,ml\n1,2\n")
+    assert run(study) == 0
+    assert "LIVER" in (masks / "labels.json").read_text()
+    assert (masks / "volumes.csv").read_text() == "patient,ml\n1,2\n"
+    said = capsys.readouterr().err
+    assert "labels.json" in said and "volumes.csv" in said
+    assert run(study, overwrite=True) == 0
+    assert "LIVER" not in (masks / "labels.json").read_text()
+
+
+def test_probabilities_overlay_the_scan(study, monkeypatch):
+    """Classes last, of 16 bits; written first, and added to masks that are there."""
+    segmenter = dataclasses.replace(Segmenter.load(study), predict_network=hazy)
+    monkeypatch.setattr(Segmenter, "load", lambda *_, **__: segmenter)
+    save(study / "cine.nii.gz", np.stack([GREY, 0.1 * GREY], -1))
+    turned = nib.Nifti1Image(GREY.transpose(2, 0, 1), np.diag([9.0, 1, 1, 1]))
+    nib.save(turned, study / "turned.nii.gz")
+    assert run(study) == 0
+    before = (study.parent / "masks" / "a_seg.nii.gz").stat().st_mtime_ns
+    assert run(study, probabilities=True) == 0
+    masks = study.parent / "masks"
+    assert (masks / "a_seg.nii.gz").stat().st_mtime_ns == before
+    for name in ("a", "cine", "turned"):
+        found = nib.load(masks / f"{name}_probabilities.nii.gz")
+        assert found.header.get_data_dtype() == np.uint16
+        np.testing.assert_array_equal(
+            found.affine, nib.load(study / f"{name}.nii.gz").affine
+        )
+        expected = segmenter.predict_probabilities(study / f"{name}.nii.gz")
+        assert found.shape == expected.shape
+        np.testing.assert_allclose(found.get_fdata(), expected, atol=2**-16 + 1e-6)
+        mask = np.asarray(nib.load(masks / f"{name}_seg.nii.gz").dataobj)
+        np.testing.assert_array_equal(expected.argmax(-1), mask)
+    (masks / "a_seg.nii.gz").unlink()
+    (masks / "b_probabilities.nii.gz").unlink()
+    assert run(study, probabilities=True) == 0
+    assert {"a_seg.nii.gz", "b_probabilities.nii.gz"} <= {*written(study)}
+
+
+def hazy(images):
+    images = 0.2 + 0.6 * images[..., 0]
+    return np.stack([1 - images, images / 8, images / 8, images * 0.75], -1)
+
+
+def test_masks_may_have_the_names_of_nnu_net(study):
+    """NAME.nii.gz, also of NAME_0000.nii.gz; in a folder of the scans they are left out
+    the next time."""
+    save(study / "n_0000.nii.gz")
+    config, output = get_config("quick"), study / "masks"
+    for expected in (4, 4):
+        status = predict.run(config, study, input=study, output=output, suffix="")
+        assert status == 0
+        assert len([*output.glob("*.nii.gz")]) == expected
+    assert {each.name for each in output.glob("*.nii.gz")} == {
+        *("a.nii.gz", "b.nii.gz", "c.nii.gz", "n.nii.gz")
+    }
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("suffix", ["", "_2"])
+def test_no_mask_is_written_over_a_scan(study, overwrite, suffix):
+    """Neither its own, nor another one of the input, nor by a link."""
+    save(study / "a_2.nii.gz")
+    before = (study / "a.nii.gz").read_bytes()
+    link = study.parent / "link"
+    link.symlink_to(study)
+    for output in (study, link):
+        with pytest.raises(InputError, match="--suffix"):
+            predict.run(
+                get_config("quick"),
+                study,
+                input=study,
+                output=output,
+                suffix=suffix,
+                overwrite=overwrite,
+            )
+    assert (study / "a.nii.gz").read_bytes() == before
+    assert not (study / "labels.json").exists()
+    with pytest.raises(InputError, match="--suffix"):
+        run(study, suffix="x/y")
+
+
+def test_the_networks_are_named(study, tmp_path, capsys, monkeypatch):
+    """In the first line: folders, and steps of how many."""
+    monkeypatch.undo()
+    for name in ("one", "two"):
+        write_run(tmp_path / name / "finetune")
+    options = {"input": study / "a.nii.gz", "output": tmp_path / "out"}
+    config = get_config("quick")
+    assert predict.run(config, tmp_path / "one", **options) == 0
+    (first, *_) = capsys.readouterr().out.splitlines()
+    assert str(tmp_path / "one" / "finetune") in first and "step 0 of 10" in first
+    options |= {"output": tmp_path / "both", "others": [tmp_path / "two"]}
+    assert predict.run(config, tmp_path / "one", **options) == 0
+    (first, *_) = capsys.readouterr().out.splitlines()
+    assert "2" in first and str(tmp_path / "two" / "finetune") in first

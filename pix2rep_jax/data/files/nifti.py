@@ -251,7 +251,7 @@ def write_probabilities(
             nib.openers.ImageOpener(str(partial), "wb") as file,
         ):
             header.write_to(file)
-            file.write(bytes(int(header["vox_offset"]) - header.sizeof_hdr))
+            file.write(bytes(int(header["vox_offset"]) - file.tell()))
             for volume in volumes:
                 stored = like.axes.to_file(np.rint(volume.clip(0, 1) * 2**15))
                 file.write(stored.astype(dtype).tobytes(order="F"))

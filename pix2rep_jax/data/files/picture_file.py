@@ -14,11 +14,13 @@ from pix2rep_jax.errors import InputError
 from pix2rep_jax.runtime.atomic_file import replacing
 
 __all__ = [
+    "NO_PIXEL_SIZE",
     "PICTURE_AXES",
     "PIXEL_SIZES",
     "find_pixel_size",
     "is_dicom",
     "is_picture",
+    "lacks_size",
     "list_size_files",
     "picture_stem",
     "read_picture",
@@ -35,6 +37,9 @@ So a picture and its copy in NIfTI look the same to a network.
 
 PIXEL_SIZES = "pixel_sizes.csv"
 """Names and pixel sizes (mm), beside pictures or in the folder above."""
+
+NO_PIXEL_SIZE = "no_pixel_size"
+"""Key of the note of a picture whose pixel size is not known."""
 
 _SUFFIX = re.compile(r"\.(png|jpe?g|tiff?)$", re.IGNORECASE)
 
@@ -210,6 +215,15 @@ def list_size_files(path: Path) -> list[Path]:
     places = (path.parent, path.parent.parent)
     files = (place / PIXEL_SIZES for place in places)
     return [file for file in dict.fromkeys(files) if file.is_file()]
+
+
+def lacks_size(path: Path) -> InputError:
+    """Says that a picture lacks the pixel size that the run's pictures had."""
+    return InputError(
+        f"{path} has no pixel size, and the pictures that the network was trained on "
+        f"had theirs: put a {PIXEL_SIZES} beside it, with lines such as "
+        f"{path.name},0.25 (mm per pixel)"
+    )
 
 
 def find_pixel_size(path: Path) -> float | None:

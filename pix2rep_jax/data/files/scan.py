@@ -10,6 +10,7 @@ from pix2rep_jax.data.files import nifti
 from pix2rep_jax.data.files.axes import AUTO, LAST, Axes, SliceAxis, SliceRule
 from pix2rep_jax.data.files.nifti_header import apart_mm
 from pix2rep_jax.data.files.picture_file import (
+    NO_PIXEL_SIZE,
     PICTURE_AXES,
     find_pixel_size,
     is_dicom,
@@ -139,7 +140,7 @@ def _read_picture(path: Path) -> Scan:
         spacing_mm=(side or 1.0, side or 1.0, 1.0),
         axes=PICTURE_AXES,
         slice_axis=LAST,
-        notes=() if side else ("no_pixel_size",),
+        notes=() if side else (NO_PIXEL_SIZE,),
         path=Path(path),
         file_shape=(height, width),
         dtype=stored.dtype.name,
