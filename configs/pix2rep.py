@@ -243,10 +243,11 @@ def _base() -> ConfigDict:
 
     # How a finished network is used, by predict and evaluate.
     config.predict = predict = ConfigDict()
-    # | True: the mean over mirrored and turned slices, as far as the augmentation knew
-    # them | "auto"
+    # True: the mean over mirrored and turned slices, as far as the augmentation knew
+    # them | "auto": off, as on Hippocampus it costs 20 points; ours
     predict.mirror = FieldReference("auto", field_type=object)
-    # | True: of every class | "auto": of classes in one piece in every training mask
+    # True: of every class | "auto": with 5 labelled patients or more, of classes in one
+    # piece in every training mask; ours
     predict.largest_component = FieldReference("auto", field_type=object)
 
     config.log = log = ConfigDict()

@@ -32,14 +32,16 @@ MIRROR_BY_ITSELF = False
 """Whether "auto" mirrors and turns.
 
 On ACDC it brought half a point in the mean, took eight times as long, and cost an
-ensemble half a point to a point (docs/results/notes.md).
+ensemble up to a point. On Hippocampus, where orientation tells the classes apart, it
+cost 20 points (docs/results/notes.md).
 """
 
 ENOUGH_PATIENTS = 5
 """From so many labelled patients on, "auto" keeps the largest piece of a class.
 
-On ACDC that brought nothing with one patient, and nearly a point with five. The masks
-of fewer patients do not show that a structure never has several pieces.
+On ACDC that brought nothing with one patient, and nearly a point with five
+(docs/results/notes.md). The masks of fewer patients do not show that a structure never
+has several pieces.
 """
 
 
