@@ -29,11 +29,10 @@ from ml_collections import ConfigDict
 from configs import pix2rep as configs
 from pix2rep_jax.data.checks import cut_masks
 from pix2rep_jax.data.dataset import Dataset, field_of_view_mm, load_dataset
-from pix2rep_jax.data.files.mask import read_label
 from pix2rep_jax.data.fit.plan import plan_data
 from pix2rep_jax.data.slices.grid import centre_grid
 from pix2rep_jax.data.slices.resample import resample_label, restore_labels
-from pix2rep_jax.data.slices.volume import VolumeRecord
+from pix2rep_jax.data.slices.volume import VolumeRecord, read_expert
 from pix2rep_jax.evaluation.dice import dice_per_class
 from pix2rep_jax.inference.predict import predict_volume
 
@@ -53,14 +52,14 @@ def score_experts(
     scores = []
     for index in volume_indices:
         _, native = predict_volume(predict, masks, index)
-        expert = _read_expert(dataset.volumes[index], num_classes)
+        expert = read_expert(dataset.volumes[index], num_classes=num_classes)
         scores.append(dice_per_class(native, expert, num_classes=num_classes))
     return np.array(scores)
 
 
 def score_on_own_grid(record: VolumeRecord, *, num_classes: int) -> np.ndarray:
     """Returns the `[classes]` Dice of a mask on a grid of its scan's own pixels."""
-    expert = _read_expert(record, num_classes)
+    expert = read_expert(record, num_classes=num_classes)
     size = max(expert.shape[:2])
     spacing_mm = record.spacing_mm[:2]
     grid = centre_grid(
@@ -123,16 +122,6 @@ def _link(root: Path, folder: Path) -> None:
         scan = root / "imagesTr" / f"{stem}_0000.nii{suffix}"
         (folder / "labels" / mask.name).symlink_to(mask.resolve())
         (folder / "images" / mask.name).symlink_to(scan.resolve())
-
-
-def _read_expert(record: VolumeRecord, num_classes: int) -> np.ndarray:
-    """Reads a volume's mask as it is in its file."""
-    return read_label(
-        record.label_path,
-        shape=record.shape,
-        num_classes=num_classes,
-        values=record.label_values,
-    )
 
 
 def _print_grid(dataset: Dataset, data: ConfigDict, name: str) -> None:

@@ -104,6 +104,10 @@ def _base() -> ConfigDict:
     # | "ssl4mis": ACDC's training patients, 70 that train, 10 that choose the
     # checkpoint and 20 to test, by name; Luo 2020
     data.split = "auto"
+    data.ignore = ()  # values in the masks of pixels that nobody has labelled; ours
+    # | "background" | "unannotated". "auto": empty slices are unannotated if some lie
+    # between annotated ones, and else background; ours
+    data.empty_slices = "auto"
     data.num_labeled = 5  # patients, |X_tr|; MIDL 4
     data.labeled = ()  # these patients, by name; (): num_labeled of them, drawn
     data.draw = 0  # which few-shot draw of patients

@@ -28,6 +28,8 @@ _OPEN: Mapping[str, Any] = {
     "name": "auto",
     "classes": (),
     "label_values": (),
+    "ignore": (),
+    "empty_slices": "auto",
     "exclude": (),
     "patient_regex": "auto",
     "fourth_axis": "auto",

@@ -16,6 +16,7 @@ __all__ = [
     "check_files",
     "check_masks",
     "cut_masks",
+    "empty_slices",
     "missing_masks",
     "other_slice_axis",
     "patients_hint",
@@ -112,6 +113,32 @@ def cut_masks(volumes: Sequence[VolumeRecord]) -> str:
         f"{_TOLERATED_SHARE:.0%} of the mask lies outside the field of view "
         f"({1 - most.label_share:.0%} in {most.volume_id}). Nothing is segmented "
         "there: raise data.size to see more, and data.crop_px with it if it is not 0"
+    )
+
+
+def empty_slices(volumes: Sequence[VolumeRecord]) -> str:
+    """Says what the slices without a structure are in masks that show one.
+
+    Args:
+        volumes: The volumes of a data set.
+
+    Returns:
+        A note that names the flag, or "" if no mask has such slices.
+    """
+    masked = [volume for volume in volumes if volume.label_path is not None]
+    counts = []
+    for key, meaning in (
+        ("empty_background", "count as background"),
+        ("empty_unannotated", "have no label, so they neither train nor score"),
+    ):
+        having = [each.volume_id for each in masked if key in each.notes]
+        if having:
+            counts.append(f"in {len(having)} (such as {having[0]}) they {meaning}")
+    if not counts:
+        return ""
+    return (
+        f"note: empty slices beside annotated ones, of {len(masked)} masks: "
+        f"{'; '.join(counts)} (data.empty_slices=background or unannotated decides)"
     )
 
 

@@ -13,10 +13,14 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.data.checks import check_files
 from pix2rep_jax.data.files.axes import SliceAxis, SliceRule
-from pix2rep_jax.data.files.labels import UNLABELLED
+from pix2rep_jax.data.files.labels import EMPTY_SLICES, UNLABELLED
 from pix2rep_jax.data.files.nifti_header import LARGEST_MM, SMALLEST_MM
 from pix2rep_jax.data.layout import acdc, nifti_folder
-from pix2rep_jax.data.layout.class_values import find_class_values, values_note
+from pix2rep_jax.data.layout.class_values import (
+    find_class_values,
+    ignored_values,
+    values_note,
+)
 from pix2rep_jax.data.layout.dataset_json import plain_name
 from pix2rep_jax.data.layout.fourth_axis import find_fourth_axis, name_fourth_axis
 from pix2rep_jax.data.phantom import write
@@ -75,6 +79,8 @@ SETTINGS = {
     "fourth_axis": choice("auto", "frames", "channels"),
     "classes": words,
     "label_values": whole_numbers,
+    "ignore": whole_numbers,
+    "empty_slices": choice(*EMPTY_SLICES),
     "exclude": words,
     "all_frames": anything,
     "patient_regex": anything,
@@ -92,7 +98,8 @@ class Dataset:
 
     Attributes:
         images: `[slices, height, width, channels]` float32 in [0, 1].
-        labels: `[slices, height, width]` uint8; 255 in slices without a mask.
+        labels: `[slices, height, width]` uint8; 255 where nobody has labelled, and in
+            slices without a mask.
         volume_index: `[slices]` int32, for each slice the index of its volume in
             `volumes`.
         slice_index: `[slices]` int32, for each slice its index in the scan.
@@ -230,7 +237,12 @@ def list_volumes(data: ConfigDict) -> list[VolumeFile]:
     values = find_class_values(data)
     if note := values_note(data, values):
         _LOG.warning(note)
-    return [dataclasses.replace(volume, label_values=values) for volume in listed]
+    meaning: dict[str, Any] = {
+        "label_values": values,
+        "ignore": ignored_values(data, values),
+        "empty_slices": data.get("empty_slices", "background"),
+    }
+    return [dataclasses.replace(volume, **meaning) for volume in listed]
 
 
 def _check_settings(data: ConfigDict) -> None:

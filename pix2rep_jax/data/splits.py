@@ -17,6 +17,7 @@ from pix2rep_jax.data.few_shot import (
     split_slices,
     with_twins,
 )
+from pix2rep_jax.data.files.labels import UNLABELLED
 from pix2rep_jax.data.named_split import first_labeled, named_split, pick_labeled
 from pix2rep_jax.data.scan_digests import list_scans
 from pix2rep_jax.data.slices.volume import VolumeFile
@@ -72,8 +73,8 @@ class Split:
         test_patients: Patients to score; none of them is among the above.
         left_out: Why a patient takes no part, by name.
         pretrain_slices: Indices into the data set's slices, like the next two.
-        train_slices: Slices of labelled patients that train.
-        val_slices: Slices by which a checkpoint is chosen.
+        train_slices: Annotated slices of labelled patients that train.
+        val_slices: Annotated slices by which a checkpoint is chosen.
         test_volumes: Indices into the data set's volumes; each volume has a mask.
         source: The data set's name. Patients' names mean something within it alone.
         scans: Digests of the scans that take part, as `list_scans` returns them.
@@ -172,7 +173,13 @@ def make_split(
     others = {*left_out, *scored, *validating}
     pretrain = tuple(each for each in groups if each not in others)
     owners = np.array([volume.patient for volume in dataset.volumes])
+    shown = np.bincount(
+        dataset.volume_index[_annotated(dataset)], minlength=len(dataset.volumes)
+    )
+    # A box around an empty mask leaves no slice, and scoring says so.
+    left = np.bincount(dataset.volume_index, minlength=len(dataset.volumes))
     has_mask = np.array([volume.label_path is not None for volume in dataset.volumes])
+    has_mask &= (shown > 0) | (left == 0)
     labeled: tuple[str, ...] = ()
     train, val = np.zeros(0, np.int64), np.zeros(0, np.int64)
     if draw_labeled:
@@ -189,8 +196,14 @@ def make_split(
             labeled = _draw(
                 dataset, data, candidates, left_out, duplicates=duplicates, seed=seed
             )
-        train = _slices(dataset, np.isin(owners, labeled) & has_mask)
-        val = _slices(dataset, np.isin(owners, validating) & has_mask)
+        annotated = _annotated(dataset)
+        train, val = (
+            slices[annotated[slices]]
+            for slices in (
+                _slices(dataset, np.isin(owners, side) & has_mask)
+                for side in (labeled, validating)
+            )
+        )
         if named is None:
             slices = train
             train, val = split_slices(
@@ -463,6 +476,11 @@ def _last_of_each_group(
 def _slices(dataset: Dataset, wanted: np.ndarray) -> np.ndarray:
     """The slices of the volumes for which `wanted` is true."""
     return np.flatnonzero(wanted[dataset.volume_index])
+
+
+def _annotated(dataset: Dataset) -> np.ndarray:
+    """Tells of each slice whether any pixel of it has a label."""
+    return (dataset.labels != UNLABELLED).any((1, 2))
 
 
 def _shown(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from pix2rep_jax.data.dataset import Dataset
-from pix2rep_jax.data.files import mask
+from pix2rep_jax.data.slices.volume import read_expert
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.evaluation.dice import dice_per_class, soft_dice_per_class
 from pix2rep_jax.evaluation.surface_distance import surface_distances
@@ -78,14 +78,7 @@ def evaluate_volumes(
         ids = (record.volume_id, record.patient, record.phase, record.group)
         probabilities, native = predict_volume(predict, dataset, index)
         native = native if finish is None else finish(native)
-        expert = mask.read_label(
-            record.label_path,
-            shape=record.shape,
-            num_classes=num_classes,
-            values=record.label_values,
-            axes=record.axes,
-            frame=record.frame,
-        )
+        expert = read_expert(record, num_classes=num_classes)
         distances = surface_distances(
             native, expert, num_classes=num_classes, spacing_mm=record.spacing_mm
         )

@@ -6,11 +6,11 @@ from typing import NamedTuple
 import numpy as np
 
 from pix2rep_jax.data.dataset import Dataset
-from pix2rep_jax.data.files import mask
+from pix2rep_jax.data.files.labels import foreground
 from pix2rep_jax.data.files.scan import read_scan
 from pix2rep_jax.data.slices import resample
 from pix2rep_jax.data.slices.grid import Grid
-from pix2rep_jax.data.slices.volume import VolumeRecord, take_frame
+from pix2rep_jax.data.slices.volume import VolumeRecord, read_expert, take_frame
 from pix2rep_jax.evaluation.dice import dice_per_class
 from pix2rep_jax.evaluation.volume_score import display_order
 from pix2rep_jax.figures.selection import middle_slice
@@ -55,8 +55,9 @@ def scan_panels(record: VolumeRecord, *, num_classes: int) -> list[Panel]:
     image, label = read_own_grid(record, num_classes=num_classes)
     kept = np.flatnonzero(np.isfinite(record.grids).all(axis=1))
     shown = kept
-    if label is not None and label[..., kept].any():
-        shown = np.intersect1d(kept, np.flatnonzero(label.any(axis=(0, 1))))
+    drawn = None if label is None else foreground(label).any((0, 1))
+    if drawn is not None and drawn[kept].any():
+        shown = np.intersect1d(kept, np.flatnonzero(drawn))
     places = {"first": shown[0], "middle": shown[len(shown) // 2], "last": shown[-1]}
     return [
         Panel(
@@ -133,14 +134,7 @@ def read_own_grid(
     image = resample.normalise(first, record.low[0], record.high[0])
     if record.label_path is None:
         return image, None
-    return image, mask.read_label(
-        record.label_path,
-        shape=record.shape,
-        num_classes=num_classes,
-        values=record.label_values,
-        axes=record.axes,
-        frame=record.frame,
-    )
+    return image, read_expert(record, num_classes=num_classes)
 
 
 def field_of_view(grid: Grid) -> tuple[float, float, float, float]:

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy import ndimage
 
+from pix2rep_jax.data.files.labels import UNLABELLED
 from pix2rep_jax.figures.drawing import (
     class_color,
     draw_lines,
@@ -84,7 +85,7 @@ def draw_similarity(
             show_image(picture, images[index])
             mark(picture, closest, color=_COLOR, hollow=True)
             note = f"{similarity[closest]:.2f}"
-            if labels is not None:
+            if labels is not None and labels[index][closest] != UNLABELLED:
                 note += f" on {classes[labels[index][closest]]}"
             picture.set_xlabel(note, fontsize=9)
             heat_image = show_image(

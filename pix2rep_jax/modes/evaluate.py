@@ -9,7 +9,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from pix2rep_jax.data.checks import check_masks, reading_notes
+from pix2rep_jax.data.checks import check_masks, empty_slices, reading_notes
 from pix2rep_jax.data.dataset import load_dataset
 from pix2rep_jax.data.files.picture_file import NO_PIXEL_SIZE, lacks_size
 from pix2rep_jax.data.splits import make_split
@@ -85,8 +85,9 @@ def run(config: ConfigDict, workdir: Path, *, others: Sequence[Path] = ()) -> No
     recorded = read_run(runs[0]).slice_axis
     expected = expected_slice_axis(data, configs[runs[0]], recorded)
     dataset = load_dataset(data, expected=expected)
-    for note in reading_notes(dataset.volumes):
-        print(note, file=sys.stderr)
+    for note in (*reading_notes(dataset.volumes), empty_slices(dataset.volumes)):
+        if note:
+            print(note, file=sys.stderr)
     check_masks((*dataset.volumes, *dataset.excluded), data)
     split = make_split(dataset, data, draw_labeled=False)
     for folder in runs:

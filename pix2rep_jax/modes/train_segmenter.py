@@ -8,7 +8,12 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from pix2rep_jax.data.checks import cut_masks, missing_masks, unseen_classes
+from pix2rep_jax.data.checks import (
+    cut_masks,
+    empty_slices,
+    missing_masks,
+    unseen_classes,
+)
 from pix2rep_jax.data.one_piece import find_one_piece
 from pix2rep_jax.evaluation.score_run import LAST, score_run
 from pix2rep_jax.evaluation.validate import make_validate
@@ -79,6 +84,7 @@ def load_segmentation(
     print_notes(
         unseen_classes(config.data.classes, dataset.labels[split.train_slices]),
         cut_masks([each for each in dataset.volumes if each.patient in used]),
+        empty_slices(dataset.volumes),
     )
     net = make_segmentation_net(config, scratch=backbone is None)
     key, init_key = downstream_keys(config)

@@ -51,6 +51,8 @@ TABLE: Mapping[str, str] = {
     "data.orientation": IMAGES,
     "data.classes": LABELS,
     "data.label_values": LABELS,
+    "data.ignore": LABELS,
+    "data.empty_slices": LABELS,
     "data.num_labeled": DOWNSTREAM,  # pretraining uses no labels, so the next three:
     "data.labeled": DOWNSTREAM,
     "data.draw": DOWNSTREAM,
@@ -86,6 +88,8 @@ EARLIER: Mapping[str, Any] = {
     "data.fourth_axis": "auto",
     "data.normalization": "percentiles",
     "data.window": [],
+    "data.ignore": [],
+    "data.empty_slices": "background",
     "data.folds": 0,
     "data.fold": 0,
     "data.split": "auto",

@@ -95,6 +95,10 @@ def effective(config: Mapping[str, Any]) -> dict[str, Any]:
             return settings[name] != "auto"
         if name in ("data.split", "data.labeled"):  # earlier runs lack them
             return settings[name] not in ("auto", (), [])
+        if name == "data.ignore":  # earlier runs lack it
+            return len(settings[name]) > 0
+        if name == "data.empty_slices":  # a digest tells what masks became by "auto"
+            return settings[name] == "unannotated"
         return True
 
     return {name: value for name, value in settings.items() if counts(name)}

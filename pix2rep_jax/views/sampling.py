@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from pix2rep_jax.data.files.labels import UNLABELLED
 from pix2rep_jax.views.affine import inside, sample_sources, whole_image
 from pix2rep_jax.views.intensity import random_intensity
 from pix2rep_jax.views.warp import warp_at
@@ -153,7 +154,8 @@ def augment(
         key: One random key.
         image: `[batch, height, width, channels]`.
         label: `[batch, height, width]` integer classes. A pixel takes the label nearest
-            to its source, and background (0) where the source lies outside.
+            to its source, and background (0) where the source lies outside. In an image
+            with unlabelled pixels (255) nothing is labelled outside.
         spatial: Options of `affine.sample_sources`; None moves nothing.
         intensity: Options of `intensity.random_intensity`.
 
@@ -173,7 +175,9 @@ def augment(
         column = jnp.clip(nearest[..., 1], 0, width - 1)
         # A pixel reaches half its side beyond its centre.
         seen = inside(sources, (-0.5, height - 0.5, -0.5, width - 0.5))
-        moved = jnp.where(seen, label[row, column], 0).astype(label.dtype)
+        # What lies beside a slice without all its labels has none either.
+        beside = jnp.where((label == UNLABELLED).any(), UNLABELLED, 0)
+        moved = jnp.where(seen, label[row, column], beside).astype(label.dtype)
         return warp_at(changed, sources), moved
 
     return jax.vmap(one)(jax.random.split(key, image.shape[0]), image, label)

@@ -10,6 +10,7 @@ import pytest
 
 from pix2rep_jax.data.dataset import Dataset
 from pix2rep_jax.data.few_shot import KNOWN_DUPLICATES, few_shot, split_slices
+from pix2rep_jax.data.files.labels import UNLABELLED
 from pix2rep_jax.data.layout import acdc
 from pix2rep_jax.data.splits import (
     Split,
@@ -18,6 +19,7 @@ from pix2rep_jax.data.splits import (
     take_pretraining_slices,
     test_patients,
 )
+from pix2rep_jax.errors import InputError
 from tests.support.patients import (
     GROUPS,
     make_data,
@@ -611,3 +613,21 @@ def test_real_test_set_leaves_its_twin_out(real):
     assert split.left_out == {"patient055": TWIN}
     assert len(split.labeled_patients) == len(split.pretrain_patients) == 99
     assert len(split.test_patients) == 50
+
+
+def test_a_slice_without_annotation_is_never_labelled():
+    """It pretrains; a patient without any annotated slice is not drawn nor scored."""
+    volumes = make_volumes(range(1, 13), groups=("",))
+    dataset = make_dataset(volumes, counts=[6] * len(volumes))
+    mine = np.array(owners(dataset, range(len(dataset.images))))
+    dataset.labels[dataset.slice_index % 3 > 0] = UNLABELLED
+    bare = {patient(1), patient(12)}
+    dataset.labels[np.isin(mine, [*bare])] = UNLABELLED
+    split = make_split(dataset, make_data(num_labeled=7, holdout_per_group=4))
+    both = np.concatenate([split.train_slices, split.val_slices])
+    assert len(both) == 7 * 2 * 2 and (dataset.labels[both] == 0).all()
+    assert not bare & {*split.labeled_patients}
+    assert len(split.pretrain_slices) == 8 * 2 * 6
+    assert patient(12) in split.test_patients and len(split.test_volumes) == 3 * 2
+    with pytest.raises(InputError, match=r"data\.num_labeled=8"):
+        make_split(dataset, make_data(num_labeled=8, holdout_per_group=4))

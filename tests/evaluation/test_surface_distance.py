@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+from pix2rep_jax.data.files.labels import UNLABELLED
 from pix2rep_jax.evaluation.surface_distance import (
     directed_distances,
     surface_distances,
@@ -135,3 +136,60 @@ def test_what_does_not_fit_is_refused():
         surface_distances(one, one[:1], num_classes=2, spacing_mm=SPACING)
     with pytest.raises(ValueError, match="spacing"):
         surface_distances(one, one, num_classes=2, spacing_mm=(1.0, 1.0))
+
+
+def loop_known_surface(mask, known):
+    """Voxels with a face towards a labelled voxel outside, or towards the edge."""
+    found = []
+    for index in itertools.product(*map(range, mask.shape)):
+        for axis, step in itertools.product(range(mask.ndim), (-1, 1)):
+            near = list(index)
+            near[axis] += step
+            inside = 0 <= near[axis] < mask.shape[axis]
+            ends = not inside or (known[tuple(near)] and not mask[tuple(near)])
+            if mask[index] and ends:
+                found.append(index)
+                break
+    return np.array(found, float)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_unlabelled_voxels_are_in_neither_mask_nor_at_its_surface(seed):
+    """A loop in float64; what the network says there does not matter."""
+    prediction, label = blobs(2 * seed + 2), blobs(2 * seed + 3)
+    random = np.random.default_rng(seed)
+    known = random.random(label.shape) < 0.8
+    known[..., 1] = False  # a slice that nobody has annotated
+    label[~known] = UNLABELLED
+    got = surface_distances(prediction, label, num_classes=4, spacing_mm=SPACING)
+    noise = np.where(known, prediction, random.integers(0, 4, label.shape))
+    again = surface_distances(noise, label, num_classes=4, spacing_mm=SPACING)
+    for one, other in zip(got, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+    compared = 0
+    for value in (1, 2, 3):
+        a, b = (
+            loop_known_surface((array == value) & known, known)
+            for array in (prediction, label)
+        )
+        if not (len(a) and len(b)):
+            assert np.isnan(got.hd95_mm[value])
+            continue
+        away = np.sqrt((((a[:, None] - b) * SPACING) ** 2).sum(-1))
+        one, other = away.min(1), away.min(0)
+        hd95 = max(np.percentile(one, 95), np.percentile(other, 95))
+        np.testing.assert_allclose(got.hd95_mm[value], hd95, rtol=1e-12)
+        assd = np.concatenate([one, other]).mean()
+        np.testing.assert_allclose(got.assd_mm[value], assd, rtol=1e-12)
+        compared += 1
+    assert compared >= 2
+
+
+def test_a_dot_has_no_surface():
+    """All around it is unlabelled, so nobody knows where the structure ends."""
+    label = np.full((5, 5, 3), UNLABELLED, np.uint8)
+    label[2, 2, 1] = 1
+    got = surface_distances(
+        np.ones_like(label), label, num_classes=2, spacing_mm=SPACING
+    )
+    assert np.isnan(got.hd95_mm).all() and np.isnan(got.assd_mm).all()

@@ -77,7 +77,7 @@ def test_a_run_goes_on_with_settings_that_it_does_not_depend_on(tmp_path, mode):
     relevant = {*relevant_settings(CONFIG, mode), "data.normalization"}
     relevant |= {"data.fourth_axis", "data.split"}
     if mode != "pretrain":
-        relevant.add("data.labeled")
+        relevant |= {"data.labeled", "data.ignore"}
     for name, value in walk(CONFIG):
         other = ConfigDict(json.loads(CONFIG.to_json_best_effort()))
         other.update_from_flattened_dict({name: value})

@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from pix2rep_jax.data.files.labels import UNLABELLED
 from pix2rep_jax.views import sampling
+from pix2rep_jax.views.affine import sample_sources
 from pix2rep_jax.views.sampling import sample_points
 from pix2rep_jax.views.warp import warp_at
 from tests.support.motions import STILL
@@ -153,3 +155,30 @@ def test_jit_changes_nothing(key):
     )
     for eager, compiled in zip(draw(key), jax.jit(draw)(key), strict=True):
         np.testing.assert_allclose(eager, compiled, atol=1e-4)
+
+
+@pytest.mark.parametrize("outside", [0, UNLABELLED])
+def test_unlabelled_pixels_stay_unlabelled_wherever_they_move(key, outside):
+    """Each pixel against the loop over sources; labels are never blended."""
+    random = np.random.default_rng(0)
+    label = random.integers(0, 4, (6, 24, 24)).astype(np.uint8)
+    if outside:
+        label[random.random(label.shape) < 0.7] = UNLABELLED
+    image = np.ones((6, 24, 24, 1), np.float32)
+    spatial = SPATIAL | {"extent": (0.8, 1.8)}
+    _, moved = augment(key, image, label, spatial=spatial, intensity={})
+    keys = jax.random.split(key, 6)
+    unseen = 0
+    for index in range(6):
+        phi = jax.random.split(keys[index])[0]
+        sources = np.asarray(
+            sample_sources(phi, height=24, width=24, **STILL | spatial), np.float64
+        )
+        for pixel in np.ndindex(24, 24):
+            row, column = sources[pixel]
+            seen = -0.5 <= row <= 23.5 and -0.5 <= column <= 23.5
+            unseen += not seen
+            near = tuple(np.clip(np.round([row, column]), 0, 23).astype(int))
+            expected = label[index][near] if seen else outside
+            assert moved[index][pixel] == expected
+    assert unseen > 100

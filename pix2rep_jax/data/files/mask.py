@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 
 from pix2rep_jax.data.files.axes import AS_STORED, Axes
-from pix2rep_jax.data.files.labels import UNLABELLED
+from pix2rep_jax.data.files.labels import UNLABELLED, mark_slices
 from pix2rep_jax.data.files.nifti import (
     NiftiVolume,
     read_header,
@@ -43,6 +43,8 @@ def read_label(
     axes: Axes = AS_STORED,
     like: NiftiVolume | None = None,
     frame: int | None = None,
+    ignore: Sequence[int] = (),
+    empty_slices: str = "background",
 ) -> np.ndarray:
     """Reads an expert's mask.
 
@@ -57,9 +59,13 @@ def read_label(
             if one of the headers does not say a place.
         frame: The frame to take of a mask that has frames as its scan has; None
             refuses such a mask.
+        ignore: The values in the file that mark voxels without a label.
+        empty_slices: What empty slices beside annotated ones are, as `mark_slices`
+            takes it.
 
     Returns:
-        `[rows, columns, slices]` uint8, the index of each voxel's class.
+        `[rows, columns, slices]` uint8, the index of each voxel's class; `UNLABELLED`
+        where a voxel has no label.
 
     Raises:
         InputError: If the file is missing, damaged or not NIfTI, if its shape or place
@@ -89,16 +95,30 @@ def read_label(
                 "voxels are the scan's, give it the scan's affine"
             )
     array = _whole(axes.to_slices(array.reshape(file_shape)))
-    if not np.isin(found := np.unique(array), values).all():
-        foreign = found[~np.isin(found, values)][0]
+    unlabelled = np.isin(array, ignore)
+    found = np.unique(array[~unlabelled])
+    if not np.isin(found, values).all():
+        others = found[~np.isin(found, values)]
+        foreign = others[0]
+        sparse = "" if len(others) > 1 or len(found) < 3 else _ignoring(foreign)
         shown = [f"{value:g}" for value in found.tolist()]
         raise InputError(
             f"the mask {path} holds the label {foreign:g}, but data.classes names the "
             f"labels {_describe(values)}: correct one of them, or give what it holds "
             f"({name_some(shown, most=_MOST_SHOWN)}) in the order of the classes, as "
-            f"in {_example(shown, num_classes)}"
+            f"in {_example(shown, num_classes)}{sparse}"
         )
-    return _class_indices(array, values)
+    label = _class_indices(np.where(unlabelled, values[0], array), values)
+    label[unlabelled] = UNLABELLED
+    return mark_slices(label, empty_slices)
+
+
+def _ignoring(value: float) -> str:
+    """Says how to leave out the pixels that have a value."""
+    return (
+        f"; if {value:g} marks pixels that nobody has labelled, add "
+        f"--config.data.ignore={value:g}"
+    )
 
 
 def _read_values(
@@ -132,11 +152,14 @@ def _describe(values: Sequence[int]) -> str:
     return name_some(values, most=_MOST_SHOWN)
 
 
-def label_values(paths: Iterable[Path]) -> tuple[int, ...]:
+def label_values(
+    paths: Iterable[Path], *, ignore: Sequence[int] = ()
+) -> tuple[int, ...]:
     """Lists the values that masks hold, and 0 for the background.
 
     Args:
         paths: Files of masks.
+        ignore: Values that stand for no class.
 
     Returns:
         Whole numbers, sorted. Reading ends once there are too many for labels.
@@ -153,7 +176,7 @@ def label_values(paths: Iterable[Path]) -> tuple[int, ...]:
                 f"the mask {path} holds values that are not whole numbers: replace it "
                 "by a mask of labels"
             )
-        values |= set(map(int, found.tolist()))
+        values |= set(map(int, found.tolist())) - {*ignore}
         if len(values) > UNLABELLED:
             break
     return tuple(sorted(values))

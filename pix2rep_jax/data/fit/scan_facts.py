@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pix2rep_jax.data.files.axes import SliceRule
+from pix2rep_jax.data.files.labels import foreground
 from pix2rep_jax.data.files.scan import read_scan
 from pix2rep_jax.data.fit.likeness import make_thumbnail
 from pix2rep_jax.data.slices.padding import find_padding
@@ -89,7 +90,7 @@ def measure_file(
         image, label = np.moveaxis(channels[..., 0], 2, 0), None
         if volume.label_path is not None:
             label = read_mask(volume, scan, num_classes=num_classes)
-            label = np.moveaxis(label, 2, 0) != 0
+            label = foreground(np.moveaxis(label, 2, 0))
         facts.append(
             ScanFacts(
                 volume_id=volume.volume_id,

@@ -80,8 +80,12 @@ def settle_data(
         )
     settings: dict[str, Any] = {"name": name}
     notes: list[str] = []
+    ignore = tuple(data.ignore)
+    if not ignore and "ignore" not in told and name == "nifti":
+        ignore = layout.facts.ignore
+        settings |= {"ignore": ignore} if ignore else {}
     if not data.classes:
-        settings |= _find_classes(name, layout, volumes, notes)
+        settings |= _find_classes(name, layout, volumes, notes, ignore=ignore)
     settings |= _few_masks(data, volumes, told, notes, least_held_out)
     first = name_fourth_axis(volumes[:1], find_fourth_axis(data))
     line = describe(layout, volumes, channels=count_channels(first[0]))
@@ -106,7 +110,12 @@ def describe(layout: Layout, volumes: Sequence[VolumeFile], *, channels: int) ->
 
 
 def _find_classes(
-    name: str, layout: Layout, volumes: Sequence[VolumeFile], notes: list[str]
+    name: str,
+    layout: Layout,
+    volumes: Sequence[VolumeFile],
+    notes: list[str],
+    *,
+    ignore: Sequence[int],
 ) -> dict[str, Any]:
     """The classes that a file names, or else as many as the masks have values."""
     if name == "acdc":
@@ -116,7 +125,7 @@ def _find_classes(
     paths = [volume.label_path for volume in volumes if volume.label_path]
     if not paths:
         return {}
-    values = label_values(paths)
+    values = label_values(paths, ignore=ignore)
     if not 2 <= len(values) <= UNLABELLED:
         raise InputError(
             f"the masks in {layout.root} hold {len(values)} value(s), so the classes "
@@ -130,6 +139,11 @@ def _find_classes(
         f"the values in the masks ({numbers}): name them by "
         f"--config.data.classes={example}, or in {Path(layout.root) / 'labels.json'}"
     )
+    if UNLABELLED in values[2:]:
+        notes.append(
+            f"note: if {UNLABELLED} marks pixels that nobody has labelled, add "
+            f"--config.data.ignore={UNLABELLED}"
+        )
     plain = values == tuple(range(len(values)))
     return {"classes": names, **({} if plain else {"label_values": values})}
 

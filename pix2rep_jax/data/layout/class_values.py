@@ -13,6 +13,7 @@ __all__ = [
     "describe_values",
     "find_class_values",
     "have_same_names",
+    "ignored_values",
     "order_classes_like",
     "values_note",
 ]
@@ -60,6 +61,26 @@ def find_class_values(data: ConfigDict) -> tuple[int, ...]:
         )
     by_name = {plain_name(name): value for name, value in named.items()}
     return tuple(by_name[plain_name(name)] for name in classes)
+
+
+def ignored_values(data: ConfigDict, values: Sequence[int]) -> tuple[int, ...]:
+    """Finds the values in the masks of pixels that nobody has labelled.
+
+    Args:
+        data: The `data` section. Runs of earlier versions have no `ignore`.
+        values: The values of its classes.
+
+    Raises:
+        InputError: If one of them is the value of a class.
+    """
+    ignored = tuple(data.get("ignore", ()))
+    if both := sorted({*ignored} & {*values}):
+        raise InputError(
+            f"data.ignore={','.join(map(str, ignored))}, but {both[0]} is the value of "
+            f"a class ({describe_values(data.classes, values)}): give the value of "
+            "pixels without a label, or correct data.label_values"
+        )
+    return ignored
 
 
 def values_note(data: ConfigDict, values: Sequence[int]) -> str:

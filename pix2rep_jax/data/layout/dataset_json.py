@@ -14,6 +14,9 @@ __all__ = ["DatasetFacts", "plain_name", "read_channel_names", "read_facts"]
 _BACKGROUND = ("bg", "background")
 """Names of the background, in small letters."""
 
+_IGNORE = "ignore"
+"""nnU-Net's name for pixels that nobody has labelled."""
+
 
 @dataclasses.dataclass(frozen=True)
 class DatasetFacts:
@@ -23,11 +26,13 @@ class DatasetFacts:
         path: The file that names the classes; None if no file does.
         classes: The value of each class by its name, in the order of the values.
         channels: The names of the channels in their order, such as "MRI" or "CT".
+        ignore: The value of pixels without a label, which nnU-Net calls "ignore".
     """
 
     path: Path | None = None
     classes: Mapping[str, int] = dataclasses.field(default_factory=dict)
     channels: tuple[str, ...] = ()
+    ignore: tuple[int, ...] = ()
 
 
 def read_facts(root: Path, labels_folder: Path | None = None) -> DatasetFacts:
@@ -50,7 +55,9 @@ def read_facts(root: Path, labels_folder: Path | None = None) -> DatasetFacts:
         read = _read_json(path)
         named = read.get("labels", {} if path.name == "dataset.json" else read)
         if classes := class_values(named, path):
-            return DatasetFacts(path, classes, channels)
+            ignored = [name for name in classes if plain_name(name) == _IGNORE]
+            ignore = tuple(classes.pop(name) for name in ignored)
+            return DatasetFacts(path, classes, channels, ignore)
     return DatasetFacts(channels=channels)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pix2rep_jax.data.files.labels import UNLABELLED
 from pix2rep_jax.data.slices.grid import Grid
 from pix2rep_jax.data.slices.percentile import find_percentiles
 from pix2rep_jax.errors import InputError
@@ -131,8 +132,14 @@ def resample_label(
     move whole masks: where centres fall between two pixels, rounding always goes the
     same way.
 
+    In a slice with pixels that nobody has labelled, a pixel has a label if the centre
+    of a labelled pixel lies in it, or if the nearest pixel is labelled. So a dot of one
+    pixel is kept. The class is the largest among the labelled pixels, and nothing is
+    labelled outside the slice.
+
     Args:
-        label: `[..., rows, columns]` integers; background (0) outside.
+        label: `[..., rows, columns]` integers; background (0) outside, and
+            `UNLABELLED` for pixels without a label.
         grid: The grid to sample on.
         interpolation: One of `INTERPOLATIONS`.
 
@@ -145,12 +152,17 @@ def resample_label(
     # One slice and one class at a time, so that many classes need no more memory.
     for plane, chosen in zip(planes, result, strict=True):
         best, rest = np.zeros(grid.size, np.float32), np.ones(grid.size, np.float32)
-        for value in np.unique(plane[plane != 0]):
+        known = plane != UNLABELLED
+        for value in np.unique(plane[known & (plane != 0)]):
             weight = _combine(plane == value, *rows, axis=-2)
             weight = _combine(weight, *columns, axis=-1)
             chosen[weight > best + _TIE] = value
             best, rest = np.maximum(best, weight), rest - weight
+        if not known.all():
+            rest = _combine(_combine(plane == 0, *rows, axis=-2), *columns, axis=-1)
         chosen[rest >= best - _TIE] = 0
+        if not known.all():
+            chosen[~_known_pixels(known, grid, interpolation)] = UNLABELLED
     return result.reshape(*label.shape[:-2], *grid.size)
 
 
@@ -222,6 +234,20 @@ def _largest(classes: np.ndarray) -> np.ndarray:
         np.copyto(chosen, np.uint8(index), where=values > best)
         best = np.maximum(best, values)
     return chosen
+
+
+def _known_pixels(known: np.ndarray, grid: Grid, interpolation: str) -> np.ndarray:
+    """Finds the network's pixels that have a label, in a slice where not all do."""
+    for axis in (0, 1):
+        if interpolation == "nearest":
+            index, weights = _sampling_taps(grid, axis, "nearest")
+        else:  # half the triangle's height is half a pixel of the coarser grid away
+            index, weights = _taps(grid.centres(axis), max(1.0, grid.step[axis]))
+            inside = (index >= 0) & (index < grid.shape[axis])
+            index, weights = np.where(inside, index, 0), np.where(inside, weights, 0)
+        near = (weights >= 0.5 - _TIE).astype(np.float32)
+        known = _combine(known, index, near, axis=axis - 2) > 0
+    return known
 
 
 def _sampling_taps(

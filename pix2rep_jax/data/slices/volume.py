@@ -10,7 +10,7 @@ import numpy as np
 
 from pix2rep_jax.data.files import mask
 from pix2rep_jax.data.files.axes import AS_STORED, LAST, Axes, SliceAxis, SliceRule
-from pix2rep_jax.data.files.labels import UNLABELLED
+from pix2rep_jax.data.files.labels import UNLABELLED, describe_empty, foreground
 from pix2rep_jax.data.files.picture_file import is_picture
 from pix2rep_jax.data.files.scan import Scan, read_scan
 from pix2rep_jax.data.slices.channels import channel_ranges, prepare_channels
@@ -31,6 +31,7 @@ __all__ = [
     "VolumeFile",
     "VolumeRecord",
     "prepare_file",
+    "read_expert",
     "read_mask",
     "take_frame",
 ]
@@ -55,6 +56,8 @@ class VolumeFile:
         label_values: The value of each class in the mask's file; () for 0, 1, 2, …
         more_channels: Files of the further channels, in their order.
         fourth_axis: What the fourth axis of the files has: "frames" or "channels".
+        ignore: The values in the mask's file of pixels without a label.
+        empty_slices: What empty slices beside annotated ones are; see `mark_slices`.
     """
 
     volume_id: str
@@ -68,6 +71,8 @@ class VolumeFile:
     label_values: tuple[int, ...] = ()
     more_channels: tuple[Path, ...] = ()
     fourth_axis: str = "frames"
+    ignore: tuple[int, ...] = ()
+    empty_slices: str = "background"
 
     @property
     def image_paths(self) -> tuple[Path, ...]:
@@ -167,11 +172,14 @@ def _prepare_volume(
     """Prepares one volume of a file that has been read."""
     array = take_frame(volume, scan)
     shape, size = array.shape[:3], settings["size"]
-    label, label_digest = None, ""
+    label, drawn, label_digest = None, None, ""
+    empty: tuple[str, ...] = ()
     if volume.label_path is not None:
         label = read_mask(volume, scan, num_classes=settings["num_classes"])
         label_digest = _digest(np.moveaxis(scan.axes.to_file(label), 2, 0))
+        empty = describe_empty(label)
         label = np.moveaxis(label, 2, 0)
+        drawn = foreground(label)
     image = np.moveaxis(array, 2, 0)
     shown, kept = image, np.arange(shape[2])
     grid = centre_grid(
@@ -179,15 +187,15 @@ def _prepare_volume(
     )
     uses_ground_truth = settings["crop"] == "mask_box"
     if uses_ground_truth:
-        if label is None:
+        if drawn is None:
             raise InputError(
                 f"data.crop='mask_box' needs a mask for every scan, but "
                 f"{volume.image_path} has none: set data.crop='center'"
             )
-        kept = np.flatnonzero(label.any((1, 2)))
+        kept = np.flatnonzero(drawn.any((1, 2)))
         if len(kept):
-            grid = mask_box_grid(label, size=size)
-            rows, columns = mask_box(label)
+            grid = mask_box_grid(drawn, size=size)
+            rows, columns = mask_box(drawn)
             shown = image[:, rows, columns]
     frame = "" if volume.frame is None else f", frame {volume.frame + 1},"
     name = f"the scan {volume.image_path}{frame}"
@@ -219,10 +227,10 @@ def _prepare_volume(
             scan.axes.of_file(scan.spacing_mm),
         ),
         label_digest=label_digest,
-        label_share=1.0 if label is None else share_inside(label, grid),
+        label_share=1.0 if drawn is None else share_inside(drawn, grid),
         axes=scan.axes,
         slice_axis=scan.slice_axis,
-        notes=(*scan.notes, *notes),
+        notes=(*scan.notes, *notes, *empty),
     )
     return PreparedVolume(
         record,
@@ -262,6 +270,34 @@ def read_mask(volume: VolumeFile, scan: Scan, *, num_classes: int) -> np.ndarray
         axes=scan.axes,
         like=scan.volume,
         frame=volume.frame,
+        ignore=volume.ignore,
+        empty_slices=volume.empty_slices,
+    )
+
+
+def read_expert(record: VolumeRecord, *, num_classes: int) -> np.ndarray:
+    """Reads the mask of a prepared volume again, on the scan's own grid.
+
+    Args:
+        record: The volume, which has a mask.
+        num_classes: Number of classes, background included.
+
+    Returns:
+        `[rows, columns, slices]` uint8 classes; `UNLABELLED` where there is no label.
+
+    Raises:
+        InputError: If the mask cannot be read.
+    """
+    assert record.label_path is not None
+    return mask.read_label(
+        record.label_path,
+        shape=record.shape,
+        num_classes=num_classes,
+        values=record.label_values,
+        axes=record.axes,
+        frame=record.frame,
+        ignore=record.ignore,
+        empty_slices=record.empty_slices,
     )
 
 
