@@ -55,9 +55,10 @@ def scan_panels(record: VolumeRecord, *, num_classes: int) -> list[Panel]:
     image, label = read_own_grid(record, num_classes=num_classes)
     kept = np.flatnonzero(np.isfinite(record.grids).all(axis=1))
     shown = kept
-    drawn = None if label is None else foreground(label).any((0, 1))
-    if drawn is not None and drawn[kept].any():
-        shown = np.intersect1d(kept, np.flatnonzero(drawn))
+    if label is not None:
+        drawn = np.flatnonzero(foreground(label).any((0, 1)))
+        if len(both := np.intersect1d(kept, drawn)):
+            shown = both
     places = {"first": shown[0], "middle": shown[len(shown) // 2], "last": shown[-1]}
     return [
         Panel(

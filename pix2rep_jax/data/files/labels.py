@@ -20,7 +20,7 @@ def foreground(label: np.ndarray) -> np.ndarray:
     Returns:
         Bool of the same shape.
     """
-    return np.logical_and(label != 0, label != UNLABELLED)
+    return ~np.isin(label, (0, UNLABELLED))
 
 
 def mark_slices(label: np.ndarray, empty_slices: str) -> np.ndarray:
@@ -39,7 +39,7 @@ def mark_slices(label: np.ndarray, empty_slices: str) -> np.ndarray:
         The mask itself, or a copy in which all pixels of unannotated slices are
         `UNLABELLED`. A mask that shows no structure at all stays as it is.
     """
-    empty = ~label.any((0, 1))
+    empty = np.asarray(~label.any((0, 1)))
     drawn = np.flatnonzero(foreground(label).any((0, 1)))
     if empty_slices == "background" or not (len(drawn) and empty.any()):
         return label
