@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.cli.config_file import config_argument
 from pix2rep_jax.data.fit.settle import settle_data
-from pix2rep_jax.data.splits import USUAL_HOLDOUT
+from pix2rep_jax.data.held_out import USUAL_HOLDOUT
 from pix2rep_jax.runs.data_checks import is_same_data
 from pix2rep_jax.runs.manifest import read_config
 from pix2rep_jax.runs.remembered import (

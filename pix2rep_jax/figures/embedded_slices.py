@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pix2rep_jax.data.dataset import Dataset
-from pix2rep_jax.data.splits import Split
+from pix2rep_jax.data.split_record import Split
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.figures import selection
 from pix2rep_jax.figures.panels import volume_title

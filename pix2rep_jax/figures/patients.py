@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from pix2rep_jax.data.dataset import Dataset
-from pix2rep_jax.data.splits import Split
+from pix2rep_jax.data.split_record import Split
 from pix2rep_jax.figures import selection
 from pix2rep_jax.figures.drawing import (
     add_class_legend,

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from pix2rep_jax.data.dataset import Dataset
-from pix2rep_jax.data.splits import Split
+from pix2rep_jax.data.split_record import Split
 from pix2rep_jax.figures import selection
 from pix2rep_jax.figures.views import choose_points
 from pix2rep_jax.views.sampling import make_views, sample_points

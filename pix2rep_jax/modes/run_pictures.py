@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.data.dataset import Dataset
 from pix2rep_jax.data.layout.class_values import have_same_names, order_classes_like
-from pix2rep_jax.data.splits import Split
+from pix2rep_jax.data.split_record import Split
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.evaluation.report import GROUND_TRUTH_NOTE, read_foreground_dice
 from pix2rep_jax.figures.drawing import save

@@ -21,7 +21,8 @@ from pix2rep_jax.data.slice_summary import (
     describe_slices,
     usual_slice_axis,
 )
-from pix2rep_jax.data.splits import Split, make_split
+from pix2rep_jax.data.split_record import Split
+from pix2rep_jax.data.splits import make_split
 from pix2rep_jax.methods.method import Method
 from pix2rep_jax.models.build import initialise
 from pix2rep_jax.models.param_parts import put_parts

@@ -10,7 +10,7 @@ from pix2rep_jax.data.few_shot import KNOWN_DUPLICATES, with_twins
 from pix2rep_jax.data.files.axes import SliceAxis
 from pix2rep_jax.data.layout.class_values import have_same_names, order_classes_like
 from pix2rep_jax.data.scan_digests import find_exchanged, shared_patients
-from pix2rep_jax.data.splits import Split
+from pix2rep_jax.data.split_record import Split
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runs.dependencies import relevant_settings, settings_of_images
 

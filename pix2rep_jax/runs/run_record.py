@@ -12,7 +12,7 @@ import flax
 import pix2rep_jax
 from pix2rep_jax.data.files.axes import BODY, LAST, SliceAxis
 from pix2rep_jax.data.slice_summary import Inputs
-from pix2rep_jax.data.splits import Split
+from pix2rep_jax.data.split_record import Split
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runs.environment import numeric_environment
 

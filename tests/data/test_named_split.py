@@ -8,7 +8,8 @@ import pytest
 
 from pix2rep_jax.data.fit.plan import plan_data
 from pix2rep_jax.data.layout import acdc
-from pix2rep_jax.data.splits import Split, make_split
+from pix2rep_jax.data.split_record import Split
+from pix2rep_jax.data.splits import make_split
 from tests.support.patients import (
     make_data,
     make_dataset,

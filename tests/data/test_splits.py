@@ -2,30 +2,23 @@
 
 import collections
 import itertools
-import json
 
 import nibabel as nib
 import numpy as np
 import pytest
 
 from pix2rep_jax.data.dataset import Dataset
-from pix2rep_jax.data.few_shot import KNOWN_DUPLICATES, few_shot, split_slices
+from pix2rep_jax.data.few_shot import KNOWN_DUPLICATES, few_shot
 from pix2rep_jax.data.files.labels import UNLABELLED
+from pix2rep_jax.data.held_out import holdout_numbers, test_patients
 from pix2rep_jax.data.layout import acdc
-from pix2rep_jax.data.splits import (
-    Split,
-    holdout_numbers,
-    make_split,
-    take_pretraining_slices,
-    test_patients,
-)
+from pix2rep_jax.data.splits import make_split, take_pretraining_slices
 from pix2rep_jax.errors import InputError
 from tests.support.patients import (
     GROUPS,
     make_data,
     make_dataset,
     make_volumes,
-    number_scans,
     patient,
     refuse,
 )
@@ -58,141 +51,6 @@ def check_sides(split, dataset: Dataset, volumes) -> None:
         for index, each in enumerate(dataset.volumes)
         if each.patient in sides[1] and has_mask[index]
     ]
-
-
-# Few-shot draws.
-
-
-def balanced(number=40) -> dict[str, str]:
-    return {patient(k): GROUPS[k % 5] for k in range(1, number + 1)}
-
-
-@pytest.mark.parametrize("draw", range(5))
-def test_draws_are_nested(draw):
-    """More labelled patients are those of fewer and some more."""
-    longest = few_shot(balanced(), num_labeled=40, draw=draw)
-    assert sorted(longest) == sorted(balanced())
-    for number in (1, 2, 5, 7, 10, 39):
-        assert few_shot(balanced(), num_labeled=number, draw=draw) == longest[:number]
-
-
-@pytest.mark.parametrize("sizes", [(8, 8, 8), (2, 9, 5), (1, 1, 20), (6,)])
-def test_draws_are_balanced_over_the_groups(sizes):
-    """Numbers of two groups differ by one at most until the smaller is used up."""
-    groups = {
-        f"{name}{k}": name for name, size in enumerate(sizes) for k in range(size)
-    }
-    for draw, number in itertools.product(range(3), range(1, sum(sizes) + 1)):
-        drawn = few_shot(groups, num_labeled=number, draw=draw)
-        counts = collections.Counter(groups[each] for each in drawn)
-        most = max(counts.values())
-        for name, size in enumerate(sizes):
-            assert counts[name] >= min(size, most - 1)
-
-
-def test_draws_depend_on_seed_and_number_alone():
-    """Not on the order in which patients are listed; another number is another draw."""
-    options = dict(num_labeled=5, draw=2)
-    first = few_shot(balanced(), **options)
-    backwards = dict(reversed(balanced().items()))
-    assert few_shot(backwards, **options) == first
-    others = {few_shot(balanced(), num_labeled=5, draw=draw) for draw in range(20)}
-    assert len(others) == 20 and first in others
-    assert few_shot(balanced(), seed=1, **options) not in others
-
-
-def test_every_patient_may_be_drawn():
-    """One labelled patient of 20 is each of them about as often."""
-    counts = collections.Counter(
-        few_shot(balanced(20), num_labeled=1, draw=draw)[0] for draw in range(600)
-    )
-    # Binomial with a mean of 30 and a deviation of 5.3.
-    assert len(counts) == 20 and min(counts.values()) > 12
-    assert max(counts.values()) < 50
-
-
-def test_second_of_two_equal_scans_comes_last_of_its_group():
-    """A labelled patient more should be a scan more, for as long as there are any."""
-    groups = {patient(k): "NOR" if k > 70 else "RV" for k in range(67, 80)}
-    normal = [each for each in groups if groups[each] == "NOR"]
-    for draw in range(30):
-        drawn = few_shot(groups, num_labeled=len(groups), draw=draw)
-        own = [each for each in drawn if each in normal]
-        assert own[-1] == "patient076"
-    drawn = {few_shot(groups, num_labeled=1, draw=draw)[0] for draw in range(300)}
-    assert drawn == set(groups) - {"patient076"}
-    # Where its twin cannot be drawn, it is a patient like any other.
-    del groups["patient074"]
-    drawn = {few_shot(groups, num_labeled=1, draw=draw)[0] for draw in range(300)}
-    assert drawn == set(groups)
-
-
-def test_draws_that_cannot_be_made_are_said():
-    """Too many patients, none, and a draw below the first."""
-    refuse(
-        r"data\.num_labeled",
-        lambda: few_shot(balanced(), num_labeled=41, draw=0),
-    )
-    refuse(
-        r"data\.num_labeled",
-        lambda: few_shot({}, num_labeled=1, draw=0),
-    )
-    for number, draw in ((0, 0), (-3, 0), (1, -1)):
-        refuse(
-            r"data\.(num_labeled|draw)",
-            lambda number=number, draw=draw: few_shot(
-                balanced(), num_labeled=number, draw=draw
-            ),
-        )
-
-
-# Slices that train and slices that validate.
-
-
-@pytest.mark.parametrize("number", [2, 3, 9, 10, 15, 104, 1000])
-@pytest.mark.parametrize("fraction", [0.01, 0.1, 0.5, 0.99])
-def test_slices_are_divided_by_the_fraction(number, fraction):
-    """Each is on one side, the nearest number validates, and neither side is empty."""
-    train, val = split_slices(range(number), val_fraction=fraction)
-    np.testing.assert_array_equal(np.sort(np.r_[train, val]), np.arange(number))
-    assert (np.diff(train) > 0).all() and (np.diff(val) > 0).all()
-    assert len(train) and len(val)
-    if 1 < number * fraction < number - 1:
-        assert abs(len(val) - number * fraction) <= 0.5
-
-
-def test_a_tenth_validates_unless_said_otherwise():
-    """90 / 10, at random but for the seed."""
-    train, val = split_slices(range(200))
-    assert (len(train), len(val)) == (180, 20)
-    np.testing.assert_array_equal(split_slices(range(200))[1], val)
-    others = [split_slices(range(200), seed=seed)[1].tolist() for seed in range(1, 9)]
-    others += [split_slices(range(200), seed=(0, draw))[1].tolist() for draw in (0, 1)]
-    assert len({tuple(each) for each in others}) == 10
-    assert max(val) > 100 > min(val)
-
-
-@pytest.mark.parametrize("seed", range(10))
-def test_equal_slices_stay_together(seed):
-    """A slice that is shown twice would be learned and then asked."""
-    shown = [f"slice{k % 30}" for k in range(50)]
-    train, val = split_slices(shown, val_fraction=0.3, seed=seed)
-    assert not {shown[k] for k in train} & {shown[k] for k in val}
-    assert len({shown[k] for k in val}) == 9 and len(train) + len(val) == 50
-
-
-def test_slices_that_cannot_be_divided_are_said():
-    """One slice, none, one shown twice, and fractions that are none."""
-    for slices in ([], ["a"], ["a", "a"]):
-        refuse(
-            r"data\.num_labeled",
-            lambda slices=slices: split_slices(slices),
-        )
-    for fraction in (0, 1, -0.1, 1.5, float("nan")):
-        refuse(
-            r"data\.val_fraction",
-            lambda fraction=fraction: split_slices(range(9), val_fraction=fraction),
-        )
 
 
 # The whole split.
@@ -493,58 +351,6 @@ def test_nobody_is_on_two_sides(case):
             set(pair) & {*split.test_patients}
         )
     assert not {*exclude} & {*split.pretrain_patients, *split.test_patients}
-
-
-# What is written down.
-
-
-def test_a_split_comes_back_from_json():
-    """With every patient, slice, volume and scan that it had."""
-    volumes = make_volumes(range(51, 91)) + make_volumes((118,), subset="testing")
-    dataset = number_scans(make_dataset(volumes))
-    split = make_split(dataset, make_data(num_labeled=3))
-    fields = json.loads(json.dumps(split.to_dict()))
-    assert fields["test_patients"] == ["patient118"]
-    assert fields["left_out"] == {"patient055": TWIN}
-    assert fields["test_volumes"] == [80, 81] and fields["source"] == "acdc"
-    again = Split.from_dict(fields)
-    for name, value in vars(split).items():
-        np.testing.assert_equal(getattr(again, name), value)
-    assert set(fields) == set(vars(split))
-
-
-@pytest.mark.parametrize("value", [None, 5, "a", [5], {"a": 5}])
-def test_what_is_no_split_is_refused(value):
-    """Whatever field holds another thing than it should."""
-    fields = make_split(make_dataset(make_volumes(range(1, 41))), make_data()).to_dict()
-    with pytest.raises((ValueError, TypeError, KeyError, AttributeError)):
-        Split.from_dict(value)
-    for name in set(fields) - {"source"}:
-        if name == "left_out" and isinstance(value, dict):
-            continue
-        if value == [5] and name.endswith(("_slices", "_volumes")):
-            continue
-        with pytest.raises((ValueError, TypeError, KeyError, AttributeError)):
-            Split.from_dict(fields | {name: value})
-        if name == "val_patients":  # earlier runs lack it
-            continue
-        with pytest.raises(KeyError):
-            Split.from_dict({x: y for x, y in fields.items() if x != name})
-
-
-def test_scans_are_known_by_their_voxels_and_masks():
-    """Masks play no part in pretraining, unless they say where to crop."""
-    dataset = number_scans(make_dataset(make_volumes(range(1, 41))))
-
-    def scans(**options):
-        crop = options.pop("crop", "center")
-        data = make_data(holdout_per_group=2, crop=crop)
-        return make_split(dataset, data, **options).scans["patient001"]
-
-    whole = {"patient001_ED": "image0 label0", "patient001_ES": "image1 label1"}
-    bare = {"patient001_ED": "image0", "patient001_ES": "image1"}
-    assert scans() == scans(draw_labeled=False, crop="mask_box") == whole
-    assert scans(draw_labeled=False) == bare
 
 
 # ACDC itself.

@@ -3,7 +3,7 @@
 import numpy as np
 
 from pix2rep_jax.data.files.axes import LAST
-from pix2rep_jax.data.splits import Split
+from pix2rep_jax.data.split_record import Split
 from pix2rep_jax.runs.manifest import open_run
 from pix2rep_jax.runs.run_record import Origin, make_record
 

@@ -10,10 +10,10 @@ from ml_collections import ConfigDict
 from pix2rep_jax.data.few_shot import KNOWN_DUPLICATES
 from pix2rep_jax.data.fit.fingerprint import Fingerprint, take_fingerprint
 from pix2rep_jax.data.fit.scan_facts import AIR, LEVELS, ScanFacts
+from pix2rep_jax.data.held_out import holdout_numbers, test_patients
 from pix2rep_jax.data.layout.dataset_json import read_channel_names
 from pix2rep_jax.data.named_split import sides_of
 from pix2rep_jax.data.slices.volume import VolumeFile
-from pix2rep_jax.data.splits import holdout_numbers, test_patients
 from pix2rep_jax.errors import InputError
 
 __all__ = [

@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.data.files.labels import UNLABELLED
 from pix2rep_jax.data.files.mask import label_values
+from pix2rep_jax.data.held_out import fold_of_patients, holdout_numbers
 from pix2rep_jax.data.layout import acdc, nifti_folder
 from pix2rep_jax.data.layout.fourth_axis import (
     count_channels,
@@ -17,7 +18,6 @@ from pix2rep_jax.data.layout.fourth_axis import (
 from pix2rep_jax.data.layout.known_layouts import TITLES
 from pix2rep_jax.data.layout.recognise import Layout, recognise
 from pix2rep_jax.data.slices.volume import VolumeFile
-from pix2rep_jax.data.splits import fold_of_patients, holdout_numbers
 from pix2rep_jax.errors import InputError
 
 __all__ = ["Settled", "settle_data"]
