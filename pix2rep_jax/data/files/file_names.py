@@ -7,7 +7,14 @@ from pathlib import Path
 from pix2rep_jax.data.files.nifti_paths import NiftiPath
 from pix2rep_jax.errors import InputError
 
-__all__ = ["by_name", "group_channels", "is_mask_name", "mask_stem", "match_masks"]
+__all__ = [
+    "by_name",
+    "group_channels",
+    "is_mask_name",
+    "mask_stem",
+    "match_masks",
+    "partner",
+]
 
 _MASK_ENDING = re.compile(r"_(d?seg|gt|masks?|labels?)$", re.IGNORECASE)
 _CHANNEL = re.compile(r"_(\d{4})$")
@@ -31,7 +38,8 @@ def group_channels(
 
     A number of four digits may also be a scan's own. It is that of a channel if
     `dataset.json` names channels in nnU-Net's way, if masks are named without it, or if
-    there is a second channel.
+    there is a second channel. A file `NAME_0000_seg` among them is named after its
+    scan, and so is a loose file `NAME_0000` if the mask is called `NAME`.
 
     Args:
         files: Paths by names.
@@ -42,20 +50,43 @@ def group_channels(
         The files of each scan in the order of their numbers, by the scan's name; and
         whether numbers were taken for channels.
     """
-    split = {name: _CHANNEL.search(name) for name in files}
-    without = {name: name[: m.start()] if m else name for name, m in split.items()}
+    beside = {name: scan for name in files if (scan := partner(name, files))}
+    rest = {name: path for name, path in files.items() if name not in beside}
+    found = {name: _CHANNEL.search(name) for name in rest}
+    without = {name: name[: m.start()] if m else name for name, m in found.items()}
     labels = {each for label in labels for each in (label, mask_stem(label)) if each}
-    numbered = bool(files) and all(split.values())
-    first = {without[name] for name, m in split.items() if m and m[1] == "0000"}
-    numbered = numbered and first == {*without.values()}
-    if not numbered or labels & {*files}:
-        return {name: (path,) for name, path in files.items()}, False
-    if not (named or labels & first or len(files) > len(first) or len(files) == 1):
-        return {name: (path,) for name, path in files.items()}, False
-    scans: dict[str, tuple[Path, ...]] = {}
-    for name in sorted(files):
-        scans[without[name]] = (*scans.get(without[name], ()), files[name])
-    return scans, True
+    first = {without[name] for name, m in found.items() if m and m[1] == "0000"}
+    numbered = bool(rest) and all(found.values()) and first == {*without.values()}
+    numbered = numbered and not labels & {*rest}
+    several = len(rest) > len(first) or len(rest) == 1
+    if not (numbered and (named or labels & first or several)):
+        return {
+            without[name]
+            if name in rest and _is_loose(name, without[name], labels, files)
+            else name: (path,)
+            for name, path in files.items()
+        }, False
+    joined: dict[str, tuple[Path, ...]] = {}
+    for name in sorted(rest):
+        joined[without[name]] = (*joined.get(without[name], ()), rest[name])
+    for name, scan in beside.items():
+        ending = name.removeprefix(mask_stem(name))
+        joined.setdefault(without.get(scan, scan) + ending, (files[name],))
+    return joined, True
+
+
+def _is_loose(
+    name: str, short: str, labels: Iterable[str], files: Iterable[str]
+) -> bool:
+    """Whether NAME_0000 is the one channel of a scan whose mask is called NAME."""
+    is_first = name == f"{short}_0000" and f"{short}_0001" not in files
+    return is_first and short in labels and name not in labels and short not in files
+
+
+def partner(name: str, files: Iterable[str]) -> str:
+    """Finds the scan beside a mask; "" if it is not named like one or has no scan."""
+    stem = mask_stem(name)
+    return next((each for each in (stem, f"{stem}_0000") if stem and each in files), "")
 
 
 def match_masks(

@@ -16,9 +16,10 @@ from pix2rep_jax.data.layout.fourth_axis import (
     name_fourth_axis,
 )
 from pix2rep_jax.data.layout.known_layouts import TITLES
-from pix2rep_jax.data.layout.recognise import Layout, recognise
+from pix2rep_jax.data.layout.layout import Layout
+from pix2rep_jax.data.layout.recognise import recognise
 from pix2rep_jax.data.slices.volume import VolumeFile
-from pix2rep_jax.errors import InputError
+from pix2rep_jax.errors import InputError, name_some
 
 __all__ = ["Settled", "settle_data"]
 
@@ -86,6 +87,7 @@ def settle_data(
         settings |= {"ignore": ignore} if ignore else {}
     if not data.classes:
         settings |= _find_classes(name, layout, volumes, notes, ignore=ignore)
+    notes += _perhaps_predicted(layout)
     settings |= _few_masks(data, volumes, told, notes, least_held_out)
     first = name_fourth_axis(volumes[:1], find_fourth_axis(data))
     line = describe(layout, volumes, channels=count_channels(first[0]))
@@ -107,6 +109,18 @@ def describe(layout: Layout, volumes: Sequence[VolumeFile], *, channels: int) ->
     if unused:
         line += f"; {len(unused)} test scan(s) without a mask take no part"
     return line
+
+
+def _perhaps_predicted(layout: Layout) -> list[str]:
+    """Says that masks beside scans may be the network's, by their names."""
+    names = [path.name for path in layout.masks.values() if "_seg." in path.name]
+    if layout.name != "flat" or not names:
+        return []
+    return [
+        f"note: {len(names)} mask(s) beside the scans ({name_some(names)}) are taken "
+        "for experts' masks: if --mode predict wrote them, move them, and name another "
+        "folder by --output"
+    ]
 
 
 def _find_classes(

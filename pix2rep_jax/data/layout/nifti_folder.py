@@ -5,8 +5,9 @@ from pathlib import Path
 
 from pix2rep_jax.data.files.mask import is_mask, scan_name
 from pix2rep_jax.data.files.nifti_paths import FolderListing, count_suffixes
+from pix2rep_jax.data.layout.layout import Layout
 from pix2rep_jax.data.layout.patients import AUTO, patients_by_name
-from pix2rep_jax.data.layout.recognise import Layout, recognise
+from pix2rep_jax.data.layout.recognise import recognise
 from pix2rep_jax.data.slices.volume import VolumeFile
 from pix2rep_jax.errors import InputError, name_some
 

@@ -4,7 +4,6 @@ Only names are read here, and `dataset.json`. Capitals do not count in the names
 folders.
 """
 
-import dataclasses
 import json
 import os
 import re
@@ -15,9 +14,9 @@ from typing import Any
 from pix2rep_jax.data.files.file_names import (
     by_name,
     group_channels,
-    is_mask_name,
     mask_stem,
     match_masks,
+    partner,
 )
 from pix2rep_jax.data.files.nifti_paths import (
     FolderListing,
@@ -25,50 +24,22 @@ from pix2rep_jax.data.files.nifti_paths import (
     list_folder,
 )
 from pix2rep_jax.data.files.picture_file import is_picture
-from pix2rep_jax.data.layout.dataset_json import DatasetFacts, read_facts
+from pix2rep_jax.data.layout.dataset_json import read_facts
 from pix2rep_jax.data.layout.known_layouts import (
     MASK_FOLDERS,
     explain_unknown,
     holds_masks,
 )
+from pix2rep_jax.data.layout.layout import Layout
+from pix2rep_jax.data.layout.scan_tree import find_tree
 from pix2rep_jax.errors import InputError, name_some
 
-__all__ = ["Layout", "recognise"]
+__all__ = ["recognise"]
 
 IMAGE_FOLDERS = ("images", "image")
 
-_SUBSETS = ("train", "training", "test", "testing", "val", "validation")
-
-
-@dataclasses.dataclass(frozen=True)
-class Layout:
-    """The files of a data set, by what they are.
-
-    Attributes:
-        name: One of `known_layouts.LAYOUTS`.
-        root: The folder.
-        scans: For each scan its files, one per channel in their order. The scans of a
-            testing subset are not among them.
-        masks: The file of the mask of each scan that has one, also of testing ones.
-        test_scans: Like `scans`, for the testing subset.
-        patients: The patient of each scan, where the folders say it; else empty.
-        facts: What `dataset.json` or `labels.json` say.
-        unread: The folders whose other files were not read, as they were listed.
-    """
-
-    name: str
-    root: Path
-    scans: Mapping[str, tuple[Path, ...]]
-    masks: Mapping[str, Path]
-    test_scans: Mapping[str, tuple[Path, ...]] = dataclasses.field(default_factory=dict)
-    patients: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    facts: DatasetFacts = dataclasses.field(default_factory=DatasetFacts)
-    unread: Mapping[Path, FolderListing] = dataclasses.field(default_factory=dict)
-
-    @property
-    def num_channels(self) -> int:
-        """The number of files per scan."""
-        return len(next(iter({**self.scans, **self.test_scans}.values())))
+PREDICTED = "volumes.csv"
+"""A file that --mode predict leaves beside its masks."""
 
 
 def recognise(root: str | Path) -> Layout:
@@ -93,7 +64,7 @@ def recognise(root: str | Path) -> Layout:
         or _nnunet(root)
         or _images_and_labels(root)
         or _flat(root)
-        or _tree(root)
+        or find_tree(root)
     )
     if found is None:
         raise InputError(explain_unknown(root))
@@ -234,89 +205,21 @@ def _flat(root: Path) -> Layout | None:
         if not any(is_picture(file.path) for file in below.files):
             return None
     files = by_name(listing.files)
-    labels = {name: path for name, path in files.items() if _partner(name, files)}
+    labels = {name: path for name, path in files.items() if partner(name, files)}
     facts = read_facts(root)
     rest = {name: path for name, path in files.items() if name not in labels}
     stems = {mask_stem(name): path for name, path in labels.items()}
     scans, _ = group_channels(rest, stems, facts.channels)
     if not scans:
         return None
+    if labels and (root / PREDICTED).is_file():
+        raise InputError(
+            f"{root} holds {PREDICTED}, so {name_some(labels)} beside the scans may be "
+            "masks that --mode predict wrote: move its masks to another folder, or "
+            f"{PREDICTED} if experts drew them"
+        )
     masks = match_masks(scans, labels, root)
     return Layout("flat", root, scans, masks, facts=facts, unread={root: listing})
-
-
-def _tree(root: Path) -> Layout | None:
-    """One folder per patient, or per visit of a patient, with one scan in each."""
-    listing = list_folder(root, deep=True)
-    folders: dict[str, dict[str, Path]] = {}
-    derived: dict[str, Path] = {}
-    for file in listing.files:
-        folder, _, stem = file.name.rpartition("/")
-        if not folder:
-            return None
-        if folder.split("/")[0].casefold() == "derivatives":
-            derived[file.name] = file.path
-        else:
-            folders.setdefault(folder, {})[stem] = file.path
-    facts = read_facts(root)
-    scans, masks, patients = {}, {}, {}
-    for folder, files in sorted(folders.items()):
-        labels = {n: p for n, p in files.items() if mask_stem(n) or is_mask_name(n)}
-        rest = {name: path for name, path in files.items() if name not in labels}
-        cases, _ = group_channels(rest, {}, facts.channels)
-        if len(cases) != 1 or len(labels) > 1:
-            return None
-        ((stem, paths),) = cases.items()
-        scans[folder] = paths
-        patients[folder] = _patient_of(folder)
-        labels |= _derived_masks(derived, folder, stem) if not labels else {}
-        if labels:
-            masks[folder] = next(iter(labels.values()))
-    if len({*patients.values()}) < 2:
-        return None
-    names = {folder: folder.replace("/", "_") for folder in scans}
-    if len({*names.values()}) < len(names):
-        return None
-    unread = FolderListing(others=listing.others, unsearched=listing.unsearched)
-    return Layout(
-        "tree",
-        root,
-        {names[folder]: paths for folder, paths in scans.items()},
-        {names[folder]: path for folder, path in masks.items()},
-        patients={names[folder]: patient for folder, patient in patients.items()},
-        facts=facts,
-        unread={root: unread},
-    )
-
-
-def _partner(name: str, files: Mapping[str, Path]) -> str:
-    """The scan beside a mask; "" if it is not named like one or has no scan."""
-    stem = mask_stem(name)
-    return next((each for each in (stem, f"{stem}_0000") if each in files), "")
-
-
-def _derived_masks(
-    derived: Mapping[str, Path], folder: str, stem: str
-) -> dict[str, Path]:
-    """The masks of a scan that lie below `derivatives/` in the scan's own folders."""
-    ending = f"/{folder}"
-    subject = stem.rpartition("_")[0] or stem
-    found = {
-        name: path
-        for name, path in derived.items()
-        if name.rpartition("/")[0].endswith(ending)
-        and name.rpartition("/")[2].startswith(subject)
-        and mask_stem(name.rpartition("/")[2])
-    }
-    return found if len(found) == 1 else {}
-
-
-def _patient_of(folder: str) -> str:
-    """The folder that stands for the patient, which may lie below train/ or test/."""
-    parts = folder.split("/")
-    if len(parts) > 1 and parts[0].casefold() in _SUBSETS:
-        return parts[1]
-    return parts[0]
 
 
 def _one_of(root: Path, names: Sequence[str]) -> Path | None:

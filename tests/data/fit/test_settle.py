@@ -152,3 +152,21 @@ def test_acdc_is_as_it_was(acdc_root):
     old.update(name="acdc", root=str(acdc_root))
     assert list_volumes(old) == volumes
     assert len(test_patients(volumes, holdout_per_group=4)) == 20
+
+
+def test_masks_that_may_be_predicted_are_said(tmp_path):
+    """In a flat folder alone, and not of masks with an expert's usual ending."""
+    make_folder(tmp_path, 2)
+    assert not any("--output" in note for note in settle_data(data_of(tmp_path)).notes)
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for number in range(2):
+        for ending in ("", "_seg"):
+            source = tmp_path / "labels" / f"p{number:02d}_a.nii.gz"
+            (flat / f"p{number}{ending}.nii.gz").write_bytes(source.read_bytes())
+    notes = settle_data(data_of(flat)).notes
+    assert any("2 mask(s)" in note and "--output" in note for note in notes)
+    (flat / "p0_seg.nii.gz").rename(flat / "p0_gt.nii.gz")
+    (flat / "p1_seg.nii.gz").rename(flat / "p1_mask.nii.gz")
+    notes = settle_data(data_of(flat)).notes
+    assert not any("--output" in note for note in notes)

@@ -235,3 +235,39 @@ def test_masks_alone_are_not_taken_for_scans(tmp_path):
     assert "--config.data.root=" not in str(error.value)
     with pytest.raises(InputError, match=r"data\.root"):
         recognise(root / "labelsTr")
+
+
+def test_a_mask_among_the_channels_is_named_after_its_scan(tmp_path):
+    """What predict has written there does not change what the scans are called."""
+    make(tmp_path, "imagesTr/p1_0000.nii", "imagesTr/p1_0000_seg.nii.gz")
+    make(tmp_path, "imagesTr/p2_0000.nii", "imagesTr/p2_seg.nii.gz", "labelsTr/p1.nii")
+    found = recognise(tmp_path)
+    assert found.name == "nnunet" and masks_of(found) == {"p1": "labelsTr/p1.nii"}
+    assert listed(found.scans) == {
+        "p1": ["p1_0000.nii"],
+        "p2": ["p2_0000.nii"],
+        "p1_seg": ["p1_0000_seg.nii.gz"],
+        "p2_seg": ["p2_seg.nii.gz"],
+    }
+
+
+def test_a_loose_first_channel_is_found_by_its_mask(tmp_path):
+    """Beside scans that have no number."""
+    make(tmp_path, "images/a_0000.nii", "images/b.nii", "images/c_0000.nii")
+    make(tmp_path, "labels/a.nii", "labels/c_0000_seg.nii")
+    found = recognise(tmp_path)
+    assert listed(found.scans) == {
+        "a": ["a_0000.nii"],
+        "b": ["b.nii"],
+        "c_0000": ["c_0000.nii"],
+    }
+    assert masks_of(found) == {"a": "labels/a.nii", "c_0000": "labels/c_0000_seg.nii"}
+
+
+def test_what_predict_wrote_beside_scans_is_not_an_experts(tmp_path):
+    """Its volumes.csv tells; without that file a note is all there can be."""
+    make(tmp_path, "p1.nii.gz", "p1_seg.nii.gz", "p2.nii.gz")
+    assert masks_of(recognise(tmp_path)) == {"p1": "p1_seg.nii.gz"}
+    make(tmp_path, "volumes.csv")
+    with pytest.raises(InputError, match=r"volumes\.csv"):
+        recognise(tmp_path)
