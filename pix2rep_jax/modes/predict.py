@@ -29,6 +29,7 @@ from pix2rep_jax.inference.write_masks import write_masks
 from pix2rep_jax.runs.checkpoint_reader import describe_networks
 from pix2rep_jax.runs.manifest import make_folder, read_config
 from pix2rep_jax.runs.start import find_ensemble
+from pix2rep_jax.runtime.progress_bar import open_progress_bar
 
 __all__ = ["run"]
 
@@ -105,17 +106,10 @@ def run(
     )
     with (
         contextlib.closing(masks),
-        tqdm(
-            masks,
-            total=len(left),
-            desc="predict",
-            unit="scan",
-            file=sys.stderr,
-            mininterval=1.0,
-            disable=not left,
-        ) as bar,
+        open_progress_bar(len(left), description="predict", unit="scan") as bar,
     ):
-        for outcome in bar:
+        for outcome in masks:
+            bar.update()
             if outcome.error is None:
                 notes.append((str(outcome.scan), outcome.notes))
                 measured[outcome.target] = outcome.rows

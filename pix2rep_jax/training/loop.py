@@ -13,8 +13,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.runtime.progress_bar import open_progress_bar
 from pix2rep_jax.training.interrupt import Interrupt
-from pix2rep_jax.training.progress_bar import open_progress_bar
 from pix2rep_jax.training.state import TrainState
 from pix2rep_jax.training.step import TrainStep
 

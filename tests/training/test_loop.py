@@ -15,9 +15,9 @@ import pytest
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runs.checkpoint_writer import Checkpoints
 from pix2rep_jax.runs.metric_log import MetricWriter
+from pix2rep_jax.runtime.progress_bar import open_progress_bar
 from pix2rep_jax.training import loop
 from pix2rep_jax.training.loop import train
-from pix2rep_jax.training.progress_bar import open_progress_bar
 from pix2rep_jax.training.sharding import make_mesh, place, replicated
 from pix2rep_jax.training.state import create_state
 

@@ -3,14 +3,12 @@
 import concurrent.futures
 import itertools
 import os
-import sys
 from collections.abc import Callable, Generator, Sequence
 from typing import TypeVar
 
-from tqdm import tqdm
-
 from pix2rep_jax.data.slices.volume import VolumeFile
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.runtime.progress_bar import open_progress_bar
 
 __all__ = ["read_files"]
 
@@ -40,13 +38,8 @@ def read_files(
     files = [list(group) for _, group in groups]
     with (
         concurrent.futures.ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as executor,
-        tqdm(
-            desc=title,
-            total=len(files),
-            unit="scan",
-            file=sys.stderr,
-            delay=5,
-            disable=not progress,
+        open_progress_bar(
+            len(files), description=title, unit="scan", delay_s=5, show=progress
         ) as bar,
     ):
         waiting = [executor.submit(read, file) for file in files]

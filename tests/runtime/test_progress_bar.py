@@ -1,0 +1,32 @@
+"""A log file gets few lines of a progress bar, and always the last."""
+
+import time
+
+import pytest
+
+from pix2rep_jax.runtime.progress_bar import open_progress_bar
+
+
+@pytest.mark.parametrize("hours", [0, 3])
+def test_a_log_file_gets_a_line_per_minute_and_the_last(monkeypatch, capfd, hours):
+    """500 scans of 0.02 s each write two lines; 500 in three hours write 180."""
+    clock = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    with open_progress_bar(500, description="read", unit="scan") as bar:
+        monkeypatch.setattr(bar, "_time", lambda: bar.start_t + clock[0] - 1000)
+        for _ in range(500):
+            clock[0] += hours * 3600 / 500 or 0.02
+            bar.update()
+    lines = capfd.readouterr().err.splitlines()
+    assert "500/500" in lines[-1] and "scan" in lines[-1]
+    assert len(lines) <= 182 if hours else len(lines) == 2
+    assert not hours or len(lines) > 120
+
+
+def test_short_work_says_nothing(capfd):
+    """Nor does work that is done, or that nobody wants to see."""
+    for options in ({"delay_s": 5}, {"show": False}, {"initial": 20}):
+        with open_progress_bar(20, description="read", **options) as bar:
+            for _ in range(20):
+                bar.update()
+    assert capfd.readouterr().err == ""
