@@ -45,7 +45,7 @@ class _Lines(io.TextIOBase):
 
     def __init__(self) -> None:
         self._next_s = 0.0
-        self._waiting = ""
+        self._waiting = self._last = ""
 
     def write(self, text: str) -> int:
         """Writes what a bar would draw over itself, or keeps it for the end."""
@@ -56,7 +56,8 @@ class _Lines(io.TextIOBase):
             line, self._waiting = self._waiting, ""
         elif time.monotonic() < self._next_s:
             self._waiting, line = line, ""
-        if line:
+        if line and line != self._last:
+            self._last = line
             print(line, file=sys.stderr, flush=True)
             self._next_s, self._waiting = time.monotonic() + _BETWEEN_S, ""
         return len(text)
