@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from pix2rep_jax.cli.config_file import config_argument
 from pix2rep_jax.data.fit.settle import settle_data
 from pix2rep_jax.data.held_out import USUAL_HOLDOUT
-from pix2rep_jax.runs.data_checks import is_same_data
+from pix2rep_jax.runs.data_checks import check_same_root, is_same_data
 from pix2rep_jax.runs.manifest import read_config
 from pix2rep_jax.runs.remembered import (
     TRAINING,
@@ -20,6 +20,7 @@ from pix2rep_jax.runs.remembered import (
     inherited_settings,
     remembered_settings,
 )
+from pix2rep_jax.runs.run_record import read_run
 
 __all__ = ["complete", "told_settings"]
 
@@ -59,6 +60,7 @@ def complete(
     """
     data, told = config.data, told_settings(command, "data")
     source = None if mode == "study" else find_source(workdir, mode)
+    said: list[str] = []
     if data.root:
         _put(data, {"root": str(Path(data.root).expanduser().resolve())})
     if source is not None and not config_argument(command):
@@ -74,7 +76,7 @@ def complete(
     if source is not None:
         taken = remembered_settings(data, source, mode, told=told)
         _put(data, taken)
-        _say(describe_taken(taken, source))
+        said.append(describe_taken(taken, source))
     if (
         mode in (*TRAINING, "folds")
         and config.init.checkpoint not in ("", "none")
@@ -82,10 +84,12 @@ def complete(
     ):
         taken, run = inherited_settings(data, config.init.checkpoint, told=told)
         _put(data, taken)
-        _say(describe_taken(taken, run))
-    if mode == "predict":  # it needs the network alone
-        return
-    if mode == "study" and config.study.tables_only:  # and this the records alone
+        said.append(describe_taken(taken, run))
+    needs_no_scans = mode == "predict" or (
+        mode == "study" and config.study.tables_only  # the records alone
+    )
+    if needs_no_scans:
+        _say(*said)
         return
     settled = settle_data(
         data,
@@ -93,11 +97,14 @@ def complete(
         # Where these scans have trained nothing, a few of them can be scored too.
         least_held_out=USUAL_HOLDOUT if mode in ("evaluate", "figures") else 0,
     )
+    if source is not None and source.name == mode and settled.lines:
+        before, split = read_config(source)["data"], read_run(source).split
+        check_same_root(data, before, split, patients=settled.patients, folder=source)
     _put(data, settled.settings)
+    _say(*said)
     for line in settled.lines:
         print(line)
-    for note in settled.notes:
-        _say(note)
+    _say(*settled.notes)
 
 
 def told_settings(command: Sequence[str], section: str) -> set[str]:
@@ -121,6 +128,6 @@ def _put(data: ConfigDict, settings: Mapping[str, Any]) -> None:
             data[name] = value
 
 
-def _say(note: str) -> None:
-    if note:
+def _say(*notes: str) -> None:
+    for note in filter(None, notes):
         print(note, file=sys.stderr)

@@ -1,5 +1,6 @@
 """What a command line says: the configuration file, the run's folder, lists."""
 
+import difflib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ __all__ = [
     "flag_argument",
     "split_words",
     "split_workdirs",
+    "suggest_config",
     "with_found_config",
     "with_run_config",
 ]
@@ -159,6 +161,21 @@ def explain_override(command: Sequence[str], error: Exception) -> str:
         if name in rest:
             return f"has no setting {name}"
     return ""
+
+
+def suggest_config(said: str) -> str:
+    """Suggests `--config.` where a flag's name begins with nearly that.
+
+    Args:
+        said: What absl says of an unknown flag.
+
+    Returns:
+        The end of a sentence; "" if the flag is not near.
+    """
+    found = re.fullmatch(r"Unknown command line flag '(\w+)\.([\w.]+)'", said)
+    if not found or not difflib.get_close_matches(found[1], ["config"]):
+        return ""
+    return f". Did you mean: config.{found[2]} ?"
 
 
 def split_words(config: ConfigDict, checks: Mapping[str, Check]) -> None:

@@ -18,6 +18,7 @@ from pix2rep_jax.cli.config_file import (
     explain_override,
     split_words,
     split_workdirs,
+    suggest_config,
     with_found_config,
     with_run_config,
 )
@@ -133,6 +134,7 @@ def parse(words: Sequence[str]) -> list[str]:
                     "--config is missing, and --workdir has no run to take it from: "
                     "add --config configs/pix2rep.py, or correct --workdir"
                 )
+        said += suggest_config(said)
         if not re.match(r"(?!ValueError)\w+Error: ", said):
             raise InputError(said.removeprefix("ValueError: ")) from error
         cause = error

@@ -60,14 +60,14 @@ def describe_slices(dataset: Dataset, data: ConfigDict) -> str:
         data: The `data` section that the data set was loaded by.
 
     Returns:
-        A line such as "slices along axis 2 (S/I), seen as 64 x 64 px of 2.5 mm". Where
-        the voxels of some scans are cubes, it adds how to choose other slices.
+        A line such as "slices along axis 2 (S/I); the network sees 64 x 64 px of
+        2.5 mm". Where voxels are cubes, it adds how to choose other slices.
     """
     usual = usual_slice_axis(dataset)
     anatomy = f" ({usual.anatomy})" if usual.anatomy else ""
     pictures = all(is_picture(volume.image_path) for volume in dataset.volumes)
     which = "pictures" if pictures else f"slices along axis {usual.axis}{anatomy}"
-    line = f"{which}, seen as {data.size} x {data.size}"
+    line = f"{which}; the network sees {data.size} x {data.size}"
     if data.crop == "mask_box":
         every = sum(each.shape[2] for each in dataset.volumes)
         line += (
@@ -81,10 +81,8 @@ def describe_slices(dataset: Dataset, data: ConfigDict) -> str:
         line += f", {channels} channels"
     cubes = 0 if pictures else sum(map(_is_cubic, dataset.volumes))
     if cubes and data.slice_axis == "auto":
-        line += (
-            f"; {cubes} of {len(dataset.volumes)} volumes have cubic voxels, where "
-            "data.slice_axis chooses other slices"
-        )
+        others = " or ".join(str(axis) for axis in range(3) if axis != usual.axis)
+        line += f"; voxels are cubes, so data.slice_axis={others} is possible too"
     return line
 
 

@@ -1,13 +1,16 @@
 """--mode check: what the scans are like, what is done with them, and what is wrong."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from pix2rep_jax.data.dataset import list_included
 from pix2rep_jax.data.fit.fingerprint import take_fingerprint
 from pix2rep_jax.data.fit.plan import make_plan
-from pix2rep_jax.errors import InputError
+from pix2rep_jax.data.scan_notes import count_notes
+from pix2rep_jax.errors import InputError, name_some
 from pix2rep_jax.runs.manifest import check_place
 from pix2rep_jax.runs.plan_file import PLAN_FILE, describe, write_plan
 
@@ -15,7 +18,7 @@ __all__ = ["run"]
 
 
 def run(config: ConfigDict, workdir: Path) -> int:
-    """Reads every file, prints the ten lines and every fault, and writes plan.json.
+    """Reads every file, prints ten lines and every fault, and writes plan.json.
 
     Args:
         config: The whole configuration; `data` is read.
@@ -34,8 +37,9 @@ def run(config: ConfigDict, workdir: Path) -> int:
         plan = make_plan(found, data)
         print(*describe(found, plan, data), sep="\n")
     print(_caches(Path(data.cache_dir).expanduser()))
-    for fault in found.faults:
-        print(f"fault: {fault}", file=sys.stderr)
+    notes = count_notes((each.volume_id, each.notes) for each in found.scans)
+    for line in (*notes, *_group_faults(found.faults, data)):
+        print(line, file=sys.stderr)
     if found.faults:
         print(
             f"{len(found.faults)} file(s) must be mended, or left out by data.exclude",
@@ -47,6 +51,31 @@ def run(config: ConfigDict, workdir: Path) -> int:
     write_plan(workdir, plan, found, data)
     print(f"nothing is wrong; the plan is in {Path(workdir) / PLAN_FILE}")
     return 0
+
+
+def _group_faults(faults: Sequence[str], data: ConfigDict) -> list[str]:
+    """Writes one line per fault, and one line where several files have the same."""
+    if not faults:
+        return []
+    volumes, _ = list_included(data)
+    paths = {p: p for each in volumes for p in (*each.image_paths, each.label_path)}
+    names = sorted((str(path) for path in paths if path), key=len, reverse=True)
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for fault in faults:
+        same, first = fault, ""
+        for name in names:  # a longer path comes before one that it begins with
+            if name in same:
+                first = first or Path(name).name
+                same = same.replace(name, "FILE")
+        groups.setdefault(same, []).append((first, fault))
+    lines = []
+    for members in groups.values():
+        shown = name_some((name for name, _ in members), most=3)
+        where = (
+            "" if len(members) == 1 else f"the same in {len(members)} files ({shown}): "
+        )
+        lines.append(f"fault: {where}{members[0][1]}")
+    return lines
 
 
 def _caches(folder: Path) -> str:

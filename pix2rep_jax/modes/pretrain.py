@@ -9,6 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from pix2rep_jax.data.dataset import Dataset
+from pix2rep_jax.data.slices.volume import VolumeFile
 from pix2rep_jax.data.splits import Split, take_pretraining_slices
 from pix2rep_jax.methods.method import Method
 from pix2rep_jax.methods.pretraining import (
@@ -21,11 +22,11 @@ from pix2rep_jax.methods.pretraining.collapse import collapse_note
 from pix2rep_jax.modes.run_training import load, make_pretraining, train_run
 from pix2rep_jax.runs.metric_log import read_metrics
 from pix2rep_jax.runs.plan_file import settle
-from pix2rep_jax.runs.pretrained_backbone import describe_backbone, list_trained
+from pix2rep_jax.runs.pretrained_backbone import list_trained
 from pix2rep_jax.runtime.command_line import next_command, overrides_without_effect
 from pix2rep_jax.training.sharding import check_batch_size, make_mesh
 
-__all__ = ["describe_collapse", "run", "watched_slices"]
+__all__ = ["describe_collapse", "describe_next", "run", "watched_slices"]
 
 
 def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> None:
@@ -73,7 +74,7 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
         message=f"pretraining by {name} on {len(split.pretrain_slices)} slices of "
         f"{len(split.pretrain_patients)} patients, {task.num_steps} steps of "
         f"{recipe.batch_size} on {loaded.mesh.size} {devices} device(s), from "
-        f"{describe_backbone(loaded.backbone)}",
+        "{origin}",
         watch=watch,
     )
     print(f"the pretrained network is in {folder}")
@@ -91,7 +92,20 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
     following = "probe" if "backbone" in method.trained else "finetune"
     # What this run started from is not what the next one starts from.
     start = str(workdir) if config.init.checkpoint else ""
-    print("next: " + next_command(command, mode=following, start=start))
+    proposed = next_command(command, mode=following, start=start)
+    print(describe_next(proposed, loaded.dataset.volumes))
+
+
+def describe_next(proposed: str, volumes: Sequence[VolumeFile]) -> str:
+    """Says what to do after a pretraining.
+
+    Args:
+        proposed: The command that trains a segmenter.
+        volumes: The scans. Without any mask there is nothing to train it on.
+    """
+    if any(volume.label_path is not None for volume in volumes):
+        return f"next: {proposed}"
+    return f"next: add masks of one patient or more to the scans, then {proposed}"
 
 
 def watched_slices(

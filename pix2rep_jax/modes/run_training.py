@@ -28,14 +28,24 @@ from pix2rep_jax.models.build import initialise
 from pix2rep_jax.models.param_parts import put_parts
 from pix2rep_jax.runs.checkpoint_reader import has_checkpoint, unfinished
 from pix2rep_jax.runs.checkpoint_writer import Checkpoints
-from pix2rep_jax.runs.data_checks import check_same_channels, check_unseen
+from pix2rep_jax.runs.data_checks import (
+    check_same_channels,
+    check_unseen,
+    is_same_data,
+)
 from pix2rep_jax.runs.dependencies import settings_of_all_hosts
 from pix2rep_jax.runs.environment import environment_warning, numeric_environment
 from pix2rep_jax.runs.lock import hold_run
-from pix2rep_jax.runs.manifest import check_begun, check_place, open_run
+from pix2rep_jax.runs.manifest import (
+    check_begun,
+    check_place,
+    open_run,
+    read_config,
+)
 from pix2rep_jax.runs.metric_log import MetricWriter
 from pix2rep_jax.runs.pretrained_backbone import (
     Backbone,
+    describe_backbone,
     other_images_note,
     read_backbone,
 )
@@ -120,7 +130,10 @@ def load(
     dataset = load_dataset(config.data)
     print(describe_slices(dataset, config.data))
     print_notes(*reading_notes(dataset.volumes))
-    if config.data.name == "nifti":
+    follows = start is not None and is_same_data(
+        config.data, read_config(start)["data"]
+    )
+    if config.data.name == "nifti" and not follows:  # the pretraining has said it
         print_notes(patients_note(dataset.volumes))
     split = make_split(dataset, config.data, draw_labeled=mode != "pretrain")
     if start is not None:
@@ -231,7 +244,8 @@ def train_run(
         task: What is trained.
         trained: Dotted names of the parts that are trained once the run is.
         command: The words of the command line, for the record.
-        message: Printed once the run is open.
+        message: Printed once the run is open. "{origin}" in it becomes where the
+            weights come from.
         one_piece: Classes that are one piece in every training mask, for the record.
         evaluate: Scores a state by "val_dice"; None never does.
         watch: Measures a state that is not scored; None never does.
@@ -256,13 +270,17 @@ def train_run(
         one_piece=one_piece,
     )
     record = open_run(folder, config, record, begun=has_checkpoint(folder))
-    print(message)
     best_metric = None if evaluate is None else "val_dice"
     with (
         hold_run(folder),
         Checkpoints(folder / "checkpoints", best_metric=best_metric) as checkpoints,
     ):
-        if (restored := checkpoints.restore_latest(state)) is not None:
+        restored = checkpoints.restore_latest(state)
+        origin = describe_backbone(loaded.backbone)
+        if restored is not None:
+            origin = f"its own step {int(restored.step)}"
+        print(message.replace("{origin}", origin))
+        if restored is not None:
             state = restored
             done = int(state.step)
             print(describe_resumption(done, num_steps, mode=mode))

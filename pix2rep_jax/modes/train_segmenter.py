@@ -172,7 +172,7 @@ def train_and_score(
         task,
         trained=sorted(task.rates),
         command=command,
-        message=f"{folder.name} from {source} on {len(split.train_slices)} slices of "
+        message=f"{folder.name} from {{origin}} on {len(split.train_slices)} slices of "
         f"{len(split.labeled_patients)} patient(s), {task.num_steps} steps; "
         f"{len(split.val_slices)} {chosen_by} choose the checkpoint",
         one_piece=find_one_piece(dataset.volumes, split.labeled_patients, classes),
@@ -182,9 +182,10 @@ def train_and_score(
     )
     if not split.test_volumes:
         print(
-            "nothing was scored, because no test patient has a mask "
-            "(data.holdout_per_group holds out some that have one); the network is in "
-            f"{folder}"
+            f"the network is in {folder}; nothing was scored, because no patient with "
+            "a mask was held out: in another --workdir, "
+            "--config.data.holdout_per_group=1 holds one out, and --mode folds "
+            "--config.data.folds=5 scores every patient"
         )
         return
     networks = networks_of_state(config, state.params, state.model_state)

@@ -1,6 +1,6 @@
 """Whether a run may go on with scans, start from them, or be scored on them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ __all__ = [
     "check_same_channels",
     "check_same_data",
     "check_same_images",
+    "check_same_root",
     "check_same_split",
     "check_unseen",
     "expected_slice_axis",
@@ -41,19 +42,55 @@ def check_same_split(before: Split, now: Split, folder: Path) -> None:
     Raises:
         InputError: If patients or scans differ.
     """
-    sides = ("pretrain_patients", "labeled_patients", "test_patients", "val_patients")
-    for name in sides:
+    for name, title in (
+        ("pretrain_patients", "patients to pretrain on"),
+        ("labeled_patients", "labelled patients"),
+        ("test_patients", "test patients"),
+        ("val_patients", "validation patients"),
+    ):
         old, new = getattr(before, name), getattr(now, name)
         if old != new:
             raise InputError(
-                f"the run in {folder} began with {len(old)} {name}, and the {len(new)} "
-                "that there are now are not the same: name another --workdir, or bring "
-                "the scans back as they were"
+                f"the run in {folder} began with {len(old)} {title}, and the "
+                f"{len(new)} that there are now are not the same: name another "
+                "--workdir, or bring the scans back as they were"
             )
     if changed := find_exchanged(before.scans, now.scans):
         raise InputError(
             f"{changed} has changed since the run in {folder} began: name another "
             "--workdir, or the --config.data.root that it began with"
+        )
+
+
+def check_same_root(
+    data: Mapping[str, Any],
+    before: Mapping[str, Any],
+    split: Split,
+    *,
+    patients: Collection[str],
+    folder: Path,
+) -> None:
+    """Checks, before any scan is read, that a run's scans lie in another folder.
+
+    They may have been moved. Then the patients have the same names.
+
+    Args:
+        data: The `data` section that the run would go on with.
+        before: That which it began with.
+        split: The run's patients.
+        patients: Names of all patients in the folder.
+        folder: The run's folder.
+
+    Raises:
+        InputError: If patients of the run are missing there; names both folders.
+    """
+    known = {*split.pretrain_patients, *split.labeled_patients, *split.test_patients}
+    missing = sorted(known - {*patients})
+    if missing and not is_same_data(data, before):
+        raise InputError(
+            f"the run in {folder} was trained on {before['root'] or before['name']}, "
+            f"and {data['root'] or data['name']} does not hold its patients (such as "
+            f"{missing[0]}): name another --workdir for other scans"
         )
 
 

@@ -106,7 +106,8 @@ def take_recorded(data: ConfigDict, recorded: Mapping[str, Any]) -> ConfigDict:
 
 def describe(found: Fingerprint, plan: Plan, data: ConfigDict) -> list[str]:
     """Says in ten lines what the scans are like, and what is done with them."""
-    title = f"data: {data.root or data.name}, read as {data.name}"
+    layout = {"acdc": ", in ACDC's layout", "phantom": ", drawn"}.get(data.name, "")
+    title = f"data: {data.root or 'the phantom'}{layout}"
     return [title, *describe_fingerprint(found), *describe_plan(plan)]
 
 

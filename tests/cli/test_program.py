@@ -50,6 +50,10 @@ def test_the_command_line_is_read_in_one_place():
             "pretrain.temprature",
         ),
         (["--config", CONFIG, "--mode", "probe", "--config.data.x=1"], "data.x"),
+        (
+            ["--config", CONFIG, "--mode", "probe", "--confg.data.draw=1"],
+            "config.data.",
+        ),
         (["--config=", "--mode", "probe"], "configs/pix2rep.py"),
         (["--config", "configs/pix3rep.py", "--mode", "probe"], "configs/pix2rep.py"),
         (["--config", f"{CONFIG}:huge", "--mode", "probe"], "pix2rep.py:small"),

@@ -5,6 +5,7 @@ import json
 import nibabel as nib
 import numpy as np
 import pytest
+from PIL import Image
 
 from configs import pix2rep
 from pix2rep_jax.errors import InputError
@@ -64,6 +65,43 @@ def test_every_fault_has_a_line_in_one_pass(config, tmp_path, capsys):
     assert not (tmp_path / "work").exists()
     with pytest.raises(InputError, match=r"p3.*3 more"):
         settle(config, tmp_path / "work", "pretrain")
+
+
+def test_one_fault_of_many_files_is_one_line(config, tmp_path, capsys):
+    """With three examples and their number; another fault has a line of its own."""
+    root = tmp_path / "SCANS"
+    for number in range(3, 9):
+        image = np.random.default_rng(number).random((40, 40, 2))
+        save(root / f"images/p{number}.nii.gz", image)
+        label = np.full((40, 40, 2), 255 if number > 3 else 7, np.uint8)
+        save(root / f"labels/p{number}.nii.gz", label)
+    assert check.run(config, tmp_path / "work") == 1
+    err = capsys.readouterr().err
+    faults = [line for line in err.splitlines() if line.startswith("fault: ")]
+    assert len(faults) == 2 and "6 file(s)" in err
+    (many,) = [line for line in faults if "5 files" in line]
+    assert all(f"p{number}.nii.gz" in many for number in (4, 5, 6))
+    assert "p7" not in many and many.count("label 255") == 1
+
+
+def test_pictures_are_told_what_a_pixel_measures(tmp_path, capsys):
+    """Slices are not apart where each scan is one, and the layout is the folder's."""
+    root = tmp_path / "US"
+    for folder in ("images", "labels"):
+        (root / folder).mkdir(parents=True)
+    for number in range(2):
+        image = np.random.default_rng(number).integers(0, 255, (40, 50), np.uint8)
+        Image.fromarray(image).save(root / f"images/p{number}.png")
+        mask = Image.fromarray((image > 128).astype(np.uint8))
+        mask.save(root / f"labels/p{number}.png")
+    config = pix2rep.get_config("small")
+    config.data.update(name="nifti", root=str(root), classes=("BG", "HEAD"))
+    config.data.update(holdout_per_group=0, cache_dir=str(tmp_path / "cache"))
+    for _ in range(2):  # also from the cache
+        assert check.run(config, tmp_path / "work") == 0
+        said = capsys.readouterr()
+        assert "pixel_sizes.csv" in said.err and "1 px" in said.err
+        assert "apart" not in said.out and "nifti" not in said.out
 
 
 def test_the_first_training_plans_and_later_ones_take_it_over(

@@ -172,7 +172,7 @@ def test_one_labelled_scan_of_ones_own_is_enough(workdir, cache, tmp_path):
     assert "1 of 2 scans" in process.stderr and "one_late" in process.stderr
     said = process.stdout
     assert all(part in said for part in ("axis 2 (S/I)", "32 x 32", "5 mm"))
-    assert "data.holdout_per_group" in said
+    assert "data.holdout_per_group" in said and "--mode folds" in said
     assert "next: " in said
     paths = (f"--input={tmp_path / 'images'}", f"--output={tmp_path / 'masks'}")
     succeed(start("predict", tmp_path / "run", cache, *paths, **own))
@@ -198,6 +198,7 @@ def test_a_finished_run_is_not_run_again(workdir, cache):
     before = checkpoint.stat().st_mtime_ns
     said = succeed(start("pretrain", workdir, cache))
     assert "step 24 of 24" in said
+    assert "from its own step 24" in said and "random weights" not in said
     assert checkpoint.stat().st_mtime_ns == before
 
 

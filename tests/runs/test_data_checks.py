@@ -33,7 +33,7 @@ def test_a_run_goes_on_with_its_own_patients_alone():
     check_same_split(split, split, HERE)
     more = make_dataset(make_volumes(range(1, 42)))
     for other, name in (
-        (make_split(more, make_data(holdout_per_group=2)), "pretrain_patients"),
+        (make_split(more, make_data(holdout_per_group=2)), "patients to pretrain on"),
         (
             make_split(dataset, make_data(holdout_per_group=2, draw=1)),
             "labeled_patients",

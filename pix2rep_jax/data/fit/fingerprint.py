@@ -24,7 +24,7 @@ from pix2rep_jax.runtime.atomic_file import read_object, write_whole
 
 __all__ = ["Fingerprint", "describe_fingerprint", "take_fingerprint"]
 
-VERSION = 2
+VERSION = 3
 """Raise it when the same scans give other facts."""
 
 _LOG = logging.getLogger(__name__)
@@ -105,21 +105,21 @@ def describe_fingerprint(found: Fingerprint) -> list[str]:
         f"{patients} patients, {len(scans)} scans of {found.num_channels} channel(s), "
         f"{shape[:, 2].sum()} slices; {len(masked)} masks, "
         f"{sum(each.annotated for each in masked)} annotated slices",
-        f"pixels of {_range(spacing[:, :2])} mm; slices {_range(spacing[:, 2])} mm "
-        f"apart, {_range(shape[:, 2])} per scan",
+        f"pixels of {_range(spacing[:, :2])} mm; {_slices(shape, spacing)}",
         f"sides of {_range(shape[:, 0])} x {_range(shape[:, 1])} px, "
         f"{_range(in_mm[:, 0])} x {_range(in_mm[:, 1])} mm",
-        "voxels: " + ", ".join(f"{name} in {n}" for name, n in kinds.most_common()),
-        "intensities: half of a scan's lie below "
-        f"{levels[2]:.4g}, 98 % from {levels[1]:.4g} to {levels[3]:.4g}; "
-        f"padding {np.mean([each.padding for each in scans]):.1%} of the voxels",
+        "stored as "
+        + ", ".join(f"{name} in {n} scan(s)" for name, n in kinds.most_common()),
+        f"intensities: half of a scan's voxels are below {levels[2]:.4g}, and 98 % are "
+        f"between {levels[1]:.4g} and {levels[3]:.4g}; "
+        f"{np.mean([each.padding for each in scans]):.1%} of the voxels are padding",
         _masks_line(masked),
     ]
     if found.likeness is not None:
         alike = found.likeness
         lines.append(
-            "middle slices of two patients correlate by "
-            f"{alike.upright:.2f} upright, {alike.moved:.2f} {alike.move}"
+            f"middle slices of two patients correlate by {alike.upright:.2f} as they "
+            f"are, and by {alike.moved:.2f} with one {alike.move.removeprefix('with ')}"
         )
     return lines
 
@@ -132,9 +132,16 @@ def _masks_line(masked: Sequence[ScanFacts]) -> str:
     reach = np.array([each.reach_mm for each in masked if each.box_mm])
     rows, columns = boxes[:, 1] - boxes[:, 0], boxes[:, 3] - boxes[:, 2]
     return (
-        f"structures of {_range(rows)} x {_range(columns)} mm; 95 % of a mask lie "
-        f"within {_range(reach)} mm of the scan's centre"
+        f"the structures of a mask measure {_range(rows)} x {_range(columns)} mm; 95 % "
+        f"of it lies within {_range(reach)} mm of the scan's centre"
     )
+
+
+def _slices(shape: np.ndarray, spacing: np.ndarray) -> str:
+    """Says how far apart slices are, and how many each scan has."""
+    if shape[:, 2].max() == 1:
+        return "each scan is one slice"
+    return f"slices {_range(spacing[:, 2])} mm apart, {_range(shape[:, 2])} per scan"
 
 
 def _range(values: np.ndarray) -> str:

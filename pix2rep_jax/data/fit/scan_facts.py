@@ -50,6 +50,7 @@ class ScanFacts(NamedTuple):
         subset: As in `VolumeFile`, like `group`.
         group: Pathology.
         channels: Number of channels.
+        notes: Keys of notes in `scan_notes`, from reading the file.
     """
 
     volume_id: str
@@ -68,6 +69,7 @@ class ScanFacts(NamedTuple):
     subset: str = "training"
     group: str = ""
     channels: int = 1
+    notes: tuple[str, ...] = ()
 
 
 def measure_file(
@@ -104,6 +106,7 @@ def measure_file(
                 subset=volume.subset,
                 group=volume.group,
                 channels=channels.shape[-1],
+                notes=tuple(scan.notes),
                 thumbnail=make_thumbnail(image[len(image) // 2]),
             )
         )

@@ -34,11 +34,13 @@ class Settled(NamedTuple):
         settings: The values that settings of `data` get, by name.
         lines: What was recognised, in one line.
         notes: What the user may want to change, with the flags.
+        patients: The names of all patients.
     """
 
     settings: Mapping[str, Any]
     lines: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    patients: frozenset[str] = frozenset()
 
 
 def settle_data(
@@ -91,7 +93,8 @@ def settle_data(
     settings |= _few_masks(data, volumes, told, notes, least_held_out)
     first = name_fourth_axis(volumes[:1], find_fourth_axis(data))
     line = describe(layout, volumes, channels=count_channels(first[0]))
-    return Settled(settings, (line,), tuple(notes))
+    patients = frozenset(volume.patient for volume in volumes)
+    return Settled(settings, (line,), tuple(notes), patients)
 
 
 def describe(layout: Layout, volumes: Sequence[VolumeFile], *, channels: int) -> str:
@@ -147,6 +150,8 @@ def _find_classes(
         )
     numbers = ",".join(map(str, values))
     names = ("background", *map(str, values[1:]))
+    if len(values) == 2:  # a heading "1" says nothing
+        names = ("background", "structure")
     example = ",".join(["BG", *(f"NAME{value}" for value in values[1:])])
     notes.append(
         f"note: nothing names the classes, so they are called {','.join(names)} after "

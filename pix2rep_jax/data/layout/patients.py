@@ -74,16 +74,15 @@ def patients_note(volumes: Sequence[VolumeFile]) -> str:
         return ""
     # A patient with several scans tells most.
     most = sorted(scans.items(), key=lambda item: -len(item[1]))[:_EXAMPLES]
-    shown = [
-        f"{name_some(names, most=2)} {'is' if len(names) == 1 else 'are'} {patient!r}"
-        for patient, names in most
-    ]
-    other = ".+" if len(scans) < len(volumes) else "^[^_]+"
-    meaning = "every scan is" if other == ".+" else "the part before _ is"
+    several = len(scans) < len(volumes)
+    shown = [f"{name_some(names, most=2)} of {patient!r}" for patient, names in most]
+    examples = f" ({'; '.join(shown)})" if several else ""
+    other, meaning = ("^[^_]+", "makes the part before _ one")
+    if several:
+        other, meaning = ".+", "makes each scan one"
     return (
-        f"note: {len(volumes)} scans count as {len(scans)} patient(s): "
-        f"{', '.join(shown)}. If instead {meaning} a patient, add "
-        f"--config.data.patient_regex='{other}'"
+        f"note: {len(volumes)} scans count as {len(scans)} patient(s){examples}: "
+        f"--config.data.patient_regex='{other}' {meaning}"
     )
 
 

@@ -154,6 +154,13 @@ def test_acdc_is_as_it_was(acdc_root):
     assert len(test_patients(volumes, holdout_per_group=4)) == 20
 
 
+@pytest.mark.parametrize("values", [(0, 1), (0, 255)])
+def test_one_unnamed_class_has_a_name(tmp_path, values):
+    """A heading that is a number says nothing."""
+    settings = settle_data(data_of(make_folder(tmp_path, 1, values=values))).settings
+    assert settings["classes"] == ("background", "structure")
+
+
 def test_masks_that_may_be_predicted_are_said(tmp_path):
     """In a flat folder alone, and not of masks with an expert's usual ending."""
     make_folder(tmp_path, 2)
