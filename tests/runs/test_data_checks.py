@@ -36,7 +36,7 @@ def test_a_run_goes_on_with_its_own_patients_alone():
         (make_split(more, make_data(holdout_per_group=2)), "patients to pretrain on"),
         (
             make_split(dataset, make_data(holdout_per_group=2, draw=1)),
-            "labeled_patients",
+            "labelled patients",
         ),
     ):
         refuse(name, lambda other=other: check_same_split(split, other, HERE))
