@@ -89,3 +89,15 @@ def test_the_flag_for_an_unknown_value_is_named(tmp_path):
     with pytest.raises(InputError) as refused:
         read_label(save(tmp_path / "binary.nii", array), **read)
     assert "data.ignore" not in str(refused.value)
+
+
+@pytest.mark.acdc
+def test_acdcs_empty_slices_stay_background(acdc_root):
+    """All 61 lie above or below the heart, so no number changes."""
+    empty = slices = 0
+    for path in sorted((acdc_root / "training").glob("*/*_gt.nii.gz")):
+        label = np.asarray(nib.load(path).dataobj).astype(np.uint8)
+        assert mark_slices(label, "auto") is label
+        empty += (~label.any((0, 1))).sum()
+        slices += label.shape[2]
+    assert (empty, slices) == (61, 1902)
