@@ -131,7 +131,7 @@ def empty_slices(volumes: Sequence[VolumeRecord]) -> str:
         ("empty_background", "count as background"),
         ("empty_unannotated", "have no label, so they neither train nor score"),
     ):
-        having = [each.volume_id for each in masked if key in each.notes]
+        having = [each.volume_id for each in masked if key in each.empty]
         if having:
             counts.append(f"in {len(having)} (such as {having[0]}) they {meaning}")
     if not counts:

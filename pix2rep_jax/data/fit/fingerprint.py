@@ -119,7 +119,7 @@ def describe_fingerprint(found: Fingerprint) -> list[str]:
         alike = found.likeness
         lines.append(
             f"middle slices of two patients correlate by {alike.upright:.2f} as they "
-            f"are, and by {alike.moved:.2f} with one {alike.move.removeprefix('with ')}"
+            f"are, and by {alike.moved:.2f} if one is {alike.move}"
         )
     return lines
 

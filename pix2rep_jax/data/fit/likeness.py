@@ -15,8 +15,8 @@ MOVES = {
     "turned by 90°": lambda x: np.rot90(x, 1, (1, 2)),
     "turned by 180°": lambda x: np.rot90(x, 2, (1, 2)),
     "turned by 270°": lambda x: np.rot90(x, 3, (1, 2)),
-    "with its rows mirrored": lambda x: x[:, ::-1],
-    "with its columns mirrored": lambda x: x[:, :, ::-1],
+    "mirrored in its rows": lambda x: x[:, ::-1],
+    "mirrored in its columns": lambda x: x[:, :, ::-1],
     "transposed": lambda x: x.swapaxes(1, 2),
     "transposed the other way": lambda x: np.rot90(x, 2, (1, 2)).swapaxes(1, 2),
 }

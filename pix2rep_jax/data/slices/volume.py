@@ -99,6 +99,7 @@ class VolumeRecord(VolumeFile):
         axes: How the file's axes became rows, columns and slices.
         slice_axis: Along which axis the slices lie.
         notes: Keys of notes in `scan_notes`.
+        empty: What slices without a structure are, from `describe_empty`.
     """
 
     spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -116,6 +117,7 @@ class VolumeRecord(VolumeFile):
     axes: Axes = AS_STORED
     slice_axis: SliceAxis = LAST
     notes: tuple[str, ...] = ()
+    empty: tuple[str, ...] = ()
 
     def grid(self, index: int) -> Grid:
         """Returns the grid on which the slice with this index was sampled."""
@@ -230,7 +232,8 @@ def _prepare_volume(
         label_share=1.0 if drawn is None else share_inside(drawn, grid),
         axes=scan.axes,
         slice_axis=scan.slice_axis,
-        notes=(*scan.notes, *notes, *empty),
+        notes=(*scan.notes, *notes),
+        empty=empty,
     )
     return PreparedVolume(
         record,
