@@ -100,7 +100,9 @@ def read_label(
     if not np.isin(found, values).all():
         others = found[~np.isin(found, values)]
         foreign = others[0]
-        sparse = "" if len(others) > 1 or len(found) < 3 else _ignoring(foreign)
+        # 255 beside 0 alone is a class; beside others it usually marks nothing.
+        marks = len(others) == 1 and len(found) > 2 and foreign in (-1, UNLABELLED)
+        sparse = _ignoring(foreign) if marks else ""
         shown = [f"{value:g}" for value in found.tolist()]
         raise InputError(
             f"the mask {path} holds the label {foreign:g}, but data.classes names the "
