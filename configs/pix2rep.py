@@ -238,6 +238,17 @@ def _base() -> ConfigDict:
     finetune.weight_decay = 0.0
     finetune.batch_norm = "train"  # | "frozen": the pretraining's statistics
 
+    # In-context segmentation: each pixel takes the class of the masked pixels that are
+    # most like it. Nothing is trained. Chosen on ACDC's training patients; ours.
+    config.context = context = ConfigDict()
+    context.embedding = "features"  # f(x) | "projection": z = (g∘f)(x)
+    context.neighbours = 31  # k, pixels that vote
+    context.temperature = 0.03  # one of cosine s has exp(s / this) votes; 0: one each
+    # Support pixels of one class; of more a sample is drawn, whose votes count for all
+    context.most_pixels = 5_000
+    # True: a test patient's first masked scan is the support of its others
+    context.own_frame = False
+
     config.init = init = ConfigDict()
     # "": this workdir's pretraining (a pretraining starts at random)
     # a run's folder: that pretraining | "none": random weights

@@ -146,6 +146,13 @@ def get_config(size: str = "quick") -> ConfigDict:
             group=BEYOND,
             pretraining={"spatial": {"elastic_probability": 1.0}},
         ),
+        # No training: how far do the embeddings go by themselves?
+        "proposed_context": row(
+            "Proposed, in context",
+            table=0,
+            group=BEYOND,
+            mode="context",
+        ),
         # Keeps the scans' common orientation: does Proposed lose by giving it up?
         "upright": row(
             "Proposed, rotation within 30°, no flips",
@@ -225,7 +232,7 @@ def row(
         title: As the paper's table has it, whose number then stands beside ours.
         table: Number of the paper's table, 1 to 4; 0 if no table has the row.
         group: Heading above it in the table.
-        mode: "finetune" or "probe".
+        mode: "finetune", "probe" or "context".
         shared: Overrides of both stages, such as those of `model`.
         pretraining: Overrides of the pretraining.
         then: Overrides of a second one beside these, which goes on from the first;

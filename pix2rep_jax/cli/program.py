@@ -38,6 +38,7 @@ MODES = {
     "pretrain": ("pix2rep_jax.modes.pretrain", ("command",)),
     "probe": ("pix2rep_jax.modes.probe", ("command",)),
     "finetune": ("pix2rep_jax.modes.finetune", ("command",)),
+    "context": ("pix2rep_jax.modes.context", ("command",)),
     "folds": ("pix2rep_jax.modes.folds", ("command",)),
     "evaluate": ("pix2rep_jax.modes.evaluate", ("others",)),
     "predict": (

@@ -55,6 +55,7 @@ __all__ = [
     "list_included",
     "list_volumes",
     "load_dataset",
+    "load_volumes",
 ]
 
 
@@ -138,6 +139,28 @@ def load_dataset(
     """
     _check_settings(data)
     volumes, excluded = list_included(data)
+    dataset = load_volumes(volumes, data, expected=expected, progress=progress)
+    return dataclasses.replace(dataset, excluded=excluded)
+
+
+def load_volumes(
+    volumes: Sequence[VolumeFile],
+    data: ConfigDict,
+    *,
+    expected: SliceAxis | None = None,
+    progress: bool = True,
+) -> Dataset:
+    """Loads some volumes as `load_dataset` loads those of a folder.
+
+    Args:
+        volumes: At least one; those of one file follow each other.
+        data: As for `load_dataset`, which checks it.
+        expected: As for `load_dataset`.
+        progress: As for `load_dataset`.
+
+    Raises:
+        InputError: If scans are missing or damaged.
+    """
     check_files(volumes)
     settings = {
         "crop": data.crop,
@@ -158,7 +181,7 @@ def load_dataset(
         dataclasses.replace(record, **vars(volume))
         for record, volume in zip(dataset.volumes, volumes, strict=True)
     )
-    return dataclasses.replace(dataset, volumes=records, excluded=excluded)
+    return dataclasses.replace(dataset, volumes=records)
 
 
 def list_included(

@@ -9,7 +9,7 @@ from typing import Any
 
 from pix2rep_jax.data import dataset, named_split, splits
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.inference import postprocess
+from pix2rep_jax.inference import in_context, postprocess
 from pix2rep_jax.losses import segmentation
 from pix2rep_jax.methods.downstream import (
     augmentation,
@@ -91,6 +91,7 @@ SECTIONS: dict[str, Mapping[str, Check]] = {
     "finetune.unimatch": unimatch.SETTINGS,
     "finetune.unimatch.intensity": intensity.SETTINGS,
     "predict": postprocess.SETTINGS,
+    "context": in_context.SETTINGS,
     "init": {"checkpoint": anything, "recalibrate": anything},
     "log": LOG,
 }

@@ -70,6 +70,7 @@ TABLE: Mapping[str, str] = {
     "segmentation": DOWNSTREAM,
     "probe": DOWNSTREAM,
     "finetune": DOWNSTREAM,
+    "context": DOWNSTREAM,
     "init.checkpoint": PLACE,  # run.json has the digest of the network that is there
     "init.recalibrate": DOWNSTREAM,
     "predict": NOTHING,  # how a network is used, not how it came about
@@ -98,7 +99,10 @@ EARLIER: Mapping[str, Any] = {
 }
 """Settings that came later, with what the program did before they were there."""
 
-_MODES = ("probe", "finetune")
+_NEW_SECTIONS = ("context",)
+"""Sections that came later. Who reads one has its defaults."""
+
+_MODES = ("probe", "finetune", "context")
 
 
 def answer(name: str) -> str:
@@ -189,7 +193,7 @@ def missing_settings(config: Any) -> list[str]:
     needed = (
         name
         for name, found in TABLE.items()
-        if found != NOTHING and name not in EARLIER
+        if found != NOTHING and name not in (*EARLIER, *_NEW_SECTIONS)
     )
     return [name for name in needed if not _has(config, name)]
 

@@ -42,7 +42,7 @@ SETTINGS = {
 }
 """The section `study`, besides its rows."""
 
-MODES = ("probe", "finetune")
+MODES = ("probe", "finetune", "context")
 """What can follow a pretraining."""
 
 

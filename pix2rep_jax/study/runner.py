@@ -10,14 +10,19 @@ import jax
 
 from pix2rep_jax.errors import InputError, explain_memory
 from pix2rep_jax.methods.pretraining import load_method
-from pix2rep_jax.modes import finetune, pretrain, probe
+from pix2rep_jax.modes import context, finetune, pretrain, probe
 from pix2rep_jax.runs.lock import hold
 from pix2rep_jax.study.job_record import Record, read_record, write_record
 from pix2rep_jax.study.jobs import Cell, Job, stages
 
 __all__ = ["run_cells"]
 
-MODES = {"pretrain": pretrain, "probe": probe, "finetune": finetune}
+MODES = {
+    "pretrain": pretrain,
+    "probe": probe,
+    "finetune": finetune,
+    "context": context,
+}
 
 ELSEWHERE = Record("elsewhere")
 """Stands for a job that another process is running."""

@@ -1,0 +1,222 @@
+"""In-context segmentation: a pixel takes the class of the support pixels like it.
+
+Nothing is trained. The support is a few scans with masks; every pixel of another scan
+is compared with their pixels, by the embeddings of a pretrained network.
+
+Reference: Pix2Rep-v2, MICCAI 2026, arXiv 2609.01427.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pix2rep_jax.inference.nearest_pixels import (
+    SupportPixels,
+    choose_pixels,
+    find_nearest,
+    join_support,
+    to_unit_length,
+    vote,
+)
+from pix2rep_jax.inference.pixel_embeddings import EMBEDDINGS, SLICES_AT_ONCE
+from pix2rep_jax.models.batch_norm import in_boxes
+from pix2rep_jax.runtime.config_checks import (
+    above_zero,
+    all_of,
+    anything,
+    choice,
+    not_below_zero,
+    whole_numbers,
+)
+
+__all__ = [
+    "SETTINGS",
+    "Options",
+    "embed_support",
+    "find_frame",
+    "predict_by_support",
+    "propagate",
+    "read_options",
+]
+
+Embed = Callable[[np.ndarray], np.ndarray]
+"""Maps images `[slices, height, width, channels]` to `[slices, height, width, d]`."""
+
+SETTINGS = {
+    "embedding": choice(*EMBEDDINGS),
+    "neighbours": all_of(whole_numbers, above_zero),
+    "temperature": not_below_zero,
+    "most_pixels": all_of(whole_numbers, above_zero),
+    "own_frame": anything,
+}
+"""The configuration's section `context`."""
+
+
+class Options(NamedTuple):
+    """How pixels are compared.
+
+    Attributes:
+        embedding: "features" or "projection".
+        neighbours: k, the support pixels that vote on a pixel.
+        temperature: As for `nearest_pixels.vote`.
+        most_pixels: Largest number of support pixels of one class.
+    """
+
+    embedding: str = "features"
+    neighbours: int = 31
+    temperature: float = 0.03
+    most_pixels: int = 5_000
+
+
+def read_options(config: Mapping[str, Any]) -> Options:
+    """Reads the section `context`, which runs of earlier versions do not have."""
+    section = config.get("context", {})
+    return Options(**{x: section[x] for x in Options._fields if x in section})
+
+
+def embed_support(
+    embed: Embed,
+    images: np.ndarray,
+    labels: np.ndarray,
+    boxes: np.ndarray,
+    *,
+    most_pixels: int,
+) -> SupportPixels:
+    """Embeds the pixels of masked slices, a few slices at a time.
+
+    Args:
+        embed: The network.
+        images: `[slices, height, width, channels]`.
+        labels: `[slices, height, width]` classes.
+        boxes: `[slices, 4]`, the pixels that lie in the scan, as in `Dataset`.
+        most_pixels: As in `Options`.
+    """
+    inside = in_boxes(boxes, *labels.shape[1:])
+    chosen, weights = choose_pixels(labels, inside, most_pixels=most_pixels)
+    vectors = []
+    for some in _parts(len(images)):
+        found = embed(images[some])
+        found = found.reshape(-1, found.shape[-1])
+        places = chosen - some.start * labels[0].size
+        vectors.append(found[places[(places >= 0) & (places < len(found))]])
+    return SupportPixels(
+        to_unit_length(np.concatenate(vectors)), labels.reshape(-1)[chosen], weights
+    )
+
+
+def predict_by_support(
+    embed: Embed,
+    support: SupportPixels,
+    images: np.ndarray,
+    *,
+    num_classes: int,
+    options: Options,
+) -> np.ndarray:
+    """Predicts slices by the votes of their nearest support pixels.
+
+    Args:
+        embed: The network.
+        support: At least one pixel.
+        images: `[slices, height, width, channels]`.
+        num_classes: Background included.
+        options: How pixels are compared.
+
+    Returns:
+        Probabilities `[slices, height, width, num_classes]`, the shares of the votes.
+    """
+    return np.concatenate(
+        [
+            _ask(embed(images[some]), support, num_classes, options)
+            for some in _parts(len(images))
+        ]
+    )
+
+
+def propagate(
+    embed: Embed,
+    frames: np.ndarray,
+    labels: np.ndarray,
+    boxes: np.ndarray,
+    *,
+    start: int,
+    num_classes: int,
+    options: Options,
+) -> np.ndarray:
+    """Takes the mask of one frame through the others, forwards and backwards in time.
+
+    A frame's support is the masked frame with its true classes, and the frame before it
+    with the predicted ones.
+
+    Args:
+        embed: The network.
+        frames: `[frames, slices, height, width, channels]`.
+        labels: `[slices, height, width]`, the classes of the frame `start`.
+        boxes: `[slices, 4]`, as for `embed_support`.
+        start: The frame with a mask, from 0.
+        num_classes: Background included.
+        options: How pixels are compared.
+
+    Returns:
+        Probabilities `[frames, slices, height, width, num_classes]`. The masked frame
+        has its own classes.
+    """
+    inside = in_boxes(boxes, *labels.shape[1:])
+    result = np.zeros((*frames.shape[:4], num_classes), np.float32)
+    known = np.arange(num_classes)
+    result[start] = np.where(labels < num_classes, labels, 0)[..., None] == known
+    true = _support_of(embed(frames[start]), labels, inside, options)
+    for way in (range(start + 1, len(frames)), range(start - 1, -1, -1)):
+        support = true
+        for frame in way:
+            vectors = embed(frames[frame])
+            result[frame] = _ask(vectors, support, num_classes, options)
+            predicted = result[frame].argmax(-1)
+            previous = _support_of(vectors, predicted, inside, options)
+            support = join_support(true, previous)
+    return result
+
+
+def find_frame(frames: np.ndarray, images: np.ndarray) -> int | None:
+    """Finds the frame that shows exactly what other images show.
+
+    Args:
+        frames: `[frames, slices, height, width, channels]`.
+        images: `[slices, height, width, channels]`.
+
+    Returns:
+        Its number from 0; None if there is no such frame.
+    """
+    if frames.shape[1:] != images.shape:
+        return None
+    alike = (number for number, each in enumerate(frames) if _are_equal(each, images))
+    return next(alike, None)
+
+
+def _are_equal(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether images in [0, 1] differ by rounding at most."""
+    return bool(np.allclose(one, other, rtol=0, atol=1e-5))
+
+
+def _support_of(
+    vectors: np.ndarray, labels: np.ndarray, inside: np.ndarray, options: Options
+) -> SupportPixels:
+    """Makes support pixels of embeddings `[slices, height, width, d]`."""
+    chosen, weights = choose_pixels(labels, inside, most_pixels=options.most_pixels)
+    found = vectors.reshape(-1, vectors.shape[-1])[chosen]
+    return SupportPixels(to_unit_length(found), labels.reshape(-1)[chosen], weights)
+
+
+def _ask(
+    vectors: np.ndarray, support: SupportPixels, num_classes: int, options: Options
+) -> np.ndarray:
+    """Returns the shares of the votes of embeddings `[slices, height, width, d]`."""
+    pixels = vectors.reshape(-1, vectors.shape[-1])
+    found = find_nearest(pixels, support, neighbours=options.neighbours)
+    shares = vote(found, num_classes=num_classes, temperature=options.temperature)
+    return shares.reshape(*vectors.shape[:-1], num_classes)
+
+
+def _parts(count: int) -> Sequence[slice]:
+    """Divides slices into parts that are embedded together."""
+    return [slice(x, x + SLICES_AT_ONCE) for x in range(0, count, SLICES_AT_ONCE)]

@@ -1,0 +1,188 @@
+"""The masked scans of in-context segmentation: a folder, or one scan with its mask."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from pix2rep_jax.data.checks import check_masks
+from pix2rep_jax.data.dataset import list_included, load_volumes
+from pix2rep_jax.data.files.file_names import mask_stem
+from pix2rep_jax.data.files.labels import UNLABELLED
+from pix2rep_jax.data.files.mask import label_values as find_values
+from pix2rep_jax.data.files.nifti_paths import list_folder, scan_stem
+from pix2rep_jax.data.fit.settle import settle_data
+from pix2rep_jax.data.layout.class_values import find_class_values
+from pix2rep_jax.data.layout.dataset_json import read_facts
+from pix2rep_jax.data.slices.volume import VolumeFile
+from pix2rep_jax.errors import InputError
+from pix2rep_jax.inference.scan_files import find_channels
+from pix2rep_jax.runs.data_checks import check_same_channels
+from pix2rep_jax.runs.run_record import RunRecord
+
+__all__ = ["SupportScans", "read_support"]
+
+_OPEN = {"name": "auto", "exclude": (), "patient_regex": "auto", "all_frames": False}
+"""What is asked of another folder in place of the run's own settings."""
+
+
+class SupportScans(NamedTuple):
+    """Slices with masks, on the network's grid.
+
+    Attributes:
+        images: `[slices, height, width, channels]` in [0, 1].
+        labels: `[slices, height, width]` classes.
+        boxes: `[slices, 4]`, the pixels that lie in the scan, as in `Dataset`.
+        classes: Names of the classes, background first.
+        values: The value of each class in the masks.
+        volumes: How many scans these are.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    boxes: np.ndarray
+    classes: tuple[str, ...]
+    values: tuple[int, ...]
+    volumes: int
+
+
+def read_support(
+    path: str | Path,
+    before: Mapping[str, Any],
+    record: RunRecord,
+    *,
+    run: Path,
+    classes: Sequence[str] = (),
+    label_values: Sequence[int] = (),
+) -> SupportScans:
+    """Reads masked scans and prepares them as a run's scans.
+
+    The classes are those that are given, or those that the folder names. If nothing
+    names them they are the run's own, if the masks have no other values, and else as
+    many as the masks have values.
+
+    Args:
+        path: A folder in any layout, or the file of one scan or of its mask, which lies
+            beside it as `NAME_seg` or `NAME_gt`.
+        before: The `data` section of the run's configuration.
+        record: The run's record.
+        run: The run's folder.
+        classes: Names of the classes, background first.
+        label_values: The value of each class in the masks; () for 0, 1, 2, …
+
+    Raises:
+        InputError: If there is no masked scan, if a mask holds another value than the
+            classes have, or if the scans have other channels than the run's.
+    """
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise InputError(f"there is no file or folder {path}: check --support")
+    data = ConfigDict({**before, **_OPEN, "classes": tuple(classes)})
+    data.label_values = tuple(label_values)
+    if path.is_dir():
+        data.root = str(path.resolve())
+        volumes = _list_folder(data, before)
+    else:
+        data.root = str(path.resolve().parent)
+        volumes = _list_file(path, data, before, record.inputs.files)
+    check_masks(volumes, data)
+    masked = [each for each in volumes if each.label_path is not None]
+    dataset = load_volumes(masked, data, expected=record.slice_axis)
+    check_same_channels(dataset.images.shape[-1], record.inputs.channels, run)
+    if not ((dataset.labels > 0) & (dataset.labels != UNLABELLED)).any():
+        raise InputError(
+            f"the masks in {path} show nothing but background within the network's "
+            "field of view: check them, and that they belong to their scans"
+        )
+    return SupportScans(
+        dataset.images,
+        dataset.labels,
+        dataset.boxes,
+        tuple(data.classes),
+        find_class_values(data),
+        len(masked),
+    )
+
+
+def _list_folder(data: ConfigDict, before: Mapping[str, Any]) -> list[VolumeFile]:
+    """Lists the scans of a folder, and settles the names of the classes in `data`."""
+    told = bool(data.classes)
+    settled = settle_data(data).settings
+    data.name = settled["name"]
+    if not told and "classes" in settled:
+        data.classes = tuple(settled["classes"])
+        data.label_values = tuple(settled.get("label_values", ()))
+        named = data.name == "acdc" or read_facts(Path(data.root)).classes
+        if not named:
+            found = data.label_values or tuple(range(len(data.classes)))
+            _take_names(data, before, found)
+    return list_included(data)[0]
+
+
+def _list_file(
+    path: Path, data: ConfigDict, before: Mapping[str, Any], files: int
+) -> list[VolumeFile]:
+    """Lists one scan, and settles the names of the classes in `data`.
+
+    Raises:
+        InputError: If the scan or its mask is missing.
+    """
+    data.name = "nifti"
+    scan, mask = _pair(path)
+    if not data.classes:
+        found = find_values([mask])
+        data.classes = ("background", *map(str, found[1:]))
+        data.label_values = found
+        _take_names(data, before, found)
+    first, *others = find_channels(scan, files)
+    channels = data.get("fourth_axis", "auto") == "channels"
+    name = str(scan_stem(scan.name))
+    return [
+        VolumeFile(
+            volume_id=name,
+            patient=name,
+            subset="training",
+            phase="",
+            group="",
+            image_path=first,
+            label_path=mask,
+            label_values=find_class_values(data),
+            more_channels=tuple(others),
+            fourth_axis="channels" if channels else "frames",
+        )
+    ]
+
+
+def _pair(path: Path) -> tuple[Path, Path]:
+    """Finds a scan and the mask beside it, of which one is given."""
+    stem = scan_stem(path.name)
+    if stem is None:
+        raise InputError(
+            f"{path} is not named like NIfTI or a picture: --support takes a folder of "
+            "scans and masks, or one scan with its mask beside it"
+        )
+    beside = {each.name: each.path for each in list_folder(path.parent).files}
+    scan = mask_stem(stem)
+    for name in (scan, f"{scan}_0000"):
+        if scan and name in beside:
+            return beside[name], path
+    case = stem.removesuffix("_0000")
+    masks = [x for name, x in beside.items() if mask_stem(name) in (stem, case)]
+    if len(masks) != 1:
+        raise InputError(
+            f"{len(masks)} files beside {path} are named like its mask: put one mask "
+            f"there, as {case}_seg.nii.gz, or name the mask itself by --support"
+        )
+    return path, masks[0]
+
+
+def _take_names(
+    data: ConfigDict, before: Mapping[str, Any], found: Sequence[int]
+) -> None:
+    """Gives the values of masks the names that the run's classes have, if they fit."""
+    names = tuple(before["classes"])
+    values = tuple(before["label_values"]) or tuple(range(len(names)))
+    if names and {*found} <= {*values}:
+        data.classes, data.label_values = names, values
