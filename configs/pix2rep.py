@@ -242,10 +242,10 @@ def _base() -> ConfigDict:
     # most like it. Nothing is trained. Chosen on ACDC's training patients; ours.
     config.context = context = ConfigDict()
     context.embedding = "features"  # f(x) | "projection": z = (g∘f)(x)
-    context.neighbours = 31  # k, pixels that vote
-    context.temperature = 0.03  # one of cosine s has exp(s / this) votes; 0: one each
+    context.neighbours = 63  # k, pixels that vote
+    context.temperature = 0.0  # one of cosine s has exp(s / this) votes; 0: one each
     # Support pixels of one class; of more a sample is drawn, whose votes count for all
-    context.most_pixels = 5_000
+    context.most_pixels = 20_000
     # True: a test patient's first masked scan is the support of its others
     context.own_frame = False
 

@@ -64,9 +64,9 @@ class Options(NamedTuple):
     """
 
     embedding: str = "features"
-    neighbours: int = 31
-    temperature: float = 0.03
-    most_pixels: int = 5_000
+    neighbours: int = 63
+    temperature: float = 0.0
+    most_pixels: int = 20_000
 
 
 def read_options(config: Mapping[str, Any]) -> Options:

@@ -96,7 +96,7 @@ def test_similarities_of_all_pairs_are_never_in_memory(monkeypatch):
         blocks = jnp.zeros((number, 512, 6))
         plan = search.lower(queries[:64], blocks, 512, k=3).compile()
         needed.append(plan.memory_analysis().temp_size_in_bytes)
-    assert needed[0] == needed[1] < 3 * 4 * 64 * 512  # B; not 64 times as much
+    assert needed[1] < 1.1 * needed[0] < 3 * 4 * 64 * 512  # bytes
     seen = set()
 
     def look(part, blocks, count, *, k):
