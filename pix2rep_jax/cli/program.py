@@ -43,7 +43,15 @@ MODES = {
     "evaluate": ("pix2rep_jax.modes.evaluate", ("others",)),
     "predict": (
         "pix2rep_jax.modes.predict",
-        ("input", "output", "overwrite", "probabilities", "suffix", "others"),
+        (
+            "input",
+            "output",
+            "overwrite",
+            "probabilities",
+            "suffix",
+            "others",
+            "support",
+        ),
     ),
     "figures": ("pix2rep_jax.modes.figures", ()),
     "study": ("pix2rep_jax.study.command", ("command",)),
@@ -66,6 +74,12 @@ _WORKDIR = flags.DEFINE_string(
 _INPUT = flags.DEFINE_string("input", None, "predict: a NIfTI file or a folder.")
 _OUTPUT = flags.DEFINE_string(
     "output", None, "predict: the folder for the masks, or one scan's mask."
+)
+_SUPPORT = flags.DEFINE_string(
+    "support",
+    None,
+    "predict: masked scans, or one scan with its mask beside it. A pretraining then "
+    "segments by them, without training.",
 )
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "predict: replace masks.")
 _PROBABILITIES = flags.DEFINE_bool(
@@ -197,6 +211,7 @@ def run_mode(words: Sequence[str], rest: Sequence[str]) -> int:
         "probabilities": _PROBABILITIES.value,
         "suffix": _SUFFIX.value,
         "others": others,
+        "support": _SUPPORT.value,
     }
     run = importlib.import_module(module).run
     options = {name: given[name] for name in takes}

@@ -85,7 +85,10 @@ def choose_pixels(
         The indices of the chosen pixels in the flattened array, ascending; and float32
         how many pixels each stands for.
     """
-    flat, usable = labels.reshape(-1), inside.reshape(-1) & (labels.reshape(-1) != UNLABELLED)
+    flat, usable = (
+        labels.reshape(-1),
+        inside.reshape(-1) & (labels.reshape(-1) != UNLABELLED),
+    )
     generator = np.random.default_rng(seed)
     chosen, weights = [], []
     for value in np.unique(flat[usable]):
@@ -151,7 +154,9 @@ def find_nearest(
     return Neighbours(similarities, support.labels[places], support.weights[places])
 
 
-def vote(found: Neighbours, *, num_classes: int, temperature: float = 0.0) -> np.ndarray:
+def vote(
+    found: Neighbours, *, num_classes: int, temperature: float = 0.0
+) -> np.ndarray:
     """Computes the share of the votes that each class has.
 
     Args:

@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,12 @@ from pix2rep_jax.inference.load_networks import load_predict
 from pix2rep_jax.inference.postprocess import choose_components, keep_largest
 from pix2rep_jax.inference.predict import BATCH_SIZE
 from pix2rep_jax.inference.scan_files import find_channels
+from pix2rep_jax.inference.support_predictors import load_support_predictors
+from pix2rep_jax.inference.support_scans import read_support
 from pix2rep_jax.runs.checkpoint_reader import unfinished
 from pix2rep_jax.runs.manifest import read_config
-from pix2rep_jax.runs.run_record import read_run
-from pix2rep_jax.runs.start import find_ensemble
+from pix2rep_jax.runs.run_record import RunRecord, read_run
+from pix2rep_jax.runs.start import find_ensemble, find_pretraining
 
 __all__ = ["Segmenter"]
 
@@ -63,6 +65,8 @@ class Segmenter:
         weight: How many networks `predict_network` is the mean of.
         others: Networks on other grids, whose probabilities are averaged with these on
             the scan's grid.
+        predict_frames: Maps the frames of one scan, `[frames, slices, height, width,
+            channels]`, to probabilities together; None predicts each slice on its own.
     """
 
     classes: tuple[str, ...]
@@ -78,6 +82,63 @@ class Segmenter:
     largest_of: tuple[int, ...] = ()
     weight: int = 1
     others: tuple["Segmenter", ...] = ()
+    predict_frames: Callable[[np.ndarray], np.ndarray] | None = dataclasses.field(
+        default=None, repr=False
+    )
+
+    @classmethod
+    def from_support(
+        cls,
+        run: str | Path,
+        support: str | Path,
+        *,
+        classes: Sequence[str] = (),
+        label_values: Sequence[int] = (),
+        **context: Any,
+    ) -> "Segmenter":
+        """Makes a segmenter of a pretraining and a few masked scans, without training.
+
+        Every pixel takes the class of the support pixels whose embeddings are most like
+        its own. If the support is one scan, and a frame of the scan to segment, its
+        mask is taken through the other frames one by one.
+
+        Args:
+            run: The folder of a pretraining run, or its workdir.
+            support: A folder of scans and masks in any layout, or the file of one scan
+                or of its mask, which lies beside it as `NAME_seg` or `NAME_gt`.
+            classes: Names of the classes, background first; () takes those that the
+                folder names, or else the run's.
+            label_values: The value of each class in the masks; () for 0, 1, 2, …
+            **context: Settings of the configuration's section `context`, such as
+                `neighbours=31`. The others are the run's.
+
+        Raises:
+            InputError: If there is no such run, or the support cannot be used.
+        """
+        run = find_pretraining(run)
+        if note := unfinished(run):
+            _LOG.warning(note)
+        config, record = read_config(run), read_run(run)
+        _check_crop(config["data"], run)
+        scans = read_support(
+            support,
+            config["data"],
+            record,
+            run=run,
+            classes=classes,
+            label_values=label_values,
+        )
+        predictors = load_support_predictors(
+            run, scans, {**config.get("context", {}), **context}
+        )
+        of_masks = record.inputs._replace(label_values=scans.values)
+        return cls(
+            classes=scans.classes,
+            predict_network=predictors.predict,
+            predict_frames=predictors.predict_frames,
+            inputs=of_masks,
+            **_preparation(config["data"], record),
+        )
 
     @classmethod
     def load(
@@ -122,22 +183,12 @@ class Segmenter:
         if note := unfinished(run):
             _LOG.warning(note)
         data = read_config(run)["data"]
-        if data["crop"] != "center":
-            raise InputError(
-                f"the network in {run} was trained on crops around the expert's masks "
-                f"(data.crop={data['crop']}), so it cannot segment a scan without a "
-                "mask: train one with --config.data.crop=center in another workdir"
-            )
+        _check_crop(data, run)
         record = read_run(run)
         return cls(
             classes=tuple(data["classes"]),
             predict_network=load_predict(run, mirror=mirror),
-            percentiles=tuple(data["percentiles"]),
-            window=read_normalization(data).window,
-            fov_mm=field_of_view_mm(data),
-            size=data["size"],
-            interpolation=data["interpolation"],
-            rule=SliceRule(data["slice_axis"], data["orientation"], record.slice_axis),
+            **_preparation(data, record),
             inputs=record.inputs,
             largest_of=choose_components(data["classes"], record, largest_component),
         )
@@ -208,9 +259,24 @@ class Segmenter:
         predictions = []
         for each in self.members:
             images, grid = each.prepare(read.array, spacing_mm=read.spacing_mm)
-            probabilities = each.predict_network(images)
+            probabilities = each.predict_scan(images, frames=read.array.shape[3])
             predictions.append(Prediction(probabilities, grid, each.weight))
         return predictions
+
+    def predict_scan(self, images: np.ndarray, *, frames: int) -> np.ndarray:
+        """Predicts all slices of a scan.
+
+        Args:
+            images: From `prepare`.
+            frames: The number of frames in them.
+
+        Returns:
+            Probabilities `[slices, height, width, num_classes]`.
+        """
+        if self.predict_frames is None or frames == 1:
+            return self.predict_network(images)
+        found = self.predict_frames(images.reshape(frames, -1, *images.shape[1:]))
+        return found.reshape(-1, *found.shape[2:])
 
     def prepare(
         self, array: np.ndarray, *, spacing_mm: tuple[float, ...]
@@ -278,6 +344,28 @@ class Segmenter:
             _log(read.notes, name=str(paths[0]))
             return read
         return turn_array(scan, spacing_mm, self.rule, self.inputs)
+
+
+def _check_crop(data: Mapping[str, Any], run: Path) -> None:
+    """Raises InputError if a run's crops need masks, which new scans lack."""
+    if data["crop"] != "center":
+        raise InputError(
+            f"the network in {run} was trained on crops around the expert's masks "
+            f"(data.crop={data['crop']}), so it cannot segment a scan without a "
+            "mask: train one with --config.data.crop=center in another workdir"
+        )
+
+
+def _preparation(data: Mapping[str, Any], record: RunRecord) -> dict[str, Any]:
+    """Returns how a run prepares scans, as fields of a `Segmenter`."""
+    return {
+        "percentiles": tuple(data["percentiles"]),
+        "window": read_normalization(data).window,
+        "fov_mm": field_of_view_mm(data),
+        "size": data["size"],
+        "interpolation": data["interpolation"],
+        "rule": SliceRule(data["slice_axis"], data["orientation"], record.slice_axis),
+    }
 
 
 def _join(members: Sequence[Segmenter]) -> Segmenter:

@@ -36,7 +36,7 @@ class SupportScans(NamedTuple):
         labels: `[slices, height, width]` classes.
         boxes: `[slices, 4]`, the pixels that lie in the scan, as in `Dataset`.
         classes: Names of the classes, background first.
-        values: The value of each class in the masks.
+        values: The value of each class in the masks; () for 0, 1, 2, …
         volumes: How many scans these are.
     """
 
@@ -96,12 +96,13 @@ def read_support(
             f"the masks in {path} show nothing but background within the network's "
             "field of view: check them, and that they belong to their scans"
         )
+    values = find_class_values(data)
     return SupportScans(
         dataset.images,
         dataset.labels,
         dataset.boxes,
         tuple(data.classes),
-        find_class_values(data),
+        () if values == tuple(range(len(values))) else values,
         len(masked),
     )
 

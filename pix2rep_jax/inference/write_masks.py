@@ -118,6 +118,9 @@ def _read(segmenter: Segmenter, pair: tuple[Path, Path]) -> _Scan:
 
 def _predict(segmenter: Segmenter, scans: Iterable[_Scan]) -> Iterator[_Scan]:
     """Runs the networks of one grid, in batches that join slices of several scans."""
+    if segmenter.predict_frames is not None:
+        yield from (_predict_alone(segmenter, each) for each in scans)
+        return
     nothing = np.zeros((0, 1, 1, 1), np.float32)
     joined = (
         (each._replace(images=each.images[1:]), (*each.images, nothing)[0])
@@ -126,6 +129,20 @@ def _predict(segmenter: Segmenter, scans: Iterable[_Scan]) -> Iterator[_Scan]:
     predict, batch_size = segmenter.predict_network, segmenter.batch_size
     for each, found in predict_joined(predict, joined, batch_size=batch_size):
         yield each._replace(found=(*each.found, found))
+
+
+def _predict_alone(segmenter: Segmenter, scan: _Scan) -> _Scan:
+    """Predicts the frames of one scan together."""
+    if isinstance(scan.scan, Exception):
+        return scan._replace(found=(*scan.found, []))
+    found: Sequence[np.ndarray] | Exception
+    images, *left = scan.images
+    try:
+        frames = scan.scan.array.shape[3]
+        found = [*segmenter.predict_scan(images, frames=frames)]
+    except Exception as error:  # as above
+        found = error
+    return scan._replace(images=tuple(left), found=(*scan.found, found))
 
 
 def _write(

@@ -28,7 +28,7 @@ from pix2rep_jax.inference.volume_table import write_tables
 from pix2rep_jax.inference.write_masks import write_masks
 from pix2rep_jax.runs.checkpoint_reader import describe_networks
 from pix2rep_jax.runs.manifest import make_folder, read_config
-from pix2rep_jax.runs.start import find_ensemble
+from pix2rep_jax.runs.start import find_ensemble, find_pretraining
 from pix2rep_jax.runtime.progress_bar import open_progress_bar
 
 __all__ = ["run"]
@@ -44,6 +44,7 @@ def run(
     probabilities: bool = False,
     suffix: str = SUFFIX,
     others: Sequence[str | Path] = (),
+    support: str | Path | None = None,
 ) -> int:
     """Writes the mask of every scan of a file or folder.
 
@@ -64,6 +65,8 @@ def run(
         probabilities: Whether `NAME_probabilities.nii.gz` is written as well.
         suffix: What stands in place of `_seg`.
         others: Further workdirs, whose networks are averaged with the first one's.
+        support: Masked scans by which a pretraining segments without training, as for
+            `Segmenter.from_support`.
 
     Returns:
         The exit code: 0, or 1 if a scan could not be segmented.
@@ -78,9 +81,12 @@ def run(
         )
     input, output = Path(input).expanduser(), Path(output).expanduser()
     found = find_scans(input, output=output)
-    runs = find_ensemble([workdir, *others], checkpoint=config.init.checkpoint)
-    segmenter = Segmenter.load(runs, **read_options(config))
-    print(describe_networks(runs))
+    if support:
+        segmenter = load_from_support(config, workdir, support)
+    else:
+        runs = find_ensemble([workdir, *others], checkpoint=config.init.checkpoint)
+        segmenter = Segmenter.load(runs, **read_options(config))
+        print(describe_networks(runs))
     scans = join_channels(found.scans, segmenter.inputs.files, suffix=suffix)
     pairs = pair_with_masks(
         scans, input=input, output=output, suffix=suffix, files=found.scans
@@ -133,6 +139,9 @@ def run(
     values = segmenter.inputs.label_values
     if values and any(is_picture(scan) for scan, _ in pairs):
         print(f"labels: {describe_values(segmenter.classes, values)}")
+    elif support:
+        numbers = range(len(segmenter.classes))
+        print(f"labels: {describe_values(segmenter.classes, numbers)}")
     else:
         print(describe_labels(segmenter.classes, read_config(runs[0])["data"]))
     line = f"{len(left) - failures} of {len(pairs)} masks were written to {output}"
@@ -146,6 +155,38 @@ def run(
         line += f"; left out: {', '.join(found.left_out)}"
     print(line)
     return 1 if failures or found.broken else 0
+
+
+def load_from_support(
+    config: ConfigDict, workdir: str | Path, support: str | Path
+) -> Segmenter:
+    """Makes the segmenter of `--support`.
+
+    Args:
+        config: Its section `context` has the options. Its `data.classes` and
+            `data.label_values` count where they are not those of the pretraining.
+        workdir: The run's folder.
+        support: The masked scans.
+
+    Raises:
+        InputError: If there is no pretraining, or the support cannot be used.
+    """
+    run = find_pretraining(workdir, checkpoint=config.init.checkpoint)
+    before, data = read_config(run)["data"], config.data
+    told = [
+        name
+        for name in ("classes", "label_values")
+        if tuple(data[name]) != tuple(before[name])
+    ]
+    segmenter = Segmenter.from_support(
+        run,
+        support,
+        classes=tuple(data.classes) if told else (),
+        label_values=tuple(data.label_values) if told else (),
+        **config.get("context", ConfigDict()).to_dict(),
+    )
+    print(f"in-context segmentation by {run} and the masks in {support}")
+    return segmenter
 
 
 def describe_labels(classes: Sequence[str], data: Mapping[str, Any]) -> str:

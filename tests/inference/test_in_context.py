@@ -33,9 +33,7 @@ def make_slices(count=6, size=16, seed=0, shift=0):
 
 
 def ask(support, images, options=OPTIONS):
-    pixels = embed_support(
-        brightness, *support, most_pixels=options.most_pixels
-    )
+    pixels = embed_support(brightness, *support, most_pixels=options.most_pixels)
     return predict_by_support(
         brightness, pixels, images, num_classes=3, options=options
     )

@@ -31,8 +31,8 @@ def plain_search(queries, support, k):
     found = []
     for query in queries.astype(np.float64):
         vectors = support.vectors.astype(np.float64)
-        cosines = vectors @ query / (
-            np.linalg.norm(query) * np.linalg.norm(vectors, axis=1)
+        cosines = (
+            vectors @ query / (np.linalg.norm(query) * np.linalg.norm(vectors, axis=1))
         )
         order = np.argsort(-cosines, kind="stable")[:k]
         found.append((cosines[order], support.labels[order], support.weights[order]))

@@ -1,0 +1,162 @@
+"""Segmenting by masked scans: --mode context, --mode predict --support, Segmenter."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from pix2rep_jax.errors import InputError
+from pix2rep_jax.evaluation.dice import dice_per_class
+from pix2rep_jax.inference.segmenter import Segmenter
+from tests.support.program import refused, start, succeed
+
+
+@pytest.fixture(scope="module")
+def phantom(workdir, cache):
+    """The folder of one patient's files, and the paths of its ED scan and mask."""
+    folder = cache / "phantom-seed0-5-2" / "training" / "patient001"
+    mask = sorted(folder.glob("*_gt.nii.gz"))[0]
+    return folder, mask.with_name(mask.name.replace("_gt", "")), mask
+
+
+def read(path):
+    return np.asarray(nib.load(path).dataobj)
+
+
+def save(path, array, like):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(array, nib.load(like).affine), path)
+    return path
+
+
+def test_a_scan_by_its_own_mask_scores_near_one(workdir, phantom):
+    """One neighbour finds the pixel itself, whichever embedding is compared."""
+    _, scan, mask = phantom
+    for embedding in ("features", "projection"):
+        segmenter = Segmenter.from_support(
+            workdir, scan, neighbours=1, embedding=embedding
+        )
+        assert segmenter.classes == ("BG", "RV", "MYO", "LV")
+        found = segmenter.predict(scan)
+        dice = dice_per_class(found, read(mask), num_classes=4)
+        assert dice.min() > 0.75  # pixels of 5 mm: the whole of the error
+        shares = segmenter.predict_probabilities(scan)
+        np.testing.assert_allclose(shares.sum(-1), 1, atol=1e-5)
+        np.testing.assert_array_equal(shares.argmax(-1), found)
+
+
+def test_the_mask_of_a_frame_is_taken_through_a_cine(workdir, phantom, tmp_path):
+    """The masked frame is found by what it shows. Where no frame is it, each frame is
+    segmented on its own."""
+    _, scan, mask = phantom
+    image = read(scan).astype(np.float32)
+    frames = np.stack([image + 9, image, 1.02 * image[::-1]], -1)
+    frames[..., 0][:3] += 50
+    cine = save(tmp_path / "cine.nii.gz", frames, scan)
+    segmenter = Segmenter.from_support(workdir, mask, neighbours=1)
+    found = segmenter.predict(cine)
+    assert found.shape == frames.shape
+    alone = segmenter.predict(save(tmp_path / "one.nii.gz", frames[..., 1], scan))
+    np.testing.assert_array_equal(found[..., 1], alone)
+    output = tmp_path / "masks"
+    words = (f"--support={mask}", f"--input={cine}", f"--output={output}")
+    said = succeed(start("predict", workdir, tmp_path, *words, context__neighbours=1))
+    assert "BG 0, RV 1, MYO 2, LV 3" in said
+    np.testing.assert_array_equal(read(output / "cine_seg.nii.gz"), found)
+
+
+def test_the_test_patients_are_scored_as_in_every_mode(workdir, cache, tmp_path):
+    """By the labelled patients, and by each patient's own first frame."""
+    options = {"init__checkpoint": workdir}
+    succeed(start("context", tmp_path / "a", cache, **options))
+    own = {**options, "context__own_frame": True}
+    succeed(start("context", tmp_path / "b", cache, **own))
+    content = [
+        json.loads((tmp_path / name / "context" / "evaluation.json").read_text())
+        for name in "ab"
+    ]
+    probe = json.loads((workdir / "probe" / "evaluation.json").read_text())
+    assert [each["mode"] for each in content] == ["context"] * 2
+    for name in ("labeled_patients", "test_patients", "pretrained_digest"):
+        assert content[0][name] == probe[name]
+    assert content[0]["num_volumes"] == probe["num_volumes"] == 4
+    assert content[1]["num_volumes"] == 2
+    assert content[1]["labeled_patients"] == []
+    assert 0 < content[0]["dice"]["mean"] < 1
+
+
+@pytest.fixture
+def folder(tmp_path, phantom):
+    """A folder of one scan and its mask in images/ and labels/."""
+    _, scan, mask = phantom
+    save(tmp_path / "images" / "p1.nii.gz", read(scan), scan)
+    save(tmp_path / "labels" / "p1.nii.gz", read(mask), mask)
+    return tmp_path
+
+
+def test_a_folder_names_its_classes_or_has_the_runs(workdir, phantom, folder):
+    """The run's names where the values are its own; the values where they are not."""
+    _, _, mask = phantom
+    assert Segmenter.from_support(workdir, folder).classes[1:] == ("RV", "MYO", "LV")
+    named = Segmenter.from_support(workdir, folder, classes=("a", "b", "c", "d"))
+    assert named.classes == ("a", "b", "c", "d")
+    save(folder / "labels" / "p1.nii.gz", 7 * (read(mask) > 1).astype(np.uint8), mask)
+    other = Segmenter.from_support(workdir, folder)
+    assert other.classes == ("background", "7")
+    assert other.inputs.label_values == (0, 7)
+
+
+def without_masks(folder, phantom):
+    (folder / "labels" / "p1.nii.gz").unlink()
+    return folder
+
+
+def empty_mask(folder, phantom):
+    path = folder / "labels" / "p1.nii.gz"
+    save(path, np.zeros_like(read(path)), phantom[2])
+    return folder
+
+
+def scan_without_a_mask(folder, phantom):
+    return folder / "images" / "p1.nii.gz"
+
+
+def missing(folder, phantom):
+    return folder / "none"
+
+
+def two_channels(folder, phantom):
+    for place in (folder / "images", folder):
+        image = read(folder / "images" / "p1.nii.gz")
+    (folder / "images" / "p1.nii.gz").unlink()
+    for number in range(2):
+        save(folder / "images" / f"p1_000{number}.nii.gz", image, phantom[1])
+    return folder
+
+
+@pytest.mark.parametrize(
+    "spoil", [without_masks, empty_mask, scan_without_a_mask, missing, two_channels]
+)
+def test_a_support_that_cannot_be_used_is_refused(workdir, phantom, folder, spoil):
+    with pytest.raises(InputError):
+        Segmenter.from_support(workdir, spoil(folder, phantom))
+
+
+def test_classes_that_differ_from_the_masks_are_refused(workdir, folder):
+    with pytest.raises(InputError, match="label 3"):
+        Segmenter.from_support(workdir, folder, classes=("BG", "RV", "MYO"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("neighbours", 0), ("embedding", "z"), ("temperature", -1.0), ("k", 3)],
+)
+def test_settings_that_make_no_sense_are_named(workdir, folder, name, value):
+    with pytest.raises(InputError, match=name):
+        Segmenter.from_support(workdir, folder, **{name: value})
+
+
+def test_a_workdir_without_a_pretraining_is_refused(tmp_path, folder, cache):
+    words = (f"--support={folder}", f"--input={folder}", f"--output={folder / 'out'}")
+    assert "pretrain" in refused(start("predict", tmp_path / "none", cache, *words))
