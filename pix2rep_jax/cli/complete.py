@@ -78,7 +78,7 @@ def complete(
         _put(data, taken)
         said.append(describe_taken(taken, source))
     if (
-        mode in (*TRAINING, "folds")
+        mode in (*TRAINING, "context", "folds")
         and config.init.checkpoint not in ("", "none")
         and (source is None or source.name != mode)
     ):

@@ -28,7 +28,7 @@ QUERY_BLOCK = 512
 """Query pixels that are compared at once."""
 
 SUPPORT_BLOCK = 16384
-"""Support pixels that are compared at once: 32 MB of similarities with `QUERY_BLOCK`."""
+"""Support pixels that are compared at once, with `QUERY_BLOCK` in 32 MB."""
 
 _CHUNK = 32
 """Columns whose largest similarity is found first, because sorting all is slow."""
@@ -188,8 +188,10 @@ def _compile_search():
 def _search(
     queries: jax.Array, blocks: jax.Array, count: jax.Array, *, k: int
 ) -> tuple[jax.Array, jax.Array]:
-    """Finds the k nearest rows of `blocks` `[blocks, rows, d]`; those from count on are
-    padding. Returns similarities and places, both `[queries, k]`.
+    """Finds the k nearest of the first `count` rows of `blocks` `[blocks, rows, d]`.
+
+    Returns:
+        Similarities and places, both `[queries, k]`.
     """
     number, rows, _ = blocks.shape
 
@@ -212,7 +214,7 @@ def _search(
 def _largest(
     values: jax.Array, count: jax.Array, k: int
 ) -> tuple[jax.Array, jax.Array]:
-    """Finds the k largest of the first `count` columns, as `lax.top_k` does, but faster.
+    """Finds the k largest of the first `count` columns, faster than `lax.top_k`.
 
     The k largest values lie in the k chunks with the largest maxima. One more chunk is
     looked at, because padding may be the maximum of the last one.

@@ -1,4 +1,4 @@
-"""In-context segmentation by a network that shows what it does: brightness and place."""
+"""In-context segmentation by a network that shows the brightness of pixels."""
 
 import numpy as np
 import pytest

@@ -127,8 +127,7 @@ def missing(folder, phantom):
 
 
 def two_channels(folder, phantom):
-    for place in (folder / "images", folder):
-        image = read(folder / "images" / "p1.nii.gz")
+    image = read(folder / "images" / "p1.nii.gz")
     (folder / "images" / "p1.nii.gz").unlink()
     for number in range(2):
         save(folder / "images" / f"p1_000{number}.nii.gz", image, phantom[1])
