@@ -3,7 +3,6 @@
 from collections.abc import Collection, Sequence
 
 import numpy as np
-from scipy import ndimage
 
 from pix2rep_jax.data.files import mask
 from pix2rep_jax.data.slices.volume import VolumeFile, VolumeRecord
@@ -54,6 +53,9 @@ def find_pieces(labels: np.ndarray, value: int) -> tuple[np.ndarray, np.ndarray]
         The labels in that box, as a view, and the number of each voxel's piece, from 1;
         0 for other classes.
     """
+    # Late: a run that has not trained yet need not wait for SciPy's import.
+    from scipy import ndimage
+
     where = labels == value
     boxes = ndimage.find_objects(where.view(np.uint8))
     box = boxes[0] if boxes else (slice(0),) * 3
