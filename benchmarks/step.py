@@ -39,6 +39,7 @@ def get_config(case: str, loss: str):
     """Returns the configuration of a row; "middle" lies between small and paper."""
     config = configs.get_config("small" if case == "middle" else case)
     config.pretrain.loss = loss
+    config.data.classes = ("BG", "RV", "MYO", "LV")  # ACDC's
     if case == "middle":
         config.data.size = 128
         config.model.channels = (16, 32, 64, 128, 256)
