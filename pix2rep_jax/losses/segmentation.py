@@ -1,5 +1,8 @@
 """Cross-entropy and soft Dice over the labelled pixels of a batch."""
 
+import functools
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 
@@ -28,12 +31,26 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     Returns:
         A scalar in nats.
     """
-    labelled = labels != UNLABELLED
-    log_probabilities = jax.nn.log_softmax(logits.astype(jnp.float32))
+    return _cross_entropy(_log_probabilities(logits), labels)
+
+
+def _cross_entropy(log_p: Sequence[jax.Array], labels: jax.Array) -> jax.Array:
     # Not `take_along_axis`: its gradient is a scatter, which runs on one core.
-    one_hot = jax.nn.one_hot(labels, logits.shape[-1])
-    picked = jnp.where(one_hot > 0, log_probabilities, 0.0).sum(-1)
-    return mean_over(labelled.reshape(-1), -picked.reshape(-1))
+    picked = sum(jnp.where(labels == k, each, 0.0) for k, each in enumerate(log_p))
+    return mean_over((labels != UNLABELLED).reshape(-1), -jnp.ravel(picked))
+
+
+def _log_probabilities(logits: jax.Array) -> list[jax.Array]:
+    """Takes the logarithm of the softmax: one float32 map `[...]` for each class.
+
+    XLA fuses what is computed on maps. Sums over the few classes of one pixel, the
+    last axis, are passes of their own, and on a CPU slow ones.
+    """
+    maps = [logits[..., k].astype(jnp.float32) for k in range(logits.shape[-1])]
+    largest = jax.lax.stop_gradient(functools.reduce(jnp.maximum, maps))
+    maps = [each - largest for each in maps]
+    log_sum = jnp.log(functools.reduce(jnp.add, map(jnp.exp, maps)))
+    return [each - log_sum for each in maps]
 
 
 def soft_dice(
@@ -56,13 +73,20 @@ def soft_dice(
         Milletari et al., "V-Net: Fully Convolutional Neural Networks for Volumetric
         Medical Image Segmentation", 3DV 2016. Their denominator has p², this one p.
     """
-    labelled = (labels != UNLABELLED)[..., None]
-    p = jnp.where(labelled, jax.nn.softmax(logits.astype(jnp.float32)), 0)
-    y = jnp.where(labelled, jax.nn.one_hot(labels, logits.shape[-1]), 0)
-    pixels = tuple(range(labels.ndim))
-    sums = p.sum(pixels) + y.sum(pixels)
-    dice = (2 * (p * y).sum(pixels) + 1e-5) / (sums + 1e-5)
-    return 1 - (dice if include_background else dice[1:]).mean()
+    log_p = _log_probabilities(logits)
+    return _soft_dice(log_p, labels, include_background=include_background)
+
+
+def _soft_dice(
+    log_p: Sequence[jax.Array], labels: jax.Array, *, include_background: bool
+) -> jax.Array:
+    labelled, dice = labels != UNLABELLED, []
+    for k in range(0 if include_background else 1, len(log_p)):
+        p = jnp.where(labelled, jnp.exp(log_p[k]), 0)
+        y = labels == k
+        both, sums = jnp.where(y, p, 0).sum(), p.sum() + y.sum()
+        dice.append((2 * both + 1e-5) / (sums + 1e-5))
+    return 1 - jnp.stack(dice).mean()
 
 
 def segmentation_loss(
@@ -85,5 +109,6 @@ def segmentation_loss(
     Returns:
         A scalar.
     """
-    dice = soft_dice(logits, labels, include_background=include_background)
-    return cross_entropy_weight * cross_entropy(logits, labels) + dice_weight * dice
+    log_p = _log_probabilities(logits)
+    dice = _soft_dice(log_p, labels, include_background=include_background)
+    return cross_entropy_weight * _cross_entropy(log_p, labels) + dice_weight * dice

@@ -528,3 +528,18 @@ def test_the_gradient_of_the_cross_entropy_scatters_nothing():
     labels = jnp.zeros((2, 4, 4), jnp.int32)
     gradient = jax.grad(lambda x: losses.cross_entropy(x, labels))
     assert "scatter" not in str(jax.make_jaxpr(gradient)(jnp.zeros((2, 4, 4, 3))))
+
+
+def test_the_segmentation_loss_sums_over_no_axis_of_classes():
+    """On a CPU such sums are passes of their own over all pixels, and slow ones."""
+    labels = jnp.zeros((2, 4, 4), jnp.int32)
+    gradient = jax.grad(losses.segmentation_loss)
+    weights = {"cross_entropy_weight": 1.0, "dice_weight": 1.0}
+    jaxpr = str(
+        jax.make_jaxpr(
+            lambda x: gradient(x, labels, include_background=True, **weights)
+        )(jnp.zeros((2, 4, 4, 3)))
+    )
+    assert "reduce_sum" in jaxpr
+    assert "reduce_max" not in jaxpr
+    assert "axes=(3,)" not in jaxpr
