@@ -41,9 +41,11 @@ def compiler_options() -> dict[str, str | int] | None:
     """
     if jax.default_backend() != "cpu":
         return None
-    # The library keeps its reductions.
+    # The library keeps its reductions. A processor with AVX-512 takes 16 numbers at
+    # once, of which XLA uses 8 by default; on others the width changes nothing.
     options: dict[str, str | int] = {
-        "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"
+        "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE",
+        "xla_cpu_prefer_vector_width": 512,
     }
     if _LEVEL not in os.environ.get("XLA_FLAGS", ""):
         options[_LEVEL] = 2  # as fast a step as with 3, compiled in less time

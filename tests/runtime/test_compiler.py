@@ -20,6 +20,7 @@ def test_the_options_are_accepted_and_harmless(key):
     kernel = jax.random.normal(key, (3, 3, 32, 32))
     ours = jax.jit(convolve, compiler_options=compiler_options())(x, kernel)
     np.testing.assert_allclose(ours, jax.jit(convolve)(x, kernel), atol=1e-4)
+    assert compiler_options()["xla_cpu_prefer_vector_width"] == 512
 
 
 def test_an_unknown_option_is_left_out(monkeypatch):
