@@ -156,6 +156,8 @@ def _unimatch(config: ConfigDict) -> ConfigDict:
     unimatch.cutmix_probability = 0.5  # of each strong view
     unimatch.cutmix_area = (0.02, 0.4)  # of the image
     unimatch.cutmix_aspect = (0.3, 1 / 0.3)  # height over width
+    # How often a box holds a labelled slice with its mask; Bai et al. 2023 (BCP): 1
+    unimatch.paste_probability = 0.0
     # Of the strong views: what labelled slices get (ours), with their contrast,
     # brightness and blur.
     unimatch.intensity = intensity = (

@@ -17,6 +17,14 @@ from pix2rep_jax.losses.pseudo_labels import confident_dice
 from pix2rep_jax.methods.downstream import unimatch
 from pix2rep_jax.methods.downstream.finetuning import check_finetuning, make_finetuning
 from pix2rep_jax.methods.downstream.teacher import make_extra, networks_of_state
+from pix2rep_jax.methods.downstream.unimatch_views import (
+    HIDDEN,
+    PARTNER,
+    draw_views,
+    drop_complementary,
+    drop_features,
+    with_truth,
+)
 from pix2rep_jax.modes import finetune
 from pix2rep_jax.modes.train_segmenter import Segmentation
 from pix2rep_jax.runs.checkpoint_writer import Checkpoints
@@ -67,7 +75,7 @@ DATA = {
     "labeled": make_data(5),
     "unlabeled": {
         "image": UNLABELED["image"],
-        unimatch.HIDDEN: UNLABELED["label"].astype(np.uint8),
+        HIDDEN: UNLABELED["label"].astype(np.uint8),
     },
 }
 TEACHERS = pytest.mark.parametrize("teacher", unimatch.TEACHERS)
@@ -151,9 +159,11 @@ def strong_by_hand(logits, box, own, partner, threshold=0.5):
 
 def views_of(key, batch, *, has_partners):
     """The views that the loss draws, by its own key."""
-    return unimatch.draw_views(
+    return draw_views(
         jax.random.split(key, 3)[1],
         batch["unlabeled"],
+        batch["labeled"]["image"],
+        batch["labeled"]["label"],
         has_partners=has_partners,
         spatial=STILL,
         intensity=INTENSITY,
@@ -180,7 +190,7 @@ def test_the_loss_is_its_formula_with_the_passes_of_the_published_code(key):
     np.testing.assert_allclose(views.weak, weak, atol=1e-5)
     np.testing.assert_allclose(views.partner, partner, atol=1e-5)
     partner_logits, _ = apply(params, batch_stats, partner, train=False)
-    drop = unimatch.drop_features(jax.random.split(key, 3)[2], first=4)
+    drop = drop_features(jax.random.split(key, 3)[2], first=4)
     image = np.concatenate([batch["labeled"]["image"], weak])
     logits, stats = apply(params, batch_stats, image, perturb=drop)
     strong = views.strong.reshape(8, SIZE, SIZE, 1)
@@ -203,7 +213,7 @@ def test_the_loss_is_its_formula_with_the_passes_of_the_published_code(key):
     np.testing.assert_allclose(value, total, rtol=1e-3)
     assert_close(after.batch_stats, stats, rtol=1e-3, atol=1e-4)
     assert after.extra == {}
-    hidden = batch["unlabeled"][unimatch.HIDDEN][:4]
+    hidden = batch["unlabeled"][HIDDEN][:4]
     for name, counts in (("all", True), ("confident", own[1] >= 0.5)):
         dice = [
             2
@@ -236,7 +246,7 @@ def test_an_average_of_parameters_and_statistics_may_teach(key):
     own = pseudo(apply(**mean, image=weak, train=False)[0])
     partner = tuple(x[::-1] for x in own)
     logits, stats = apply(params, batch_stats, batch["labeled"]["image"])
-    drop = unimatch.drop_complementary(jax.random.split(key, 3)[2], number=8)
+    drop = drop_complementary(jax.random.split(key, 3)[2], number=8)
     strong = views.strong.reshape(16, SIZE, SIZE, 1)
     strong_logits, stats = apply(params, stats, strong, perturb=drop)
     strong_loss = strong_by_hand(strong_logits, views.box, own, partner)
@@ -252,9 +262,11 @@ def test_strong_views_are_views_of_the_weak_ones():
     of the partner's; the two views differ."""
     batch, reverse = first_batch(), {"reversal_probability": 1.0}
     for has_partners in (True, False):
-        views = unimatch.draw_views(
+        views = draw_views(
             jax.random.key(1),
             batch["unlabeled"],
+            batch["labeled"]["image"],
+            batch["labeled"]["label"],
             has_partners=has_partners,
             spatial=SPATIAL,
             intensity=reverse,
@@ -272,9 +284,48 @@ def test_strong_views_are_views_of_the_weak_ones():
             np.testing.assert_array_equal(views.partner, views.weak[::-1])
 
 
+@pytest.mark.parametrize("probability", [0.5, 1.0])
+def test_labelled_slices_may_be_pasted_with_their_masks(probability):
+    """Pixel by pixel: a box holds the slice and its labels, or the partner; a pixel
+    without an expert's label teaches nothing."""
+    batch = first_batch()
+    label = np.array(batch["labeled"]["label"])
+    label[:, 0] = 255
+    views = draw_views(
+        jax.random.key(1),
+        batch["unlabeled"],
+        batch["labeled"]["image"],
+        label,
+        has_partners=True,
+        paste_probability=probability,
+        spatial=STILL,
+        intensity={},
+        cutmix={"probability": 1.0, "area": (0.3, 0.6), "aspect": (0.3, 3.3)},
+    )
+    strong, truth = np.asarray(views.strong), np.asarray(views.truth)
+    pasted = (truth != PARTNER).all((2, 3))
+    assert pasted.mean() == probability or 0 < pasted.mean() < probability + 0.4
+    pseudo_label = np.full(label.shape, 3), np.full(label.shape, 0.7)
+    for view, index in np.ndindex(2, 4):
+        source = (index + view) % 4
+        found = with_truth(truth[view, index], *(x[0] for x in pseudo_label))
+        for at in np.ndindex(SIZE, SIZE):
+            one, known = views.weak[index], pasted[view, index]
+            if views.box[view, index][at]:
+                one = (
+                    batch["labeled"]["image"][source] if known else views.partner[index]
+                )
+            np.testing.assert_allclose(
+                strong[view, index][at], np.asarray(one)[at], atol=1e-5
+            )
+            expected = (label[source][at], label[source][at] != 255)
+            expected = expected if known else (3, 0.7)
+            assert (found[0][at], found[1][at]) == pytest.approx(expected)
+
+
 def test_dropped_features_are_half_of_the_channels_at_every_level(key):
     """The batch itself stays; what is added is zero or double, channel by channel."""
-    drop = unimatch.drop_features(key, first=2)
+    drop = drop_features(key, first=2)
     chosen = []
     for level in range(3):
         features = 1.0 + np.random.default_rng(0).random((5, 4, 4, 64))
@@ -290,7 +341,7 @@ def test_dropped_features_are_half_of_the_channels_at_every_level(key):
 
 def test_two_views_of_an_image_lose_opposite_channels(key):
     """Half of the images lose nothing, the same ones at every level."""
-    drop = unimatch.drop_complementary(key, number=6)
+    drop = drop_complementary(key, number=6)
     whole = []
     for level in range(3):
         factor = np.asarray(drop(level, jnp.ones((12, 2, 2, 32))))[:, 0, 0]
@@ -376,7 +427,7 @@ def test_hidden_masks_change_nothing_but_the_log(teacher):
     """With other masks every parameter is the same to the bit, and without any it is
     the same up to what another program rounds otherwise."""
     (*_, expected), metrics = four_steps(teacher)
-    wrong = DATA["unlabeled"] | {unimatch.HIDDEN: np.ones((17, SIZE, SIZE), np.uint8)}
+    wrong = DATA["unlabeled"] | {HIDDEN: np.ones((17, SIZE, SIZE), np.uint8)}
     (*_, found), other = run(
         *begin(teacher, data=DATA | {"unlabeled": wrong}), num_steps=4
     )
@@ -424,9 +475,9 @@ def test_only_masks_of_training_patients_are_held_and_only_for_the_log(
     monkeypatch.setattr(finetune, "load_segmentation", lambda *_: begun)
     finetune.run(config, tmp_path)
     unlabeled = found[0].data["unlabeled"]
-    assert set(unlabeled) == {"image", unimatch.HIDDEN}
+    assert set(unlabeled) == {"image", HIDDEN}
     np.testing.assert_array_equal(unlabeled["image"], images[split.pretrain_slices])
-    known = (unlabeled[unimatch.HIDDEN] != 255).all((1, 2))
+    known = (unlabeled[HIDDEN] != 255).all((1, 2))
     np.testing.assert_array_equal(known, [True, False, False, False, False])
     assert found[0].batch_size == {"labeled": 4, "unlabeled": 16}  # 8 partners
     labels[0] = 255  # now no other patient has a mask

@@ -82,7 +82,7 @@ def make_finetuning(
             `[slices, height, width]` of the slices with a mask.
         unlabeled: "image" `[slices, height, width, channels]` of the slices that are
             used without their masks; nothing if the method is "supervised". UniMatch
-            also takes masks to log by, as `unimatch.HIDDEN`.
+            also takes masks to log by, as `unimatch_views.HIDDEN`.
         num_steps: Steps of the run.
     """
     recipe = config.finetune

@@ -1,8 +1,8 @@
 """UniMatch: strong views learn the confident predictions on weak views."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,12 @@ from pix2rep_jax.losses.pseudo_labels import (
 )
 from pix2rep_jax.methods.downstream.supervised import BATCH_NORM
 from pix2rep_jax.methods.downstream.teacher import NETWORKS, update_teacher
+from pix2rep_jax.methods.downstream.unimatch_views import (
+    draw_views,
+    drop_complementary,
+    drop_features,
+    with_truth,
+)
 from pix2rep_jax.models.segmentation_net import SegmentationNet
 from pix2rep_jax.runtime.config_checks import (
     above_zero,
@@ -28,17 +34,13 @@ from pix2rep_jax.runtime.config_checks import (
     share,
 )
 from pix2rep_jax.training.state import LossFn, ModelState
-from pix2rep_jax.views.cutmix import paste, sample_box
-from pix2rep_jax.views.intensity import random_intensity
+from pix2rep_jax.views.cutmix import paste
 from pix2rep_jax.views.sampling import augment
 
-__all__ = ["HIDDEN", "TEACHERS", "drop_complementary", "drop_features", "make_loss"]
+__all__ = ["TEACHERS", "make_loss"]
 
 TEACHERS = ("self", "ema")
 """Who makes the pseudo-labels: the network itself, or its running average."""
-
-HIDDEN = "hidden_label"
-"""The array of masks that nothing learns from. They measure the pseudo-labels."""
 
 SETTINGS = {
     "teacher": choice(*TEACHERS),
@@ -52,131 +54,9 @@ SETTINGS = {
     "cutmix_probability": share,
     "cutmix_area": all_of(pair, above_zero, share, ascending),
     "cutmix_aspect": all_of(pair, above_zero, ascending),
+    "paste_probability": share,
 }
 """The section `finetune.unimatch`, besides its section `intensity`."""
-
-
-class Views(NamedTuple):
-    """Views of the slices without a mask.
-
-    Attributes:
-        weak: `[n, height, width, channels]`, moved only.
-        partner: The same of the slices to mix with.
-        strong: `[2, n, height, width, channels]`, two views of each weak one, with
-            boxes of the partner's.
-        box: `[2, n, height, width]` bool, the pixels of the partner.
-        hidden: `[n, height, width]`, the masks of `weak` for the log, or None.
-    """
-
-    weak: jax.Array
-    partner: jax.Array
-    strong: jax.Array
-    box: jax.Array
-    hidden: jax.Array | None
-
-
-def draw_views(
-    key: jax.Array,
-    unlabeled: Mapping[str, jax.Array],
-    *,
-    has_partners: bool,
-    spatial: Mapping[str, Any] | None,
-    intensity: Mapping[str, Any],
-    cutmix: Mapping[str, Any],
-) -> Views:
-    """Draws the weak view of every slice, two strong ones, and what is mixed in.
-
-    Args:
-        key: One random key.
-        unlabeled: "image" `[batch, height, width, channels]`, and `HIDDEN` if there are
-            masks to log by.
-        has_partners: Whether the second half of the batch is mixed into the first. If
-            not, the batch is its own partner, turned round.
-        spatial: Options of `affine.sample_sources` for the weak view; None moves
-            nothing.
-        intensity: Options of `intensity.random_intensity` for the strong views.
-        cutmix: Options of `cutmix.sample_box`.
-    """
-    weak_key, strong_key, box_key = jax.random.split(key, 3)
-    image = unlabeled["image"]
-    hidden = unlabeled.get(HIDDEN, jnp.zeros(image.shape[:3], jnp.uint8))
-    weak, hidden = augment(weak_key, image, hidden, spatial=spatial, intensity={})
-    change = lambda key, image: random_intensity(key, image, **intensity)  # noqa: E731
-    keys = jax.random.split(strong_key, (2, len(weak)))
-    strong = jax.vmap(jax.vmap(change), in_axes=(0, None))(keys, weak)
-    if has_partners:
-        number = len(weak) // 2
-        weak, partner = weak[:number], weak[number:]
-        strong, mixed_in = strong[:, :number], strong[:, number:]
-    else:
-        number = len(weak)
-        partner, mixed_in = weak[::-1], strong[:, ::-1]
-    height, width = image.shape[1:3]
-    draw = lambda key: sample_box(key, height=height, width=width, **cutmix)  # noqa: E731
-    box = jax.vmap(jax.vmap(draw))(jax.random.split(box_key, (2, number)))
-    return Views(
-        weak=weak,
-        partner=partner,
-        strong=paste(box, strong, mixed_in),
-        box=box,
-        hidden=hidden[:number] if HIDDEN in unlabeled else None,
-    )
-
-
-def drop_features(
-    key: jax.Array, *, first: int
-) -> Callable[[int, jax.Array], jax.Array]:
-    """Makes the perturbation that decodes images a second time, without some channels.
-
-    Args:
-        key: One random key.
-        first: Index of the first of these images in the batch.
-
-    Returns:
-        A function of a level and its map. It adds the maps of those images to the
-        batch, with half of the channels zero and the others doubled.
-    """
-
-    def perturb(level: int, features: jax.Array) -> jax.Array:
-        again = features[first:]
-        shape = (len(again), 1, 1, features.shape[-1])
-        kept = jax.random.bernoulli(jax.random.fold_in(key, level), shape=shape)
-        again = jnp.where(kept, 2 * again, 0).astype(features.dtype)
-        return jnp.concatenate([features, again])
-
-    return perturb
-
-
-def drop_complementary(
-    key: jax.Array, *, number: int
-) -> Callable[[int, jax.Array], jax.Array]:
-    """Makes the perturbation that takes opposite channels from two views of an image.
-
-    Args:
-        key: One random key.
-        number: Number of images.
-
-    Returns:
-        A function of a level and its map, whose batch is all first views and then all
-        second views. In a random half of the images every channel is doubled in one
-        view and zero in the other. The other images stay as they are, at every level.
-
-    Reference:
-        Yang et al., "UniMatch V2: Pushing the Limit of Semi-Supervised Semantic
-        Segmentation", TPAMI 2025, "complementary channel-wise dropout".
-    """
-    order_key, channel_key = jax.random.split(key)
-    whole = jax.random.permutation(order_key, number) < number // 2
-
-    def perturb(level: int, features: jax.Array) -> jax.Array:
-        shape = (number, 1, 1, features.shape[-1])
-        level_key = jax.random.fold_in(channel_key, level)
-        factor = 2.0 * jax.random.bernoulli(level_key, shape=shape)
-        factor = jnp.where(whole[:, None, None, None], 1.0, factor)
-        factors = jnp.concatenate([factor, 2 - factor])
-        return features * factors.astype(features.dtype)
-
-    return perturb
 
 
 def make_loss(
@@ -198,6 +78,7 @@ def make_loss(
     cutmix_probability: float,
     cutmix_area: tuple[float, float],
     cutmix_aspect: tuple[float, float],
+    paste_probability: float = 0.0,
 ) -> LossFn:
     """Makes the loss of slices with and without a mask.
 
@@ -231,12 +112,15 @@ def make_loss(
         cutmix_probability: How often a strong view holds a box of its partner.
         cutmix_area: Range of the box's area, as a share of the image's.
         cutmix_aspect: Range of the box's height over its width.
+        paste_probability: How often a box holds a labelled slice and its mask in the
+            place of the partner and its pseudo-label (Bai et al., CVPR 2023).
 
     Returns:
         The loss of batches with "labeled", as in `supervised.make_loss`, and
-        "unlabeled": "image", and `HIDDEN` if there are masks to log by. With a teacher
-        "self" the second half of these slices is mixed into the first. The extra state
-        is `{}`, or with "ema" `teacher.make_extra` of the parameters and statistics.
+        "unlabeled": "image", and `unimatch_views.HIDDEN` if there are masks to log by.
+        With a teacher "self" the second half of these slices is mixed into the first.
+        The extra state is `{}`, or with "ema" `teacher.make_extra` of the parameters
+        and statistics.
 
     Raises:
         InputError: If `batch_norm` or `teacher` is unknown.
@@ -277,7 +161,10 @@ def make_loss(
         views = draw_views(
             view_key,
             batch["unlabeled"],
+            image,
+            label,
             has_partners=is_own,
+            paste_probability=paste_probability,
             spatial=spatial,
             intensity=strong_intensity,
             cutmix={
@@ -322,8 +209,11 @@ def make_loss(
             make_pseudo_labels(partner_logits),
         )
         strong_loss = jnp.zeros(())
-        for box, view in zip(views.box, jnp.split(strong_logits, 2), strict=True):
-            label, confidence = map(partial(paste, box), own, partner)
+        for index, view in enumerate(jnp.split(strong_logits, 2)):
+            other = partner
+            if views.truth is not None:
+                other = with_truth(views.truth[index], *partner)
+            label, confidence = map(partial(paste, views.box[index]), own, other)
             strong_loss += confident_dice(view, label, confidence >= threshold) / 2
         metrics = {
             "supervised_loss": supervised,
