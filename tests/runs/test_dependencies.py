@@ -78,6 +78,8 @@ def test_a_run_goes_on_with_settings_that_it_does_not_depend_on(tmp_path, mode):
     relevant |= {"data.fourth_axis", "data.split"}
     if mode != "pretrain":
         relevant |= {"data.labeled", "data.ignore"}
+    if mode == "finetune":
+        relevant |= {"finetune.warmup_share"}
     for name, value in walk(CONFIG):
         other = ConfigDict(json.loads(CONFIG.to_json_best_effort()))
         other.update_from_flattened_dict({name: value})
