@@ -302,13 +302,15 @@ def test_labelled_slices_may_be_pasted_with_their_masks(probability):
         intensity={},
         cutmix={"probability": 1.0, "area": (0.3, 0.6), "aspect": (0.3, 3.3)},
     )
-    strong, truth = np.asarray(views.strong), np.asarray(views.truth)
+    views = jax.tree.map(np.asarray, views)
+    strong, truth = views.strong, views.truth
     pasted = (truth != PARTNER).all((2, 3))
     assert pasted.mean() == probability or 0 < pasted.mean() < probability + 0.4
     pseudo_label = np.full(label.shape, 3), np.full(label.shape, 0.7)
     for view, index in np.ndindex(2, 4):
         source = (index + view) % 4
         found = with_truth(truth[view, index], *(x[0] for x in pseudo_label))
+        found = [np.asarray(each) for each in found]
         for at in np.ndindex(SIZE, SIZE):
             one, known = views.weak[index], pasted[view, index]
             if views.box[view, index][at]:
@@ -318,7 +320,7 @@ def test_labelled_slices_may_be_pasted_with_their_masks(probability):
             np.testing.assert_allclose(
                 strong[view, index][at], np.asarray(one)[at], atol=1e-5
             )
-            expected = (label[source][at], label[source][at] != 255)
+            expected = (label[source][at], float(label[source][at] != 255))
             expected = expected if known else (3, 0.7)
             assert (found[0][at], found[1][at]) == pytest.approx(expected)
 
