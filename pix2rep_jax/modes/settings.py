@@ -127,6 +127,7 @@ OPTIONAL = (
     "probe.min_steps",
     "finetune.min_steps",
     "finetune.warmup_share",
+    "finetune.unimatch.paste_probability",
     "finetune.learning_rate",  # fine-tuning has several, each with a name of its own
     "spatial.shift_inside",
     "augment.spatial.shift_inside",

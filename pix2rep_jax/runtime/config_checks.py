@@ -90,6 +90,8 @@ def effective(config: Mapping[str, Any]) -> dict[str, Any]:
         if name == "finetune.warmup_share":  # earlier runs lack it
             return settings[name] > 0
         if name.startswith("finetune.unimatch."):  # earlier runs lack it
+            if name.endswith(".paste_probability") and not settings[name]:
+                return False  # the first runs lack it
             return settings.get("finetune.method") == "unimatch"
         if name == "data.fourth_axis":  # earlier runs lack it
             return settings[name] != "auto"

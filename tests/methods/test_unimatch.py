@@ -521,6 +521,9 @@ def test_runs_of_other_methods_do_not_know_the_section():
     del before["finetune"]["unimatch"], before["finetune"]["warmup_share"]
     assert changed_settings(before, now, "finetune") == []
     now.finetune.method = "unimatch"
+    first = now.to_dict()
+    del first["finetune"]["unimatch"]["paste_probability"]
+    assert changed_settings(first, now, "finetune") == []
     other = now.copy_and_resolve_references()
     other.finetune.unimatch.threshold = 0.9
     (changed,) = changed_settings(now, other, "finetune")
