@@ -255,7 +255,7 @@ def row(
 CROSS_CORRELATION = {"pretrain": {"loss": "cross_correlation", "num_points": "all"}}
 """Pix2Rep-v2: the whole maps (MIDL 3)."""
 
-ON_REQUEST = ("mae", "v2_wide", "unimatch", "proposed_unimatch")
+ON_REQUEST = ("mae", "v2_wide", "unimatch", "proposed_unimatch", "proposed_context")
 """Rows that answer a question of their own, or whose steps take long."""
 
 WIDE = {

@@ -128,6 +128,7 @@ def test_the_teacher_follows_the_student_after_every_update():
     T = d T + (1 - d) S with d = min(1 - 1/(step + 1), decay), from the student after
     that very step, in a NumPy loop: the first is the student itself."""
     config = get_config()
+    config.finetune.method = "mean_teacher"
     config.finetune.mean_teacher.ema_decay = SEMI["ema_decay"]
     states, _ = four_steps()
     expected = draw_variables(SEGMENTATION)[0]

@@ -103,7 +103,7 @@ def test_a_folder_names_its_classes_or_has_the_runs(workdir, phantom, folder):
     assert named.classes == ("a", "b", "c", "d")
     save(folder / "labels" / "p1.nii.gz", 7 * (read(mask) > 1).astype(np.uint8), mask)
     other = Segmenter.from_support(workdir, folder)
-    assert other.classes == ("background", "7")
+    assert other.classes == ("background", "structure")
     assert other.inputs.label_values == (0, 7)
 
 

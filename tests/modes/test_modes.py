@@ -13,7 +13,7 @@ import pytest
 
 from pix2rep_jax.data.files.nifti_paths import NiftiPath
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.inference.scan_files import mask_path
+from pix2rep_jax.inference.scan_files import mask_path, pair_with_masks
 from pix2rep_jax.runs.checkpoint_reader import restore_params
 from pix2rep_jax.runs.lock import hold_run
 from pix2rep_jax.runs.metric_log import read_metrics
@@ -113,7 +113,7 @@ def test_classes_of_other_scans_are_matched_by_name(workdir, cache, tmp_path):
     """Masks that number the structures in another order score as the network's own
     order does; other names are refused with both lists."""
     expected = json.loads((workdir / "evaluate" / "evaluation.json").read_text())
-    scans = sorted(next(cache.glob("phantom-*")).glob("testing/*/*_frame??.nii.gz"))
+    scans = sorted(next(cache.glob("phantom-*-5-2")).glob("testing/*/*_frame??.nii.gz"))
     for kind in ("images", "labels"):
         (tmp_path / kind).mkdir()
     for scan in scans:
@@ -153,7 +153,7 @@ def test_whoever_was_trained_on_is_not_tested(workdir, cache, tmp_path):
 
 def test_one_labelled_scan_of_ones_own_is_enough(workdir, cache, tmp_path):
     """Nobody is left to test: said, and no reason to lose the network."""
-    phantom = next(cache.glob("phantom-*")) / "training" / "patient001"
+    phantom = next(cache.glob("phantom-*-5-2")) / "training" / "patient001"
     for kind, ending in (("images", ""), ("labels", "_gt")):
         (tmp_path / kind).mkdir()
         (scan,) = phantom.glob(f"*_frame01{ending}.nii.gz")
@@ -274,7 +274,7 @@ def test_a_pretraining_goes_on_from_another_one(workdir, cache, tmp_path):
 def test_predict_writes_masks_on_the_scans_own_grid(workdir, cache, tmp_path):
     """Shape, affine and uint8, and the Dice that evaluation.json was made of; a mask is
     not overwritten unasked, and one bad file costs its own mask and the exit status."""
-    scans = sorted(next(cache.glob("phantom-*")).glob("testing/*/*_frame??.nii.gz"))
+    scans = sorted(next(cache.glob("phantom-*-5-2")).glob("testing/*/*_frame??.nii.gz"))
     with open(workdir / "finetune" / "per_volume.csv", newline="") as file:
         rows = [x for x in csv.DictReader(file) if x["resolution"] == "native"]
     assert len(scans) == len(rows) == 4
@@ -303,7 +303,7 @@ def test_predict_writes_masks_on_the_scans_own_grid(workdir, cache, tmp_path):
             dice = 2 * (a & b).sum() / (a.sum() + b.sum())
             np.testing.assert_allclose(float(row[f"dice_{name}"]), dice, atol=2e-3)
     (folder / "bad.nii.gz").unlink()
-    masks = sorted((tmp_path / "masks").iterdir())
+    masks = sorted((tmp_path / "masks").glob("*_seg.nii.gz"))
     before = [(path.read_bytes(), path.stat().st_mtime_ns) for path in masks]
     masks[0].unlink()  # as if it had been stopped before
     again = succeed(start("predict", workdir, cache, *paths))
@@ -329,7 +329,8 @@ def test_a_masks_own_name_is_for_one_scan_and_another_file(tmp_path):
     scan = NiftiPath("scan", path)
     assert mask_path(scan, input=path, output=tmp_path / "m.nii") == tmp_path / "m.nii"
     with pytest.raises(InputError, match="--output"):
-        mask_path(scan, input=path, output=tmp_path / "." / "scan.nii.gz")
+        own = tmp_path / "." / "scan.nii.gz"
+        pair_with_masks([scan], input=path, output=own)
     with pytest.raises(InputError, match="--output"):
         mask_path(scan, input=tmp_path, output=tmp_path / "m.nii.gz")
     (tmp_path / "odd.nii").mkdir()
@@ -348,7 +349,7 @@ def test_a_killed_run_ends_bit_for_bit_where_an_unbroken_one_does(
     wait_until(process, lambda: any(x.name.isdigit() for x in checkpoints.glob("*")))
     process.send_signal(signal.SIGKILL)
     assert finish(process).returncode == -signal.SIGKILL
-    (phantom,) = cache.glob("phantom-*")
+    (phantom,) = cache.glob("phantom-*-5-2")
     moved = shutil.copytree(phantom, tmp_path / "moved")
     said = succeed(start("pretrain", tmp_path, cache, data__root=moved))
     assert 1 <= int(re.search(r"going on from step (\d+) of 24", said)[1]) < 24
