@@ -86,7 +86,7 @@ def test_other_patients_or_scans_are_refused(tmp_path):
     open_run(folder, CONFIG, make_run_record(split=split), begun=True)
     other = {**split.scans, "patient002": {"patient002_ED": "a2 b3"}}
     for changes, named in (
-        ({"test_patients": ("patient003",)}, "test_patients"),
+        ({"test_patients": ("patient003",)}, "test patients"),
         ({"labeled_patients": ()}, "labeled_patients"),
         ({"scans": other}, "mask of patient002_ED"),
     ):
