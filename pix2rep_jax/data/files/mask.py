@@ -102,25 +102,23 @@ def read_label(
         foreign = others[0]
         # 255 beside 0 alone is a class; beside others it usually marks nothing.
         marks = len(others) == 1 and len(found) > 2 and foreign in (-1, UNLABELLED)
-        sparse = _ignoring(foreign) if marks else ""
+        if marks:
+            raise InputError(
+                f"the mask {path} holds the label {foreign:g} beside those that "
+                f"data.classes names ({_describe(values)}): if it marks pixels that "
+                f"nobody has labelled, add --config.data.ignore={foreign:g}; if it is "
+                "a class, name it in data.classes and data.label_values"
+            )
         shown = [f"{value:g}" for value in found.tolist()]
         raise InputError(
             f"the mask {path} holds the label {foreign:g}, but data.classes names the "
             f"labels {_describe(values)}: correct one of them, or give what it holds "
             f"({name_some(shown, most=_MOST_SHOWN)}) in the order of the classes, as "
-            f"in {_example(shown, num_classes)}{sparse}"
+            f"in {_example(shown, num_classes)}"
         )
     label = _class_indices(np.where(unlabelled, values[0], array), values)
     label[unlabelled] = UNLABELLED
     return mark_slices(label, empty_slices)
-
-
-def _ignoring(value: float) -> str:
-    """Says how to leave out the pixels that have a value."""
-    return (
-        f"; if {value:g} marks pixels that nobody has labelled, add "
-        f"--config.data.ignore={value:g}"
-    )
 
 
 def _read_values(
