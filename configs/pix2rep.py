@@ -83,11 +83,13 @@ def _base() -> ConfigDict:
     # | "acdc" | "nifti": any other layout | "phantom". "auto": what data.root holds
     data.name = "auto"
     data.root = ""  # folder of the scans; the phantom needs none
-    data.crop = "center"  # | "mask_box": released; it uses the ground truth
+    # | "whole": patches of whole slices | "auto": one of both, by what masks keep; ours
+    # | "mask_box": released; it uses the ground truth
+    data.crop = "center"
     # mm per px; ours | "auto": the scans' median, or what shows the masks
     data.spacing_mm = FieldReference(1.4, field_type=object)
     data.crop_px = 0  # side of the field of view in px of spacing_mm; 0: size
-    data.size = 128  # side of the network's images, px; MIDL 4 "Data"
+    data.size = 128  # side of the network's images or patches, px; MIDL 4 "Data"
     data.interpolation = "linear"  # | "nearest": released
     data.percentiles = (1.0, 99.0)  # min-max between these; MIDL 4 "Data"
     # | "window": data.window becomes 0 to 1 | "auto": that for CT; ours
@@ -315,7 +317,7 @@ def _augment() -> ConfigDict:
 
 def _small(config: ConfigDict) -> None:
     """Changes the recipe for real scans on a laptop; chosen on ACDC (ours)."""
-    config.data.update(spacing_mm="auto", normalization="auto", size=64)
+    config.data.update(crop="auto", spacing_mm="auto", normalization="auto", size=64)
     config.model.update(channels=(16, 32, 64, 128), num_features=64, last_hidden=16)
     config.model.update(scratch_num_features=64, dtype="float32")
     config.projection.update(hidden=(128,), features=64)
@@ -370,7 +372,7 @@ def _quick(config: ConfigDict) -> None:
     """Changes the recipe for the phantom on two cores: `_small`, and less of it."""
     _small(config)
     config.data.update(name="phantom", classes=("BG", "RV", "MYO", "LV"))
-    config.data.update(spacing_mm=2.5, normalization="percentiles")
+    config.data.update(crop="center", spacing_mm=2.5, normalization="percentiles")
     config.model.update(channels=(8, 16, 32, 64), num_features=32, last_hidden=8)
     config.model.scratch_num_features = 32
     config.projection.update(hidden=(64,), features=32)

@@ -41,6 +41,7 @@ def get_config(size: str = "quick") -> ConfigDict:
         config.data.holdout_per_group = 4
     # One preparation for all rows; as published.
     spacing_mm = {"small": 2.5, "medium": 1.4}
+    config.data.crop = "center"
     if size in spacing_mm:
         config.data.update(spacing_mm=spacing_mm[size], normalization="percentiles")
     if size == "paper":

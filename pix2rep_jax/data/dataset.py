@@ -25,6 +25,7 @@ from pix2rep_jax.data.layout.dataset_json import plain_name
 from pix2rep_jax.data.layout.fourth_axis import find_fourth_axis, name_fourth_axis
 from pix2rep_jax.data.phantom import write
 from pix2rep_jax.data.slices import slice_cache
+from pix2rep_jax.data.slices.grid import CROPS
 from pix2rep_jax.data.slices.normalization import NORMALIZATIONS, read_normalization
 from pix2rep_jax.data.slices.resample import INTERPOLATIONS
 from pix2rep_jax.data.slices.volume import (
@@ -56,6 +57,7 @@ __all__ = [
     "list_volumes",
     "load_dataset",
     "load_volumes",
+    "take_own",
 ]
 
 
@@ -98,9 +100,11 @@ class Dataset:
     """Every slice of every volume, in the volumes' order.
 
     Attributes:
-        images: `[slices, height, width, channels]` float32 in [0, 1].
-        labels: `[slices, height, width]` uint8; 255 where nobody has labelled, and in
-            slices without a mask.
+        images: `[slices, height, width, channels]` in [0, 1]; float32, or float16 for
+            whole slices. Those of all volumes begin at the first row and column, and
+            are padded with 0 to the size of the largest (`VolumeRecord.size`).
+        labels: `[slices, height, width]` uint8; 255 where nobody has labelled, in
+            slices without a mask, and beside a whole slice.
         volume_index: `[slices]` int32, for each slice the index of its volume in
             `volumes`.
         slice_index: `[slices]` int32, for each slice its index in the scan.
@@ -182,6 +186,21 @@ def load_volumes(
         for record, volume in zip(dataset.volumes, volumes, strict=True)
     )
     return dataclasses.replace(dataset, volumes=records)
+
+
+def take_own(dataset: Dataset, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Takes slices without what pads them to the size of other volumes' slices.
+
+    Args:
+        dataset: All slices.
+        rows: `[slices]` indices into `dataset.images`.
+
+    Returns:
+        Their images and labels, of the size of the largest volume among them.
+    """
+    sizes = [dataset.volumes[index].size for index in set(dataset.volume_index[rows])]
+    height, width = np.max(sizes, axis=0) if sizes else dataset.labels.shape[1:]
+    return dataset.images[rows, :height, :width], dataset.labels[rows, :height, :width]
 
 
 def list_included(
@@ -270,19 +289,25 @@ def list_volumes(data: ConfigDict) -> list[VolumeFile]:
 
 def _check_settings(data: ConfigDict) -> None:
     """Raises InputError if a setting of the preparation is invalid."""
-    if data.crop not in ("center", "mask_box"):
+    if data.crop not in CROPS:
         raise InputError(
-            f"data.crop={data.crop!r} is unknown: set it to 'center' or 'mask_box'"
+            f"data.crop={data.crop!r} is unknown: set it to "
+            + " or ".join(map(repr, CROPS))
         )
     if data.interpolation not in INTERPOLATIONS:
         raise InputError(
             f"data.interpolation={data.interpolation!r} is unknown: set it to "
             + " or ".join(map(repr, INTERPOLATIONS))
         )
-    if "auto" in (data.spacing_mm, data.normalization):
+    if "auto" in (data.crop, data.spacing_mm, data.normalization):
         raise InputError(
-            "data.spacing_mm or data.normalization is 'auto': take what "
+            "data.crop, data.spacing_mm or data.normalization is 'auto': take what "
             "pix2rep_jax.data.fit.plan.plan_data makes of it, or give a value"
+        )
+    if data.crop == "whole" and data.crop_px:
+        raise InputError(
+            f"data.crop_px={data.crop_px} is the side of a centred crop, and "
+            "data.crop='whole' has none: set data.crop_px=0, or data.crop='center'"
         )
     if not (data.spacing_mm > 0 and data.crop_px >= 0 and data.size > 0):
         raise InputError(
@@ -356,13 +381,26 @@ def _prepare(
     _check_channels(records)
     counts = [len(indices) for indices in kept]
     return Dataset(
-        images=np.concatenate(images),
-        labels=np.concatenate(labels),
+        images=_join(images, 0),
+        labels=_join(labels, UNLABELLED),
         volume_index=np.repeat(np.arange(len(counts), dtype=np.int32), counts),
         slice_index=np.concatenate(kept).astype(np.int32),
         boxes=np.concatenate(boxes),
         volumes=records,
     )
+
+
+def _join(arrays: Sequence[np.ndarray], fill: int) -> np.ndarray:
+    """Joins `[slices, height, width, …]`, padded at their ends to one size."""
+    height, width = np.max([each.shape[1:3] for each in arrays], axis=0)
+    shape = (sum(map(len, arrays)), height, width, *arrays[0].shape[3:])
+    joined = np.full(shape, fill, arrays[0].dtype)
+    start = 0
+    for each in arrays:
+        rows, columns = each.shape[1:3]
+        joined[start : start + len(each), :rows, :columns] = each
+        start += len(each)
+    return joined
 
 
 def _check_channels(records: Sequence[VolumeRecord]) -> None:

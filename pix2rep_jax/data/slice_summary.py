@@ -68,7 +68,13 @@ def describe_slices(dataset: Dataset, data: ConfigDict) -> str:
     pictures = all(is_picture(volume.image_path) for volume in dataset.volumes)
     which = "pictures" if pictures else f"slices along axis {usual.axis}{anatomy}"
     line = f"{which}; the network sees {data.size} x {data.size}"
-    if data.crop == "mask_box":
+    if data.crop == "whole":
+        height, width = dataset.labels.shape[1:]
+        line = (
+            f"{which}; the network sees all of them, up to {height} x {width} px of "
+            f"{data.spacing_mm:.3g} mm, and patches of {data.size} px in training"
+        )
+    elif data.crop == "mask_box":
         every = sum(each.shape[2] for each in dataset.volumes)
         line += (
             f" px of a box around the expert's mask, which uses the ground truth; "

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pix2rep_jax.data.dataset import Dataset
+from pix2rep_jax.data.files.labels import UNLABELLED
 from pix2rep_jax.data.split_record import Split
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.figures import selection
@@ -35,6 +36,7 @@ def embed_middle_slices(
     split: Split,
     embed: Callable[[np.ndarray], np.ndarray],
     *,
+    side: int,
     number: int = 3,
 ) -> EmbeddedSlices:
     """Embeds the middle slices of a few test patients.
@@ -45,6 +47,7 @@ def embed_middle_slices(
             shown.
         embed: Maps images `[slices, height, width, channels]` to embeddings
             `[slices, height, width, d]`.
+        side: Rows and columns of what is shown, px: those of the network's images.
         number: Number of patients.
 
     Raises:
@@ -60,9 +63,10 @@ def embed_middle_slices(
         )
     volumes = selection.spread(volumes, number)
     chosen = [selection.middle_slice(dataset, volume) for volume in volumes]
+    images, labels, _ = selection.take_windows(dataset, chosen, side=side)
     return EmbeddedSlices(
-        images=dataset.images[chosen][..., 0],
-        embeddings=embed(dataset.images[chosen]),
-        labels=dataset.labels[chosen] if labeled else None,
+        images=images[..., 0],
+        embeddings=embed(images),
+        labels=np.where(labels == UNLABELLED, 0, labels) if labeled else None,
         names=[volume_title(dataset.volumes[volume]) for volume in volumes],
     )

@@ -29,23 +29,25 @@ class SampledViews(NamedTuple):
 
 
 def some_slices(
-    dataset: Dataset, split: Split, *, number: int = 4
+    dataset: Dataset, split: Split, *, side: int, number: int = 4
 ) -> tuple[np.ndarray, np.ndarray]:
     """Takes the middle slices of a few patients.
 
     Args:
         dataset: All slices.
         split: Patients of the pretraining come first, or test patients if it has none.
+        side: Rows and columns of what is shown, px: those of the network's images.
         number: How many patients, at most.
 
     Returns:
-        The slices `[number, height, width, channels]`, and their boxes `[number, 4]`.
+        The slices `[number, side, side, channels]`, and their boxes `[number, 4]`.
     """
     patients = split.pretrain_patients or split.test_patients
     volumes = selection.first_volumes(dataset, patients, labeled=False)
     volumes = selection.spread(volumes, number)
     chosen = [selection.middle_slice(dataset, volume) for volume in volumes]
-    return dataset.images[chosen], dataset.boxes[chosen]
+    images, _, boxes = selection.take_windows(dataset, chosen, side=side)
+    return images.astype(np.float32, copy=False), boxes
 
 
 def sample_views(

@@ -13,6 +13,7 @@ __all__ = [
     "first_volumes",
     "middle_slice",
     "spread",
+    "take_windows",
 ]
 
 T = TypeVar("T")
@@ -63,6 +64,41 @@ def by_group(dataset: Dataset, volumes: Sequence[int], *, number: int) -> list[i
     if len(first) < 2:
         return spread(volumes, number)
     return [first[group] for group in sorted(first)][:number]
+
+
+def take_windows(
+    dataset: Dataset, slices: Sequence[int], *, side: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cuts what a picture shows out of slices: a window around their structures.
+
+    Args:
+        dataset: Holds the slices.
+        slices: Indices into `dataset.images`.
+        side: Rows and columns of a window, px. Crops of that size stay as they are.
+
+    Returns:
+        Images `[slices, side, side, channels]`, labels `[slices, side, side]`, and the
+        boxes `[slices, 4]` in the windows. A slice without a structure is cut about
+        the middle of its scan.
+    """
+    if dataset.images.shape[1:3] == (side, side):
+        return dataset.images[slices], dataset.labels[slices], dataset.boxes[slices]
+    images, labels, boxes = [], [], []
+    for index in slices:
+        label, box = dataset.labels[index], dataset.boxes[index]
+        cut, moved = [], []
+        shown = (label != 0) & (label != UNLABELLED)
+        for axis, length in enumerate(label.shape):
+            lines = np.flatnonzero(shown.any(1 - axis))
+            ends = lines[[0, -1]] if len(lines) else box[2 * axis : 2 * axis + 2]
+            start = int(np.clip(ends.sum() // 2 + 1 - side // 2, 0, length - side))
+            cut.append(slice(start, start + side))
+            inside = box[2 * axis : 2 * axis + 2] - start
+            moved += np.clip(inside, 0, side - 1).tolist()
+        images.append(dataset.images[index][cut[0], cut[1]])
+        labels.append(label[cut[0], cut[1]])
+        boxes.append(moved)
+    return np.stack(images), np.stack(labels), np.array(boxes, dataset.boxes.dtype)
 
 
 def middle_slice(dataset: Dataset, volume: int) -> int:

@@ -20,6 +20,7 @@ from pix2rep_jax.inference.nearest_pixels import (
     vote,
 )
 from pix2rep_jax.inference.pixel_embeddings import EMBEDDINGS, SLICES_AT_ONCE
+from pix2rep_jax.inference.predict import slices_at_once
 from pix2rep_jax.models.batch_norm import in_boxes
 from pix2rep_jax.runtime.config_checks import (
     above_zero,
@@ -95,7 +96,7 @@ def embed_support(
     inside = in_boxes(boxes, *labels.shape[1:])
     chosen, weights = choose_pixels(labels, inside, most_pixels=most_pixels)
     vectors = []
-    for some in _parts(len(images)):
+    for some in _parts(images):
         found = embed(images[some])
         found = found.reshape(-1, found.shape[-1])
         places = chosen - some.start * labels[0].size
@@ -128,7 +129,7 @@ def predict_by_support(
     return np.concatenate(
         [
             _ask(embed(images[some]), support, num_classes, options)
-            for some in _parts(len(images))
+            for some in _parts(images)
         ]
     )
 
@@ -195,7 +196,8 @@ def find_frame(frames: np.ndarray, images: np.ndarray) -> int | None:
 
 def _are_equal(one: np.ndarray, other: np.ndarray) -> bool:
     """Whether images in [0, 1] differ by rounding at most."""
-    return bool(np.allclose(one, other, rtol=0, atol=1e-5))
+    rounding = max(1e-5, float(np.finfo(one.dtype).eps))  # float16 for whole slices
+    return bool(np.allclose(one, other, rtol=0, atol=rounding))
 
 
 def _support_of(
@@ -217,6 +219,7 @@ def _ask(
     return shares.reshape(*vectors.shape[:-1], num_classes)
 
 
-def _parts(count: int) -> Sequence[slice]:
-    """Divides slices into parts that are embedded together."""
-    return [slice(x, x + SLICES_AT_ONCE) for x in range(0, count, SLICES_AT_ONCE)]
+def _parts(images: np.ndarray) -> Sequence[slice]:
+    """Divides slices into parts that are embedded together; of large ones fewer."""
+    number = slices_at_once(SLICES_AT_ONCE, images.shape[1:3])
+    return [slice(x, x + number) for x in range(0, len(images), number)]

@@ -18,6 +18,7 @@ from pix2rep_jax.runs.checkpoint_reader import restore_params
 from pix2rep_jax.runs.manifest import read_config
 from pix2rep_jax.runs.run_record import read_run
 from pix2rep_jax.runtime.compiler import compiler_options
+from pix2rep_jax.views.patches import cut_at_random
 
 __all__ = ["EMBEDDINGS", "load_embed", "load_embedding"]
 
@@ -84,6 +85,8 @@ def load_embedding(
     params, batch_stats = restore_params(run)
     backbone = make_backbone(config)
     if recalibrated:
+        if config.data.crop == "whole":  # as the slices that it was trained on
+            images, boxes = cut_at_random(images, boxes, side=config.data.size, seed=0)
         variables = {
             "params": params["backbone"],
             "batch_stats": batch_stats["backbone"],

@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pix2rep_jax.data.dataset import Dataset
+from pix2rep_jax.data.dataset import Dataset, take_own
 from pix2rep_jax.data.slices import resample
 from pix2rep_jax.data.slices.grid import Grid
+from pix2rep_jax.inference.tiles import predict_in_tiles
 from pix2rep_jax.runtime.compiler import compiler_options
 
 __all__ = [
@@ -20,14 +21,27 @@ __all__ = [
     "make_predict",
     "make_predictors",
     "predict_joined",
+    "predict_scan",
     "predict_slices",
     "predict_volume",
     "restore_scan",
     "restore_volume",
+    "slices_at_once",
 ]
 
 BATCH_SIZE = 8
 """Slices that a network predicts at once, unless the caller says another number."""
+
+_PIXELS_AT_ONCE = 2**18
+"""Pixels that a network predicts at once: 16 slices of 128 x 128, or one of 512."""
+
+_PIXELS_KEPT = 2**22
+"""Pixels whose probabilities are in memory before they are taken to the scan."""
+
+_LARGEST_MAP = 2**26
+"""Values of a network's last feature map; larger slices are predicted in tiles."""
+
+_USUAL_FEATURES = 64
 
 Item = TypeVar("Item")
 
@@ -68,9 +82,15 @@ def make_predictors(
         probabilities `[slices, height, width, num_classes]`.
     """
     predict = make_predict(net)
+    backbone = getattr(net, "backbone", None)
+    features = getattr(backbone, "num_features", _USUAL_FEATURES)
     return {
         name: functools.partial(
-            predict_slices, predict, variables, batch_size=batch_size
+            predict_slices,
+            predict,
+            variables,
+            batch_size=batch_size,
+            num_features=features,
         )
         for name, variables in networks.items()
     }
@@ -82,8 +102,12 @@ def predict_slices(
     images: np.ndarray,
     *,
     batch_size: int,
+    num_features: int = _USUAL_FEATURES,
 ) -> np.ndarray:
     """Predicts any number of slices in batches of one size.
+
+    Of large slices a batch has fewer. A slice whose feature maps would not fit the
+    memory is predicted in tiles that overlap.
 
     Args:
         predict: The function of `make_predict`, or another function of variables and
@@ -92,6 +116,7 @@ def predict_slices(
         images: `[slices, height, width, channels]` in [0, 1], at least one slice.
         batch_size: Slices per batch. The last batch is filled up with zeros, so that no
             second program is compiled. The results for these zeros are dropped.
+        num_features: Channels of the network's last feature map.
 
     Returns:
         The results of `predict` on the host, for example float32 probabilities
@@ -103,6 +128,11 @@ def predict_slices(
     if not len(images):
         raise ValueError("there is no slice to predict")
     images = np.asarray(images, np.float32)
+    height, width = images.shape[1:3]
+    if height * width > max(_PIXELS_AT_ONCE, _LARGEST_MAP // num_features):
+        run = functools.partial(predict, variables)
+        return np.stack([predict_in_tiles(run, image) for image in images])
+    batch_size = slices_at_once(batch_size, images.shape[1:3])
     missing = -len(images) % batch_size
     padded = np.pad(images, ((0, missing), (0, 0), (0, 0), (0, 0)))
     # While one batch is computed on the device, the batch before it is copied back.
@@ -116,11 +146,51 @@ def predict_slices(
     return np.concatenate(results)[: len(images)]
 
 
+def slices_at_once(batch_size: int, shape: Sequence[int]) -> int:
+    """Limits a batch of slices `(height, width)` to what fits the memory."""
+    return max(1, min(batch_size, _PIXELS_AT_ONCE // (shape[0] * shape[1])))
+
+
+def _slices_kept(batch_size: int, shape: Sequence[int]) -> int:
+    """Says of how many slices probabilities are kept; these are full batches."""
+    at_once = slices_at_once(batch_size, shape)
+    return max(1, _PIXELS_KEPT // (shape[0] * shape[1]) // at_once) * at_once
+
+
+def predict_scan(
+    predict: Callable[[np.ndarray], np.ndarray], images: np.ndarray, *, batch_size: int
+) -> Iterator[np.ndarray]:
+    """Predicts the slices of one scan, crops and whole slices alike.
+
+    Of a large scan the probabilities of all slices together would fill the memory. So
+    they are computed while the caller uses them.
+
+    Args:
+        predict: Maps slices `[slices, height, width, channels]` to probabilities
+            `[slices, height, width, num_classes]`.
+        images: `[slices, height, width, channels]`.
+        batch_size: Slices that `predict` takes at once.
+
+    Yields:
+        The probabilities `[height, width, num_classes]` of each slice.
+    """
+    number = _slices_kept(batch_size, images.shape[1:3])
+    for start in range(0, len(images), number):
+        yield from predict(images[start : start + number])
+
+
+def _as_it_is(item: Any, probabilities: np.ndarray) -> np.ndarray:
+    """Keeps the probabilities of a slice."""
+    del item
+    return probabilities
+
+
 def predict_joined(
     predict: Callable[[np.ndarray], np.ndarray],
     scans: Iterable[tuple[Item, np.ndarray]],
     *,
     batch_size: int,
+    finish: Callable[[Item, np.ndarray], np.ndarray] = _as_it_is,
 ) -> Iterator[tuple[Item, list[np.ndarray] | Exception]]:
     """Predicts many scans in full batches, which join the slices of several of them.
 
@@ -129,47 +199,60 @@ def predict_joined(
             `[slices, height, width, num_classes]`, each slice on its own.
         scans: Whatever tells one scan from another, and its slices
             `[slices, height, width, channels]`. There may be none.
-        batch_size: Slices per batch. All calls but the last have full batches.
+        batch_size: Slices per batch. All calls have full batches, but for the last and
+            those before slices of another size.
+        finish: What is kept of a slice's probabilities: they themselves, or what takes
+            less memory.
 
     Yields:
-        Each scan with the probabilities `[height, width, num_classes]` of its slices,
-        as soon as they are there, in the order of the scans. If the network fails with
-        several scans together, each is predicted alone, and the exception takes the
-        place of the probabilities.
+        Each scan with what `finish` gives for its slices, by itself the probabilities
+        `[height, width, num_classes]`. It comes as soon as it is there, in the order
+        of the scans. If the network fails with several scans together, each is
+        predicted alone, and the exception takes the place of the results.
     """
     waiting: deque[tuple[Item, np.ndarray]] = deque()  # scans, in part predicted
-    left: list[np.ndarray] = []  # their slices that are not predicted
-    ready: deque[np.ndarray] = deque()  # the probabilities of the others
+    left: list[tuple[Item, np.ndarray]] = []  # their slices that are not predicted
+    ready: deque[np.ndarray] = deque()  # what is kept of the others
 
     def advance(num_slices: int) -> Iterator[tuple[Item, list[np.ndarray] | Exception]]:
         failed: list[tuple[Item, np.ndarray]] = []
         try:
-            if num_slices:
-                ready.extend(predict(np.stack(left[:num_slices])))
-                del left[:num_slices]
+            while num_slices:
+                kept = _slices_kept(batch_size, left[0][1].shape)
+                items, images = zip(*left[: min(num_slices, kept)], strict=True)
+                results = predict(np.stack(images))
+                ready.extend(map(finish, items, results))
+                del left[: len(items)]
+                num_slices -= len(items)
         except Exception:
             failed = [*waiting]
             for each in (waiting, left, ready):
                 each.clear()
-        for item, images in failed:
-            yield item, _try(predict, images)
+        for item, scan in failed:
+            yield item, _try(predict, item, scan, finish)
         while waiting and len(ready) >= len(waiting[0][1]):
-            item, images = waiting.popleft()
-            yield item, [ready.popleft() for _ in images]
+            item, scan = waiting.popleft()
+            yield item, [ready.popleft() for _ in scan]
 
     for item, images in scans:
+        if left and len(images) and images.shape[1:] != left[0][1].shape:
+            yield from advance(len(left))
         waiting.append((item, images))
-        left.extend(images)
-        yield from advance(len(left) - len(left) % batch_size)
+        left.extend((item, image) for image in images)
+        at_once = slices_at_once(batch_size, images.shape[1:3])
+        yield from advance(len(left) - len(left) % at_once)
     yield from advance(len(left))
 
 
 def _try(
-    predict: Callable[[np.ndarray], np.ndarray], images: np.ndarray
+    predict: Callable[[np.ndarray], np.ndarray],
+    item: Item,
+    images: np.ndarray,
+    finish: Callable[[Item, np.ndarray], np.ndarray],
 ) -> list[np.ndarray] | Exception:
     """Predicts the slices of one scan; returns what is raised instead."""
     try:
-        return [*predict(images)] if len(images) else []
+        return [finish(item, each) for each in predict(images)] if len(images) else []
     except Exception as error:
         return error
 
@@ -192,7 +275,11 @@ def predict_volume(
     record = dataset.volumes[volume]
     rows = np.flatnonzero(dataset.volume_index == volume)
     slices = dataset.slice_index[rows].tolist()
-    probabilities = predict(dataset.images[rows])
+    images, _ = take_own(dataset, rows)
+    predicted = predict_scan(predict, images, batch_size=BATCH_SIZE)
+    # What is stored in half a float, because it is large, is kept in half a float.
+    kept = images.dtype if images.dtype == np.float16 else None
+    probabilities = np.stack([np.asarray(each, kept) for each in predicted])
     grids = [record.grid(index) for index in slices]
     return probabilities, restore_volume(
         probabilities, grids, slices, shape=record.shape
@@ -205,7 +292,8 @@ def restore_scan(
     """Takes the probabilities of all slices of a scan back to its own grid.
 
     Args:
-        probabilities: `[height, width, num_classes]` for each slice, frame by frame.
+        probabilities: `[height, width, num_classes]` for each slice, frame by frame; or
+            the classes `[rows, columns]` of a slice that has been taken back.
         grid: The grid on which all of them were sampled.
         shape: `(rows, columns, slices)`, or with a fourth axis of frames.
 
@@ -215,8 +303,9 @@ def restore_scan(
     """
     labels = np.zeros(shape, np.uint8, order="F")  # as NIfTI stores them
     slices = labels.reshape(*shape[:2], -1, order="F")
-    for index, slice_probabilities in enumerate(probabilities):
-        slices[..., index] = resample.restore_labels(slice_probabilities, grid)
+    for index, each in enumerate(probabilities):
+        own = each if each.ndim == 2 else resample.restore_labels(each, grid)
+        slices[..., index] = own
     return labels
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from pix2rep_jax.data.files.scan import Scan, read_scan
 from pix2rep_jax.data.scan_notes import count_notes
 from pix2rep_jax.data.slice_summary import Inputs
 from pix2rep_jax.data.slices.channels import channel_ranges, prepare_channels
-from pix2rep_jax.data.slices.grid import Grid, centre_grid
+from pix2rep_jax.data.slices.grid import Grid, scan_grid
 from pix2rep_jax.data.slices.normalization import Normalization, read_normalization
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.array_scan import ArrayScan, turn_array
@@ -29,7 +29,7 @@ from pix2rep_jax.inference.ensemble import (
 )
 from pix2rep_jax.inference.load_networks import load_predict
 from pix2rep_jax.inference.postprocess import choose_components, keep_largest
-from pix2rep_jax.inference.predict import BATCH_SIZE
+from pix2rep_jax.inference.predict import BATCH_SIZE, predict_scan, restore_scan
 from pix2rep_jax.inference.scan_files import find_channels
 from pix2rep_jax.inference.support_predictors import load_support_predictors
 from pix2rep_jax.inference.support_scans import read_support
@@ -54,8 +54,8 @@ class Segmenter:
         predict_network: Maps slices `[slices, height, width, channels]` on the
             network's grid to probabilities `[slices, height, width, num_classes]`.
         percentiles: Percentiles of a volume's intensities that are mapped to 0 and 1.
-        fov_mm: Side of the square field of view, mm.
-        size: Side of the network's grid, px.
+        fov_mm: Side of the square field of view, mm; of whole slices that of a patch.
+        size: Side of the network's grid, px; of whole slices that of a patch.
         interpolation: How a scan's pixels become the network's.
         rule: How the axis of a scan's slices is found.
         batch_size: Slices that the network predicts at once.
@@ -67,6 +67,7 @@ class Segmenter:
             the scan's grid.
         predict_frames: Maps the frames of one scan, `[frames, slices, height, width,
             channels]`, to probabilities together; None predicts each slice on its own.
+        crop: "center", or "whole" if the network sees whole slices.
     """
 
     classes: tuple[str, ...]
@@ -82,6 +83,7 @@ class Segmenter:
     largest_of: tuple[int, ...] = ()
     weight: int = 1
     others: tuple["Segmenter", ...] = ()
+    crop: str = "center"
     predict_frames: Callable[[np.ndarray], np.ndarray] | None = dataclasses.field(
         default=None, repr=False
     )
@@ -225,7 +227,12 @@ class Segmenter:
                 than the network expects, or if an array lacks its spacing.
         """
         read = self._read(scan, spacing_mm)
-        labels = mean_labels(self._predict_all(read), shape=read.array.shape[:4])
+        shape = read.array.shape[:4]
+        if self.others or self.predict_frames is not None:
+            labels = mean_labels(self._predict_all(read), shape=shape)
+        else:  # slice by slice, since whole slices would fill the memory
+            images, grid = self.prepare(read.array, spacing_mm=read.spacing_mm)
+            labels = restore_scan(self._predict_slices(images), grid, shape=shape)
         labels = keep_largest(labels, self.largest_of)
         return read.axes.to_file(labels).reshape(read.file_shape)
 
@@ -263,7 +270,7 @@ class Segmenter:
             predictions.append(Prediction(probabilities, grid, each.weight))
         return predictions
 
-    def predict_scan(self, images: np.ndarray, *, frames: int) -> np.ndarray:
+    def predict_scan(self, images: np.ndarray, *, frames: int) -> list[np.ndarray]:
         """Predicts all slices of a scan.
 
         Args:
@@ -271,12 +278,12 @@ class Segmenter:
             frames: The number of frames in them.
 
         Returns:
-            Probabilities `[slices, height, width, num_classes]`.
+            The probabilities `[height, width, num_classes]` of each slice.
         """
         if self.predict_frames is None or frames == 1:
-            return self.predict_network(images)
+            return list(self._predict_slices(images))
         found = self.predict_frames(images.reshape(frames, -1, *images.shape[1:]))
-        return found.reshape(-1, *found.shape[2:])
+        return [*found.reshape(-1, *found.shape[2:])]
 
     def prepare(
         self, array: np.ndarray, *, spacing_mm: tuple[float, ...]
@@ -294,18 +301,27 @@ class Segmenter:
         Raises:
             InputError: If a frame shows nothing.
         """
-        grid = centre_grid(
-            array.shape[:2], spacing_mm[:2], fov_mm=self.fov_mm, size=self.size
+        grid = scan_grid(
+            array.shape[:2],
+            spacing_mm[:2],
+            crop=self.crop,
+            fov_mm=self.fov_mm,
+            size=self.size,
         )
         images, how = [], Normalization(self.percentiles, self.window)
         for frame in np.moveaxis(array, (3, 2), (0, 1)):
             low, high, _ = channel_ranges(frame, how)
-            images.append(
-                prepare_channels(
-                    frame, low, high, grid, interpolation=self.interpolation
-                )
+            prepared = prepare_channels(
+                frame, low, high, grid, interpolation=self.interpolation
             )
+            # As the slices that the network was trained on were kept.
+            kept = np.float16 if self.crop == "whole" else np.float32
+            images.append(prepared.astype(kept, copy=False))
         return np.concatenate(images), grid
+
+    def _predict_slices(self, images: np.ndarray) -> Iterator[np.ndarray]:
+        """Yields the probabilities `[height, width, num_classes]` of each slice."""
+        return predict_scan(self.predict_network, images, batch_size=self.batch_size)
 
     def read_files(self, paths: Sequence[Path]) -> Scan:
         """Reads the files of a scan.
@@ -348,7 +364,7 @@ class Segmenter:
 
 def _check_crop(data: Mapping[str, Any], run: Path) -> None:
     """Raises InputError if a run's crops need masks, which new scans lack."""
-    if data["crop"] != "center":
+    if data["crop"] == "mask_box":
         raise InputError(
             f"the network in {run} was trained on crops around the expert's masks "
             f"(data.crop={data['crop']}), so it cannot segment a scan without a "
@@ -364,6 +380,7 @@ def _preparation(data: Mapping[str, Any], record: RunRecord) -> dict[str, Any]:
         "fov_mm": field_of_view_mm(data),
         "size": data["size"],
         "interpolation": data["interpolation"],
+        "crop": data["crop"],
         "rule": SliceRule(data["slice_axis"], data["orientation"], record.slice_axis),
     }
 
@@ -373,7 +390,7 @@ def _join(members: Sequence[Segmenter]) -> Segmenter:
     groups: dict[Any, list[Segmenter]] = {}
     for each in members:
         how = (each.percentiles, each.window, each.fov_mm, each.size)
-        groups.setdefault((*how, each.interpolation), []).append(each)
+        groups.setdefault((*how, each.interpolation, each.crop), []).append(each)
     first, *others = (
         dataclasses.replace(
             group[0],

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pix2rep_jax.data.files.scan import Scan, write_mask, write_probabilities
+from pix2rep_jax.data.slices import resample
 from pix2rep_jax.data.slices.grid import Grid
 from pix2rep_jax.inference.ensemble import Prediction, mean_labels, mean_slice
 from pix2rep_jax.inference.in_background import map_in_background
@@ -93,10 +94,11 @@ def write_masks(
         _write, segmenter, overwrite=overwrite, probabilities_path=probabilities_path
     )
     reading = map_in_background(functools.partial(_read, segmenter), pairs, most=AHEAD)
+    at_once = probabilities_path is None and len(segmenter.members) == 1
     with contextlib.closing(reading):  # also if the network is interrupted
         scans: Iterator[_Scan] = reading
         for each in segmenter.members:
-            scans = _predict(each, scans)
+            scans = _predict(each, scans, at_once=at_once and each.crop == "whole")
         yield from map_in_background(write, scans, most=BEHIND, at_once=True)
 
 
@@ -116,8 +118,14 @@ def _read(segmenter: Segmenter, pair: tuple[Path, Path]) -> _Scan:
     return _Scan(path, target, scan.without_voxels(), images, grids)
 
 
-def _predict(segmenter: Segmenter, scans: Iterable[_Scan]) -> Iterator[_Scan]:
-    """Runs the networks of one grid, in batches that join slices of several scans."""
+def _predict(
+    segmenter: Segmenter, scans: Iterable[_Scan], *, at_once: bool
+) -> Iterator[_Scan]:
+    """Runs the networks of one grid, in batches that join slices of several scans.
+
+    If `at_once`, each slice is taken to the scan's grid before the next is predicted:
+    the probabilities of all whole slices would fill the memory.
+    """
     if segmenter.predict_frames is not None:
         yield from (_predict_alone(segmenter, each) for each in scans)
         return
@@ -127,8 +135,16 @@ def _predict(segmenter: Segmenter, scans: Iterable[_Scan]) -> Iterator[_Scan]:
         for each in scans
     )
     predict, batch_size = segmenter.predict_network, segmenter.batch_size
-    for each, found in predict_joined(predict, joined, batch_size=batch_size):
+    options = {"finish": _to_labels} if at_once else {}
+    for each, found in predict_joined(
+        predict, joined, batch_size=batch_size, **options
+    ):
         yield each._replace(found=(*each.found, found))
+
+
+def _to_labels(scan: _Scan, probabilities: np.ndarray) -> np.ndarray:
+    """Takes a whole slice to the scan's grid at once: its probabilities are large."""
+    return resample.restore_labels(probabilities, scan.grids[0])
 
 
 def _predict_alone(segmenter: Segmenter, scan: _Scan) -> _Scan:
@@ -139,7 +155,7 @@ def _predict_alone(segmenter: Segmenter, scan: _Scan) -> _Scan:
     images, *left = scan.images
     try:
         frames = scan.scan.array.shape[3]
-        found = [*segmenter.predict_scan(images, frames=frames)]
+        found = segmenter.predict_scan(images, frames=frames)
     except Exception as error:  # as above
         found = error
     return scan._replace(images=tuple(left), found=(*scan.found, found))

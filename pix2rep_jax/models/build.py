@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from pix2rep_jax.data.slices.grid import SIDE_MULTIPLE
 from pix2rep_jax.errors import InputError, check_choice
 from pix2rep_jax.models.heads import SegmentationHead
 from pix2rep_jax.models.param_parts import put_parts
@@ -63,6 +64,12 @@ def make_backbone(config: ConfigDict, *, scratch: bool = False) -> UNet:
             f"data.size is {config.data.size} px, which cannot be halved evenly "
             f"{len(model.channels) - 1} times, as model.channels asks: make it a "
             f"multiple of {multiple}"
+        )
+    if config.data.crop == "whole" and SIDE_MULTIPLE % multiple:
+        raise InputError(
+            f"model.channels has {len(model.channels)} levels, and the sides of whole "
+            f"slices are multiples of {SIDE_MULTIPLE} px: give it "
+            f"{SIDE_MULTIPLE.bit_length()} at most, or set data.crop=center"
         )
     check_choice("model.dtype", model.dtype, DTYPES)
     return UNet(

@@ -131,7 +131,7 @@ def run(config: ConfigDict, workdir: Path, *, others: Sequence[Path] = ()) -> No
             split.test_volumes,
             folders=folders,
             classes=classes,
-            uses_ground_truth=config.data.crop == "mask_box",
+            uses_ground_truth=data.crop == "mask_box",
             details={
                 "mode": name,
                 **_describe(group),

@@ -86,7 +86,10 @@ def list_pictures(config: ConfigDict, workdir: Path) -> dict[str, Callable[[], F
         return compare_run(*scans, find_pretraining(workdir, checkpoint=checkpoint))
 
     def views() -> Figure:
-        key, slices = jax.random.key(config.seed), some_slices(dataset, split)
+        key, slices = (
+            jax.random.key(config.seed),
+            some_slices(dataset, split, side=data.size),
+        )
         spatial, intensity = config.spatial.to_dict(), config.intensity.to_dict()
         sampled = sample_views(key, *slices, spatial=spatial, intensity=intensity)
         return draw_views(*sampled)

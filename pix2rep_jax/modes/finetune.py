@@ -16,6 +16,7 @@ from pix2rep_jax.modes.run_training import Loaded, print_notes
 from pix2rep_jax.modes.train_segmenter import (
     labeled_slices,
     load_segmentation,
+    take_images,
     train_and_score,
 )
 from pix2rep_jax.runs.plan_file import settle
@@ -59,12 +60,13 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
             "note: finetune.batch_norm is 'frozen', and random weights have no "
             "statistics to keep: nothing is normalised; 'train' would normalise"
         )
-    labeled = labeled_slices(loaded)
+    whole = config.data.crop == "whole"
+    labeled = labeled_slices(loaded, whole=whole)
     num_steps = count_steps(recipe, num_samples=len(labeled["label"]))
     unlabeled = {}
     if recipe.method != "supervised":
         slices = loaded.split.pretrain_slices
-        unlabeled = {"image": loaded.dataset.images[slices]}
+        unlabeled = take_images(loaded.dataset, slices, whole=whole)
         print(f"{TITLES[recipe.method]} on {len(slices)} slices, masks unseen")
     if recipe.method == "unimatch":
         unlabeled |= masks_to_log_by(loaded)

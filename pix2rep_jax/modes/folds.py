@@ -13,7 +13,8 @@ from pix2rep_jax.evaluation.score_volumes import evaluate_networks
 from pix2rep_jax.evaluation.volume_score import VolumeScore
 from pix2rep_jax.inference.load_networks import load_predictors
 from pix2rep_jax.modes import finetune, pretrain
-from pix2rep_jax.runs.manifest import check_place, make_folder
+from pix2rep_jax.runs.manifest import check_place, make_folder, read_config
+from pix2rep_jax.runs.plan_file import take_recorded
 
 __all__ = ["run"]
 
@@ -52,6 +53,7 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
     scores: list[VolumeScore] = []
     patients: dict[str, list[str]] = {}
     for own, place in zip(configs, places, strict=True):
+        own.data = take_recorded(own.data, read_config(place / "finetune")["data"])
         dataset = load_dataset(own.data)
         split = make_split(dataset, own.data, draw_labeled=False)
         patients[place.name] = list(split.test_patients)
@@ -67,7 +69,7 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
         scores,
         others={},
         classes=classes,
-        uses_ground_truth=config.data.crop == "mask_box",
+        uses_ground_truth=configs[0].data.crop == "mask_box",
         details={"mode": "folds", "folds": folds, "test_patients": patients},
     )
     print(f"all folds: {table}")

@@ -49,7 +49,9 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
     section = name if "batch_size" in own else "pretrain"
     check_batch_size(recipe.batch_size, make_mesh(), name=f"{section}.batch_size")
     needs = f"pretrain.method={name}" if method.requires_pretrained else ""
-    config = settle(config, workdir, "pretrain")
+    if (settled := settle(config, workdir, "pretrain")) is not config:
+        config = settled
+        method = load_method(config)  # the plan decides whether it sees patches
     loaded = load(config, workdir, "pretrain", required_by=needs)
     slices = take_pretraining_slices(loaded.dataset, loaded.split)
     task = make_pretraining(

@@ -12,7 +12,7 @@ from pix2rep_jax.inference.features import (
     feature_budget,
     feature_size,
 )
-from pix2rep_jax.methods.downstream.augmentation import probing_options
+from pix2rep_jax.methods.downstream.augmentation import patch_options, probing_options
 from pix2rep_jax.methods.downstream.probe import make_loss
 from pix2rep_jax.modes.run_training import print_notes
 from pix2rep_jax.modes.train_segmenter import (
@@ -47,7 +47,10 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
     config = settle(config, workdir, "probe")
     start = load_segmentation(config, workdir, "probe", required_by="--mode probe")
     changes = probing_options(config.augment)
-    if changes["intensity"] is None:
+    patch = patch_options(config.data)
+    if patch is not None:
+        data = labeled_slices(start.loaded, whole=True)
+    elif changes["intensity"] is None:
         budget = feature_budget(
             recipe.feature_budget_mb,
             config.data.device_budget_mb,
@@ -61,7 +64,9 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
             "in every step; their features are computed anew each time, which is slower"
         )
     task = Task(
-        loss_fn=make_loss(start.net, **config.segmentation.to_dict(), **changes),
+        loss_fn=make_loss(
+            start.net, **config.segmentation.to_dict(), **changes, patch=patch
+        ),
         params=start.params,
         batch_stats=start.batch_stats,
         extra={},

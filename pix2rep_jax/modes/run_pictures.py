@@ -74,7 +74,7 @@ def compare_run(
     record = read_run(run)
     check_same_channels(dataset.images.shape[-1], record.inputs.channels, run)
     check_unseen(split, record.split, run)
-    return embed_middle_slices(dataset, split, load_embed(run))
+    return embed_middle_slices(dataset, split, load_embed(run), side=data.size)
 
 
 def in_network_order(data: ConfigDict, runs: Sequence[Path]) -> ConfigDict:

@@ -14,6 +14,7 @@ from pix2rep_jax.data.checks import (
     missing_masks,
     unseen_classes,
 )
+from pix2rep_jax.data.dataset import Dataset, take_own
 from pix2rep_jax.data.one_piece import find_one_piece
 from pix2rep_jax.evaluation.score_run import LAST, score_run
 from pix2rep_jax.evaluation.validate import make_validate
@@ -32,16 +33,24 @@ from pix2rep_jax.modes.run_training import (
 from pix2rep_jax.runs.pretrained_backbone import describe_backbone
 from pix2rep_jax.training.run_keys import make_run_keys
 from pix2rep_jax.training.task import Task
+from pix2rep_jax.views.patches import cut_at_random
 
 __all__ = [
     "Segmentation",
     "downstream_keys",
     "labeled_slices",
     "load_segmentation",
+    "take_images",
     "train_and_score",
 ]
 
 _PREDICT_BATCH = 16
+
+_MOST_VALIDATED_PX = 2**22
+"""Pixels of whole slices that choose a checkpoint: 16 slices of 512 x 512.
+
+Each validation sees all of them, and takes longer than training if they are more.
+"""
 
 
 class Segmentation(NamedTuple):
@@ -100,12 +109,11 @@ def load_segmentation(
             "params": params["backbone"],
             "batch_stats": batch_stats["backbone"],
         }
-        batch_stats["backbone"] = recalibrate(
-            net.backbone,
-            variables,
-            dataset.images[split.pretrain_slices],
-            dataset.boxes[split.pretrain_slices],
-        )
+        images = dataset.images[split.pretrain_slices]
+        boxes = dataset.boxes[split.pretrain_slices]
+        if config.data.crop == "whole":
+            images, boxes = cut_at_random(images, boxes, side=config.data.size, seed=0)
+        batch_stats["backbone"] = recalibrate(net.backbone, variables, images, boxes)
     return Segmentation(loaded, net, params, batch_stats, key)
 
 
@@ -121,13 +129,46 @@ def downstream_keys(config: ConfigDict) -> tuple[jax.Array, jax.Array]:
     return make_run_keys(config.seed, draw=config.data.draw)
 
 
-def labeled_slices(loaded: Loaded) -> dict[str, np.ndarray]:
-    """Takes the training slices: "image" `[n, h, w, c]` and "label" `[n, h, w]`."""
+def labeled_slices(loaded: Loaded, *, whole: bool = False) -> dict[str, np.ndarray]:
+    """Takes the training slices.
+
+    Args:
+        loaded: The scans.
+        whole: Whether they are whole slices, of which patches are drawn.
+
+    Returns:
+        "image" `[slices, height, width, channels]`, "label" `[slices, height, width]`,
+        and of whole slices "box" `[slices, 4]`.
+    """
     slices = loaded.split.train_slices
-    return {
-        "image": loaded.dataset.images[slices],
-        "label": loaded.dataset.labels[slices].astype(np.int32),
-    }
+    images = take_images(loaded.dataset, slices, whole=whole)
+    labels = loaded.dataset.labels[slices]
+    # Whole slices are large: their patches become int32 when they are drawn.
+    return {**images, "label": labels if whole else labels.astype(np.int32)}
+
+
+def take_images(
+    dataset: Dataset, slices: np.ndarray, *, whole: bool
+) -> dict[str, np.ndarray]:
+    """Takes the "image" of slices, and if they are whole their "box"."""
+    images = {"image": dataset.images[slices]}
+    return images | ({"box": dataset.boxes[slices]} if whole else {})
+
+
+def validation_slices(
+    dataset: Dataset, slices: np.ndarray, *, whole: bool
+) -> np.ndarray:
+    """Takes as many validation slices, evenly, as do not slow the training down.
+
+    Args:
+        dataset: All slices.
+        slices: `[slices]`, the indices of those that may choose a checkpoint.
+        whole: Whether they are whole slices. All crops are taken.
+    """
+    most = max(1, _MOST_VALIDATED_PX // dataset.labels[0].size)
+    if not whole or len(slices) <= most:
+        return slices
+    return slices[np.linspace(0, len(slices) - 1, most).round().astype(int)]
 
 
 def train_and_score(
@@ -155,10 +196,12 @@ def train_and_score(
     loaded, net, classes = start.loaded, start.net, tuple(config.data.classes)
     split, dataset = loaded.split, loaded.dataset
     source = describe_backbone(loaded.backbone)
+    val_slices = validation_slices(
+        dataset, split.val_slices, whole=config.data.crop == "whole"
+    )
     validate = make_validate(
         net,
-        dataset.images[split.val_slices],
-        dataset.labels[split.val_slices],
+        *take_own(dataset, val_slices),
         num_classes=len(classes),
         batch_size=_PREDICT_BATCH,
     )
@@ -174,7 +217,7 @@ def train_and_score(
         command=command,
         message=f"{folder.name} from {{origin}} on {len(split.train_slices)} slices of "
         f"{len(split.labeled_patients)} patient(s), {task.num_steps} steps; "
-        f"{len(split.val_slices)} {chosen_by} choose the checkpoint",
+        f"{len(val_slices)} {chosen_by} choose the checkpoint",
         one_piece=find_one_piece(dataset.volumes, split.labeled_patients, classes),
         evaluate=lambda state: validate(
             networks_of_state(config, state.params, state.model_state)

@@ -77,6 +77,8 @@ def settle(config: ConfigDict, workdir: Path, mode: str) -> ConfigDict:
     start = decide_start(config.init.checkpoint, workdir, mode)
     if start is not None:
         settled.data = take_recorded(data, read_config(start)["data"])
+        if (data.crop, settled.data.crop) == ("auto", "mask_box"):
+            settled.data.crop = "center"  # a box around the mask has to be asked for
         print(
             f"plan: {settled.data.spacing_mm:g} mm per pixel and the intensities as in "
             f"{start}, whose network this run starts from"
@@ -129,7 +131,8 @@ def read_plan(workdir: Path, data: ConfigDict) -> dict[str, Any] | None:
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        values = {name: content["data"][name] for name in PLANNED}
+        planned = {"crop": "center", **content["data"]}  # the only one, earlier
+        values = {name: planned[name] for name in PLANNED}
         float(values["spacing_mm"]), tuple(values["window"])
         made_for = content["made_for"]
     except (OSError, ValueError, TypeError, KeyError) as error:

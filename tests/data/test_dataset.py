@@ -166,7 +166,7 @@ def test_records_say_how_slices_were_made(root):
     dataset = load_dataset(data)
     record = dataset.volumes[2]
     assert (record.patient, record.phase, record.group) == ("patient002", "ED", "RV")
-    assert record.image_path == scan_path(root) and record.size == 24
+    assert record.image_path == scan_path(root) and record.size == (24, 24)
     assert record.label_path == mask_path
     assert record.spacing_mm == spacing_mm and record.shape == shape
     assert not record.uses_ground_truth and record.frame is None

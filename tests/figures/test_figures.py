@@ -225,7 +225,7 @@ def test_some_slices_come_with_their_own_boxes():
         boxes=np.broadcast_to(number[:, None], (len(number), 4)),
     )
     split = make_split(dataset, get_config("small").data, draw_labeled=False)
-    images, boxes = some_slices(dataset, split)
+    images, boxes = some_slices(dataset, split, side=2)
     np.testing.assert_array_equal(images[:, 0, 0, 0], boxes[:, 0])
     assert len(boxes) > 1 and (np.diff(boxes[:, 0]) > 0).all()
 

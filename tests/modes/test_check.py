@@ -47,6 +47,7 @@ def test_ten_lines_and_a_plan(config, tmp_path, capsys):
     assert [x.name for x in work.iterdir()] == ["plan.json"]
     content = json.loads((work / "plan.json").read_text())
     expected = {"spacing_mm": 1.5, "normalization": "percentiles", "window": []}
+    expected["crop"] = "center"
     assert content["data"] == expected
 
 
@@ -120,6 +121,7 @@ def test_the_first_training_plans_and_later_ones_take_it_over(
     config.data.size = 32  # another plan
     assert read_plan(work, config.data) is None
     config.data.spacing_mm, config.data.normalization = 2.0, "percentiles"
+    config.data.crop = "center"
     assert settle(config, tmp_path / "none", "pretrain") is config
 
 

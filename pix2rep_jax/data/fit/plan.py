@@ -8,6 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from pix2rep_jax.data.few_shot import KNOWN_DUPLICATES
+from pix2rep_jax.data.fit.field_of_view import plan_field
 from pix2rep_jax.data.fit.fingerprint import Fingerprint, take_fingerprint
 from pix2rep_jax.data.fit.scan_facts import AIR, LEVELS, ScanFacts
 from pix2rep_jax.data.held_out import holdout_numbers, test_patients
@@ -26,14 +27,8 @@ __all__ = [
     "plan_data",
 ]
 
-PLANNED = ("spacing_mm", "normalization", "window")
+PLANNED = ("crop", "spacing_mm", "normalization", "window")
 """The settings of `data` that a plan gives a value."""
-
-_VOLUMES = 0.9
-"""Share of the annotated volumes whose masks the patch must hold."""
-
-_MIDDLE = 0.5
-"""Share of the scan's longer side that the patch must hold where masks are unknown."""
 
 _TAILS = (0.5, 99.5)
 """Percentiles of the tissue's intensities at which a CT's window ends."""
@@ -47,17 +42,19 @@ class Plan(NamedTuple):
         normalization: "percentiles" or "window".
         window: The intensities that become 0 and 1; () for percentiles.
         reasons: Why, one sentence for each setting that was decided or given.
+        crop: "center", "whole" or "mask_box".
     """
 
     spacing_mm: float
     normalization: str
     window: tuple[float, ...]
     reasons: tuple[str, ...] = ()
+    crop: str = "center"
 
 
 def is_settled(data: Mapping[str, Any]) -> bool:
     """Whether a `data` section leaves nothing to a plan."""
-    return "auto" not in (data["spacing_mm"], data.get("normalization"))
+    return "auto" not in (data["crop"], data["spacing_mm"], data.get("normalization"))
 
 
 def plan_data(data: ConfigDict) -> ConfigDict:
@@ -86,10 +83,12 @@ def apply_plan(data: ConfigDict, plan: Mapping[str, Any]) -> ConfigDict:
 
     Args:
         data: The section; it is copied.
-        plan: At least "spacing_mm", "normalization" and "window".
+        plan: At least the settings in `PLANNED`.
     """
     settled = data.copy_and_resolve_references()
     with settled.ignore_type():  # a number in place of a word
+        if data.crop == "auto":
+            settled.crop = plan["crop"]
         if data.spacing_mm == "auto":
             settled.spacing_mm = plan["spacing_mm"]
         if data.normalization == "auto":
@@ -101,7 +100,8 @@ def apply_plan(data: ConfigDict, plan: Mapping[str, Any]) -> ConfigDict:
 def make_plan(found: Fingerprint, data: ConfigDict) -> Plan:
     """Decides what is done with a data set.
 
-    Masks of test patients take no part in it.
+    Masks of test patients take no part in it. Where `data.crop` leaves the field of
+    view open, the other masks are read once more.
 
     Args:
         found: The data set's fingerprint, of at least one scan.
@@ -115,49 +115,22 @@ def make_plan(found: Fingerprint, data: ConfigDict) -> Plan:
     tested = _tested(found.scans, data)
     known = [each for each in found.scans if each.patient not in tested]
     masked = [each for each in known if each.box_mm]
-    spacing_mm, why = _plan_spacing(found.scans, masked, data)
-    if data.spacing_mm != "auto":
-        spacing_mm, why = float(data.spacing_mm), "as data.spacing_mm says"
+    field = plan_field(found.scans, masked, data)
     normalization, window, because = _plan_intensities(
         found.scans, masked, data, channels=found.num_channels
     )
-    pixels = data.crop_px or data.size
     return Plan(
-        spacing_mm=spacing_mm,
+        spacing_mm=field.spacing_mm,
         normalization=normalization,
         window=window,
-        reasons=(
-            f"pixels of {spacing_mm:.3g} mm, {pixels} of them see "
-            f"{spacing_mm * pixels:.4g} mm: {why}",
-            because,
-        ),
+        reasons=(field.reason, because),
+        crop=field.crop,
     )
 
 
 def describe_plan(plan: Plan) -> list[str]:
     """Says in two lines what is done, and why."""
     return [f"plan: {reason}" for reason in plan.reasons]
-
-
-def _plan_spacing(
-    scans: tuple[ScanFacts, ...], masked: list[ScanFacts], data: ConfigDict
-) -> tuple[float, str]:
-    """Decides the side of a pixel, mm; and says why."""
-    spacing = np.array([each.spacing_mm[:2] for each in scans])
-    own = float(f"{np.median(spacing):.6g}")
-    if masked:
-        reach = [each.reach_mm for each in masked]
-        # The higher of two neighbours: few volumes say little of the others.
-        side = 2 * float(np.quantile(reach, _VOLUMES, method="higher"))
-        holds = f"95 % of the mask in {_VOLUMES:.0%} of {len(masked)} volumes"
-    else:
-        longer = [max(np.multiply(x.shape, x.spacing_mm)[:2]) for x in scans]
-        side = _MIDDLE * float(np.median(longer))
-        holds = f"the middle {_MIDDLE:.0%} of the scans' longer side"
-    needed = float(f"{side / (data.crop_px or data.size):.2g}")
-    if needed <= own:
-        return own, f"the scans' median, and they hold {holds}"
-    return needed, f"coarser than the scans' median of {own:.3g} mm, to hold {holds}"
 
 
 def _plan_intensities(

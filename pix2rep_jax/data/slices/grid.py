@@ -1,18 +1,33 @@
 """Where the network's pixels lie in a scan's slices."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
 __all__ = [
+    "CROPS",
+    "SIDE_MULTIPLE",
     "Grid",
     "centre_grid",
     "mask_box",
     "mask_box_grid",
     "scan_box",
+    "scan_grid",
     "share_inside",
+    "whole_grid",
 ]
+
+CROPS = ("auto", "center", "whole", "mask_box")
+"""What `data.crop` may be; a plan replaces the first by one of the next two."""
+
+SIDE_MULTIPLE = 32
+"""Sides of whole slices are rounded up to a multiple of it, px.
+
+So slices of many sizes need few compiled programs, and a network can halve them five
+times.
+"""
 
 _SAME_SPACING_PX = 0.05
 """A grid of the scan's own spacing misses no pixel by more, in px of the scan.
@@ -80,7 +95,48 @@ def centre_grid(
         ),
         strict=True,
     )
-    return _square_grid(origin, step, shape, size)
+    return _make_grid(origin, step, shape, (size, size))
+
+
+def whole_grid(
+    shape: Sequence[int], spacing_mm: Sequence[float], *, pixel_mm: float, least: int
+) -> Grid:
+    """Places a grid over a whole slice, with padding on all sides.
+
+    Args:
+        shape: (rows, columns) of the slice.
+        spacing_mm: Distance of the slice's rows and of its columns, mm.
+        pixel_mm: Side of the network's pixels, mm.
+        least: Least side of the network's grid, px: that of a patch.
+    """
+    step = [pixel_mm / spacing for spacing in spacing_mm]
+    # A header's float32 must not add a row.
+    needed = (math.ceil(n / s - 0.01) for n, s in zip(shape, step, strict=True))
+    sides = [max(least, -(-n // SIDE_MULTIPLE) * SIDE_MULTIPLE) for n in needed]
+    origin, step = zip(*map(_centre_along, shape, step, sides), strict=True)
+    return _make_grid(origin, step, shape, sides)
+
+
+def scan_grid(
+    shape: Sequence[int],
+    spacing_mm: Sequence[float],
+    *,
+    crop: str,
+    fov_mm: float,
+    size: int,
+) -> Grid:
+    """Places the network's grid where no mask decides.
+
+    Args:
+        shape: (rows, columns) of the slice.
+        spacing_mm: Distance of the slice's rows and of its columns, mm.
+        crop: "whole" for a grid over the whole slice; a centred one else.
+        fov_mm: What `size` pixels measure, mm.
+        size: Side of the field of view, or of a patch, px.
+    """
+    if crop == "whole":
+        return whole_grid(shape, spacing_mm, pixel_mm=fov_mm / size, least=size)
+    return centre_grid(shape, spacing_mm, fov_mm=fov_mm, size=size)
 
 
 def mask_box(label: np.ndarray, *, margin_px: int = 10) -> tuple[slice, slice]:
@@ -129,7 +185,7 @@ def mask_box_grid(label: np.ndarray, *, size: int, margin_px: int = 10) -> Grid:
     step = [(side.stop - side.start) / size for side in box]
     # The box ends at the edges of its pixels, half a pixel beyond their centres.
     origin = [side.start - 0.5 + s / 2 for side, s in zip(box, step, strict=True)]
-    return _square_grid(origin, step, label.shape[-2:], size)
+    return _make_grid(origin, step, label.shape[-2:], (size, size))
 
 
 def share_inside(label: np.ndarray, grid: Grid) -> float:
@@ -177,13 +233,20 @@ def _centre_along(length: int, step: float, size: int) -> tuple[float, float]:
     return (length - 1) / 2 - step * (size - 1) / 2, step
 
 
-def _square_grid(
-    origin: Sequence[float], step: Sequence[float], shape: Sequence[int], size: int
+def _make_grid(
+    origin: Sequence[float],
+    step: Sequence[float],
+    shape: Sequence[int],
+    size: Sequence[int],
 ) -> Grid:
-    """Makes a grid of plain numbers, with as many rows as columns."""
+    """Makes a grid of plain numbers."""
     first_row, first_column = map(float, origin)
     row_step, column_step = map(float, step)
     rows, columns = map(int, shape)
+    height, width = map(int, size)
     return Grid(
-        (first_row, first_column), (row_step, column_step), (rows, columns), (size,) * 2
+        (first_row, first_column),
+        (row_step, column_step),
+        (rows, columns),
+        (height, width),
     )

@@ -29,6 +29,9 @@ __all__ = [
 INTERPOLATIONS = ("linear", "nearest")
 """How a scan's pixels become the network's: a mean of those around, or the nearest."""
 
+_PIXELS_AT_ONCE = 2**23
+"""Pixels that are resampled at once, so that a large scan needs little memory."""
+
 _TIE = 1e-5
 """Classes whose weights differ by less are equal: rounding must not choose a side."""
 
@@ -112,14 +115,26 @@ def resample_image(
     if stretch is None:
         lowest, highest = image.min(initial=0), image.max(initial=0)
     else:
-        nearby, lowest = normalise(nearby, *stretch), 0
+        lowest = 0
         highest = normalise(image.max(initial=stretch[0]), *stretch)
-    # What NIfTI stores column by column is turned once, not for each tap.
-    sampled = np.ascontiguousarray(nearby)
-    sampled = _combine(sampled, rows[0] - top, rows[1], axis=-2)
-    sampled = _combine(sampled, columns[0] - left, columns[1], axis=-1)
-    # Rounding may take the sum of the weights slightly above one.
-    return np.clip(sampled, lowest, highest)
+
+    def sample(part: np.ndarray) -> np.ndarray:
+        part = part if stretch is None else normalise(part, *stretch)
+        # What NIfTI stores column by column is turned once, not for each tap.
+        sampled = np.ascontiguousarray(part)
+        sampled = _combine(sampled, rows[0] - top, rows[1], axis=-2)
+        sampled = _combine(sampled, columns[0] - left, columns[1], axis=-1)
+        # Rounding may take the sum of the weights slightly above one.
+        return np.clip(sampled, lowest, highest)
+
+    pixels = max(1, nearby.shape[-2] * nearby.shape[-1], grid.size[0] * grid.size[1])
+    at_once = max(1, _PIXELS_AT_ONCE // pixels)
+    if nearby.ndim != 3 or len(nearby) <= at_once:
+        return sample(nearby)
+    result = np.empty((len(nearby), *grid.size), np.float32)
+    for start in range(0, len(nearby), at_once):
+        result[start : start + at_once] = sample(nearby[start : start + at_once])
+    return result
 
 
 def resample_label(

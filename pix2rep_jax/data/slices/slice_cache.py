@@ -23,7 +23,7 @@ from pix2rep_jax.runtime.atomic_file import replacing
 
 __all__ = ["find_path", "load", "save"]
 
-VERSION = 11
+VERSION = 12
 """Raise it when the same scans and settings give other slices or records."""
 
 _LOG = logging.getLogger(__name__)

@@ -16,10 +16,10 @@ from pix2rep_jax.data.files.scan import Scan, read_scan
 from pix2rep_jax.data.slices.channels import channel_ranges, prepare_channels
 from pix2rep_jax.data.slices.grid import (
     Grid,
-    centre_grid,
     mask_box,
     mask_box_grid,
     scan_box,
+    scan_grid,
     share_inside,
 )
 from pix2rep_jax.data.slices.normalization import Normalization
@@ -91,7 +91,7 @@ class VolumeRecord(VolumeFile):
         high: The intensity of each channel that became 1.
         grids: `[slices, 4]` float64, for each slice its grid's origin (row, column) and
             step (row, column); NaN for a slice that was dropped.
-        size: Side of the network's grid, px.
+        size: Rows and columns of the network's grid, px.
         uses_ground_truth: Whether the expert's mask decided where to crop.
         image_digest: Digest of the scan's voxels and spacing.
         label_digest: Digest of the mask; "" without a mask.
@@ -109,7 +109,7 @@ class VolumeRecord(VolumeFile):
     grids: np.ndarray = dataclasses.field(
         default_factory=lambda: np.zeros((0, 4)), compare=False
     )
-    size: int = 0
+    size: tuple[int, int] = (0, 0)
     uses_ground_truth: bool = False
     image_digest: str = ""
     label_digest: str = ""
@@ -122,9 +122,7 @@ class VolumeRecord(VolumeFile):
     def grid(self, index: int) -> Grid:
         """Returns the grid on which the slice with this index was sampled."""
         row, column, row_step, column_step = self.grids[index].tolist()
-        return Grid(
-            (row, column), (row_step, column_step), self.shape[:2], (self.size,) * 2
-        )
+        return Grid((row, column), (row_step, column_step), self.shape[:2], self.size)
 
 
 class PreparedVolume(NamedTuple):
@@ -132,8 +130,9 @@ class PreparedVolume(NamedTuple):
 
     Attributes:
         record: The volume, and how it was prepared.
-        images: `[slices, size, size, channels]` float32 in [0, 1].
-        labels: `[slices, size, size]` uint8; `UNLABELLED` if there is no mask.
+        images: `[slices, height, width, channels]` in [0, 1]; float32, or float16 for
+            whole slices.
+        labels: `[slices, height, width]` uint8; `UNLABELLED` if there is no mask.
         kept: `[slices]`, the index of each slice in the scan.
         boxes: `[slices, 4]` int32, the pixels that lie in the scan: first and last row,
             then first and last column.
@@ -184,10 +183,11 @@ def _prepare_volume(
         drawn = foreground(label)
     image = np.moveaxis(array, 2, 0)
     shown, kept = image, np.arange(shape[2])
-    grid = centre_grid(
-        shape[:2], scan.spacing_mm[:2], fov_mm=settings["fov_mm"], size=size
+    crop = settings["crop"]
+    grid = scan_grid(
+        shape[:2], scan.spacing_mm[:2], crop=crop, fov_mm=settings["fov_mm"], size=size
     )
-    uses_ground_truth = settings["crop"] == "mask_box"
+    uses_ground_truth = crop == "mask_box"
     if uses_ground_truth:
         if drawn is None:
             raise InputError(
@@ -213,6 +213,11 @@ def _prepare_volume(
         labels = resample_label(
             label[kept], grid, interpolation=settings["interpolation"]
         )
+    box = scan_box(grid)
+    if crop == "whole":  # nothing is known of what lies beyond the scan
+        outside = np.ones(grid.size, bool)
+        outside[box[0] : box[1] + 1, box[2] : box[3] + 1] = False
+        labels[:, outside] = UNLABELLED
     grids = np.full((shape[2], 4), np.nan)
     grids[kept] = grid.origin + grid.step
     record = VolumeRecord(
@@ -222,7 +227,7 @@ def _prepare_volume(
         low=low,
         high=high,
         grids=grids,
-        size=size,
+        size=grid.size,
         uses_ground_truth=uses_ground_truth,
         image_digest=_digest(
             scan.axes.to_file(array if len(low) > 1 else array[..., 0]),
@@ -237,10 +242,11 @@ def _prepare_volume(
     )
     return PreparedVolume(
         record,
-        images.astype(np.float32, copy=False),
+        # Whole slices are large, and half a float tells 2,048 intensities apart.
+        images.astype(np.float16 if crop == "whole" else np.float32, copy=False),
         labels.astype(np.uint8, copy=False),
         kept,
-        np.tile(scan_box(grid), (len(kept), 1)),
+        np.tile(box, (len(kept), 1)),
     )
 
 

@@ -5,8 +5,12 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from pix2rep_jax.runtime.config_checks import choice
+from pix2rep_jax.views.patches import PatchOptions
 
-__all__ = ["RECIPES", "finetuning_options", "probing_options"]
+__all__ = ["RECIPES", "finetuning_options", "patch_options", "probing_options"]
+
+_FOREGROUND_SHARE = 1 / 3
+"""Share of the patches that hold a structure if their slice does, as in nnU-Net."""
 
 RECIPES = ("default", "released")
 """Names of the recipes.
@@ -35,6 +39,21 @@ def finetuning_options(augment: ConfigDict) -> dict[str, Any]:
         "spatial": augment.spatial.to_dict() if moves else None,
         "intensity": augment.intensity.to_dict(),
     }
+
+
+def patch_options(data: ConfigDict) -> PatchOptions | None:
+    """Selects how patches of labelled slices are drawn; None for crops.
+
+    Args:
+        data: The section; `crop` and `size` are read.
+
+    Reference:
+        Isensee et al., "nnU-Net: a self-configuring method for deep learning-based
+        biomedical image segmentation", Nature Methods 18, 2021.
+    """
+    if data.crop != "whole":
+        return None
+    return PatchOptions(data.size, foreground_share=_FOREGROUND_SHARE)
 
 
 def probing_options(augment: ConfigDict) -> dict[str, Any]:

@@ -8,7 +8,10 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.errors import InputError, check_choice
 from pix2rep_jax.methods.downstream import mean_teacher, supervised, unimatch
-from pix2rep_jax.methods.downstream.augmentation import finetuning_options
+from pix2rep_jax.methods.downstream.augmentation import (
+    finetuning_options,
+    patch_options,
+)
 from pix2rep_jax.methods.downstream.teacher import NETWORKS, make_extra
 from pix2rep_jax.models.segmentation_net import SegmentationNet
 from pix2rep_jax.training.state import LossFn
@@ -74,15 +77,17 @@ def make_finetuning(
     """Makes what `finetune.method` names.
 
     Args:
-        config: Its sections `finetune`, `segmentation` and `augment` are read.
+        config: Its sections `finetune`, `segmentation` and `augment` are read, and
+            `data.crop` and `data.size`.
         net: Backbone and head.
         params: Initial parameters.
         batch_stats: Initial BatchNorm statistics.
         labeled: "image" `[slices, height, width, channels]` and "label"
-            `[slices, height, width]` of the slices with a mask.
+            `[slices, height, width]` of the slices with a mask; "box" `[slices, 4]`
+            too if they are whole.
         unlabeled: "image" `[slices, height, width, channels]` of the slices that are
-            used without their masks; nothing if the method is "supervised". UniMatch
-            also takes masks to log by, as `unimatch_views.HIDDEN`.
+            used without their masks, and "box" if they are whole; nothing if the method
+            is "supervised". UniMatch also takes masks, as `unimatch_views.HIDDEN`.
         num_steps: Steps of the run.
     """
     recipe = config.finetune
@@ -90,6 +95,7 @@ def make_finetuning(
         **config.segmentation.to_dict(),
         **finetuning_options(config.augment),
         "batch_norm": recipe.batch_norm,
+        "patch": patch_options(config.data),
     }
     if recipe.method == "supervised":
         loss_fn = supervised.make_loss(net, **options)
@@ -101,6 +107,11 @@ def make_finetuning(
         loss_fn = mean_teacher.make_loss(net, **options, num_steps=num_steps, **own)
         extra = make_extra(params)
     else:
+        if options.pop("patch") is not None:
+            raise InputError(
+                "finetune.method=unimatch does not draw patches, and data.crop is "
+                "whole: set data.crop=center, or another finetune.method"
+            )
         own["strong_intensity"] = own.pop("intensity")
         loss_fn = unimatch.make_loss(net, **options, **own)
         averages = own["teacher"] == "ema"

@@ -13,6 +13,7 @@ from pix2rep_jax.methods.downstream.teacher import NETWORKS, update_teacher
 from pix2rep_jax.models.segmentation_net import SegmentationNet
 from pix2rep_jax.runtime.config_checks import above_zero, choice, not_below_zero, share
 from pix2rep_jax.training.state import LossFn, ModelState
+from pix2rep_jax.views.patches import PatchOptions, augment_patches
 from pix2rep_jax.views.sampling import augment
 
 __all__ = ["consistency", "make_loss", "ramp_up"]
@@ -75,6 +76,7 @@ def make_loss(
     ramp_up_fraction: float,
     noise_std: float,
     noise_clip: float,
+    patch: PatchOptions | None = None,
 ) -> LossFn:
     """Makes the loss of slices with and without a mask.
 
@@ -99,11 +101,12 @@ def make_loss(
         ramp_up_fraction: Share of the run at which the ramp ends.
         noise_std: Standard deviation of the teacher's noise; the intensity range is 1.
         noise_clip: Largest absolute noise; the intensity range is 1.
+        patch: How patches of whole slices are drawn; None if the images are crops.
 
     Returns:
         The loss of batches with "labeled", as in `supervised.make_loss`, and
-        "unlabeled", which has an "image" only. The extra state is that of
-        `teacher.make_extra` for the parameters.
+        "unlabeled", which has an "image" and with `patch` a "box". The extra state is
+        that of `teacher.make_extra` for the parameters.
 
     Raises:
         InputError: If `batch_norm` is neither "train" nor "frozen".
@@ -130,7 +133,7 @@ def make_loss(
         # The average contains the student, and no gradient may pass through it.
         extra = jax.lax.stop_gradient(extra)
         image, label = _augment_all(
-            augment_key, batch, spatial=spatial, intensity=intensity
+            augment_key, batch, patch, spatial=spatial, intensity=intensity
         )
         logits, batch_stats = apply(params, model_state.batch_stats, image)
         num_labeled = len(label)
@@ -165,8 +168,19 @@ def make_loss(
     return loss_fn
 
 
-def _augment_all(key: jax.Array, batch: Any, **options: Any):
+def _augment_all(
+    key: jax.Array, batch: Any, patch: PatchOptions | None, **options: Any
+):
     """Augments the images of both sets, and the labels of the labelled set."""
+    if patch is not None:
+        keys = jax.random.split(key)
+        seen, label = augment_patches(
+            keys[0], batch["labeled"], options=patch, **options
+        )
+        unseen, _ = augment_patches(
+            keys[1], batch["unlabeled"], options=patch, **options
+        )
+        return jnp.concatenate([seen, unseen]), label
     label = batch["labeled"]["label"]
     image = jnp.concatenate([batch[x]["image"] for x in ("labeled", "unlabeled")])
     blank = jnp.zeros((len(image) - len(label), *label.shape[1:]), label.dtype)

@@ -10,6 +10,7 @@ from pix2rep_jax.errors import check_choice
 from pix2rep_jax.models.segmentation_net import SegmentationNet
 from pix2rep_jax.runtime.config_checks import choice
 from pix2rep_jax.training.state import LossFn, ModelState
+from pix2rep_jax.views.patches import PatchOptions, augment_patches
 from pix2rep_jax.views.sampling import augment
 
 __all__ = ["BATCH_NORM", "make_loss"]
@@ -31,6 +32,7 @@ def make_loss(
     spatial: Mapping[str, Any] | None,
     intensity: Mapping[str, Any],
     batch_norm: str,
+    patch: PatchOptions | None = None,
 ) -> LossFn:
     """Makes the supervised loss of a batch that is moved and changed at random.
 
@@ -43,10 +45,11 @@ def make_loss(
         intensity: Options of `intensity.random_intensity`.
         batch_norm: "train" normalises by each batch and keeps running averages.
             "frozen" normalises by the statistics that the run started from.
+        patch: How patches of whole slices are drawn; None if the images are crops.
 
     Returns:
         The loss of batches with "image" `[batch, height, width, channels]` and "label"
-        `[batch, height, width]`.
+        `[batch, height, width]`; with `patch` also "box" `[batch, 4]`.
 
     Raises:
         InputError: If `batch_norm` is neither "train" nor "frozen".
@@ -54,9 +57,18 @@ def make_loss(
     check_choice("finetune.batch_norm", batch_norm, BATCH_NORM)
 
     def loss_fn(params, model_state: ModelState, batch, key: jax.Array):
-        image, label = augment(
-            key, batch["image"], batch["label"], spatial=spatial, intensity=intensity
-        )
+        if patch is None:
+            image, label = augment(
+                key,
+                batch["image"],
+                batch["label"],
+                spatial=spatial,
+                intensity=intensity,
+            )
+        else:
+            image, label = augment_patches(
+                key, batch, options=patch, spatial=spatial, intensity=intensity
+            )
         logits, updated = net.apply(
             {"params": params, "batch_stats": model_state.batch_stats},
             image,

@@ -6,11 +6,16 @@ hold what several methods, or several parts of one, share.
 
 import importlib
 import pkgutil
+from collections.abc import Mapping
 
+import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.methods.method import Method
+from pix2rep_jax.training.state import ModelState
+from pix2rep_jax.views.patches import PatchOptions, draw_patches
 
 __all__ = ["list_unread", "load_method", "make_recipe", "method_name"]
 
@@ -33,7 +38,8 @@ def load_method(config: ConfigDict) -> Method:
         )
     method, recipe = _import(name), make_recipe(config)
     try:
-        return method.make_method(config, recipe)
+        made = method.make_method(config, recipe)
+        return made if config.data.crop != "whole" else on_patches(made, config)
     except AttributeError as error:  # a new method without its section
         missing = [x for x in getattr(method, "SETTINGS", {}) if x not in recipe]
         if not missing:
@@ -43,6 +49,34 @@ def load_method(config: ConfigDict) -> Method:
             f"configuration does not have: add a section {name} to it, as in "
             "configs/baselines.py"
         ) from error
+
+
+def on_patches(method: Method, config: ConfigDict) -> Method:
+    """Lets a method see a patch of each whole slice, drawn anywhere in each step.
+
+    Args:
+        method: A method whose samples are slices.
+        config: The whole configuration; `data.size` is a patch's side.
+
+    Raises:
+        InputError: If the method compares the same places of different scans.
+    """
+    if method_name(config) == "chaitanya":
+        raise InputError(
+            "pretrain.method=chaitanya compares the same places of different scans, "
+            "and data.crop=whole draws patches anywhere: set data.crop=center"
+        )
+    options = PatchOptions(config.data.size)
+
+    def make_samples(slices: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {**method.make_samples(slices), "box": slices["box"]}
+
+    def loss_fn(params, model_state: ModelState, batch, key: jax.Array):
+        patch_key, loss_key = jax.random.split(key)
+        patches = draw_patches(patch_key, batch, options=options)
+        return method.loss_fn(params, model_state, patches, loss_key)
+
+    return method._replace(make_samples=make_samples, loss_fn=loss_fn)
 
 
 def make_recipe(config: ConfigDict) -> ConfigDict:

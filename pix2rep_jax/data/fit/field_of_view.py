@@ -1,0 +1,217 @@
+"""What the network sees of a slice: a centred crop or all of it, and how large a pixel.
+
+A centred crop is coarse where structures lie far from the centre. Whole slices are then
+seen in finer pixels.
+"""
+
+import functools
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from pix2rep_jax.data.dataset import list_included
+from pix2rep_jax.data.files.axes import SliceRule
+from pix2rep_jax.data.fit.mask_detail import MaskPart, detail_kept, read_mask_parts
+from pix2rep_jax.data.fit.scan_facts import ScanFacts
+from pix2rep_jax.data.slices import slice_cache
+from pix2rep_jax.data.slices.grid import Grid, centre_grid, whole_grid
+from pix2rep_jax.data.slices.volume import VolumeFile
+from pix2rep_jax.errors import InputError
+from pix2rep_jax.runtime.atomic_file import read_object, write_whole
+
+__all__ = ["DETAIL", "Field", "plan_field"]
+
+DETAIL = 0.95
+"""Dice that the masks must keep on their way to the network's grid and back."""
+
+VERSION = 1
+"""Raise it when the same masks keep another share."""
+
+_VOLUMES = 0.9
+"""Share of the annotated volumes whose masks the patch must hold."""
+
+_MIDDLE = 0.5
+"""Share of the scan's longer side that the patch must hold where masks are unknown."""
+
+_STEPS = 8
+"""Pixel sizes to choose from, for each doubling."""
+
+_DOUBLINGS = 3
+"""How many times the scans' pixels may be doubled."""
+
+_LOG = logging.getLogger(__name__)
+
+
+class Field(NamedTuple):
+    """What the network sees of a slice.
+
+    Attributes:
+        crop: "center", "whole" or "mask_box".
+        spacing_mm: Side of the network's pixels, mm.
+        reason: Why, in one sentence.
+    """
+
+    crop: str
+    spacing_mm: float
+    reason: str
+
+
+class _Kept(NamedTuple):
+    """What the masks keep: in the centred crop, and in whole slices."""
+
+    centre: float
+    whole: float
+    spacing_mm: float
+
+
+def plan_field(
+    scans: Sequence[ScanFacts], masked: Sequence[ScanFacts], data: ConfigDict
+) -> Field:
+    """Decides between a centred crop and whole slices, and the side of a pixel.
+
+    Args:
+        scans: All scans.
+        masked: Those whose masks may be looked at, and show a structure.
+        data: The `data` section. What is not "auto" there is kept.
+
+    Raises:
+        InputError: If a mask cannot be used.
+    """
+    own = float(f"{np.median([each.spacing_mm[:2] for each in scans]):.6g}")
+    spacing_mm, why = _centred(scans, masked, data, own=own)
+    if data.spacing_mm != "auto":
+        spacing_mm, why = float(data.spacing_mm), "as data.spacing_mm says"
+    pixels = data.crop_px or data.size
+    centred = (
+        f"pixels of {spacing_mm:.3g} mm, {pixels} of them see "
+        f"{spacing_mm * pixels:.4g} mm: {why}"
+    )
+    open_crop = data.crop == "auto" and masked and not data.crop_px
+    if not open_crop and data.crop != "whole":
+        crop = "center" if data.crop == "auto" else data.crop
+        return Field(crop, spacing_mm, centred)
+    if not masked:
+        finest = own if data.spacing_mm == "auto" else spacing_mm
+        return Field("whole", finest, f"{_seen(finest, data)}, as data.crop says")
+    kept = _measure(masked, data, own=own, centre_mm=spacing_mm)
+    if open_crop and kept.centre >= DETAIL:
+        reason = f"{centred}; there the masks keep a Dice of {kept.centre:.3f}"
+        return Field("center", spacing_mm, reason)
+    reason = (
+        f"{_seen(kept.spacing_mm, data)}: there the masks keep a Dice of "
+        f"{kept.whole:.3f}, and in a centred crop, whose pixels would measure "
+        f"{spacing_mm:.3g} mm, {kept.centre:.3f}"
+    )
+    return Field("whole", kept.spacing_mm, reason)
+
+
+def _seen(spacing_mm: float, data: ConfigDict) -> str:
+    """Says how whole slices are seen."""
+    return (
+        f"whole slices in pixels of {spacing_mm:.3g} mm, patches of {data.size} px in "
+        "training"
+    )
+
+
+def _centred(
+    scans: Sequence[ScanFacts],
+    masked: Sequence[ScanFacts],
+    data: ConfigDict,
+    *,
+    own: float,
+) -> tuple[float, str]:
+    """Decides the side of a pixel of a centred crop, mm; and says why."""
+    if masked:
+        reach = [each.reach_mm for each in masked]
+        # The higher of two neighbours: few volumes say little of the others.
+        side = 2 * float(np.quantile(reach, _VOLUMES, method="higher"))
+        holds = f"95 % of the mask in {_VOLUMES:.0%} of {len(masked)} volumes"
+    else:
+        longer = [max(np.multiply(x.shape, x.spacing_mm)[:2]) for x in scans]
+        side = _MIDDLE * float(np.median(longer))
+        holds = f"the middle {_MIDDLE:.0%} of the scans' longer side"
+    needed = float(f"{side / (data.crop_px or data.size):.2g}")
+    if needed <= own:
+        return own, f"the scans' median, and they hold {holds}"
+    return needed, f"coarser than the scans' median of {own:.3g} mm, to hold {holds}"
+
+
+def _measure(
+    masked: Sequence[ScanFacts], data: ConfigDict, *, own: float, centre_mm: float
+) -> _Kept:
+    """Measures what masks keep, or reads what was measured before."""
+    known = {each.volume_id for each in masked}
+    volumes = [
+        each
+        for each in list_included(data)[0]
+        if each.volume_id in known and each.label_path is not None
+    ]
+    settings = {
+        "detail": VERSION,
+        "axes": SliceRule(data.slice_axis, data.orientation),
+        "classes": len(data.classes),
+        "spacing_mm": [str(data.spacing_mm), own, centre_mm],
+        "size": data.size,
+        "crop": data.crop,
+    }
+    path = slice_cache.find_path(
+        Path(data.cache_dir).expanduser(), settings, volumes, kind="detail-{}.json"
+    )
+    try:
+        return _Kept(**read_object(path))
+    except TypeError:  # there is none, or it is damaged
+        kept = _look(volumes, data, own=own, centre_mm=centre_mm)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, json.dumps(kept._asdict()))
+    except (OSError, InputError) as error:
+        _LOG.warning("what the masks keep could not be kept in %s: %s", path, error)
+    return kept
+
+
+def _look(
+    volumes: Sequence[VolumeFile], data: ConfigDict, *, own: float, centre_mm: float
+) -> _Kept:
+    """Takes the masks to the grids in question and back."""
+    rule = SliceRule(data.slice_axis, data.orientation)
+    parts = read_mask_parts(volumes, rule, num_classes=len(data.classes))
+    options = {"fov_mm": centre_mm * data.size, "size": data.size}
+    centre = detail_kept(parts, functools.partial(centre_grid, **options))
+    if centre >= DETAIL and data.crop == "auto":
+        return _Kept(centre, 1.0, own)
+    if data.spacing_mm != "auto":
+        return _Kept(centre, _in_whole(parts, centre_mm), centre_mm)
+    return _Kept(centre, *_coarsest(parts, own))
+
+
+def _coarsest(parts: Sequence[MaskPart], own: float) -> tuple[float, float]:
+    """Finds the largest pixels, mm, in which masks keep enough; and what they keep."""
+    sides = [own]
+    sides += [
+        float(f"{own * 2 ** (step / _STEPS):.3g}")
+        for step in range(1, _STEPS * _DOUBLINGS + 1)
+    ]
+    found, above = 0, len(sides)
+    kept = _in_whole(parts, own)
+    while above - found > 1:
+        middle = (found + above) // 2
+        share = _in_whole(parts, sides[middle])
+        if share >= DETAIL:
+            found, kept = middle, share
+        else:
+            above = middle
+    return kept, sides[found]
+
+
+def _in_whole(parts: Sequence[MaskPart], pixel_mm: float) -> float:
+    """Measures what masks keep in whole slices."""
+
+    def make_grid(shape: Sequence[int], spacing_mm: Sequence[float]) -> Grid:
+        return whole_grid(shape, spacing_mm, pixel_mm=pixel_mm, least=1)
+
+    return detail_kept(parts, make_grid)
