@@ -110,7 +110,7 @@ def draw_patches(
         for name in ("image", "label"):
             if name in each:
                 rest = each[name].shape[2:]
-                start = (corner[0], corner[1], *(0 for _ in rest))
+                start: Any = (corner[0], corner[1], *(0 for _ in rest))
                 cut[name] = jax.lax.dynamic_slice(
                     each[name], start, (side, side, *rest)
                 )

@@ -109,11 +109,11 @@ def whole_grid(
         pixel_mm: Side of the network's pixels, mm.
         least: Least side of the network's grid, px: that of a patch.
     """
-    step = [pixel_mm / spacing for spacing in spacing_mm]
+    steps = [pixel_mm / spacing for spacing in spacing_mm]
     # A header's float32 must not add a row.
-    needed = (math.ceil(n / s - 0.01) for n, s in zip(shape, step, strict=True))
+    needed = (math.ceil(n / s - 0.01) for n, s in zip(shape, steps, strict=True))
     sides = [max(least, -(-n // SIDE_MULTIPLE) * SIDE_MULTIPLE) for n in needed]
-    origin, step = zip(*map(_centre_along, shape, step, sides), strict=True)
+    origin, step = zip(*map(_centre_along, shape, steps, sides), strict=True)
     return _make_grid(origin, step, shape, sides)
 
 

@@ -66,9 +66,11 @@ def make_loss(
                 intensity=intensity,
             )
         else:
-            image, label = augment_patches(
+            image, moved = augment_patches(
                 key, batch, options=patch, spatial=spatial, intensity=intensity
             )
+            assert moved is not None
+            label = moved
         logits, updated = net.apply(
             {"params": params, "batch_stats": model_state.batch_stats},
             image,
