@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from pix2rep_jax.data.dataset import Dataset
+from pix2rep_jax.data.dataset import Dataset, take_own
 from pix2rep_jax.data.slices.volume import read_expert
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.evaluation.dice import dice_per_class, soft_dice_per_class
@@ -82,7 +82,7 @@ def evaluate_volumes(
         distances = surface_distances(
             native, expert, num_classes=num_classes, spacing_mm=record.spacing_mm
         )
-        label = dataset.labels[dataset.volume_index == index]
+        _, label = take_own(dataset, np.flatnonzero(dataset.volume_index == index))
         scores += [
             VolumeScore(
                 *ids,

@@ -216,11 +216,13 @@ def test_no_plan_looks_at_the_splits_test_masks(acdc_root, monkeypatch):
     from pix2rep_jax.data.fit import plan
 
     seen = []
-    spacing = plan._plan_spacing
+    plan_field = plan.plan_field
     monkeypatch.setattr(
         plan,
-        "_plan_spacing",
-        lambda scans, masked, data: seen.extend(masked) or spacing(scans, masked, data),
+        "plan_field",
+        lambda scans, masked, data: (
+            seen.extend(masked) or plan_field(scans, masked, data)
+        ),
     )
     plan_data(make_data(root=str(acdc_root), split="ssl4mis", spacing_mm="auto"))
     assert {x.patient for x in seen}.isdisjoint(names(TEST))

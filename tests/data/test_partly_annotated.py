@@ -42,6 +42,7 @@ def data(tmp_path):
     with data.ignore_type():
         data.update(name="nifti", root=str(tmp_path), classes=("BG", "A", "B"))
         data.update(ignore=(9,), spacing_mm=1.0, normalization="percentiles")
+        data.crop = "center"
         data.update(size=16, cache_dir=str(tmp_path / "cache"))
     return data
 

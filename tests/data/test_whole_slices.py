@@ -6,7 +6,10 @@ import pytest
 
 from pix2rep_jax.data.dataset import load_dataset, take_own
 from pix2rep_jax.data.slices.grid import SIDE_MULTIPLE, whole_grid
+from pix2rep_jax.data.slices.volume import read_expert
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.evaluation.dice import dice_per_class
+from pix2rep_jax.inference.predict import restore_volume
 from tests.data.fit.test_plan import make_data
 
 SHAPES = {"a": (40, 70, 2), "b": (101, 33, 3)}
@@ -63,6 +66,36 @@ def test_slices_of_one_volume_come_in_its_own_size(data):
     assert images.shape == (2, 64, 96, 1) and labels.shape == (2, 64, 96)
     assert take_own(dataset, np.array([2]))[0].shape == (1, 128, 64, 1)
     assert take_own(dataset, np.array([0, 2]))[0].shape == (2, 128, 96, 1)
+
+
+@pytest.mark.parametrize(("pixel_mm", "least"), [(1.0, 1.0), (1.7, 0.95), (2.3, 0.93)])
+def test_masks_come_back_to_the_scan_wherever_they_lie(tmp_path, pixel_mm, least):
+    """In a corner, at an edge and in the middle, of slices of two sizes alike."""
+    for name, shape in (("a", (90, 130)), ("b", (121, 77))):
+        row, column = np.indices(shape)
+        label = np.zeros((*shape, 3), np.uint8)
+        places = (6, 6), (shape[0] - 14, 30), (shape[0] // 2, shape[1] // 2)
+        for k, (top, left) in enumerate(places):
+            label[..., k] = np.hypot(row - top - 6, column - left - 6) < 12
+        for folder, array in (("images", label * 100 + 1.0), ("labels", label)):
+            path = tmp_path / folder / f"{name}.nii.gz"
+            path.parent.mkdir(exist_ok=True)
+            nib.save(nib.Nifti1Image(array, np.diag([1, 1, 5, 1])), path)
+    made = make_data(tmp_path, crop="whole", normalization="percentiles", size=48)
+    with made.ignore_type():
+        made.spacing_mm = pixel_mm
+    dataset = load_dataset(made)
+    for index, record in enumerate(dataset.volumes):
+        rows = np.flatnonzero(dataset.volume_index == index)
+        _, label = take_own(dataset, rows)
+        shares = (np.where(label == 1, 1, 0)[..., None] == [0, 1]).astype(np.float32)
+        slices = dataset.slice_index[rows].tolist()
+        grids = [record.grid(each) for each in slices]
+        back = restore_volume(shares, grids, slices, shape=record.shape)
+        expert = read_expert(record, num_classes=2)
+        for k in range(3):
+            dice = dice_per_class(back[..., k], expert[..., k], num_classes=2)
+            assert dice[1] >= least, (k, dice)
 
 
 def test_the_cache_holds_them_bit_for_bit(data, monkeypatch):

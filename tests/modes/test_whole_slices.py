@@ -1,0 +1,112 @@
+"""All modes with data.crop=whole, from the command line."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from pix2rep_jax.inference.segmenter import Segmenter
+from tests.support.program import refused, start, succeed
+
+WHOLE = {"data__crop": "whole", "data__crop_px": 0, "data__size": 16}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, cache):
+    """A workdir after pretrain, probe and finetune with whole slices."""
+    folder = tmp_path_factory.mktemp("whole")
+    succeed(start("pretrain", folder, cache, **WHOLE))
+    for mode in ("probe", "finetune"):
+        succeed(start(mode, folder, cache, **WHOLE))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scan(cache):
+    folder = cache / "phantom-seed0-5-2" / "training" / "patient001"
+    mask = sorted(folder.glob("*_gt.nii.gz"))[0]
+    return mask.with_name(mask.name.replace("_gt", ""))
+
+
+def evaluation(folder):
+    return json.loads((folder / "evaluation.json").read_text())
+
+
+def test_each_mode_scores_or_draws_whole_slices(whole, cache, tmp_path):
+    """Probe, fine-tuning and evaluate score all volumes; figures are drawn; evaluate
+    gives fine-tuning's own numbers."""
+    # The pixels of 5 mm see far more than a patch of 80 mm.
+    for mode in ("probe", "finetune"):
+        assert evaluation(whole / mode)["num_volumes"] == 4
+    succeed(start("evaluate", whole, cache, **WHOLE))
+    again = evaluation(whole / "evaluate")
+    one = evaluation(whole / "finetune")["dice"]["mean"]
+    assert again["dice"]["mean"] == pytest.approx(one, abs=1e-6)
+    said = succeed(start("figures", whole, cache, **WHOLE))
+    assert list((whole / "figures").glob("*")), said
+
+
+def test_the_mean_teacher_sees_patches_too(whole, cache, tmp_path):
+    options = {**WHOLE, "init__checkpoint": whole}
+    method = {"finetune__method": "mean_teacher"}
+    succeed(start("finetune", tmp_path, cache, **options, **method))
+    assert evaluation(tmp_path / "finetune")["num_volumes"] == 4
+
+
+def test_a_method_that_cannot_says_so(cache, tmp_path):
+    method = {"finetune__method": "unimatch", "init__checkpoint": "none"}
+    sentence = refused(
+        start("finetune", tmp_path, cache, **WHOLE, **method, config="baselines")
+    )
+    assert "data.crop" in sentence
+
+
+def test_prediction_is_the_same_by_file_by_function_and_in_an_ensemble(
+    whole, scan, tmp_path
+):
+    """Two networks of one grid, and those of two grids, see the scan's every pixel."""
+    output = tmp_path / "masks"
+    words = (f"--input={scan}", f"--output={output}")
+    succeed(start("predict", whole, tmp_path, *words))
+    (path,) = output.glob("*_seg.nii.gz")
+    mask = np.asarray(nib.load(path).dataobj)
+    segmenter = Segmenter.load(whole)
+    assert segmenter.crop == "whole"
+    np.testing.assert_array_equal(segmenter.predict(scan), mask)
+    same = Segmenter.load([whole / "finetune", whole / "finetune"])
+    assert not same.others
+    np.testing.assert_array_equal(same.predict(scan), mask)
+
+
+def test_whole_slices_and_crops_are_two_grids_of_an_ensemble(
+    whole, workdir, scan, tmp_path
+):
+    """Side and pixels may be equal: what the networks see is not."""
+    both = Segmenter.load([whole / "finetune", workdir / "finetune"])
+    assert [each.crop for each in both.members] == ["whole", "center"]
+    shares = [
+        Segmenter.load(each / "finetune").predict_probabilities(scan)
+        for each in (whole, workdir)
+    ]
+    np.testing.assert_allclose(
+        both.predict_probabilities(scan), np.mean(shares, 0), atol=1e-4
+    )
+
+
+def test_segmentation_without_training_takes_whole_slices(whole, cache, scan, tmp_path):
+    """By the pixel itself; and through the frames from the one that has a mask."""
+    segmenter = Segmenter.from_support(whole, scan, neighbours=1)
+    image = nib.load(scan)
+    expert = np.asarray(nib.load(str(scan).replace(".nii", "_gt.nii")).dataobj)
+    found = segmenter.predict(scan)
+    hit = 2 * ((found > 0) & (expert > 0)).sum() / ((found > 0).sum() + (expert > 0).sum())
+    assert hit > 0.8  # the error is that of the pixels of 5 mm
+    array = np.asarray(image.dataobj).astype(np.float32)
+    frames = np.stack([array[::-1], array], -1)
+    nib.save(nib.Nifti1Image(frames, image.affine), tmp_path / "cine.nii.gz")
+    through = segmenter.predict(tmp_path / "cine.nii.gz")
+    np.testing.assert_array_equal(through[..., 1], found)
+    options = {**WHOLE, "init__checkpoint": whole}
+    succeed(start("context", tmp_path / "context", cache, **options))
+    assert evaluation(tmp_path / "context" / "context")["num_volumes"] == 4
