@@ -6,6 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from pix2rep_jax.evaluation.dice import dice_per_class
 from pix2rep_jax.inference.segmenter import Segmenter
 from tests.support.program import refused, start, succeed
 
@@ -33,18 +34,20 @@ def evaluation(folder):
     return json.loads((folder / "evaluation.json").read_text())
 
 
-def test_each_mode_scores_or_draws_whole_slices(whole, cache, tmp_path):
-    """Probe, fine-tuning and evaluate score all volumes; figures are drawn; evaluate
-    gives fine-tuning's own numbers."""
-    # The pixels of 5 mm see far more than a patch of 80 mm.
+def test_each_mode_scores_whole_slices(whole, cache):
+    """All volumes; and evaluate gives fine-tuning's own numbers."""
     for mode in ("probe", "finetune"):
         assert evaluation(whole / mode)["num_volumes"] == 4
     succeed(start("evaluate", whole, cache, **WHOLE))
     again = evaluation(whole / "evaluate")
     one = evaluation(whole / "finetune")["dice"]["mean"]
     assert again["dice"]["mean"] == pytest.approx(one, abs=1e-6)
-    said = succeed(start("figures", whole, cache, **WHOLE))
-    assert list((whole / "figures").glob("*")), said
+
+
+@pytest.mark.slow  # most of it is the map of the embeddings
+def test_figures_are_drawn_of_whole_slices(whole, cache):
+    succeed(start("figures", whole, cache, **WHOLE))
+    assert len(list((whole / "figures").glob("*.png"))) > 2
 
 
 def test_the_mean_teacher_sees_patches_too(whole, cache, tmp_path):
@@ -56,9 +59,7 @@ def test_the_mean_teacher_sees_patches_too(whole, cache, tmp_path):
 
 def test_a_method_that_cannot_says_so(cache, tmp_path):
     method = {"finetune__method": "unimatch", "init__checkpoint": "none"}
-    sentence = refused(
-        start("finetune", tmp_path, cache, **WHOLE, **method, config="baselines")
-    )
+    sentence = refused(start("finetune", tmp_path, cache, **WHOLE, **method))
     assert "data.crop" in sentence
 
 
@@ -96,17 +97,19 @@ def test_whole_slices_and_crops_are_two_grids_of_an_ensemble(
 
 def test_segmentation_without_training_takes_whole_slices(whole, cache, scan, tmp_path):
     """By the pixel itself; and through the frames from the one that has a mask."""
-    segmenter = Segmenter.from_support(whole, scan, neighbours=1)
+    segmenter = Segmenter.from_support(whole, scan, neighbours=1, most_pixels=10**6)
     image = nib.load(scan)
     expert = np.asarray(nib.load(str(scan).replace(".nii", "_gt.nii")).dataobj)
     found = segmenter.predict(scan)
-    hit = 2 * ((found > 0) & (expert > 0)).sum() / ((found > 0).sum() + (expert > 0).sum())
-    assert hit > 0.8  # the error is that of the pixels of 5 mm
+    dice = dice_per_class(found > 0, expert > 0, num_classes=2)[1]
+    # Not all of its background pixels are in the support.
+    assert dice > 0.6
     array = np.asarray(image.dataobj).astype(np.float32)
     frames = np.stack([array[::-1], array], -1)
     nib.save(nib.Nifti1Image(frames, image.affine), tmp_path / "cine.nii.gz")
-    through = segmenter.predict(tmp_path / "cine.nii.gz")
-    np.testing.assert_array_equal(through[..., 1], found)
+    # The masked frame has its own mask, which only the pixels of 5 mm change.
+    through = segmenter.predict(tmp_path / "cine.nii.gz")[..., 1]
+    assert dice_per_class(through > 0, expert > 0, num_classes=2)[1] > max(dice, 0.9)
     options = {**WHOLE, "init__checkpoint": whole}
     succeed(start("context", tmp_path / "context", cache, **options))
     assert evaluation(tmp_path / "context" / "context")["num_volumes"] == 4
