@@ -152,7 +152,8 @@ def test_a_trained_network_too(tmp_path, cache, crop):
         "init.checkpoint": "none",
         "model.channels": "8,16,32",
         "model.scratch_num_features": 8,
-        "finetune.num_steps": 150,
+        "finetune.num_steps": 900,
+        "finetune.scratch_learning_rate": 3e-3,
         "finetune.batch_size": 8,
         "log.validate_every": 50,
     }
