@@ -50,6 +50,7 @@ def test_figures_are_drawn_of_whole_slices(whole, cache):
     assert len(list((whole / "figures").glob("*.png"))) > 2
 
 
+@pytest.mark.slow  # a training of its own
 def test_the_mean_teacher_sees_patches_too(whole, cache, tmp_path):
     options = {**WHOLE, "init__checkpoint": whole}
     method = {"finetune__method": "mean_teacher"}
@@ -95,6 +96,7 @@ def test_whole_slices_and_crops_are_two_grids_of_an_ensemble(
     )
 
 
+@pytest.mark.slow  # every pixel of large slices votes
 def test_segmentation_without_training_takes_whole_slices(whole, cache, scan, tmp_path):
     """By the pixel itself; and through the frames from the one that has a mask."""
     segmenter = Segmenter.from_support(whole, scan, neighbours=1, most_pixels=10**6)
