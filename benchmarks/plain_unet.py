@@ -2,6 +2,7 @@
 
 pip install -r requirements-bench.txt
 python -m benchmarks.plain_unet --workdir runs/scratch --cpu-seconds 300
+python -m benchmarks.plain_unet --study runs/hippocampus --cpu-seconds 300
 
 The network has the run's channels, and the run's images, labelled patients and test
 patients. Sober settings: Adam, cosine, Dice and cross-entropy, batches of 8, rotations
@@ -10,9 +11,13 @@ The length of the schedule follows from the first 20 steps.
 """
 
 import argparse
+import csv
+import io
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,9 +27,27 @@ from torch.nn import functional
 from benchmarks.pytorch_step import make_net
 from pix2rep_jax.data.dataset import load_dataset
 from pix2rep_jax.data.splits import make_split
-from pix2rep_jax.evaluation.report import table
+from pix2rep_jax.evaluation.report import evaluation, table
 from pix2rep_jax.evaluation.score_volumes import evaluate_volumes
+from pix2rep_jax.evaluation.volume_score import VolumeScore
 from pix2rep_jax.runs.manifest import read_config
+from pix2rep_jax.runtime.atomic_file import write_whole
+
+
+class Result(NamedTuple):
+    """What a training ended with.
+
+    Attributes:
+        scores: Dice and distances of every test volume.
+        classes: Names of the classes, background first.
+        steps: Number of updates.
+        seconds: Wall time of the training, s.
+    """
+
+    scores: list[VolumeScore]
+    classes: tuple[str, ...]
+    steps: int
+    seconds: float
 
 
 def augment(image, label, *, mirror: bool):
@@ -79,34 +102,35 @@ def train(net, images, labels, *, classes: int, seconds: float, mirror: bool) ->
     return step
 
 
-def main(argv=None) -> None:
-    """Trains, scores the test patients and prints the table of every run."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--workdir", type=Path, required=True)
-    parser.add_argument("--cpu-seconds", type=float, required=True)
-    parser.add_argument("--mirror", action="store_true")
-    parser.add_argument("--seed", type=int, default=0)
-    flags = parser.parse_args(argv)
-    torch.manual_seed(flags.seed)
-    config = ConfigDict(read_config(flags.workdir / "finetune"))
+def run(config: ConfigDict, *, cpu_seconds: float, mirror: bool, seed: int) -> Result:
+    """Trains on a configuration's labelled patients and scores its test patients.
+
+    Args:
+        config: The resolved configuration of a run of ours.
+        cpu_seconds: Processor time of the training, s.
+        mirror: Whether every other image is mirrored.
+        seed: Seed of the weights and of every draw.
+    """
+    torch.manual_seed(seed)
     dataset = load_dataset(config.data)
     split = make_split(dataset, config.data, draw_labeled=True)
     rows = np.concatenate([split.train_slices, split.val_slices])
     images = torch.tensor(dataset.images[rows]).permute(0, 3, 1, 2).float()
     labels = torch.tensor(dataset.labels[rows].astype(np.int64))
     model, classes = config.model, tuple(config.data.classes)
-    width = model.scratch_num_features
-    net = make_net(model.channels, width, model.last_hidden or width, (len(classes),))
+    width, num_classes = model.scratch_num_features, len(classes)
+    net = make_net(
+        model.channels,
+        width,
+        model.last_hidden or width,
+        (num_classes,),
+    )
     net = net.to(memory_format=torch.channels_last).train()
     started = time.perf_counter()
     steps = train(
-        net,
-        images,
-        labels,
-        classes=len(classes),
-        seconds=flags.cpu_seconds,
-        mirror=flags.mirror,
+        net, images, labels, classes=num_classes, seconds=cpu_seconds, mirror=mirror
     )
+    seconds = time.perf_counter() - started
     net.eval()
 
     def predict(slices: np.ndarray) -> np.ndarray:
@@ -116,8 +140,86 @@ def main(argv=None) -> None:
         return logits.softmax(1).permute(0, 2, 3, 1).numpy()
 
     scores = evaluate_volumes(predict, dataset, split.test_volumes, classes=classes)
-    print(f"{steps} steps, {time.perf_counter() - started:.0f} s with the scores")
-    print(table(scores, classes=classes))
+    return Result(scores, classes, steps, seconds)
+
+
+def run_study(study: Path, *, cpu_seconds: float, mirror: bool, seed: int) -> None:
+    """Trains once for each number of patients and draw of a study's runs from scratch.
+
+    Each ends with a line in STUDY/plain_unet.csv. What has a line is passed over.
+    """
+    path = study / "plain_unet.csv"
+    done = read_rows(path)
+    for cell in list_cells(study):
+        key = (str(cell["num_labeled"]), str(cell["draw"]))
+        if key in {(row["num_labeled"], row["draw"]) for row in done}:
+            continue
+        config = read_cell_config(study, cell)
+        result = run(config, cpu_seconds=cpu_seconds, mirror=mirror, seed=seed)
+        block = evaluation(result.scores, classes=result.classes)
+        done.append(
+            {
+                "num_labeled": key[0],
+                "draw": key[1],
+                "seed": str(seed),
+                "dice_mean_foreground": f"{block['dice']['mean_foreground']:.6f}",
+                "hd95_mm_mean_foreground": f"{block['hd95_mm']['mean_foreground']:.4f}",
+                "steps": str(result.steps),
+                "cpu_seconds": f"{cpu_seconds:g}",
+                "wall_seconds": f"{result.seconds:.0f}",
+            }
+        )
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(done[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(done)
+        write_whole(path, text.getvalue())
+        print(", ".join(f"{name} {value}" for name, value in done[-1].items()))
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Reads the lines of a CSV; none if there is no such file."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def list_cells(study: Path) -> list[dict[str, str]]:
+    """Lists the runs from scratch of a study's study.csv, each draw once."""
+    rows = read_rows(study / "study" / "study.csv")
+    cells = {
+        (row["num_labeled"], row["draw"]): row
+        for row in rows
+        if row["method"] == "baseline"
+    }
+    return list(cells.values())
+
+
+def read_cell_config(study: Path, cell: dict[str, str]) -> ConfigDict:
+    """Reads the configuration of a study's run."""
+    name = f"finetune-{cell['num_labeled']}-{cell['draw']}-{cell['key']}"
+    return ConfigDict(read_config(study / "study" / "cells" / name / "finetune"))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Trains and scores for one run, or for every draw of a study."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    place = parser.add_mutually_exclusive_group(required=True)
+    place.add_argument("--workdir", type=Path, help="a workdir with a fine-tuning")
+    place.add_argument("--study", type=Path, help="a study's workdir")
+    parser.add_argument("--cpu-seconds", type=float, required=True)
+    parser.add_argument("--mirror", action="store_true")
+    parser.add_argument("--seed", type=int, default=0)
+    flags = parser.parse_args(argv)
+    options = {"cpu_seconds": flags.cpu_seconds, "mirror": flags.mirror}
+    if flags.study:
+        run_study(flags.study, seed=flags.seed, **options)
+        return
+    config = ConfigDict(read_config(flags.workdir / "finetune"))
+    result = run(config, seed=flags.seed, **options)
+    print(f"{result.steps} steps, {result.seconds:.0f} s")
+    print(table(result.scores, classes=result.classes))
 
 
 if __name__ == "__main__":

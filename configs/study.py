@@ -163,6 +163,20 @@ def get_config(size: str = "quick") -> ConfigDict:
                 "spatial": {"max_rotation": math.pi / 6, "flip_probability": 0.0}
             },
         ),
+        # The augmentation's geometry: most views upright, a share turned or mirrored.
+        "mixture": row(
+            "Proposed, most views upright",
+            table=0,
+            group=BEYOND,
+            pretraining=MOSTLY_UPRIGHT,
+        ),
+        "mixture_probe": row(
+            "Proposed (only linear probing), most views upright",
+            table=0,
+            group=BEYOND,
+            mode="probe",
+            pretraining=MOSTLY_UPRIGHT,
+        ),
         # Contrasts every pixel of a batch with every other.
         "all_pixels": row(
             "Proposed, InfoNCE over all pixels",
@@ -253,10 +267,27 @@ def row(
     }
 
 
+MOSTLY_UPRIGHT = {
+    "spatial": {
+        "rotation_probability": 0.3,
+        "flip_probability": 0.15,
+        "extent": (0.7, 1.2),
+    }
+}
+"""φ as the augmentation of labelled slices has it."""
+
 CROSS_CORRELATION = {"pretrain": {"loss": "cross_correlation", "num_points": "all"}}
 """Pix2Rep-v2: the whole maps (MIDL 3)."""
 
-ON_REQUEST = ("mae", "v2_wide", "unimatch", "proposed_unimatch", "proposed_context")
+ON_REQUEST = (
+    "mixture",
+    "mixture_probe",
+    "mae",
+    "v2_wide",
+    "unimatch",
+    "proposed_unimatch",
+    "proposed_context",
+)
 """Rows that answer a question of their own, or whose steps take long."""
 
 WIDE = {

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from pix2rep_jax.runs.run_record import VERSION
+from tests.support import four_sets
 from tests.support.before_after import (
     BEFORE,
     PAGE,
@@ -53,3 +54,24 @@ def test_the_table_of_two_versions_has_the_means_of_their_files():
 def test_the_page_has_the_table_of_two_versions():
     """As `python -m tests.support.before_after` writes it."""
     assert section_of_page() == section()
+
+
+def test_the_page_of_four_sets_has_their_table():
+    """As `python -m tests.support.four_sets` writes it."""
+    assert four_sets.table_of_page() == f"\n{four_sets.table()}\n"
+
+
+def test_the_table_of_four_sets_has_the_means_of_the_files():
+    """Against a plain mean over the lines of a file."""
+    with (RESULTS / "hippocampus_small.csv").open(newline="") as file:
+        dice = [
+            100 * float(line["dice_mean_foreground"])
+            for line in csv.DictReader(file)
+            if (line["method"], line["num_labeled"]) == ("baseline", "5")
+        ]
+    assert len(dice) == 3
+    (row,) = re.findall(
+        r"^\| Hippocampus \| from scratch \|.*$", four_sets.table(), re.M
+    )
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[4].split()[0] == f"{sum(dice) / 3:.1f}"

@@ -68,6 +68,18 @@ def pair(*methods):
     }
 
 
+OTHER_SET = {
+    "data.name": "nifti",
+    "data.spacing_mm": "auto",
+    "data.normalization": "auto",
+    "data.holdout_per_group": 20,
+    "study.methods": ("proposed", "proposed_probe", "baseline"),
+    "study.labeled": (1, 5),
+}
+"""A data set other than ACDC, with the spacing and intensities of its plan."""
+
+HIPPOCAMPUS = OTHER_SET | {"data.classes": ("background", "anterior", "posterior")}
+
 BATCH_NORM = pair("joint_batch_norm", "separate_batch_norm")
 SPARSE = pair("dense_last_block", "sparse_last_block")
 
@@ -81,6 +93,7 @@ TABLES = {
     "wide_small": ("wide_small", study, "small", WIDE),
     "batch_norm_small": ("batch_norm_small", study, "small", BATCH_NORM),
     "sparse_small": ("sparse_small", study, "small", SPARSE),
+    "hippocampus_small": ("hippocampus_small", study, "small", HIPPOCAMPUS),
     "ablation_small": ("ablation_small", ablation, "small", {"study.draws": 3}),
 }
 """Of each published document: its file of runs, and what they were run with."""

@@ -56,7 +56,7 @@ def make_document(
     rows = {name: study["rows"][name] for name in study["methods"]}
     columns = score_columns(config.data.classes, crop=config.data.crop)
     sizes = {"labeled": study["labeled"], "runs": study["draws"] * study["seeds"]}
-    show_paper = config.data.name == "acdc"
+    show_paper = _is_the_papers_data(config)
     num_patients = len(test_patients(results))
     lines = opening(config, results, num_patients=num_patients)
     if command:
@@ -108,7 +108,7 @@ def opening(
     brackets = (
         " Numbers in brackets are the paper's, which has another protocol, network and "
         "split; it prints none for single structures."
-        if config.data.name == "acdc"
+        if _is_the_papers_data(config)
         else ""
     )
     return [
@@ -269,3 +269,8 @@ def total_seconds(results: Sequence[Result]) -> float:
             # A cell that is not finished may know nothing of a published pretraining.
             times[job.key] = max(seconds, times.get(job.key, 0.0))
     return sum(times.values())
+
+
+def _is_the_papers_data(config: ConfigDict) -> bool:
+    """Whether the paper's numbers may stand beside: its data, and a split like its."""
+    return config.data.name == "acdc" and config.data.split == "auto"

@@ -1,0 +1,97 @@
+"""The table of docs/results/four-sets.md: four data sets, four ways to a segmenter.
+
+`python -m tests.support.four_sets` writes it into the page.
+"""
+
+import csv
+from statistics import fmean, stdev
+
+from tests.support.before_after import DRAWS, LABELED, lead, results_of
+from tests.support.published import RESULTS
+
+PAGE = RESULTS.parent / "docs" / "results" / "four-sets.md"
+PLAIN = RESULTS / "plain_unet.csv"
+SETS = {
+    "ACDC": "study_cpu_3",
+    "Hippocampus": "hippocampus_small",
+    "FetalHead": "fetal_head_small",
+    "phantom": "phantom_small",
+}
+"""Each data set, and the name of its file of runs."""
+
+METHODS = {
+    "plain U-Net": "plain_unet",
+    "from scratch": "baseline",
+    "pretrained": "proposed",
+    "linear probe": "proposed_probe",
+}
+"""Each row's title, and its name in the file."""
+
+MARK = "<!-- four sets -->\n"
+"""Stands above and below the table in the page."""
+
+
+def read_rows(path):
+    """The lines of a CSV; none if it is not there."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def runs_of(title, method):
+    """The finished runs of one method on one data set."""
+    if method == "plain_unet":
+        return [row for row in read_rows(PLAIN) if row["set"] == title]
+    rows = read_rows(RESULTS / f"{SETS[title]}.csv")
+    return [
+        row for row in rows if row["method"] == method and row["status"] == "finished"
+    ]
+
+
+def cell(runs, column, *, scale):
+    """The mean over the draws, ± their standard deviation."""
+    values = [scale * float(row[column]) for row in runs if row[column]]
+    if not values:
+        return "–"
+    spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
+    few = f" ({len(values)} draws)" if len(values) < DRAWS else ""
+    return f"{fmean(values):.1f}{spread}{few}"
+
+
+def table():
+    """Foreground Dice in % and HD95 in mm, and the paired lead of pretraining."""
+    titles = [f"{n}, {what}" for n in LABELED for what in ("Dice", "HD95")]
+    lines = [
+        f"| labelled patients | | {' | '.join(titles)} |",
+        "|---" * (2 + len(titles)) + "|",
+    ]
+    for name, file in SETS.items():
+        for title, method in METHODS.items():
+            if not (runs := runs_of(name, method)):
+                continue
+            cells = []
+            for number in LABELED:
+                own = [row for row in runs if row["num_labeled"] == str(number)]
+                cells += [
+                    cell(own, "dice_mean_foreground", scale=100.0),
+                    cell(own, "hd95_mm_mean_foreground", scale=1.0),
+                ]
+            lines.append(f"| {name} | {title} | {' | '.join(cells)} |")
+        if (path := RESULTS / f"{file}.csv").exists():
+            leads = [lead(results_of(path), number) for number in LABELED]
+            cells = " | | ".join(leads)
+            lines.append(f"| {name} | pretrained - from scratch | {cells} | |")
+    return "\n".join(lines) + "\n"
+
+
+def table_of_page():
+    """What stands in the page now."""
+    _, own, _ = PAGE.read_text(encoding="utf-8").split(MARK)
+    return own
+
+
+if __name__ == "__main__":
+    above, _, below = PAGE.read_text(encoding="utf-8").split(MARK)
+    page = above + MARK + f"\n{table()}\n" + MARK + below
+    PAGE.write_text(page, encoding="utf-8")
