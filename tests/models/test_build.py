@@ -17,7 +17,11 @@ from pix2rep_jax.models.param_parts import put_parts, take_parts
 def make_config(**changes):
     config = ConfigDict(
         {
-            "data": {"size": 16, "classes": ("BG", "RV", "MYO", "LV")},
+            "data": {
+                "size": 16,
+                "crop": "center",
+                "classes": ("BG", "RV", "MYO", "LV"),
+            },
             "model": {
                 "channels": (4, 8),
                 "num_features": 6,
@@ -40,6 +44,11 @@ def make_config(**changes):
         ({"model.dtype": "float16"}, r"model\.dtype.*'float16'.*'float32'.*'bfloat16'"),
         ({"model.channels": (8,)}, r"model\.channels is \(8,\)"),
         ({"model.channels": ()}, r"model\.channels is \(\)"),
+        # Sides of whole slices are multiples of 32 px.
+        (
+            {"data.size": 64, "data.crop": "whole", "model.channels": (2,) * 7},
+            r"model\.channels has 7 levels",
+        ),
     ],
 )
 @pytest.mark.parametrize("make", [make_pix2rep_net, make_segmentation_net])

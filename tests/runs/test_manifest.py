@@ -87,7 +87,7 @@ def test_other_patients_or_scans_are_refused(tmp_path):
     other = {**split.scans, "patient002": {"patient002_ED": "a2 b3"}}
     for changes, named in (
         ({"test_patients": ("patient003",)}, "test patients"),
-        ({"labeled_patients": ()}, "labeled_patients"),
+        ({"labeled_patients": ()}, "labelled patients"),
         ({"scans": other}, "mask of patient002_ED"),
     ):
         record = make_run_record(split=make_split_of(**changes))
