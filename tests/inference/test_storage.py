@@ -177,7 +177,7 @@ def test_a_trained_network_too(tmp_path, cache, crop):
             path = tmp_path / "turned.nii.gz"
             nib.save(turned, path)
             back = nib.orientations.ornt_transform(
-                np.array(codes), np.array([(0, 1), (1, 1), (2, 1)])
+                np.array([(0, 1), (1, 1), (2, 1)]), np.array(codes)
             )
             found = nib.orientations.apply_orientation(segmenter.predict(path), back)
             expected = nib.orientations.apply_orientation(
