@@ -32,6 +32,7 @@ from pix2rep_jax.runs.dependencies import changed_settings
 from pix2rep_jax.training.sharding import place
 from pix2rep_jax.training.state import ModelState, create_state
 from pix2rep_jax.training.step import compile_step, make_train_step
+from tests.methods.test_mean_teacher import SUPERVISED
 from tests.support.motions import STILL
 from tests.support.program import lines, refused, start, succeed
 from tests.training.test_step import (
@@ -49,13 +50,7 @@ from tests.training.test_step import (
     run,
 )
 
-OPTIONS = {
-    "cross_entropy_weight": 1.0,
-    "dice_weight": 1.0,
-    "include_background": True,
-    "spatial": SPATIAL,
-    "intensity": INTENSITY,
-    "batch_norm": "train",
+OPTIONS = SUPERVISED | {
     "teacher": "self",
     "ema_decay": 0.6,
     "threshold": 0.5,

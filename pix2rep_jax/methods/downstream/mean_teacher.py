@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from pix2rep_jax import losses
-from pix2rep_jax.errors import check_choice
-from pix2rep_jax.methods.downstream.supervised import BATCH_NORM
+from pix2rep_jax.methods.downstream.supervised import make_train_pass
 from pix2rep_jax.methods.downstream.teacher import NETWORKS, update_teacher
 from pix2rep_jax.models.segmentation_net import SegmentationNet
 from pix2rep_jax.runtime.config_checks import above_zero, choice, not_below_zero, share
@@ -116,16 +115,7 @@ def make_loss(
         consistency targets improve semi-supervised deep learning results", NeurIPS
         2017.
     """
-    check_choice("finetune.batch_norm", batch_norm, BATCH_NORM)
-
-    def apply(params, batch_stats, image):
-        logits, updated = net.apply(
-            {"params": params, "batch_stats": batch_stats},
-            image,
-            train=batch_norm == "train",
-            mutable=["batch_stats"],
-        )
-        return logits, updated["batch_stats"]
+    train_pass = make_train_pass(net, batch_norm=batch_norm)
 
     def loss_fn(params, model_state: ModelState, batch, key: jax.Array):
         augment_key, noise_key = jax.random.split(key)
@@ -135,7 +125,7 @@ def make_loss(
         image, label = _augment_all(
             augment_key, batch, patch, spatial=spatial, intensity=intensity
         )
-        logits, batch_stats = apply(params, model_state.batch_stats, image)
+        logits, batch_stats = train_pass(params, model_state.batch_stats, image)
         num_labeled = len(label)
         supervised = losses.segmentation_loss(
             logits[:num_labeled],
@@ -146,7 +136,7 @@ def make_loss(
         )
         unlabeled = image[num_labeled:]
         noise = noise_std * jax.random.normal(noise_key, unlabeled.shape)
-        target, _ = apply(
+        target, _ = train_pass(
             extra["teacher"],
             model_state.batch_stats,
             unlabeled + jnp.clip(noise, -noise_clip, noise_clip),

@@ -1,6 +1,6 @@
 """Fine-tuning: supervised segmentation by the whole network."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -13,7 +13,7 @@ from pix2rep_jax.training.state import LossFn, ModelState
 from pix2rep_jax.views.patches import PatchOptions, augment_patches
 from pix2rep_jax.views.sampling import augment
 
-__all__ = ["BATCH_NORM", "make_loss"]
+__all__ = ["BATCH_NORM", "make_loss", "make_train_pass"]
 
 BATCH_NORM = ("train", "frozen")
 """How BatchNorm normalises in fine-tuning."""
@@ -21,6 +21,38 @@ BATCH_NORM = ("train", "frozen")
 
 SETTINGS = {"batch_norm": choice(*BATCH_NORM)}
 """What this module reads of the section `finetune`."""
+
+
+def make_train_pass(
+    net: SegmentationNet, *, batch_norm: str
+) -> Callable[..., tuple[jax.Array, Any]]:
+    """Makes the forward pass of a step in fine-tuning.
+
+    Args:
+        net: Backbone and head.
+        batch_norm: "train" normalises by each batch and keeps running averages.
+            "frozen" normalises by the statistics that the run started from.
+
+    Returns:
+        `train_pass(params, batch_stats, image, perturb=None) -> (logits, batch_stats)`,
+        with images `[batch, height, width, channels]` and `perturb` as `UNet` takes it.
+
+    Raises:
+        InputError: If `batch_norm` is neither "train" nor "frozen".
+    """
+    check_choice("finetune.batch_norm", batch_norm, BATCH_NORM)
+
+    def train_pass(params, batch_stats, image, perturb=None):
+        logits, updated = net.apply(
+            {"params": params, "batch_stats": batch_stats},
+            image,
+            train=batch_norm == "train",
+            perturb=perturb,
+            mutable=["batch_stats"],
+        )
+        return logits, updated["batch_stats"]
+
+    return train_pass
 
 
 def make_loss(
@@ -54,7 +86,7 @@ def make_loss(
     Raises:
         InputError: If `batch_norm` is neither "train" nor "frozen".
     """
-    check_choice("finetune.batch_norm", batch_norm, BATCH_NORM)
+    train_pass = make_train_pass(net, batch_norm=batch_norm)
 
     def loss_fn(params, model_state: ModelState, batch, key: jax.Array):
         if patch is None:
@@ -71,12 +103,7 @@ def make_loss(
             )
             assert moved is not None
             label = moved
-        logits, updated = net.apply(
-            {"params": params, "batch_stats": model_state.batch_stats},
-            image,
-            train=batch_norm == "train",
-            mutable=["batch_stats"],
-        )
+        logits, batch_stats = train_pass(params, model_state.batch_stats, image)
         value = losses.segmentation_loss(
             logits,
             label,
@@ -84,6 +111,6 @@ def make_loss(
             dice_weight=dice_weight,
             include_background=include_background,
         )
-        return value, (model_state._replace(batch_stats=updated["batch_stats"]), {})
+        return value, (model_state._replace(batch_stats=batch_stats), {})
 
     return loss_fn

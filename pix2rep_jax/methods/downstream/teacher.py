@@ -87,18 +87,19 @@ def networks_of_state(
 
     Returns:
         `{"params": …, "batch_stats": …}` by name: "student", and "teacher" if there is
-        one, after its newest update. Mean Teacher's has the student's statistics. The
-        first network is the run's result.
+        one, after its newest update. It has the student's statistics where its own are
+        not averaged. The first network is the run's result.
     """
     student = {"params": params, "batch_stats": model_state.batch_stats}
     if "teacher" not in model_state.extra:
         return {"student": student}
-    method = config.finetune.method
-    recipe = config.finetune[method]
-    averaged = student if method == "unimatch" else params
+    recipe = config.finetune[config.finetune.method]
+    # `make_extra` was given the parameters alone, or the statistics too.
+    both = model_state.extra["teacher"].keys() == student.keys()
+    averaged = student if both else params
     extra = update_teacher(model_state.extra, averaged, ema_decay=recipe.ema_decay)
     found = extra["teacher"]
-    teacher = found if method == "unimatch" else student | {"params": found}
+    teacher = found if both else student | {"params": found}
     if recipe.result == "teacher":
         return {"teacher": teacher, "student": student}
     return {"student": student, "teacher": teacher}

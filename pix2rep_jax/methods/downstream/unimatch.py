@@ -15,7 +15,7 @@ from pix2rep_jax.losses.pseudo_labels import (
     hard_dice,
     make_pseudo_labels,
 )
-from pix2rep_jax.methods.downstream.supervised import BATCH_NORM
+from pix2rep_jax.methods.downstream.supervised import make_train_pass
 from pix2rep_jax.methods.downstream.teacher import NETWORKS, update_teacher
 from pix2rep_jax.methods.downstream.unimatch_views import (
     draw_views,
@@ -130,19 +130,9 @@ def make_loss(
         Segmentation", CVPR 2023, and its "more scenarios: medical"; with "ema" Yang et
         al., "UniMatch V2", TPAMI 2025.
     """
-    check_choice("finetune.batch_norm", batch_norm, BATCH_NORM)
+    train_pass = make_train_pass(net, batch_norm=batch_norm)
     check_choice("finetune.unimatch.teacher", teacher, TEACHERS)
     is_own = teacher == "self"
-
-    def train(params, batch_stats, image, perturb=None):
-        logits, updated = net.apply(
-            {"params": params, "batch_stats": batch_stats},
-            image,
-            train=batch_norm == "train",
-            perturb=perturb,
-            mutable=["batch_stats"],
-        )
-        return logits, updated["batch_stats"]
 
     def predict(variables, image) -> Any:
         # Without this, the pass would be kept for a gradient that nothing needs.
@@ -177,7 +167,7 @@ def make_loss(
         number, extra = len(label), model_state.extra
         if is_own:
             partner_logits = predict(student, views.partner)
-            logits, batch_stats = train(
+            logits, batch_stats = train_pass(
                 params,
                 student["batch_stats"],
                 jnp.concatenate([image, views.weak]),
@@ -186,16 +176,16 @@ def make_loss(
             logits, weak_logits, dropped_logits = jnp.split(
                 logits, (number, number + len(views.weak))
             )
-            strong_logits, batch_stats = train(params, batch_stats, strong)
+            strong_logits, batch_stats = train_pass(params, batch_stats, strong)
         else:
             extra = update_teacher(extra, student, ema_decay=ema_decay)
             # The average contains the student, and no gradient may pass through it.
             extra = jax.lax.stop_gradient(extra)
             weak_logits = predict(extra["teacher"], views.weak)
             partner_logits, dropped_logits = weak_logits[::-1], None
-            logits, batch_stats = train(params, student["batch_stats"], image)
+            logits, batch_stats = train_pass(params, student["batch_stats"], image)
             drop = drop_complementary(drop_key, number=len(views.weak))
-            strong_logits, batch_stats = train(params, batch_stats, strong, drop)
+            strong_logits, batch_stats = train_pass(params, batch_stats, strong, drop)
             extra |= {"step": extra["step"] + 1}
         supervised = losses.segmentation_loss(
             logits,
