@@ -6,6 +6,7 @@ is compared with their pixels, by the embeddings of a pretrained network.
 Reference: Pix2Rep-v2, MICCAI 2026, arXiv 2609.01427.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -36,6 +37,7 @@ __all__ = [
     "Options",
     "embed_support",
     "find_frame",
+    "make_support_predict",
     "predict_by_support",
     "propagate",
     "read_options",
@@ -103,6 +105,36 @@ def embed_support(
         vectors.append(found[places[(places >= 0) & (places < len(found))]])
     return SupportPixels(
         to_unit_length(np.concatenate(vectors)), labels.reshape(-1)[chosen], weights
+    )
+
+
+def make_support_predict(
+    embed: Embed,
+    images: np.ndarray,
+    labels: np.ndarray,
+    boxes: np.ndarray,
+    *,
+    num_classes: int,
+    options: Options,
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Embeds masked slices, and makes the function that predicts other slices by them.
+
+    Args:
+        embed: The network.
+        images: `[slices, height, width, channels]`.
+        labels: As for `embed_support`.
+        boxes: As for `embed_support`.
+        num_classes: Background included.
+        options: How pixels are compared.
+
+    Returns:
+        `predict_by_support` as a function of slices alone.
+    """
+    support = embed_support(
+        embed, images, labels, boxes, most_pixels=options.most_pixels
+    )
+    return functools.partial(
+        predict_by_support, embed, support, num_classes=num_classes, options=options
     )
 
 

@@ -12,13 +12,12 @@ from ml_collections import ConfigDict
 from pix2rep_jax.errors import InputError, check_choice
 from pix2rep_jax.inference.predict import predict_slices
 from pix2rep_jax.methods.pretraining import method_name, pix2rep
-from pix2rep_jax.models.batch_norm import recalibrate
+from pix2rep_jax.methods.recalibration import recalibrate_backbone
 from pix2rep_jax.models.build import make_backbone
 from pix2rep_jax.runs.checkpoint_reader import restore_params
 from pix2rep_jax.runs.manifest import read_config
 from pix2rep_jax.runs.run_record import read_run
 from pix2rep_jax.runtime.compiler import compiler_options
-from pix2rep_jax.views.patches import cut_at_random
 
 __all__ = ["EMBEDDINGS", "load_embed", "load_embedding"]
 
@@ -85,14 +84,9 @@ def load_embedding(
     params, batch_stats = restore_params(run)
     backbone = make_backbone(config)
     if recalibrated:
-        if config.data.crop == "whole":  # as the slices that it was trained on
-            images, boxes = cut_at_random(images, boxes, side=config.data.size, seed=0)
-        variables = {
-            "params": params["backbone"],
-            "batch_stats": batch_stats["backbone"],
-        }
-        measured = recalibrate(backbone, variables, images, boxes)
-        batch_stats = {**batch_stats, "backbone": measured}
+        batch_stats = recalibrate_backbone(
+            config.data, backbone, params, batch_stats, images, boxes
+        )
     if embedding == "projection":
         check_embeds_pixels(config, run)
         net: Any = pix2rep.make_net(config)

@@ -12,9 +12,8 @@ from pix2rep_jax.inference.in_context import (
     SETTINGS,
     Embed,
     Options,
-    embed_support,
     find_frame,
-    predict_by_support,
+    make_support_predict,
     propagate,
     read_options,
 )
@@ -70,17 +69,11 @@ def load_support_predictors(
         boxes=scans.boxes,
         recalibrated=read_config(run)["init"]["recalibrate"],
     )
-    pixels = embed_support(
+    predict = make_support_predict(
         embed,
         scans.images,
         scans.labels,
         scans.boxes,
-        most_pixels=options.most_pixels,
-    )
-    predict = functools.partial(
-        predict_by_support,
-        embed,
-        pixels,
         num_classes=len(scans.classes),
         options=options,
     )

@@ -1,29 +1,23 @@
 """--mode context: score in-context segmentation, which needs no training."""
 
-import functools
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
 from pix2rep_jax.data.dataset import Dataset
 from pix2rep_jax.data.splits import Split
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.evaluation.report import write_evaluation
 from pix2rep_jax.evaluation.score_volumes import evaluate_volumes
-from pix2rep_jax.inference.in_context import (
-    embed_support,
-    predict_by_support,
-    read_options,
-)
+from pix2rep_jax.inference.in_context import make_support_predict, read_options
 from pix2rep_jax.inference.pixel_embeddings import load_embedding
 from pix2rep_jax.modes.run_training import load
 from pix2rep_jax.runs.manifest import make_folder
 from pix2rep_jax.runs.plan_file import settle
+from pix2rep_jax.runtime.progress_bar import open_progress_bar
 
 __all__ = ["run"]
 
@@ -76,32 +70,20 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
         "nothing is trained"
     )
     scores = []
-    bar = tqdm(
-        total=sum(len(volumes) for volumes, _ in questions),
-        desc="context",
-        unit="scan",
-        file=sys.stderr,
-        delay=5,
-    )
-    for volumes, support in questions:
-        pixels = embed_support(
-            embed,
-            dataset.images[support],
-            dataset.labels[support],
-            dataset.boxes[support],
-            most_pixels=options.most_pixels,
-        )
-        predict: Callable[[np.ndarray], np.ndarray] = functools.partial(
-            predict_by_support,
-            embed,
-            pixels,
-            num_classes=len(classes),
-            options=options,
-        )
-        for volume in volumes:
-            scores += evaluate_volumes(predict, dataset, [volume], classes=classes)
-            bar.update()
-    bar.close()
+    total = sum(len(volumes) for volumes, _ in questions)
+    with open_progress_bar(total, description="context", unit="scan", delay_s=5) as bar:
+        for volumes, support in questions:
+            predict = make_support_predict(
+                embed,
+                dataset.images[support],
+                dataset.labels[support],
+                dataset.boxes[support],
+                num_classes=len(classes),
+                options=options,
+            )
+            for volume in volumes:
+                scores += evaluate_volumes(predict, dataset, [volume], classes=classes)
+                bar.update()
     table = write_evaluation(
         folder,
         scores,

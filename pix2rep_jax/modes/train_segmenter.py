@@ -20,7 +20,7 @@ from pix2rep_jax.evaluation.score_run import LAST, score_run
 from pix2rep_jax.evaluation.validate import make_validate
 from pix2rep_jax.inference.predict import make_predictors
 from pix2rep_jax.methods.downstream.teacher import networks_of_state
-from pix2rep_jax.models.batch_norm import recalibrate
+from pix2rep_jax.methods.recalibration import recalibrate_backbone
 from pix2rep_jax.models.build import make_segmentation_net
 from pix2rep_jax.models.segmentation_net import SegmentationNet
 from pix2rep_jax.modes.run_training import (
@@ -33,7 +33,6 @@ from pix2rep_jax.modes.run_training import (
 from pix2rep_jax.runs.pretrained_backbone import describe_backbone
 from pix2rep_jax.training.run_keys import make_run_keys
 from pix2rep_jax.training.task import Task
-from pix2rep_jax.views.patches import cut_at_random
 
 __all__ = [
     "Segmentation",
@@ -105,15 +104,14 @@ def load_segmentation(
         backbone=backbone,
     )
     if backbone is not None and config.init.recalibrate:
-        variables = {
-            "params": params["backbone"],
-            "batch_stats": batch_stats["backbone"],
-        }
-        images = dataset.images[split.pretrain_slices]
-        boxes = dataset.boxes[split.pretrain_slices]
-        if config.data.crop == "whole":
-            images, boxes = cut_at_random(images, boxes, side=config.data.size, seed=0)
-        batch_stats["backbone"] = recalibrate(net.backbone, variables, images, boxes)
+        batch_stats = recalibrate_backbone(
+            config.data,
+            net.backbone,
+            params,
+            batch_stats,
+            dataset.images[split.pretrain_slices],
+            dataset.boxes[split.pretrain_slices],
+        )
     return Segmentation(loaded, net, params, batch_stats, key)
 
 
