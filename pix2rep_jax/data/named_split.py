@@ -6,7 +6,7 @@ from typing import NamedTuple
 from ml_collections import ConfigDict
 
 from pix2rep_jax.data.slices.volume import VolumeFile
-from pix2rep_jax.errors import InputError
+from pix2rep_jax.errors import InputError, check_choice
 from pix2rep_jax.runtime.config_checks import choice, words
 
 __all__ = [
@@ -83,11 +83,7 @@ def sides_of(data: ConfigDict) -> Sides | None:
     """
     if data.split == AUTO:
         return None
-    if data.split not in _SPLITS:
-        raise InputError(
-            f"data.split={data.split!r} is unknown: set it to "
-            + " or ".join(map(repr, NAMES))
-        )
+    check_choice("data.split", data.split, NAMES)
     if data.name != "acdc":
         raise InputError(
             f"data.split={data.split} names patients of ACDC, but data.name is "

@@ -6,7 +6,7 @@ from typing import TypeVar
 import numpy as np
 
 from pix2rep_jax.data.dataset import Dataset
-from pix2rep_jax.data.files.labels import UNLABELLED
+from pix2rep_jax.data.files.labels import UNLABELLED, foreground
 
 __all__ = [
     "by_group",
@@ -87,7 +87,7 @@ def take_windows(
     for index in slices:
         label, box = dataset.labels[index], dataset.boxes[index]
         cut, moved = [], []
-        shown = (label != 0) & (label != UNLABELLED)
+        shown = foreground(label)
         for axis, length in enumerate(label.shape):
             lines = np.flatnonzero(shown.any(1 - axis))
             ends = lines[[0, -1]] if len(lines) else box[2 * axis : 2 * axis + 2]

@@ -18,10 +18,10 @@ from pix2rep_jax.errors import InputError, name_some
 
 __all__ = [
     "FoundScans",
+    "case_name",
     "find_channels",
     "find_scans",
     "join_channels",
-    "mask_stem",
     "pair_with_masks",
     "probabilities_path",
 ]
@@ -226,10 +226,10 @@ def probabilities_path(mask: Path, *, suffix: str = SUFFIX) -> Path:
         suffix: As for `mask_path`.
     """
     ending = ".npz" if is_picture(mask) else ".nii.gz"
-    return mask.with_name(f"{mask_stem(mask, suffix=suffix)}{PROBABILITIES}{ending}")
+    return mask.with_name(f"{case_name(mask, suffix=suffix)}{PROBABILITIES}{ending}")
 
 
-def mask_stem(mask: Path, *, suffix: str = SUFFIX) -> str:
+def case_name(mask: Path, *, suffix: str = SUFFIX) -> str:
     """Takes the suffix and the ending off a mask's name."""
     return (scan_stem(mask.name) or mask.name).removesuffix(suffix)
 

@@ -9,8 +9,8 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.data.checks import check_masks
 from pix2rep_jax.data.dataset import list_included, load_volumes
-from pix2rep_jax.data.files.file_names import mask_stem
-from pix2rep_jax.data.files.labels import UNLABELLED
+from pix2rep_jax.data.files.file_names import mask_stem, partner
+from pix2rep_jax.data.files.labels import foreground
 from pix2rep_jax.data.files.mask import label_values as find_values
 from pix2rep_jax.data.files.nifti_paths import list_folder, scan_stem
 from pix2rep_jax.data.fit.settle import settle_data
@@ -91,7 +91,7 @@ def read_support(
     masked = [each for each in volumes if each.label_path is not None]
     dataset = load_volumes(masked, data, expected=record.slice_axis)
     check_same_channels(dataset.images.shape[-1], record.inputs.channels, run)
-    if not ((dataset.labels > 0) & (dataset.labels != UNLABELLED)).any():
+    if not foreground(dataset.labels).any():
         raise InputError(
             f"the masks in {path} show nothing but background within the network's "
             "field of view: check them, and that they belong to their scans"
@@ -165,10 +165,8 @@ def _pair(path: Path) -> tuple[Path, Path]:
             "scans and masks, or one scan with its mask beside it"
         )
     beside = {each.name: each.path for each in list_folder(path.parent).files}
-    scan = mask_stem(stem)
-    for name in (scan, f"{scan}_0000"):
-        if scan and name in beside:
-            return beside[name], path
+    if scan := partner(stem, beside):
+        return beside[scan], path
     case = stem.removesuffix("_0000")
     masks = [x for name, x in beside.items() if mask_stem(name) in (stem, case)]
     if len(masks) != 1:

@@ -1,10 +1,7 @@
 """The tables in a folder of masks, complete after a command that went on."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-from tqdm import tqdm
 
 from pix2rep_jax.data.files.picture_file import is_picture
 from pix2rep_jax.errors import InputError
@@ -14,7 +11,8 @@ from pix2rep_jax.inference.mask_volumes import (
     write_labels,
     write_volumes,
 )
-from pix2rep_jax.inference.scan_files import mask_stem
+from pix2rep_jax.inference.scan_files import case_name
+from pix2rep_jax.runtime.progress_bar import open_progress_bar
 
 __all__ = ["write_tables"]
 
@@ -48,16 +46,19 @@ def write_tables(
     rows: dict[str, Sequence[Row]] = {}
     notes = []
     there = [(scan, target) for scan, target in pairs if target.exists()]
-    for scan, target in tqdm(
-        there, desc="measure masks", unit="mask", file=sys.stderr, delay=5
-    ):
-        name = target.relative_to(folder).with_name(mask_stem(target, suffix=suffix))
-        try:
-            rows[name.as_posix()] = measured.get(target) or measure_mask(
-                target, scan, values=values, num_classes=len(classes)
-            )
-        except InputError as error:
-            notes.append(f"note: {target} is not measured: {error}")
+    with open_progress_bar(
+        len(there), description="measure masks", unit="mask", delay_s=5
+    ) as bar:
+        for scan, target in there:
+            stem = case_name(target, suffix=suffix)
+            name = target.relative_to(folder).with_name(stem).as_posix()
+            try:
+                rows[name] = measured.get(target) or measure_mask(
+                    target, scan, values=values, num_classes=len(classes)
+                )
+            except InputError as error:
+                notes.append(f"note: {target} is not measured: {error}")
+            bar.update()
     pictures = all(is_picture(target) for _, target in there)
     used = values if values and pictures else range(len(classes))
     ending = ".png" if pictures else ".nii.gz"

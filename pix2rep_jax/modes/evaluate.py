@@ -82,16 +82,16 @@ def run(config: ConfigDict, workdir: Path, *, others: Sequence[Path] = ()) -> No
             print(note, file=sys.stderr)
     runs = list(configs)
     data, classes = match_classes(own, configs)
-    recorded = read_run(runs[0]).slice_axis
-    expected = expected_slice_axis(data, configs[runs[0]], recorded)
+    records = {folder: read_run(folder) for folder in runs}
+    axis = records[runs[0]].slice_axis
+    expected = expected_slice_axis(data, configs[runs[0]], axis)
     dataset = load_dataset(data, expected=expected)
     for note in (*reading_notes(dataset.volumes), empty_slices(dataset.volumes)):
         if note:
             print(note, file=sys.stderr)
     check_masks((*dataset.volumes, *dataset.excluded), data)
     split = make_split(dataset, data, draw_labeled=False)
-    for folder in runs:
-        record = read_run(folder)
+    for folder, record in records.items():
         channels = record.inputs.channels
         check_same_channels(dataset.images.shape[-1], channels, folder)
         if record.inputs.sizes:
@@ -115,7 +115,7 @@ def run(config: ConfigDict, workdir: Path, *, others: Sequence[Path] = ()) -> No
         folders = [output / name, *([output] if first else [])]
         for target in folders:
             make_folder(target)
-        chosen = [choose_components(classes, read_run(x), wanted) for x in group]
+        chosen = [choose_components(classes, records[x], wanted) for x in group]
         pieces = sorted(set.intersection(*map(set, chosen)))
         if pieces:
             kept = ", ".join(classes[each] for each in pieces)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pix2rep_jax.data.files.labels import UNLABELLED
 from pix2rep_jax.views.affine import inside, sample_sources
 from pix2rep_jax.views.intensity import random_intensity
 from pix2rep_jax.views.warp import warp_at
@@ -205,12 +206,9 @@ def cut_at_random(
         `[slices, side, side, channels]` float32, and the boxes in the patches.
     """
     draw = np.random.default_rng(seed).random((len(images), 2))
-    first, last = boxes[:, ::2], boxes[:, 1::2]
-    most = np.array(images.shape[1:3]) - side
-    middle = (first + last + 1 - side) // 2
-    short = last - first + 1 < side
-    low = np.clip(np.where(short, middle, first), 0, most)
-    high = np.clip(np.where(short, middle, last + 1 - side), 0, most)
+    shape = (images.shape[1], images.shape[2])
+    ends = jax.vmap(lambda box: _corner_range(box, shape, side=side))(boxes)
+    low, high = map(np.asarray, ends)
     corners = (low + draw * (high + 1 - low)).astype(int)
     patches = np.empty((len(images), side, side, images.shape[3]), np.float32)
     for patch, image, (row, column) in zip(patches, images, corners, strict=True):
@@ -246,8 +244,8 @@ def _draw_pixel(key: jax.Array, mask: jax.Array) -> jax.Array:
 
 
 def _is_structure(label: jax.Array) -> jax.Array:
-    """Tells the pixels that an expert has drawn; 255 is not known."""
-    return (label != 0) & (label != 255)
+    """Tells the pixels on which an expert drew a structure."""
+    return (label != 0) & (label != UNLABELLED)
 
 
 def _in_box(box: jax.Array, side: int) -> jax.Array:
