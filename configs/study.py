@@ -113,34 +113,6 @@ def get_config(size: str = "quick") -> ConfigDict:
             group=BEYOND,
             pretraining={"pretrain": {"method": "chaitanya"}},
         ),
-        # The same network, data and steps, without views to compare.
-        "mae": row(
-            "Masked images",
-            table=0,
-            group=BEYOND,
-            pretraining={"pretrain": {"method": "mae"}},
-        ),
-        "mae_probe": row(
-            "Masked images (only linear probing)",
-            table=0,
-            group=BEYOND,
-            mode="probe",
-            pretraining={"pretrain": {"method": "mae"}},
-        ),
-        # Four times the dimensions at the small sizes, with the published λ.
-        "v2_wide": row(
-            "Pix2Rep-v2, 256 dimensions",
-            table=0,
-            group=BEYOND,
-            pretraining=WIDE,
-        ),
-        "v2_wide_probe": row(
-            "Pix2Rep-v2, 256 dimensions (only linear probing)",
-            table=0,
-            group=BEYOND,
-            mode="probe",
-            pretraining=WIDE,
-        ),
         "elastic": row(
             "Proposed, elastic φ",
             table=0,
@@ -163,20 +135,6 @@ def get_config(size: str = "quick") -> ConfigDict:
                 "spatial": {"max_rotation": math.pi / 6, "flip_probability": 0.0}
             },
         ),
-        # The augmentation's geometry: most views upright, a share turned or mirrored.
-        "mixture": row(
-            "Proposed, most views upright",
-            table=0,
-            group=BEYOND,
-            pretraining=MOSTLY_UPRIGHT,
-        ),
-        "mixture_probe": row(
-            "Proposed (only linear probing), most views upright",
-            table=0,
-            group=BEYOND,
-            mode="probe",
-            pretraining=MOSTLY_UPRIGHT,
-        ),
         # Contrasts every pixel of a batch with every other.
         "all_pixels": row(
             "Proposed, InfoNCE over all pixels",
@@ -190,6 +148,10 @@ def get_config(size: str = "quick") -> ConfigDict:
         ("proposed_unimatch", "Proposed + UniMatch", {}),
     ):
         rows[name] = row(title, table=0, group=BEYOND, downstream=origin | UNIMATCH)
+    for name, (title, probe_title, changes) in PRETRAININGS.items():
+        shared = {"table": 0, "group": BEYOND, "pretraining": changes}
+        rows[name] = row(title, **shared)
+        rows[f"{name}_probe"] = row(probe_title, mode="probe", **shared)
     for name, (title, changes) in PAIRS.items():
         kinds = {"": ("Proposed", "finetune")}
         kinds["_probe"] = ("Proposed (only linear probing)", "probe")
@@ -267,38 +229,42 @@ def row(
     }
 
 
-MOSTLY_UPRIGHT = {
-    "spatial": {
-        "rotation_probability": 0.3,
-        "flip_probability": 0.15,
-        "extent": (0.7, 1.2),
-    }
-}
-"""φ as the augmentation of labelled slices has it."""
-
 CROSS_CORRELATION = {"pretrain": {"loss": "cross_correlation", "num_points": "all"}}
 """Pix2Rep-v2: the whole maps (MIDL 3)."""
 
-ON_REQUEST = (
-    "mixture",
-    "mixture_probe",
-    "mae",
-    "v2_wide",
-    "unimatch",
-    "proposed_unimatch",
-    "proposed_context",
-)
-"""Rows that answer a question of their own, or whose steps take long."""
-
-WIDE = {
-    "projection": {"features": 256},
-    "pretrain": {
-        "loss": "cross_correlation",
-        "num_points": "all",
-        "off_diagonal_weight": 0.005,
-    },
+PRETRAININGS = {
+    # The same network, data and steps, without views to compare.
+    "mae": (
+        "Masked images",
+        "Masked images (only linear probing)",
+        {"pretrain": {"method": "mae"}},
+    ),
+    # Four times the dimensions at the small sizes, with the λ of its authors (2026).
+    "v2_wide": (
+        "Pix2Rep-v2, 256 dimensions",
+        "Pix2Rep-v2, 256 dimensions (only linear probing)",
+        {
+            "projection": {"features": 256},
+            "pretrain": {**CROSS_CORRELATION["pretrain"], "off_diagonal_weight": 0.005},
+        },
+    ),
+    # The augmentation's geometry: most views upright, a share turned or mirrored.
+    "mixture": (
+        "Proposed, most views upright",
+        "Proposed (only linear probing), most views upright",
+        {
+            "spatial": {
+                "rotation_probability": 0.3,
+                "flip_probability": 0.15,
+                "extent": (0.7, 1.2),
+            }
+        },
+    ),
 }
-"""Pix2Rep-v2's dimensions and λ, as its authors have them (2026)."""
+"""Further pretrainings, each fine-tuned and probed: both titles, and the settings."""
+
+ON_REQUEST = (*PRETRAININGS, "unimatch", "proposed_unimatch", "proposed_context")
+"""Rows that answer a question of their own, or whose steps take long."""
 
 PAIRS = {
     "joint_batch_norm": (
