@@ -158,8 +158,8 @@ def _unimatch(config: ConfigDict) -> ConfigDict:
     unimatch.cutmix_aspect = (0.3, 1 / 0.3)  # height over width
     # How often a box holds a labelled slice with its mask; Bai et al. 2023 (BCP): 1
     unimatch.paste_probability = 0.0
-    # Of the strong views: what labelled slices get (ours), with their contrast,
-    # brightness and blur.
+    # Strong views change as labelled slices do (ours), with contrast, brightness and
+    # blur of their own.
     unimatch.intensity = intensity = (
         config.augment.intensity.copy_and_resolve_references()
     )

@@ -34,7 +34,7 @@ LABELS_FILE = "labels.json"
 VOLUMES_FILE = "volumes.csv"
 
 UNITS = ("ml", "mm2", "px")
-"""Of a scan; of a picture whose pixel size is known; of another picture."""
+"""A scan has the first, a picture of known pixel size the second, others the third."""
 
 
 class Row(NamedTuple):
@@ -43,7 +43,7 @@ class Row(NamedTuple):
     Attributes:
         frame: Its number in a file of several frames, from 0; None for other files.
         unit: One of `UNITS`.
-        sizes: Of each class in this unit, without the background.
+        sizes: How large each class but the background is, in this unit.
     """
 
     frame: int | None

@@ -106,8 +106,8 @@ def predict_slices(
 ) -> np.ndarray:
     """Predicts any number of slices in batches of one size.
 
-    Of large slices a batch has fewer. A slice whose feature maps would not fit the
-    memory is predicted in tiles that overlap.
+    A batch has fewer slices if they are large. A slice whose feature maps would not fit
+    the memory is predicted in tiles that overlap.
 
     Args:
         predict: The function of `make_predict`, or another function of variables and
@@ -162,8 +162,8 @@ def predict_scan(
 ) -> Iterator[np.ndarray]:
     """Predicts the slices of one scan, crops and whole slices alike.
 
-    Of a large scan the probabilities of all slices together would fill the memory. So
-    they are computed while the caller uses them.
+    The probabilities of all slices of a large scan would fill the memory. So they are
+    computed while the caller uses them.
 
     Args:
         predict: Maps slices `[slices, height, width, channels]` to probabilities

@@ -17,10 +17,10 @@ from pix2rep_jax.errors import InputError
 __all__ = ["MaskPart", "detail_kept", "read_mask_parts"]
 
 _MOST_VOLUMES = 200
-"""Of more volumes a part is looked at, evenly."""
+"""Volumes to look at; if there are more, an even part of them."""
 
 _MOST_SLICES = 24
-"""Of more slices that show a structure, a part of each volume is looked at."""
+"""Slices with a structure to look at in each volume; if there are more, a part."""
 
 _MARGIN = 2
 """Pixels of a mask's surroundings that its edges may move into."""

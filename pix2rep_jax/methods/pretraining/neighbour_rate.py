@@ -23,7 +23,7 @@ _POINTS = 128
 """Pixels that are looked for in each slice."""
 
 _SEED = 0
-"""Of the views and pixels: they are the same in all runs, so that curves compare."""
+"""Draws the same views and pixels in all runs, so that curves compare."""
 
 
 def neighbour_rate(
