@@ -86,15 +86,14 @@ def split_slices(
         slices: A key for what each slice shows. Slices with equal keys (of duplicate
             scans) stay on the same side.
         val_fraction: Share of the slices that validate, between 0 and 1. At least one
-            slice is on either side.
+            slice is on either side, unless all show the same: then all train.
         seed: Seed of the division.
 
     Returns:
         Indices of the training and of the validation slices, sorted.
 
     Raises:
-        InputError: If there are fewer than two different slices, or if the fraction is
-            not between 0 and 1.
+        InputError: If there are no slices, or if the fraction is not between 0 and 1.
     """
     if not 0 < val_fraction < 1:
         raise InputError(
@@ -102,11 +101,12 @@ def split_slices(
             "slices train and the others choose the checkpoint"
         )
     shown = {key: number for number, key in enumerate(dict.fromkeys(slices))}
-    if len(shown) < 2:
+    if not shown:
         raise InputError(
-            f"there are {len(shown)} different labelled slices, but training and "
-            "validation need at least 2: raise data.num_labeled"
+            "no slice of the labelled patients is annotated: raise data.num_labeled, "
+            "or name annotated patients by data.labeled"
         )
+    # With one picture, this is none.
     num_val = min(max(1, round(val_fraction * len(shown))), len(shown) - 1)
     chosen = np.random.default_rng(seed).permutation(len(shown))[:num_val]
     in_val = np.isin([shown[key] for key in slices], chosen)

@@ -1,6 +1,6 @@
 """What probing and fine-tuning share: the network they start with, and the scores."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from pix2rep_jax.data.checks import (
 )
 from pix2rep_jax.data.dataset import Dataset, take_own
 from pix2rep_jax.data.one_piece import find_one_piece
+from pix2rep_jax.data.split_record import Split
 from pix2rep_jax.evaluation.score_run import LAST, score_run
 from pix2rep_jax.evaluation.validate import make_validate
 from pix2rep_jax.inference.predict import make_predictors
@@ -32,6 +33,7 @@ from pix2rep_jax.modes.run_training import (
 )
 from pix2rep_jax.runs.pretrained_backbone import describe_backbone
 from pix2rep_jax.training.run_keys import make_run_keys
+from pix2rep_jax.training.state import TrainState
 from pix2rep_jax.training.task import Task
 
 __all__ = [
@@ -169,6 +171,42 @@ def validation_slices(
     return slices[np.linspace(0, len(slices) - 1, most).round().astype(int)]
 
 
+def make_evaluate(
+    config: ConfigDict, dataset: Dataset, split: Split, net: SegmentationNet
+) -> tuple[Callable[[TrainState], Mapping[str, float]] | None, str]:
+    """Makes the score that chooses a checkpoint, and says in words what chooses.
+
+    A single labelled picture trains. Nothing is left to choose by then, so that there
+    is None, and the last step is kept.
+
+    Args:
+        config: The whole configuration.
+        dataset: All slices.
+        split: Made of it.
+        net: Backbone and head.
+    """
+    slices = validation_slices(
+        dataset, split.val_slices, whole=config.data.crop == "whole"
+    )
+    if not len(slices):
+        return None, "the last step is kept, because no other labelled slice chooses"
+    validate = make_validate(
+        net,
+        *take_own(dataset, slices),
+        num_classes=len(config.data.classes),
+        batch_size=_PREDICT_BATCH,
+    )
+    others = "more slice(s)"
+    if split.val_patients:
+        others = f"slice(s) of {len(split.val_patients)} other patients"
+    return (
+        lambda state: validate(
+            networks_of_state(config, state.params, state.model_state)
+        ),
+        f"{len(slices)} {others} choose the checkpoint",
+    )
+
+
 def train_and_score(
     config: ConfigDict,
     folder: Path,
@@ -178,6 +216,8 @@ def train_and_score(
     command: Sequence[str],
 ) -> None:
     """Trains, keeps the best validation checkpoint and scores it on the test patients.
+
+    Without validation slices it keeps the last one.
 
     Where other patients than the labelled ones choose the checkpoint, the last step is
     scored beside it, so that the effect of choosing is seen.
@@ -194,18 +234,7 @@ def train_and_score(
     loaded, net, classes = start.loaded, start.net, tuple(config.data.classes)
     split, dataset = loaded.split, loaded.dataset
     source = describe_backbone(loaded.backbone)
-    val_slices = validation_slices(
-        dataset, split.val_slices, whole=config.data.crop == "whole"
-    )
-    validate = make_validate(
-        net,
-        *take_own(dataset, val_slices),
-        num_classes=len(classes),
-        batch_size=_PREDICT_BATCH,
-    )
-    chosen_by = "more slice(s)"
-    if split.val_patients:
-        chosen_by = f"slice(s) of {len(split.val_patients)} other patients"
+    evaluate, chosen_by = make_evaluate(config, dataset, split, net)
     state, last, record = train_run(
         config,
         folder,
@@ -215,11 +244,9 @@ def train_and_score(
         command=command,
         message=f"{folder.name} from {{origin}} on {len(split.train_slices)} slices of "
         f"{len(split.labeled_patients)} patient(s), {task.num_steps} steps; "
-        f"{len(val_slices)} {chosen_by} choose the checkpoint",
+        + chosen_by,
         one_piece=find_one_piece(dataset.volumes, split.labeled_patients, classes),
-        evaluate=lambda state: validate(
-            networks_of_state(config, state.params, state.model_state)
-        ),
+        evaluate=evaluate,
     )
     if not split.test_volumes:
         print(

@@ -179,6 +179,33 @@ def test_one_labelled_scan_of_ones_own_is_enough(workdir, cache, tmp_path):
     assert (tmp_path / "masks" / "one_seg.nii.gz").is_file()
 
 
+def test_one_labelled_picture_is_enough(workdir, cache, tmp_path):
+    """Nothing is left to choose a checkpoint: the last one is kept, and scored."""
+    for kind, ending in (("images", ""), ("labels", "_gt")):
+        (tmp_path / kind).mkdir()
+        for path in (next(cache.glob("phantom-*-5-2")) / "training").glob(
+            f"patient*/*_frame01{ending}.nii.gz"
+        ):
+            scan = nib.load(path)
+            name = f"{path.parent.name}.nii.gz"
+            nib.save(scan.slicer[:, :, 1:2], tmp_path / kind / name)
+    own = {
+        "data__name": "nifti",
+        "data__root": tmp_path,
+        "data__holdout_per_group": 1,
+        "data__num_labeled": 1,
+        "init__checkpoint": workdir,
+    }
+    for _ in range(2):  # what is finished is only scored again
+        process = finish(start("finetune", tmp_path / "run", cache, **own))
+        assert process.returncode == 0, process.stderr
+    folder = tmp_path / "run" / "finetune"
+    results = json.loads((folder / "evaluation.json").read_text())
+    assert results["best_step"] == read_run(folder).num_steps
+    scored = read_metrics(folder / "metrics.jsonl")
+    assert scored and not any("val_dice" in line for line in scored)
+
+
 def test_probing_leaves_the_backbone_as_it_was_pretrained(workdir):
     """Its parameters to the bit; fine-tuning moves them."""
     trees = {
