@@ -13,6 +13,7 @@ The length of the schedule follows from the first 20 steps.
 import argparse
 import csv
 import io
+import json
 import math
 import time
 from collections.abc import Sequence
@@ -209,6 +210,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     place.add_argument("--workdir", type=Path, help="a workdir with a fine-tuning")
     place.add_argument("--study", type=Path, help="a study's workdir")
     parser.add_argument("--cpu-seconds", type=float, required=True)
+    parser.add_argument("--json", type=Path, help="where a run's scores go, too")
     parser.add_argument("--mirror", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     flags = parser.parse_args(argv)
@@ -220,6 +222,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     result = run(config, seed=flags.seed, **options)
     print(f"{result.steps} steps, {result.seconds:.0f} s")
     print(table(result.scores, classes=result.classes))
+    if flags.json:
+        block = evaluation(result.scores, classes=result.classes)
+        write_whole(flags.json, json.dumps({**block, "steps": result.steps}))
 
 
 if __name__ == "__main__":
