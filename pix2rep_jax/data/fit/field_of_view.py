@@ -16,7 +16,12 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.data.dataset import list_included
 from pix2rep_jax.data.files.axes import SliceRule
-from pix2rep_jax.data.fit.mask_detail import MaskPart, detail_kept, read_mask_parts
+from pix2rep_jax.data.fit.mask_detail import (
+    MaskPart,
+    detail_kept,
+    partly_labelled,
+    read_mask_parts,
+)
 from pix2rep_jax.data.fit.scan_facts import ScanFacts
 from pix2rep_jax.data.slices import slice_cache
 from pix2rep_jax.data.slices.grid import Grid, centre_grid, whole_grid
@@ -29,7 +34,7 @@ __all__ = ["DETAIL", "Field", "plan_field"]
 DETAIL = 0.95
 """Dice that the masks must keep on their way to the network's grid and back."""
 
-VERSION = 1
+VERSION = 2
 """Raise it when the same masks keep another share."""
 
 _VOLUMES = 0.9
@@ -186,6 +191,8 @@ def _look(
         return _Kept(centre, 1.0, own)
     if data.spacing_mm != "auto":
         return _Kept(centre, _in_whole(parts, centre_mm), centre_mm)
+    if partly_labelled(parts):
+        return _Kept(centre, _in_whole(parts, own), own)
     return _Kept(centre, *_coarsest(parts, own))
 
 

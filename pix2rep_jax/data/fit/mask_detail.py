@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pix2rep_jax.data.files.axes import SliceRule
+from pix2rep_jax.data.files.labels import UNLABELLED, foreground
 from pix2rep_jax.data.files.scan import read_scan
 from pix2rep_jax.data.slices.grid import Grid
 from pix2rep_jax.data.slices.resample import resample_label, restore_labels
@@ -14,7 +15,7 @@ from pix2rep_jax.data.slices.volume import VolumeFile, read_mask
 from pix2rep_jax.data.slices.volume_files import read_files
 from pix2rep_jax.errors import InputError
 
-__all__ = ["MaskPart", "detail_kept", "read_mask_parts"]
+__all__ = ["MaskPart", "detail_kept", "partly_labelled", "read_mask_parts"]
 
 _MOST_VOLUMES = 200
 """Volumes to look at; if there are more, an even part of them."""
@@ -30,7 +31,8 @@ class MaskPart(NamedTuple):
     """What a mask shows, without the empty rest of its scan.
 
     Attributes:
-        label: `[slices, rows, columns]` uint8 of slices that show a structure.
+        label: `[slices, rows, columns]` uint8 of slices that show a structure;
+            `UNLABELLED` where nobody has labelled.
         corner: The place of the first row and column in the slice.
         shape: Rows and columns of the whole slice.
         spacing_mm: Distance of rows and of columns, mm.
@@ -83,7 +85,8 @@ def detail_kept(
         make_grid: Places the grid for a slice of this shape and spacing (mm).
 
     Returns:
-        The Dice of the structures, averaged over volumes and then over classes.
+        The Dice of the structures over labelled pixels, averaged over volumes and then
+        over classes.
     """
     scores: dict[int, list[float]] = {}
     for part in parts:
@@ -95,11 +98,21 @@ def detail_kept(
         )
         own = Grid((origin[0], origin[1]), grid.step, part.label.shape[1:], grid.size)
         back = _there_and_back(part.label, _trimmed(own))
-        for value in np.unique(part.label[part.label != 0]).tolist():
+        back = np.where(part.label == UNLABELLED, 0, back)
+        for value in np.unique(part.label[foreground(part.label)]).tolist():
             one, other = part.label == value, back == value
             dice = 2 * (one & other).sum() / (one.sum() + other.sum())
             scores.setdefault(value, []).append(float(dice))
     return float(np.mean([np.mean(each) for each in scores.values()]))
+
+
+def partly_labelled(parts: Sequence[MaskPart]) -> bool:
+    """Tells whether pixels around structures lack a label, as beside scribbles.
+
+    Such masks do not show where structures end, so they cannot tell how coarse the
+    pixels may be.
+    """
+    return any(bool((part.label == UNLABELLED).any()) for part in parts)
 
 
 def _trimmed(grid: Grid) -> Grid:
@@ -118,8 +131,9 @@ def _trimmed(grid: Grid) -> Grid:
 
 def _there_and_back(label: np.ndarray, grid: Grid) -> np.ndarray:
     """Takes `[slices, rows, columns]` to a grid and back, as a prediction is taken."""
-    classes = int(label.max()) + 1
-    one_hot = np.eye(classes, dtype=np.float32)
+    classes = int(label[label != UNLABELLED].max()) + 1
+    # A pixel without a label votes for no class.
+    one_hot = np.eye(UNLABELLED + 1, classes, dtype=np.float32)
     planes = (
         restore_labels(one_hot[resample_label(each, grid)], grid) for each in label
     )
@@ -134,19 +148,19 @@ def _read_file(
     parts = []
     for volume in volumes:
         label = np.moveaxis(read_mask(volume, scan, num_classes=num_classes), 2, 0)
-        if (label != 0).any():
+        if foreground(label).any():
             parts.append(_make_part(label, scan.spacing_mm))
     return parts
 
 
 def _make_part(label: np.ndarray, spacing_mm: Sequence[float]) -> MaskPart:
     """Cuts what a mask shows out of `[slices, rows, columns]`."""
-    shown = np.flatnonzero((label != 0).any((1, 2)))
+    drawn = foreground(label)
+    shown = np.flatnonzero(drawn.any((1, 2)))
     if len(shown) > _MOST_SLICES:
         evenly = np.linspace(0, len(shown) - 1, _MOST_SLICES).round().astype(int)
         shown = shown[evenly]
-    label = label[shown]
-    seen = (label != 0).any(0)
+    label, seen = label[shown], np.asarray(drawn[shown].any(0))
     sides = []
     for axis in (0, 1):
         lines = np.flatnonzero(seen.any(1 - axis))

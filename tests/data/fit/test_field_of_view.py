@@ -69,6 +69,29 @@ def test_structures_in_the_centre_keep_the_centred_crop(tmp_path):
     assert plan_data(data).crop == "center"
 
 
+@pytest.mark.parametrize(
+    ("centre", "crop"), [((160, 160), "center"), ((150, 30), "whole")]
+)
+def test_pixels_without_a_label_are_not_a_structure(tmp_path, centre, crop):
+    """Scribbles: a stroke in the disc, one beside it, and 9 everywhere else.
+
+    The strokes lie in the disc's place, and tell nothing of how coarse pixels may be.
+    """
+    data = make_discs(tmp_path, centre=centre)
+    for path in sorted((tmp_path / "labels").iterdir()):
+        label = np.full((320, 320, 1), 9, np.uint8)
+        row, column = np.add(centre, int(path.name[1]))
+        label[row - 5 : row + 6, column] = 1
+        label[row - 5 : row + 6, column + 20] = 0
+        save(path, label, (1, 1, 5))
+    data.ignore = (9,)
+    settled = plan_data(data)
+    assert (settled.crop, settled.spacing_mm) == (crop, 1.0)
+    volumes = dataset.list_volumes(data)
+    for part in mask_detail.read_mask_parts(volumes, AUTO, num_classes=2):
+        assert max(part.label.shape) <= 15
+
+
 def test_what_is_given_is_kept(tmp_path):
     """A spacing, or whole slices where a crop would do."""
     data = make_discs(tmp_path)
