@@ -4,14 +4,17 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from pix2rep_jax.data.files import mask
-from pix2rep_jax.data.slices.volume import VolumeFile, VolumeRecord
+from pix2rep_jax.data.files.labels import UNLABELLED
+from pix2rep_jax.data.slices.volume import VolumeFile, VolumeRecord, read_expert
 from pix2rep_jax.data.slices.volume_files import read_files
 
 __all__ = ["find_one_piece", "find_pieces"]
 
 _NEIGHBOURS = np.ones((3, 3, 3), bool)
 """Voxels that share a corner belong to one piece."""
+
+_SEVERAL = 2
+"""Number of pieces that is given for a mask whose unlabelled pixels may hide some."""
 
 
 def find_one_piece(
@@ -64,14 +67,9 @@ def find_pieces(labels: np.ndarray, value: int) -> tuple[np.ndarray, np.ndarray]
 
 def _count(volume: VolumeFile, num_classes: int) -> list[int]:
     """Counts the pieces of each class in a volume's mask; 0 for background."""
-    assert isinstance(volume, VolumeRecord) and volume.label_path is not None
-    labels = mask.read_label(
-        volume.label_path,
-        shape=volume.shape,
-        num_classes=num_classes,
-        values=volume.label_values,
-        axes=volume.axes,
-        frame=volume.frame,
-    )
-    foreground = range(1, num_classes)
-    return [0, *(find_pieces(labels, x)[1].max(initial=0) for x in foreground)]
+    assert isinstance(volume, VolumeRecord)
+    labels = read_expert(volume, num_classes=num_classes)
+    pieces = [find_pieces(labels, x)[1].max(initial=0) for x in range(1, num_classes)]
+    if (labels == UNLABELLED).any():  # what is drawn may go on in other places
+        pieces = [_SEVERAL if each else 0 for each in pieces]
+    return [0, *pieces]

@@ -1,6 +1,7 @@
 """Masks with unlabelled pixels and slices, from the file to the score."""
 
 import dataclasses
+import pathlib
 
 import nibabel as nib
 import numpy as np
@@ -12,6 +13,7 @@ from pix2rep_jax.data.dataset import load_dataset
 from pix2rep_jax.data.files.labels import UNLABELLED
 from pix2rep_jax.data.fit.fingerprint import take_fingerprint
 from pix2rep_jax.data.fit.settle import settle_data
+from pix2rep_jax.data.one_piece import find_one_piece
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.evaluation.score_volumes import evaluate_volumes
 from pix2rep_jax.figures.panels import scan_panels
@@ -113,6 +115,19 @@ def test_the_fingerprint_is_that_of_the_structures(data):
         box = (rows[0] - 8, rows[-1] - 7, columns[0] - 8, columns[-1] - 7)
         assert each.box_mm == box
         assert each.annotated == drawn.any((0, 1)).sum()
+
+
+def test_strokes_do_not_show_that_a_class_is_one_piece(data):
+    """The ignored value is read as such, and may hide further pieces."""
+    whole = np.zeros(SHAPE, np.uint8)
+    whole[2:5, 2:5, 2:4], whole[8:10, 8:10, 3] = 1, 2
+    strokes = np.full(SHAPE, 9, np.uint8)
+    strokes[3, 2:5, 3], strokes[0, 0] = 1, 0
+    for name, label in (("a", strokes), ("b", whole)):
+        save(pathlib.Path(data.root) / "labels" / f"{name}.nii", label)
+    volumes = load_dataset(data).volumes
+    assert find_one_piece(volumes, ["b"], data.classes) == ("A", "B")
+    assert find_one_piece(volumes, ["a", "b"], data.classes) == ("B",)
 
 
 def test_pictures_show_slices_with_a_structure(data):
