@@ -6,8 +6,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from pix2rep_jax.data.dataset import list_included
-from pix2rep_jax.data.fit.fingerprint import take_fingerprint
+from pix2rep_jax.data.fit.fingerprint import Fault, take_fingerprint
 from pix2rep_jax.data.fit.plan import make_plan
 from pix2rep_jax.data.scan_notes import count_notes
 from pix2rep_jax.errors import InputError, name_some
@@ -38,7 +37,7 @@ def run(config: ConfigDict, workdir: Path) -> int:
         print(*describe(found, plan, data), sep="\n")
     print(_caches(Path(data.cache_dir).expanduser()))
     notes = count_notes((each.volume_id, each.notes) for each in found.scans)
-    for line in (*notes, *_group_faults(found.faults, data)):
+    for line in (*notes, *_group_faults(found.faults)):
         print(line, file=sys.stderr)
     if found.faults:
         print(
@@ -53,28 +52,18 @@ def run(config: ConfigDict, workdir: Path) -> int:
     return 0
 
 
-def _group_faults(faults: Sequence[str], data: ConfigDict) -> list[str]:
+def _group_faults(faults: Sequence[Fault]) -> list[str]:
     """Writes one line per fault, and one line where several files have the same."""
-    if not faults:
-        return []
-    volumes, _ = list_included(data)
-    paths = {p: p for each in volumes for p in (*each.image_paths, each.label_path)}
-    names = sorted((str(path) for path in paths if path), key=len, reverse=True)
-    groups: dict[str, list[tuple[str, str]]] = {}
+    groups: dict[str, list[Fault]] = {}
     for fault in faults:
-        same, first = fault, ""
-        for name in names:  # a longer path comes before one that it begins with
-            if name in same:
-                first = first or Path(name).name
-                same = same.replace(name, "FILE")
-        groups.setdefault(same, []).append((first, fault))
+        groups.setdefault(fault.kind, []).append(fault)
     lines = []
-    for members in groups.values():
-        shown = name_some((name for name, _ in members), most=3)
-        where = (
-            "" if len(members) == 1 else f"the same in {len(members)} files ({shown}): "
-        )
-        lines.append(f"fault: {where}{members[0][1]}")
+    for first, *others in groups.values():
+        where = ""
+        if others:
+            shown = name_some((each.name for each in (first, *others)), most=3)
+            where = f"the same in {len(others) + 1} files ({shown}): "
+        lines.append(f"fault: {where}{first.sentence}")
     return lines
 
 

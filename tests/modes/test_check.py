@@ -8,6 +8,8 @@ import pytest
 from PIL import Image
 
 from configs import pix2rep
+from pix2rep_jax.data.fit import fingerprint
+from pix2rep_jax.data.layout import nifti_folder
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.modes import check
 from pix2rep_jax.runs import plan_file
@@ -83,6 +85,35 @@ def test_one_fault_of_many_files_is_one_line(config, tmp_path, capsys):
     (many,) = [line for line in faults if "5 files" in line]
     assert all(f"p{number}.nii.gz" in many for number in (4, 5, 6))
     assert "p7" not in many and many.count("label 255") == 1
+
+
+def test_faults_are_grouped_as_they_are_found(config, tmp_path, capsys, monkeypatch):
+    """The folder is listed once; a name that begins with another is another."""
+    root = tmp_path / "SCANS"
+    for name in ("p0", "p1"):
+        save(root / f"labels/{name}.nii.gz", np.full((40, 40, 2), 7, np.uint8))
+    (root / "images/p2.nii.gz").rename(root / "images/p0.nii.gz.nii.gz")
+    (root / "labels/p2.nii.gz").unlink()
+    (root / "images/p0.nii.gz.nii.gz").write_bytes(b"no scan")
+    listed, lists = [], nifti_folder.list_volumes
+    monkeypatch.setattr(
+        nifti_folder,
+        "list_volumes",
+        lambda *args, **options: listed.append(args) or lists(*args, **options),
+    )
+    found = fingerprint.take_fingerprint(config.data, progress=False).faults
+    assert [each.name for each in found] == [
+        "p0.nii.gz",
+        "p0.nii.gz.nii.gz",
+        "p1.nii.gz",
+    ]
+    assert found[0].kind == found[2].kind != found[1].kind
+    assert not any(str(root) in each.kind for each in found)
+    del listed[:]
+    assert check.run(config, tmp_path / "work") == 1
+    assert len(listed) == 1
+    faults = [x for x in capsys.readouterr().err.splitlines() if "fault: " in x]
+    assert len(faults) == 2 and "p0.nii.gz, p1.nii.gz" in faults[0]
 
 
 def test_pictures_are_told_what_a_pixel_measures(tmp_path, capsys):

@@ -22,12 +22,26 @@ from pix2rep_jax.data.slices.volume_files import read_files
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runtime.atomic_file import read_object, write_whole
 
-__all__ = ["Fingerprint", "describe_fingerprint", "take_fingerprint"]
+__all__ = ["Fault", "Fingerprint", "describe_fingerprint", "take_fingerprint"]
 
 VERSION = 3
 """Raise it when the same scans give other facts."""
 
 _LOG = logging.getLogger(__name__)
+
+
+class Fault(NamedTuple):
+    """What is wrong with one file.
+
+    Attributes:
+        name: The file, without its folder; or the scan.
+        sentence: What is wrong, where, and how to mend it.
+        kind: The same without the names of files, to tell which faults are alike.
+    """
+
+    name: str
+    sentence: str
+    kind: str
 
 
 class Fingerprint(NamedTuple):
@@ -37,13 +51,13 @@ class Fingerprint(NamedTuple):
         scans: The facts of each volume.
         likeness: How alike the patients' middle slices are; None for one patient.
         num_channels: Channels of each scan.
-        faults: One sentence for each file that cannot be used.
+        faults: One for each file that cannot be used.
     """
 
     scans: tuple[ScanFacts, ...]
     likeness: Likeness | None = None
     num_channels: int = 1
-    faults: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()
 
 
 def take_fingerprint(data: ConfigDict, *, progress: bool = True) -> Fingerprint:
@@ -63,7 +77,10 @@ def take_fingerprint(data: ConfigDict, *, progress: bool = True) -> Fingerprint:
     missing = _missing(volumes)
     if missing:
         volumes = [each for each in volumes if not {*_paths(each)} & {*missing}]
-    lost = tuple(f"{path} cannot be found, or is a link to nothing" for path in missing)
+    lost = [
+        _fault(f"{each} cannot be found, or is a link to nothing", [each])
+        for each in missing
+    ]
     settings = {"fingerprint": VERSION, "axes": rule, "classes": len(data.classes)}
     path = slice_cache.find_path(
         Path(data.cache_dir).expanduser(),
@@ -166,31 +183,52 @@ def _measure(
     *,
     num_classes: int,
     progress: bool,
-) -> tuple[list[ScanFacts], list[str]]:
+) -> tuple[list[ScanFacts], list[Fault]]:
     """Reads all files, several at the same time; a fault stops none of the others."""
     scans: list[ScanFacts] = []
-    faults: list[str] = []
+    faults: list[Fault] = []
     read = functools.partial(measure_file, rule=rule, num_classes=num_classes)
-    for _, result in read_files(
+    for file, result in read_files(
         read, volumes, title="look at scans", progress=progress
     ):
         if isinstance(result, InputError):
-            faults.append(str(result))
+            paths = [path for each in file for path in _paths(each)]
+            faults.append(_fault(str(result), paths))
         else:
             scans += result
     return scans, faults
 
 
-def _other_channels(scans: Sequence[ScanFacts]) -> list[str]:
+def _fault(sentence: str, paths: Sequence[Path]) -> Fault:
+    """Takes the name of the file at fault out of a sentence.
+
+    Args:
+        sentence: What is wrong.
+        paths: The files of one scan, its masks among them.
+    """
+    kind, named = sentence, []
+    # A longer path comes before one that it begins with.
+    for path in sorted({*paths}, key=lambda path: -len(str(path))):
+        if str(path) in kind:
+            named.append(path.name)
+            kind = kind.replace(str(path), "FILE")
+    return Fault((*named, paths[0].name)[0], sentence, kind)
+
+
+def _other_channels(scans: Sequence[ScanFacts]) -> list[Fault]:
     """Says which scans have another number of channels than most."""
     if not scans:
         return []
     usual = Counter(each.channels for each in scans).most_common(1)[0][0]
+    others = [each for each in scans if each.channels != usual]
+    kinds = [
+        f"has {each.channels} channel(s), and most have {usual}: give all the same "
+        "channels, or convert all pictures to grey or RGB"
+        for each in others
+    ]
     return [
-        f"the scan {each.volume_id} has {each.channels} channel(s), and most have "
-        f"{usual}: give all the same channels, or convert all pictures to grey or RGB"
-        for each in scans
-        if each.channels != usual
+        Fault(each.volume_id, f"the scan {each.volume_id} {kind}", kind)
+        for each, kind in zip(others, kinds, strict=True)
     ]
 
 

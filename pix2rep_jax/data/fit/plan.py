@@ -1,6 +1,6 @@
 """What the program does with a data set: spacing and intensities, and why."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.data.few_shot import KNOWN_DUPLICATES
 from pix2rep_jax.data.fit.field_of_view import plan_field
-from pix2rep_jax.data.fit.fingerprint import Fingerprint, take_fingerprint
+from pix2rep_jax.data.fit.fingerprint import Fault, Fingerprint, take_fingerprint
 from pix2rep_jax.data.fit.scan_facts import AIR, LEVELS, ScanFacts
 from pix2rep_jax.data.held_out import holdout_numbers, test_patients
 from pix2rep_jax.data.layout.dataset_json import read_channel_names
@@ -71,11 +71,11 @@ def plan_data(data: ConfigDict) -> ConfigDict:
     return apply_plan(data, make_plan(found, data)._asdict())
 
 
-def explain_faults(faults: tuple[str, ...]) -> str:
+def explain_faults(faults: Sequence[Fault]) -> str:
     """Makes one sentence of all faults: the first, and the number of the others."""
     others = len(faults) - 1
     more = f"; {others} more file(s) cannot be used: --mode check lists them"
-    return faults[0] + (more if others else "")
+    return faults[0].sentence + (more if others else "")
 
 
 def apply_plan(data: ConfigDict, plan: Mapping[str, Any]) -> ConfigDict:
