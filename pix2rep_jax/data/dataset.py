@@ -35,7 +35,7 @@ from pix2rep_jax.data.slices.volume import (
     prepare_file,
 )
 from pix2rep_jax.data.slices.volume_files import read_files
-from pix2rep_jax.errors import InputError, name_some
+from pix2rep_jax.errors import InputError, check_choice, name_some
 from pix2rep_jax.runtime.config_checks import (
     above_zero,
     all_of,
@@ -63,17 +63,20 @@ __all__ = [
 
 _LOG = logging.getLogger(__name__)
 
+NAMES = ("phantom", "acdc", "nifti")
+"""Kinds of data sets; "auto" has become one of them before scans are listed."""
+
 _MOST_REFUSED = 5
 """After so many scans that cannot be used, no more are read."""
 
 SETTINGS = {
-    "name": anything,
+    "name": choice("auto", *NAMES),
     "root": anything,
-    "crop": anything,
+    "crop": choice(*CROPS),
     "spacing_mm": word_or("auto", above_zero),
     "crop_px": not_below_zero,
     "size": above_zero,
-    "interpolation": anything,
+    "interpolation": choice(*INTERPOLATIONS),
     "percentiles": all_of(pair, finite),
     "normalization": choice(*NORMALIZATIONS),
     "window": finite,
@@ -243,6 +246,7 @@ def list_volumes(data: ConfigDict) -> list[VolumeFile]:
         InputError: If `data.name` is unknown, or if its folder is missing.
     """
     root = data.root
+    check_choice("data.name", data.name, NAMES)
     if data.name == "phantom":
         counts = (data.phantom_training, data.phantom_testing)
         name = f"phantom-seed{data.phantom_seed}-{counts[0]}-{counts[1]}"
@@ -251,11 +255,6 @@ def list_volumes(data: ConfigDict) -> list[VolumeFile]:
             seed=data.phantom_seed,
             num_training=counts[0],
             num_testing=counts[1],
-        )
-    elif data.name not in ("acdc", "nifti"):
-        raise InputError(
-            f"data.name={data.name!r} is unknown: set it to 'auto', 'phantom', 'acdc' "
-            "or 'nifti'"
         )
     elif not root:
         raise InputError(
@@ -289,16 +288,8 @@ def list_volumes(data: ConfigDict) -> list[VolumeFile]:
 
 def _check_settings(data: ConfigDict) -> None:
     """Raises InputError if a setting of the preparation is invalid."""
-    if data.crop not in CROPS:
-        raise InputError(
-            f"data.crop={data.crop!r} is unknown: set it to "
-            + " or ".join(map(repr, CROPS))
-        )
-    if data.interpolation not in INTERPOLATIONS:
-        raise InputError(
-            f"data.interpolation={data.interpolation!r} is unknown: set it to "
-            + " or ".join(map(repr, INTERPOLATIONS))
-        )
+    check_choice("data.crop", data.crop, CROPS)
+    check_choice("data.interpolation", data.interpolation, INTERPOLATIONS)
     if "auto" in (data.crop, data.spacing_mm, data.normalization):
         raise InputError(
             "data.crop, data.spacing_mm or data.normalization is 'auto': take what "
