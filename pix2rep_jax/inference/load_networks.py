@@ -1,7 +1,8 @@
 """The networks of a segmentation run as functions from slices to probabilities."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -16,9 +17,9 @@ from pix2rep_jax.methods.downstream.teacher import networks_of_state
 from pix2rep_jax.models.build import make_segmentation_net
 from pix2rep_jax.runs.checkpoint_reader import restore_model
 from pix2rep_jax.runs.manifest import read_config
-from pix2rep_jax.runs.run_record import read_run
+from pix2rep_jax.runs.run_record import RunRecord, read_run
 
-__all__ = ["load_predict", "load_predictors"]
+__all__ = ["load_predict", "load_predictors", "restore_predictors"]
 
 
 def load_predict(
@@ -51,8 +52,33 @@ def load_predictors(
         Functions like that of `load_predict`, by the names that
         `teacher.networks_of_state` gives. The run's result comes first.
     """
-    config = ConfigDict(read_config(run))
-    net = make_segmentation_net(config, scratch=read_run(run).origin is None)
+    return restore_predictors(
+        run, read_config(run), read_run(run), batch_size=batch_size, mirror=mirror
+    )
+
+
+def restore_predictors(
+    run: Path,
+    config: Mapping[str, Any],
+    record: RunRecord,
+    *,
+    batch_size: int = BATCH_SIZE,
+    mirror: bool | str = False,
+) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """Loads the networks of a run whose configuration and record have been read.
+
+    Args:
+        run: The run's folder.
+        config: Its whole configuration, from `read_config`.
+        record: What its run.json holds.
+        batch_size: As for `load_predictors`.
+        mirror: As for `load_predictors`.
+
+    Returns:
+        As `load_predictors`.
+    """
+    config = ConfigDict(config)
+    net = make_segmentation_net(config, scratch=record.origin is None)
     networks = networks_of_state(config, *restore_model(run))
     predictors = make_predictors(net, networks, batch_size=batch_size)
     motions = choose_motions(known_motions(config, run.name), mirror)

@@ -27,7 +27,7 @@ from pix2rep_jax.inference.ensemble import (
     mean_labels,
     mean_slice,
 )
-from pix2rep_jax.inference.load_networks import load_predict
+from pix2rep_jax.inference.load_networks import restore_predictors
 from pix2rep_jax.inference.postprocess import choose_components, keep_largest
 from pix2rep_jax.inference.predict import BATCH_SIZE, predict_scan, restore_scan
 from pix2rep_jax.inference.scan_files import find_channels
@@ -118,9 +118,9 @@ class Segmenter:
             InputError: If there is no such run, or the support cannot be used.
         """
         run = find_pretraining(run)
-        if note := unfinished(run):
-            _LOG.warning(note)
         config, record = read_config(run), read_run(run)
+        if note := unfinished(run, record.num_steps):
+            _LOG.warning(note)
         _check_crop(config["data"], run)
         scans = read_support(
             support,
@@ -170,26 +170,39 @@ class Segmenter:
             workdir = [workdir]
         runs = find_ensemble(workdir)
         configs = {run: read_config(run) for run in runs}
-        check_same_task(configs, {run: read_run(run) for run in runs})
+        records = {run: read_run(run) for run in runs}
+        check_same_task(configs, records)
         members = [
-            cls._load_one(run, mirror=mirror, largest_component=largest_component)
+            cls._restore(
+                run,
+                configs[run],
+                records[run],
+                mirror=mirror,
+                largest_component=largest_component,
+            )
             for run in runs
         ]
         return _join(members)
 
     @classmethod
-    def _load_one(
-        cls, run: Path, *, mirror: bool | str, largest_component: bool | str
+    def _restore(
+        cls,
+        run: Path,
+        config: Mapping[str, Any],
+        record: RunRecord,
+        *,
+        mirror: bool | str,
+        largest_component: bool | str,
     ) -> "Segmenter":
-        """Loads the network of one run."""
-        if note := unfinished(run):
+        """Loads the network of one run, of which the rest has been read."""
+        if note := unfinished(run, record.num_steps):
             _LOG.warning(note)
-        data = read_config(run)["data"]
+        data = config["data"]
         _check_crop(data, run)
-        record = read_run(run)
+        networks = restore_predictors(run, config, record, mirror=mirror)
         return cls(
             classes=tuple(data["classes"]),
-            predict_network=load_predict(run, mirror=mirror),
+            predict_network=next(iter(networks.values())),  # the run's result
             **_preparation(data, record),
             inputs=record.inputs,
             largest_of=choose_components(data["classes"], record, largest_component),

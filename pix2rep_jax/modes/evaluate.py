@@ -99,7 +99,7 @@ def run(config: ConfigDict, workdir: Path, *, others: Sequence[Path] = ()) -> No
                 if NO_PIXEL_SIZE in each.notes:
                     raise lacks_size(each.image_path)
         check_unseen(split, record.split, folder)
-        if note := unfinished(folder):
+        if note := unfinished(folder, record.num_steps):
             print(note, file=sys.stderr)
     labelled = [each for each in dataset.volumes if each.label_path is not None]
     print(

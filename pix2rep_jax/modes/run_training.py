@@ -49,7 +49,12 @@ from pix2rep_jax.runs.pretrained_backbone import (
     other_images_note,
     read_backbone,
 )
-from pix2rep_jax.runs.run_record import RunRecord, make_record, read_run
+from pix2rep_jax.runs.run_record import (
+    RunRecord,
+    make_record,
+    read_num_steps,
+    read_run,
+)
 from pix2rep_jax.runs.start import decide_start
 from pix2rep_jax.runtime.multihost import check_alike
 from pix2rep_jax.training.loop import train
@@ -126,7 +131,10 @@ def load(
     backbone = None
     if start is not None:
         backbone = read_backbone(config.model, start)
-        print_notes(other_images_note(config.data, start), unfinished(start))
+        print_notes(
+            other_images_note(config.data, start),
+            unfinished(start, read_num_steps(start)),
+        )
     dataset = load_dataset(config.data)
     print(describe_slices(dataset, config.data))
     print_notes(*reading_notes(dataset.volumes))

@@ -163,17 +163,17 @@ def newest_step(run: str | Path) -> int:
     return max(whole_steps(_folder(run)))
 
 
-def unfinished(run: str | Path) -> str:
+def unfinished(run: str | Path, num_steps: int) -> str:
     """Says how far an unfinished run has come.
 
     Args:
         run: The folder of one mode's run.
+        num_steps: Steps of the whole run, as its record says.
 
     Returns:
-        A sentence, or "" if the run has finished or has no record of its length.
+        A sentence, or "" if the run has finished.
     """
-    num_steps = read_num_steps(run)
-    if num_steps is None or (newest := newest_step(run)) >= num_steps:
+    if (newest := newest_step(run)) >= num_steps:
         return ""
     return (
         f"note: the run in {run} stands at step {newest} of {num_steps}; start its own "

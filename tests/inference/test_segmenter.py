@@ -1,6 +1,7 @@
 import dataclasses
 import itertools
 import json
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -326,6 +327,21 @@ def test_a_loaded_run_predicts_what_its_network_predicts(tmp_path, checkpoint):
     )
     assert loaded.classes == CLASSES
     assert len(np.unique(loaded.predict(image, spacing_mm=(2.5, 2.5)))) > 1
+
+
+def test_configuration_and_record_are_read_once(tmp_path, monkeypatch):
+    """And run.json a second time for its version, before the configuration."""
+    write_run(tmp_path / "finetune")
+    read, text = [], pathlib.Path.read_text
+    monkeypatch.setattr(
+        pathlib.Path,
+        "read_text",
+        lambda path, *args, **options: (
+            read.append(path.name) or text(path, *args, **options)
+        ),
+    )
+    Segmenter.load(tmp_path)
+    assert (read.count("config.json"), read.count("run.json")) == (1, 2)
 
 
 @pytest.mark.parametrize("interpolation", ["linear", "nearest"])
