@@ -13,9 +13,9 @@ from pix2rep_jax.data.slices import resample
 from pix2rep_jax.data.slices.grid import Grid
 from pix2rep_jax.inference.ensemble import Prediction, mean_labels, mean_slice
 from pix2rep_jax.inference.in_background import map_in_background
+from pix2rep_jax.inference.joined_batches import predict_joined
 from pix2rep_jax.inference.mask_volumes import Row, volume_rows
 from pix2rep_jax.inference.postprocess import keep_largest
-from pix2rep_jax.inference.predict import predict_joined
 from pix2rep_jax.inference.scan_files import find_channels
 from pix2rep_jax.inference.segmenter import Segmenter
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from pix2rep_jax.inference import predict
-from pix2rep_jax.inference.predict import predict_joined, predict_scan, predict_slices
+from pix2rep_jax.inference.joined_batches import predict_joined
+from pix2rep_jax.inference.predict import predict_scan, predict_slices
 from pix2rep_jax.inference.tiles import predict_in_tiles, tile_starts
 
 

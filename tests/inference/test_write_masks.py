@@ -11,7 +11,8 @@ import pytest
 from pix2rep_jax.data.files import nifti
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference import write_masks as module
-from pix2rep_jax.inference.predict import make_predictors, predict_joined
+from pix2rep_jax.inference.joined_batches import predict_joined
+from pix2rep_jax.inference.predict import make_predictors
 from pix2rep_jax.inference.segmenter import Segmenter
 from pix2rep_jax.inference.write_masks import write_masks
 from pix2rep_jax.models.heads import SegmentationHead
