@@ -14,7 +14,7 @@ from pix2rep_jax.evaluation.report import write_evaluation
 from pix2rep_jax.evaluation.score_volumes import evaluate_volumes
 from pix2rep_jax.inference.in_context import make_support_predict, read_options
 from pix2rep_jax.inference.pixel_embeddings import load_embedding
-from pix2rep_jax.modes.run_training import load
+from pix2rep_jax.modes.loaded_run import load
 from pix2rep_jax.runs.manifest import make_folder
 from pix2rep_jax.runs.plan_file import settle
 from pix2rep_jax.runtime.progress_bar import open_progress_bar

@@ -12,7 +12,7 @@ from pix2rep_jax.methods.downstream.finetuning import (
     make_finetuning,
 )
 from pix2rep_jax.methods.downstream.unimatch_views import HIDDEN
-from pix2rep_jax.modes.run_training import Loaded, print_notes
+from pix2rep_jax.modes.loaded_run import Loaded, print_notes
 from pix2rep_jax.modes.train_segmenter import (
     labeled_slices,
     load_segmentation,

@@ -19,7 +19,8 @@ from pix2rep_jax.methods.pretraining import (
     method_name,
 )
 from pix2rep_jax.methods.pretraining.collapse import collapse_note
-from pix2rep_jax.modes.run_training import load, make_pretraining, train_run
+from pix2rep_jax.modes.loaded_run import load
+from pix2rep_jax.modes.run_training import make_pretraining, train_run
 from pix2rep_jax.runs.metric_log import read_metrics
 from pix2rep_jax.runs.plan_file import settle
 from pix2rep_jax.runs.pretrained_backbone import list_trained

@@ -14,7 +14,7 @@ from pix2rep_jax.inference.features import (
 )
 from pix2rep_jax.methods.downstream.augmentation import patch_options, probing_options
 from pix2rep_jax.methods.downstream.probe import make_loss
-from pix2rep_jax.modes.run_training import print_notes
+from pix2rep_jax.modes.loaded_run import print_notes
 from pix2rep_jax.modes.train_segmenter import (
     Segmentation,
     labeled_slices,

@@ -24,13 +24,8 @@ from pix2rep_jax.methods.downstream.teacher import networks_of_state
 from pix2rep_jax.methods.recalibration import recalibrate_backbone
 from pix2rep_jax.models.build import make_segmentation_net
 from pix2rep_jax.models.segmentation_net import SegmentationNet
-from pix2rep_jax.modes.run_training import (
-    Loaded,
-    draw_network,
-    load,
-    print_notes,
-    train_run,
-)
+from pix2rep_jax.modes.loaded_run import Loaded, load, print_notes
+from pix2rep_jax.modes.run_training import draw_network, train_run
 from pix2rep_jax.runs.pretrained_backbone import describe_backbone
 from pix2rep_jax.training.run_keys import make_run_keys
 from pix2rep_jax.training.state import TrainState
