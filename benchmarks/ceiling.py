@@ -28,8 +28,9 @@ from ml_collections import ConfigDict
 
 from configs import pix2rep as configs
 from pix2rep_jax.data.checks import cut_masks
-from pix2rep_jax.data.dataset import Dataset, field_of_view_mm, load_dataset
+from pix2rep_jax.data.dataset import Dataset, load_dataset
 from pix2rep_jax.data.fit.plan import plan_data
+from pix2rep_jax.data.preparation import field_of_view_mm
 from pix2rep_jax.data.slices.grid import centre_grid
 from pix2rep_jax.data.slices.resample import resample_label, restore_labels
 from pix2rep_jax.data.slices.volume import VolumeRecord, read_expert

@@ -21,9 +21,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.step import CASES, get_config
-from pix2rep_jax.data.dataset import field_of_view_mm
 from pix2rep_jax.data.files import nifti
 from pix2rep_jax.data.files.scan import write_mask
+from pix2rep_jax.data.preparation import field_of_view_mm
 from pix2rep_jax.data.slices.resample import restore_probabilities
 from pix2rep_jax.inference.predict import make_predictors
 from pix2rep_jax.inference.scan_files import find_scans

@@ -3,31 +3,18 @@
 import contextlib
 import dataclasses
 import functools
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from pix2rep_jax.data.checks import check_files
 from pix2rep_jax.data.files.axes import SliceAxis, SliceRule
-from pix2rep_jax.data.files.labels import EMPTY_SLICES, UNLABELLED
-from pix2rep_jax.data.files.nifti_header import LARGEST_MM, SMALLEST_MM
-from pix2rep_jax.data.layout import acdc, nifti_folder
-from pix2rep_jax.data.layout.class_values import (
-    find_class_values,
-    ignored_values,
-    values_note,
-)
-from pix2rep_jax.data.layout.dataset_json import plain_name
-from pix2rep_jax.data.layout.fourth_axis import find_fourth_axis, name_fourth_axis
-from pix2rep_jax.data.phantom import write
+from pix2rep_jax.data.files.labels import UNLABELLED
+from pix2rep_jax.data.preparation import check_preparation, field_of_view_mm
 from pix2rep_jax.data.slices import slice_cache
-from pix2rep_jax.data.slices.grid import CROPS
-from pix2rep_jax.data.slices.normalization import NORMALIZATIONS, read_normalization
-from pix2rep_jax.data.slices.resample import INTERPOLATIONS
+from pix2rep_jax.data.slices.normalization import read_normalization
 from pix2rep_jax.data.slices.volume import (
     PreparedVolume,
     VolumeFile,
@@ -35,67 +22,13 @@ from pix2rep_jax.data.slices.volume import (
     prepare_file,
 )
 from pix2rep_jax.data.slices.volume_files import read_files
-from pix2rep_jax.errors import InputError, check_choice, name_some
-from pix2rep_jax.runtime.config_checks import (
-    above_zero,
-    all_of,
-    anything,
-    choice,
-    finite,
-    not_below_zero,
-    pair,
-    seed,
-    whole_numbers,
-    word_or,
-    words,
-)
+from pix2rep_jax.data.volume_list import list_included
+from pix2rep_jax.errors import InputError, name_some
 
-__all__ = [
-    "Dataset",
-    "field_of_view_mm",
-    "list_included",
-    "list_volumes",
-    "load_dataset",
-    "load_volumes",
-    "take_own",
-]
-
-
-_LOG = logging.getLogger(__name__)
-
-NAMES = ("phantom", "acdc", "nifti")
-"""Kinds of data sets; "auto" has become one of them before scans are listed."""
+__all__ = ["Dataset", "load_dataset", "load_volumes", "take_own"]
 
 _MOST_REFUSED = 5
 """After so many scans that cannot be used, no more are read."""
-
-SETTINGS = {
-    "name": choice("auto", *NAMES),
-    "root": anything,
-    "crop": choice(*CROPS),
-    "spacing_mm": word_or("auto", above_zero),
-    "crop_px": not_below_zero,
-    "size": above_zero,
-    "interpolation": choice(*INTERPOLATIONS),
-    "percentiles": all_of(pair, finite),
-    "normalization": choice(*NORMALIZATIONS),
-    "window": finite,
-    "slice_axis": choice("auto", 0, 1, 2),
-    "orientation": choice("file", "canonical"),
-    "fourth_axis": choice("auto", "frames", "channels"),
-    "classes": words,
-    "label_values": whole_numbers,
-    "ignore": whole_numbers,
-    "empty_slices": choice(*EMPTY_SLICES),
-    "exclude": words,
-    "all_frames": anything,
-    "patient_regex": anything,
-    "cache_dir": anything,
-    "phantom_seed": seed,
-    "phantom_training": not_below_zero,
-    "phantom_testing": not_below_zero,
-}
-"""What this module reads of the configuration's section `data`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,7 +77,7 @@ def load_dataset(
     Raises:
         InputError: If scans are missing or damaged, or if a setting is invalid.
     """
-    _check_settings(data)
+    check_preparation(data)
     volumes, excluded = list_included(data)
     dataset = load_volumes(volumes, data, expected=expected, progress=progress)
     return dataclasses.replace(dataset, excluded=excluded)
@@ -204,135 +137,6 @@ def take_own(dataset: Dataset, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray
     sizes = [dataset.volumes[index].size for index in set(dataset.volume_index[rows])]
     height, width = np.max(sizes, axis=0) if sizes else dataset.labels.shape[1:]
     return dataset.images[rows, :height, :width], dataset.labels[rows, :height, :width]
-
-
-def list_included(
-    data: ConfigDict,
-) -> tuple[list[VolumeFile], tuple[VolumeFile, ...]]:
-    """Lists the volumes to read, and those that `data.exclude` leaves out.
-
-    Raises:
-        InputError: As `list_volumes`, and if `data.exclude` names an unknown patient or
-            leaves nothing.
-    """
-    listed = list_volumes(data)
-    unknown = sorted(set(data.exclude) - {volume.patient for volume in listed})
-    if unknown:
-        raise InputError(
-            f"data.exclude names {unknown[0]}, but there is no such patient in "
-            f"{data.root or 'the phantom'}: correct the name"
-        )
-    excluded = tuple(volume for volume in listed if volume.patient in data.exclude)
-    volumes = [volume for volume in listed if volume.patient not in data.exclude]
-    if not volumes:
-        raise InputError("data.exclude names all patients: shorten it")
-    return volumes, excluded
-
-
-def field_of_view_mm(data: Mapping[str, Any]) -> float:
-    """Computes the side of the square that the network sees, mm.
-
-    Args:
-        data: The `data` section of a configuration. If its `crop_px` is 0, the network
-            sees `size` pixels of `spacing_mm` each.
-    """
-    return data["spacing_mm"] * (data["crop_px"] or data["size"])
-
-
-def list_volumes(data: ConfigDict) -> list[VolumeFile]:
-    """Lists the volumes that a configuration names, and writes the phantom if needed.
-
-    Raises:
-        InputError: If `data.name` is unknown, or if its folder is missing.
-    """
-    root = data.root
-    check_choice("data.name", data.name, NAMES)
-    if data.name == "phantom":
-        counts = (data.phantom_training, data.phantom_testing)
-        name = f"phantom-seed{data.phantom_seed}-{counts[0]}-{counts[1]}"
-        root = write.write(
-            Path(root or Path(data.cache_dir) / name).expanduser(),
-            seed=data.phantom_seed,
-            num_training=counts[0],
-            num_testing=counts[1],
-        )
-    elif not root:
-        raise InputError(
-            f"data.name={data.name!r} needs the folder of the scans: add "
-            "--config.data.root=FOLDER"
-        )
-    if data.name == "nifti":
-        listed = nifti_folder.list_volumes(root, patient_regex=data.patient_regex)
-        listed = name_fourth_axis(listed, find_fourth_axis(data))
-    else:
-        listed = acdc.list_volumes(
-            root, all_frames=data.all_frames, exclude=data.exclude
-        )
-    if all(volume.label_path is None for volume in listed):
-        return listed
-    if not data.classes:
-        raise InputError(
-            "data.classes is empty, and there are masks: name the classes by their "
-            "values, background first, such as --config.data.classes=BG,NAME"
-        )
-    values = find_class_values(data)
-    if note := values_note(data, values):
-        _LOG.warning(note)
-    meaning: dict[str, Any] = {
-        "label_values": values,
-        "ignore": ignored_values(data, values),
-        "empty_slices": data.get("empty_slices", "background"),
-    }
-    return [dataclasses.replace(volume, **meaning) for volume in listed]
-
-
-def _check_settings(data: ConfigDict) -> None:
-    """Raises InputError if a setting of the preparation is invalid."""
-    check_choice("data.crop", data.crop, CROPS)
-    check_choice("data.interpolation", data.interpolation, INTERPOLATIONS)
-    if "auto" in (data.crop, data.spacing_mm, data.normalization):
-        raise InputError(
-            "data.crop, data.spacing_mm or data.normalization is 'auto': take what "
-            "pix2rep_jax.data.fit.plan.plan_data makes of it, or give a value"
-        )
-    if data.crop == "whole" and data.crop_px:
-        raise InputError(
-            f"data.crop_px={data.crop_px} is the side of a centred crop, and "
-            "data.crop='whole' has none: set data.crop_px=0, or data.crop='center'"
-        )
-    if not (data.spacing_mm > 0 and data.crop_px >= 0 and data.size > 0):
-        raise InputError(
-            "data.spacing_mm and data.size must be above 0, and data.crop_px must be 0 "
-            f"or more, but they are {data.spacing_mm}, {data.size} and {data.crop_px}"
-        )
-    pixel_mm = field_of_view_mm(data) / data.size
-    if not SMALLEST_MM <= pixel_mm <= LARGEST_MM:
-        raise InputError(
-            f"a pixel would measure {pixel_mm:g} mm, because data.spacing_mm is "
-            f"{data.spacing_mm:g}, data.crop_px {data.crop_px} and data.size "
-            f"{data.size}: choose them so that it measures {SMALLEST_MM:g} to "
-            f"{LARGEST_MM:g} mm"
-        )
-    percentiles = tuple(data.percentiles)
-    if len(percentiles) != 2 or not 0 <= percentiles[0] < percentiles[1] <= 100:
-        raise InputError(
-            f"data.percentiles={percentiles} must be two numbers between 0 and 100, "
-            "the lower one first"
-        )
-    # Without masks nobody needs to know the classes.
-    if not (2 <= len(data.classes) <= UNLABELLED or not data.classes):
-        raise InputError(
-            f"data.classes={tuple(data.classes)} must name 2 to {UNLABELLED} classes, "
-            "background first"
-        )
-    # Scores have the last two names.
-    names = [*map(plain_name, data.classes), "mean", "mean_foreground"]
-    if twice := [name for name in data.classes if names.count(plain_name(name)) > 1]:
-        raise InputError(
-            f"data.classes={tuple(data.classes)} has {twice[0]!r} twice (capitals do "
-            "not count), or it is the name of an average: give every class a name of "
-            "its own"
-        )
 
 
 def _explain(refused: Sequence[tuple[Path, InputError]]) -> InputError:

@@ -4,9 +4,10 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from pix2rep_jax.data.dataset import Dataset, field_of_view_mm
+from pix2rep_jax.data.dataset import Dataset
 from pix2rep_jax.data.files.axes import STANDS_OUT, SliceAxis, most_common
 from pix2rep_jax.data.files.picture_file import NO_PIXEL_SIZE, is_picture
+from pix2rep_jax.data.preparation import field_of_view_mm
 from pix2rep_jax.data.slices.volume import VolumeRecord
 
 __all__ = ["Inputs", "describe_inputs", "describe_slices", "usual_slice_axis"]

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from pix2rep_jax.data.dataset import field_of_view_mm
 from pix2rep_jax.data.files.axes import AUTO, SliceRule
 from pix2rep_jax.data.files.picture_file import NO_PIXEL_SIZE, lacks_size
 from pix2rep_jax.data.files.scan import Scan, read_scan
+from pix2rep_jax.data.preparation import field_of_view_mm
 from pix2rep_jax.data.scan_notes import count_notes
 from pix2rep_jax.data.slice_summary import Inputs
 from pix2rep_jax.data.slices.channels import channel_ranges, prepare_channels

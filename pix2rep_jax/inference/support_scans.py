@@ -8,7 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from pix2rep_jax.data.checks import check_masks
-from pix2rep_jax.data.dataset import list_included, load_volumes
+from pix2rep_jax.data.dataset import load_volumes
 from pix2rep_jax.data.files.file_names import mask_stem, partner
 from pix2rep_jax.data.files.labels import foreground
 from pix2rep_jax.data.files.mask import label_values as find_values
@@ -17,6 +17,7 @@ from pix2rep_jax.data.fit.settle import settle_data
 from pix2rep_jax.data.layout.class_values import find_class_values
 from pix2rep_jax.data.layout.dataset_json import read_facts
 from pix2rep_jax.data.slices.volume import VolumeFile
+from pix2rep_jax.data.volume_list import list_included
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.scan_files import find_channels
 from pix2rep_jax.runs.data_checks import check_same_channels

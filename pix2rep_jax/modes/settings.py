@@ -7,7 +7,7 @@ module that uses it; a new section gets a line here.
 from collections.abc import Mapping
 from typing import Any
 
-from pix2rep_jax.data import dataset, named_split, splits
+from pix2rep_jax.data import named_split, preparation, splits
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference import in_context, postprocess
 from pix2rep_jax.losses import segmentation
@@ -58,7 +58,7 @@ LOG = dict.fromkeys(
 SECTIONS: dict[str, Mapping[str, Check]] = {
     "": {"seed": seed, "variant": anything},
     "data": {
-        **dataset.SETTINGS,
+        **preparation.SETTINGS,
         **splits.SETTINGS,
         **named_split.SETTINGS,
         "device_budget_mb": not_below_zero,  # the modes give it to training/feed.py

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from pix2rep_jax.data.checks import reading_notes
-from pix2rep_jax.data.dataset import field_of_view_mm, load_dataset
+from pix2rep_jax.data.dataset import load_dataset
 from pix2rep_jax.data.files import mask, nifti
 from pix2rep_jax.data.files.axes import SliceAxis, most_common
 from pix2rep_jax.data.files.labels import UNLABELLED
+from pix2rep_jax.data.preparation import field_of_view_mm
 from pix2rep_jax.data.slices import slice_cache
 from pix2rep_jax.data.slices.grid import centre_grid, mask_box_grid
 from pix2rep_jax.data.slices.resample import (

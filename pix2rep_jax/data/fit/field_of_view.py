@@ -14,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from pix2rep_jax.data.dataset import list_included
 from pix2rep_jax.data.files.axes import SliceRule
 from pix2rep_jax.data.fit.mask_detail import (
     MaskPart,
@@ -26,6 +25,7 @@ from pix2rep_jax.data.fit.scan_facts import ScanFacts
 from pix2rep_jax.data.slices import slice_cache
 from pix2rep_jax.data.slices.grid import Grid, centre_grid, whole_grid
 from pix2rep_jax.data.slices.volume import VolumeFile
+from pix2rep_jax.data.volume_list import list_included
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runtime.atomic_file import read_object, write_whole
 

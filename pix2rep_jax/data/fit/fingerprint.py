@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from pix2rep_jax.data.dataset import list_included
 from pix2rep_jax.data.files.axes import SliceRule
 from pix2rep_jax.data.files.nifti_paths import is_there
 from pix2rep_jax.data.fit.likeness import Likeness, compare, read_thumbnail
@@ -19,6 +18,7 @@ from pix2rep_jax.data.fit.scan_facts import ScanFacts, measure_file
 from pix2rep_jax.data.slices import slice_cache
 from pix2rep_jax.data.slices.volume import VolumeFile
 from pix2rep_jax.data.slices.volume_files import read_files
+from pix2rep_jax.data.volume_list import list_included
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runtime.atomic_file import read_object, write_whole
 

@@ -9,6 +9,7 @@ from pix2rep_jax.data.fit import field_of_view, mask_detail
 from pix2rep_jax.data.fit.plan import plan_data
 from pix2rep_jax.data.slices.grid import centre_grid, whole_grid
 from pix2rep_jax.data.slices.resample import resample_label, restore_labels
+from pix2rep_jax.data.volume_list import list_volumes
 from pix2rep_jax.evaluation.dice import dice_per_class
 from tests.data.fit.test_plan import make_data, make_set, save
 
@@ -46,7 +47,7 @@ def test_the_pixels_are_the_coarsest_that_keep_the_masks(tmp_path):
     """What they keep does not fall evenly, but pixels twice as large lose too much."""
     data = make_discs(tmp_path)
     found = plan_data(data).spacing_mm
-    volumes = dataset.list_volumes(data)
+    volumes = list_volumes(data)
     parts = mask_detail.read_mask_parts(volumes, AUTO, num_classes=2)
 
     def kept(pixel_mm):
@@ -87,7 +88,7 @@ def test_pixels_without_a_label_are_not_a_structure(tmp_path, centre, crop):
     data.ignore = (9,)
     settled = plan_data(data)
     assert (settled.crop, settled.spacing_mm) == (crop, 1.0)
-    volumes = dataset.list_volumes(data)
+    volumes = list_volumes(data)
     for part in mask_detail.read_mask_parts(volumes, AUTO, num_classes=2):
         assert max(part.label.shape) <= 15
 
@@ -129,7 +130,7 @@ def test_what_was_measured_is_not_measured_again(tmp_path, monkeypatch):
 def test_what_masks_keep_is_their_dice_there_and_back(tmp_path, kind):
     """Against whole slices resampled by the functions that prepare and restore."""
     data = make_set(tmp_path, shape=(90, 70, 3), box=(slice(5, 40), slice(30, 69)))
-    volumes = dataset.list_volumes(data)
+    volumes = list_volumes(data)
     parts = mask_detail.read_mask_parts(volumes, AUTO, num_classes=2)
 
     def make_grid(shape, spacing_mm):

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from configs.pix2rep import get_config
-from pix2rep_jax.data.dataset import list_volumes
 from pix2rep_jax.data.fit.settle import settle_data
 from pix2rep_jax.data.held_out import fold_of_patients, test_patients
 from pix2rep_jax.data.splits import make_split
+from pix2rep_jax.data.volume_list import list_volumes
 from pix2rep_jax.errors import InputError
 from tests.support.patients import make_data, make_dataset, make_volumes
 

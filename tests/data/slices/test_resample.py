@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from pix2rep_jax.data.dataset import field_of_view_mm
 from pix2rep_jax.data.layout import acdc
+from pix2rep_jax.data.preparation import field_of_view_mm
 from pix2rep_jax.data.slices.grid import (
     Grid,
     centre_grid,

@@ -1,0 +1,96 @@
+"""The volumes of a data set: listed from its folder, without those left out."""
+
+import dataclasses
+import logging
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from pix2rep_jax.data.layout import acdc, nifti_folder
+from pix2rep_jax.data.layout.class_values import (
+    find_class_values,
+    ignored_values,
+    values_note,
+)
+from pix2rep_jax.data.layout.fourth_axis import find_fourth_axis, name_fourth_axis
+from pix2rep_jax.data.phantom import write
+from pix2rep_jax.data.slices.volume import VolumeFile
+from pix2rep_jax.errors import InputError, check_choice
+
+__all__ = ["NAMES", "list_included", "list_volumes"]
+
+_LOG = logging.getLogger(__name__)
+
+NAMES = ("phantom", "acdc", "nifti")
+"""Kinds of data sets; "auto" has become one of them before scans are listed."""
+
+
+def list_included(
+    data: ConfigDict,
+) -> tuple[list[VolumeFile], tuple[VolumeFile, ...]]:
+    """Lists the volumes to read, and those that `data.exclude` leaves out.
+
+    Raises:
+        InputError: As `list_volumes`, and if `data.exclude` names an unknown patient or
+            leaves nothing.
+    """
+    listed = list_volumes(data)
+    unknown = sorted(set(data.exclude) - {volume.patient for volume in listed})
+    if unknown:
+        raise InputError(
+            f"data.exclude names {unknown[0]}, but there is no such patient in "
+            f"{data.root or 'the phantom'}: correct the name"
+        )
+    excluded = tuple(volume for volume in listed if volume.patient in data.exclude)
+    volumes = [volume for volume in listed if volume.patient not in data.exclude]
+    if not volumes:
+        raise InputError("data.exclude names all patients: shorten it")
+    return volumes, excluded
+
+
+def list_volumes(data: ConfigDict) -> list[VolumeFile]:
+    """Lists the volumes that a configuration names, and writes the phantom if needed.
+
+    Raises:
+        InputError: If `data.name` is unknown, or if its folder is missing.
+    """
+    root = data.root
+    check_choice("data.name", data.name, NAMES)
+    if data.name == "phantom":
+        counts = (data.phantom_training, data.phantom_testing)
+        name = f"phantom-seed{data.phantom_seed}-{counts[0]}-{counts[1]}"
+        root = write.write(
+            Path(root or Path(data.cache_dir) / name).expanduser(),
+            seed=data.phantom_seed,
+            num_training=counts[0],
+            num_testing=counts[1],
+        )
+    elif not root:
+        raise InputError(
+            f"data.name={data.name!r} needs the folder of the scans: add "
+            "--config.data.root=FOLDER"
+        )
+    if data.name == "nifti":
+        listed = nifti_folder.list_volumes(root, patient_regex=data.patient_regex)
+        listed = name_fourth_axis(listed, find_fourth_axis(data))
+    else:
+        listed = acdc.list_volumes(
+            root, all_frames=data.all_frames, exclude=data.exclude
+        )
+    if all(volume.label_path is None for volume in listed):
+        return listed
+    if not data.classes:
+        raise InputError(
+            "data.classes is empty, and there are masks: name the classes by their "
+            "values, background first, such as --config.data.classes=BG,NAME"
+        )
+    values = find_class_values(data)
+    if note := values_note(data, values):
+        _LOG.warning(note)
+    meaning: dict[str, Any] = {
+        "label_values": values,
+        "ignore": ignored_values(data, values),
+        "empty_slices": data.get("empty_slices", "background"),
+    }
+    return [dataclasses.replace(volume, **meaning) for volume in listed]
