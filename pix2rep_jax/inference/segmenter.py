@@ -1,25 +1,20 @@
 """A finished run as a function from scans to masks, for notebooks and `predict`."""
 
 import dataclasses
-import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pix2rep_jax.data.files.axes import AUTO, SliceRule
-from pix2rep_jax.data.files.picture_file import NO_PIXEL_SIZE, lacks_size
-from pix2rep_jax.data.files.scan import Scan, read_scan
-from pix2rep_jax.data.preparation import field_of_view_mm
-from pix2rep_jax.data.scan_notes import count_notes
+from pix2rep_jax.data.files.scan import Scan
 from pix2rep_jax.data.slice_summary import Inputs
-from pix2rep_jax.data.slices.channels import channel_ranges, prepare_channels
+from pix2rep_jax.data.slices.channels import prepare_frames
 from pix2rep_jax.data.slices.grid import Grid, scan_grid
-from pix2rep_jax.data.slices.normalization import Normalization, read_normalization
-from pix2rep_jax.errors import InputError
-from pix2rep_jax.inference.array_scan import ArrayScan, turn_array
+from pix2rep_jax.data.slices.normalization import Normalization
+from pix2rep_jax.inference.array_scan import ArrayScan
 from pix2rep_jax.inference.ensemble import (
     Prediction,
     average_networks,
@@ -27,20 +22,15 @@ from pix2rep_jax.inference.ensemble import (
     mean_labels,
     mean_slice,
 )
-from pix2rep_jax.inference.load_networks import restore_predictors
-from pix2rep_jax.inference.postprocess import choose_components, keep_largest
+from pix2rep_jax.inference.given_scan import read_given, read_scan_files
+from pix2rep_jax.inference.postprocess import keep_largest
 from pix2rep_jax.inference.predict import BATCH_SIZE, predict_scan, restore_scan
-from pix2rep_jax.inference.scan_files import find_channels
-from pix2rep_jax.inference.support_predictors import load_support_predictors
-from pix2rep_jax.inference.support_scans import read_support
-from pix2rep_jax.runs.checkpoint_reader import unfinished
+from pix2rep_jax.inference.run_fields import restore_fields, support_fields
 from pix2rep_jax.runs.manifest import read_config
-from pix2rep_jax.runs.run_record import RunRecord, read_run
+from pix2rep_jax.runs.run_record import read_run
 from pix2rep_jax.runs.start import find_ensemble, find_pretraining
 
 __all__ = ["Segmenter"]
-
-_LOG = logging.getLogger(__name__)
 
 _ONE_CHANNEL = Inputs()
 
@@ -118,29 +108,10 @@ class Segmenter:
             InputError: If there is no such run, or the support cannot be used.
         """
         run = find_pretraining(run)
-        config, record = read_config(run), read_run(run)
-        if note := unfinished(run, record.num_steps):
-            _LOG.warning(note)
-        _check_crop(config["data"], run)
-        scans = read_support(
-            support,
-            config["data"],
-            record,
-            run=run,
-            classes=classes,
-            label_values=label_values,
+        fields = support_fields(
+            run, support, classes=classes, label_values=label_values, context=context
         )
-        predictors = load_support_predictors(
-            run, scans, {**config.get("context", {}), **context}
-        )
-        of_masks = record.inputs._replace(label_values=scans.values)
-        return cls(
-            classes=scans.classes,
-            predict_network=predictors.predict,
-            predict_frames=predictors.predict_frames,
-            inputs=of_masks,
-            **_preparation(config["data"], record),
-        )
+        return cls(**fields)
 
     @classmethod
     def load(
@@ -172,41 +143,12 @@ class Segmenter:
         configs = {run: read_config(run) for run in runs}
         records = {run: read_run(run) for run in runs}
         check_same_task(configs, records)
+        options = {"mirror": mirror, "largest_component": largest_component}
         members = [
-            cls._restore(
-                run,
-                configs[run],
-                records[run],
-                mirror=mirror,
-                largest_component=largest_component,
-            )
+            cls(**restore_fields(run, configs[run], records[run], **options))
             for run in runs
         ]
         return _join(members)
-
-    @classmethod
-    def _restore(
-        cls,
-        run: Path,
-        config: Mapping[str, Any],
-        record: RunRecord,
-        *,
-        mirror: bool | str,
-        largest_component: bool | str,
-    ) -> "Segmenter":
-        """Loads the network of one run, of which the rest has been read."""
-        if note := unfinished(run, record.num_steps):
-            _LOG.warning(note)
-        data = config["data"]
-        _check_crop(data, run)
-        networks = restore_predictors(run, config, record, mirror=mirror)
-        return cls(
-            classes=tuple(data["classes"]),
-            predict_network=next(iter(networks.values())),  # the run's result
-            **_preparation(data, record),
-            inputs=record.inputs,
-            largest_of=choose_components(data["classes"], record, largest_component),
-        )
 
     @property
     def members(self) -> tuple["Segmenter", ...]:
@@ -239,7 +181,7 @@ class Segmenter:
             InputError: If the scan cannot be read or has another number of channels
                 than the network expects, or if an array lacks its spacing.
         """
-        read = self._read(scan, spacing_mm)
+        read = read_given(scan, spacing_mm, self.rule, self.inputs)
         shape = read.array.shape[:4]
         if self.others or self.predict_frames is not None:
             labels = mean_labels(self._predict_all(read), shape=shape)
@@ -265,7 +207,7 @@ class Segmenter:
         Raises:
             InputError: As `predict`.
         """
-        read = self._read(scan, spacing_mm)
+        read = read_given(scan, spacing_mm, self.rule, self.inputs)
         predictions = self._predict_all(read)
         shape = read.array.shape[:4]
         result = np.zeros((*shape, len(self.classes)), np.float32)
@@ -321,16 +263,11 @@ class Segmenter:
             fov_mm=self.fov_mm,
             size=self.size,
         )
-        images, how = [], Normalization(self.percentiles, self.window)
-        for frame in np.moveaxis(array, (3, 2), (0, 1)):
-            low, high, _ = channel_ranges(frame, how)
-            prepared = prepare_channels(
-                frame, low, high, grid, interpolation=self.interpolation
-            )
-            # As the slices that the network was trained on were kept.
-            kept = np.float16 if self.crop == "whole" else np.float32
-            images.append(prepared.astype(kept, copy=False))
-        return np.concatenate(images), grid
+        how = Normalization(self.percentiles, self.window)
+        images = prepare_frames(
+            array, grid, how, crop=self.crop, interpolation=self.interpolation
+        )
+        return images, grid
 
     def _predict_slices(self, images: np.ndarray) -> Iterator[np.ndarray]:
         """Yields the probabilities `[height, width, num_classes]` of each slice."""
@@ -346,56 +283,7 @@ class Segmenter:
             InputError: If a file cannot be read, if there are more or fewer channels
                 than the network expects, or if a picture lacks its pixel size.
         """
-        several = self.inputs.channels > 1 and len(paths) == 1
-        fourth_axis = "channels" if several else "frames"
-        scan = read_scan(paths, self.rule, fourth_axis=fourth_axis)
-        if (found := scan.array.shape[4]) != self.inputs.channels:
-            raise InputError(
-                f"{paths[0]} has {found} channel(s), and the network expects "
-                f"{self.inputs.channels}: give it the same channels as in training, in "
-                "the same order"
-            )
-        if self.inputs.sizes and NO_PIXEL_SIZE in scan.notes:
-            raise lacks_size(paths[0])
-        return scan
-
-    def _read(
-        self, scan: Any, spacing_mm: tuple[float, ...] | None
-    ) -> ArrayScan | Scan:
-        """Reads files or an array, and turns it; notes on that are logged."""
-        is_path = isinstance(scan, str | os.PathLike)
-        if is_path or _are_paths(scan):
-            if is_path:
-                paths = find_channels(Path(scan), self.inputs.files)
-            else:
-                paths = [Path(each) for each in scan]
-            read = self.read_files(paths)
-            _log(read.notes, name=str(paths[0]))
-            return read
-        return turn_array(scan, spacing_mm, self.rule, self.inputs)
-
-
-def _check_crop(data: Mapping[str, Any], run: Path) -> None:
-    """Raises InputError if a run's crops need masks, which new scans lack."""
-    if data["crop"] == "mask_box":
-        raise InputError(
-            f"the network in {run} was trained on crops around the expert's masks "
-            f"(data.crop={data['crop']}), so it cannot segment a scan without a "
-            "mask: train one with --config.data.crop=center in another workdir"
-        )
-
-
-def _preparation(data: Mapping[str, Any], record: RunRecord) -> dict[str, Any]:
-    """Returns how a run prepares scans, as fields of a `Segmenter`."""
-    return {
-        "percentiles": tuple(data["percentiles"]),
-        "window": read_normalization(data).window,
-        "fov_mm": field_of_view_mm(data),
-        "size": data["size"],
-        "interpolation": data["interpolation"],
-        "crop": data["crop"],
-        "rule": SliceRule(data["slice_axis"], data["orientation"], record.slice_axis),
-    }
+        return read_scan_files(paths, self.rule, self.inputs)
 
 
 def _join(members: Sequence[Segmenter]) -> Segmenter:
@@ -416,15 +304,3 @@ def _join(members: Sequence[Segmenter]) -> Segmenter:
     return dataclasses.replace(
         first, others=tuple(others), largest_of=tuple(sorted(kept))
     )
-
-
-def _are_paths(scan: Any) -> bool:
-    """Whether these are the paths of channels."""
-    is_list = isinstance(scan, list | tuple) and len(scan) > 0
-    return is_list and all(isinstance(each, str | os.PathLike) for each in scan)
-
-
-def _log(notes: tuple[str, ...], *, name: str) -> None:
-    """Logs what a user should know of how a scan was read."""
-    for sentence in count_notes([(name, notes)]):
-        _LOG.warning(sentence)

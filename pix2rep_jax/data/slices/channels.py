@@ -9,7 +9,7 @@ from pix2rep_jax.data.slices.normalization import Normalization, intensity_range
 from pix2rep_jax.data.slices.resample import resample_image
 from pix2rep_jax.errors import InputError
 
-__all__ = ["channel_ranges", "prepare_channels"]
+__all__ = ["channel_ranges", "prepare_channels", "prepare_frames"]
 
 
 def channel_ranges(
@@ -71,3 +71,31 @@ def prepare_channels(
         for index, each in enumerate(zip(low, high, strict=True))
     ]
     return np.stack(channels, -1)
+
+
+def prepare_frames(
+    array: np.ndarray, grid: Grid, how: Normalization, *, crop: str, interpolation: str
+) -> np.ndarray:
+    """Brings a scan to the network's grid; each frame is normalised on its own.
+
+    Args:
+        array: float32 `[rows, columns, slices, frames, channels]`.
+        grid: Where the network's pixels lie in each slice.
+        how: How intensities are mapped to 0 and 1.
+        crop: "whole" keeps half a float, as the slices were kept in training.
+        interpolation: How the scan's pixels become the network's.
+
+    Returns:
+        `[slices, height, width, channels]` in [0, 1], the slices of one frame after
+        those of another.
+
+    Raises:
+        InputError: If a frame shows nothing.
+    """
+    images = []
+    for frame in np.moveaxis(array, (3, 2), (0, 1)):
+        low, high, _ = channel_ranges(frame, how)
+        prepared = prepare_channels(frame, low, high, grid, interpolation=interpolation)
+        kept = np.float16 if crop == "whole" else np.float32
+        images.append(prepared.astype(kept, copy=False))
+    return np.concatenate(images)

@@ -1,0 +1,78 @@
+"""A scan as a caller gives it: the files of its channels, or an array."""
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pix2rep_jax.data.files.axes import SliceRule
+from pix2rep_jax.data.files.picture_file import NO_PIXEL_SIZE, lacks_size
+from pix2rep_jax.data.files.scan import Scan, read_scan
+from pix2rep_jax.data.scan_notes import count_notes
+from pix2rep_jax.data.slice_summary import Inputs
+from pix2rep_jax.errors import InputError
+from pix2rep_jax.inference.array_scan import ArrayScan, turn_array
+from pix2rep_jax.inference.scan_files import find_channels
+
+__all__ = ["read_given", "read_scan_files"]
+
+_LOG = logging.getLogger(__name__)
+
+
+def read_given(
+    scan: Any, spacing_mm: tuple[float, ...] | None, rule: SliceRule, inputs: Inputs
+) -> ArrayScan | Scan:
+    """Reads files or turns an array; notes on that are logged.
+
+    Args:
+        scan: As for `Segmenter.predict`.
+        spacing_mm: As for `Segmenter.predict`.
+        rule: How the axis of the slices is found.
+        inputs: What the network expects.
+
+    Raises:
+        InputError: If it is not such a scan as the network expects.
+    """
+    if isinstance(scan, str | os.PathLike):
+        paths = find_channels(Path(scan), inputs.files)
+    elif _are_paths(scan):
+        paths = [Path(each) for each in scan]
+    else:
+        return turn_array(scan, spacing_mm, rule, inputs)
+    read = read_scan_files(paths, rule, inputs)
+    for sentence in count_notes([(str(paths[0]), read.notes)]):
+        _LOG.warning(sentence)
+    return read
+
+
+def read_scan_files(paths: Sequence[Path], rule: SliceRule, inputs: Inputs) -> Scan:
+    """Reads the files of a scan.
+
+    Args:
+        paths: One file per channel, or one file that holds all channels.
+        rule: How the axis of the slices is found.
+        inputs: What the network expects.
+
+    Raises:
+        InputError: If a file cannot be read, if there are more or fewer channels than
+            the network expects, or if a picture lacks its pixel size.
+    """
+    several = inputs.channels > 1 and len(paths) == 1
+    fourth_axis = "channels" if several else "frames"
+    scan = read_scan(paths, rule, fourth_axis=fourth_axis)
+    if (found := scan.array.shape[4]) != inputs.channels:
+        raise InputError(
+            f"{paths[0]} has {found} channel(s), and the network expects "
+            f"{inputs.channels}: give it the same channels as in training, in the same "
+            "order"
+        )
+    if inputs.sizes and NO_PIXEL_SIZE in scan.notes:
+        raise lacks_size(paths[0])
+    return scan
+
+
+def _are_paths(scan: Any) -> bool:
+    """Whether these are the paths of channels."""
+    is_list = isinstance(scan, list | tuple) and len(scan) > 0
+    return is_list and all(isinstance(each, str | os.PathLike) for each in scan)
