@@ -25,8 +25,8 @@ from pix2rep_jax.data.files import nifti
 from pix2rep_jax.data.files.scan import write_mask
 from pix2rep_jax.data.preparation import field_of_view_mm
 from pix2rep_jax.data.slices.resample import restore_probabilities
+from pix2rep_jax.inference.found_scans import find_scans
 from pix2rep_jax.inference.predict import make_predictors
-from pix2rep_jax.inference.scan_files import find_scans
 from pix2rep_jax.inference.segmenter import Segmenter
 from pix2rep_jax.inference.write_masks import write_masks
 from pix2rep_jax.models.build import make_segmentation_net

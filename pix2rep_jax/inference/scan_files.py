@@ -1,26 +1,18 @@
-"""The files to segment, and the names of their masks."""
+"""The files of a case's channels, and those of its mask and its probabilities."""
 
-import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from pix2rep_jax.data.files.mask import is_mask, scan_name
-from pix2rep_jax.data.files.nifti_paths import (
-    CONVERT,
-    NiftiPath,
-    count_suffixes,
-    list_folder,
-    scan_stem,
-)
+from pix2rep_jax.data.files.nifti_paths import NiftiPath, scan_stem
 from pix2rep_jax.data.files.picture_file import is_picture
 from pix2rep_jax.errors import InputError, name_some
 
 __all__ = [
-    "FoundScans",
+    "PROBABILITIES",
+    "SUFFIX",
     "case_name",
     "find_channels",
-    "find_scans",
     "join_channels",
     "pair_with_masks",
     "probabilities_path",
@@ -34,107 +26,6 @@ PROBABILITIES = "_probabilities"
 
 _CHANNEL = re.compile(r"_(\d{4})$")
 """How nnU-Net names the files of a case's channels: NAME_0000, NAME_0001, …"""
-
-
-@dataclasses.dataclass(frozen=True)
-class FoundScans:
-    """What there is to segment, and what is left out.
-
-    Attributes:
-        scans: The scans, sorted by name.
-        left_out: What was left out on purpose, in words, such as "2 masks".
-        broken: Links to scans that are not there, and folders that cannot be read.
-    """
-
-    scans: list[NiftiPath]
-    left_out: list[str]
-    broken: list[Path]
-
-
-def find_scans(input: Path, *, output: Path | None = None) -> FoundScans:
-    """Lists the scans of a folder and its subfolders, without masks.
-
-    They are NIfTI files, or pictures if there is no NIfTI.
-
-    Masks are files `NAME_gt` and `NAME_seg` that hold whole numbers, and all files in a
-    folder `labels` beside a folder `images`. Linked folders are searched too. Hidden
-    files and folders are left out.
-
-    Args:
-        input: A folder, or one file.
-        output: The folder for the masks. If it lies inside the input, the files in it
-            are left out.
-
-    Raises:
-        InputError: If there is no such file or folder, or it holds no scan.
-    """
-    if not input.exists():
-        raise InputError(f"there is no file or folder {input}: check --input")
-    if not input.is_dir():
-        stem = scan_stem(input.name)
-        if stem is None:
-            raise InputError(
-                f"{input} is not named like NIfTI or a picture: --input takes .nii, "
-                f".nii.gz, pairs of .hdr and .img, .png, .jpg and .tif; {CONVERT}"
-            )
-        return FoundScans([NiftiPath(stem, input)], [], [])
-    listing = list_folder(input, deep=True)
-    by_name = {file.name: file.path for file in listing.files}
-    folders = {file.name: (input / file.name).parent for file in listing.files}
-    of_masks = {each for each in {*folders.values()} if _is_folder_of_masks(each)}
-
-    within = None if output is None else output.resolve()
-    if within is not None and input.resolve() not in within.parents:
-        within = None
-
-    def is_output(file: NiftiPath) -> bool:
-        if (scan_stem(file.path.name) or "").endswith(PROBABILITIES):
-            return True
-        return within is not None and within in file.path.resolve().parents
-
-    def is_left_out(file: NiftiPath) -> bool:
-        if folders[file.name] in of_masks or is_output(file):
-            return True
-        folder, slash, stem = file.name.rpartition("/")
-        scan = scan_name(stem)
-        return bool(scan) and is_mask(
-            file.path, scan=by_name.get(folder + slash + scan)
-        )
-
-    broken = set(listing.broken)
-    there = [file for file in listing.files if file.path not in broken]
-    own = [file for file in there if is_output(file)]
-    masks = [file for file in there if is_left_out(file) and file not in own]
-    left_out = []
-    if own:
-        left_out.append(f"{_count(len(own), 'file')} of --output")
-    if masks:
-        kinds = {
-            "labels/"
-            if folders[file.name] in of_masks
-            else f"_{file.name.rpartition('_')[2]}"
-            for file in masks
-        }
-        left_out.append(f"{_count(len(masks), 'mask')} ({', '.join(sorted(kinds))})")
-    if listing.repeated:
-        left_out.append(_count(len(listing.repeated), "link") + " to the same folders")
-    if listing.others:
-        left_out.append(count_suffixes(listing.others))
-    found = FoundScans(
-        [file for file in there if file not in masks and file not in own],
-        left_out,
-        [*listing.broken, *listing.unsearched],
-    )
-    if not found.scans:
-        reasons = [*left_out]
-        if found.broken:
-            reasons.append(f"what cannot be read: {name_some(found.broken)}")
-        raise InputError(
-            f"there is no scan in {input}: --input takes a scan, or a folder "
-            f"that holds some (it holds {', '.join(reasons) or 'nothing'})"
-            + (f"; {CONVERT}" if listing.others else "")
-        )
-    return found
 
 
 def find_channels(path: Path, files: int) -> list[Path]:
@@ -275,16 +166,3 @@ def pair_with_masks(
             )
         owner[target] = scan.path
     return [(scan, target) for target, scan in owner.items()]
-
-
-def _is_folder_of_masks(folder: Path) -> bool:
-    """Whether a folder is called `labels` and lies beside a folder `images`."""
-    if folder.name.casefold() != "labels":
-        return False
-    beside = folder.parent.iterdir()
-    return any(each.name.casefold() == "images" and each.is_dir() for each in beside)
-
-
-def _count(number: int, noun: str) -> str:
-    """Counts things, for example "2 masks"."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")

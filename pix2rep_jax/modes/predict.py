@@ -14,11 +14,11 @@ from pix2rep_jax.data.files.picture_file import is_picture
 from pix2rep_jax.data.layout.class_values import describe_values, find_class_values
 from pix2rep_jax.data.scan_notes import count_notes
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.inference.found_scans import find_scans
 from pix2rep_jax.inference.mask_volumes import Row
 from pix2rep_jax.inference.postprocess import read_options
 from pix2rep_jax.inference.scan_files import (
     SUFFIX,
-    find_scans,
     join_channels,
     pair_with_masks,
     probabilities_path,

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from pix2rep_jax.data.files.nifti_paths import NiftiPath
+from pix2rep_jax.data.layout.known_layouts import LAYOUTS
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.inference.scan_files import find_scans, pair_with_masks
+from pix2rep_jax.inference.found_scans import find_scans
+from pix2rep_jax.inference.scan_files import join_channels, pair_with_masks
 
 GREY = np.random.default_rng(0).random((8, 6, 3), np.float32)
 MASK = (GREY > 0.5).astype(np.uint8)
@@ -58,10 +60,57 @@ def test_masks_are_left_out_and_counted(tmp_path):
     save(tmp_path, "a.nii", "images/b.nii", "c_seg.nii", "Labels/own.nii")
     save(tmp_path, "a_seg.nii", "b_gt.nii.gz", "Labels/b.nii", array=MASK)
     assert names(tmp_path) == ["a", "c_seg", "images/b"]
-    assert find_scans(tmp_path).left_out == ["4 masks (_gt, _seg, labels/)"]
+    assert find_scans(tmp_path).left_out == ["4 masks (Labels/, _gt, _seg)"]
     save(tmp_path / "other", "labels/d.nii")  # not beside a folder images
     assert "other/labels/d" in names(tmp_path)
     refuse(lambda: find_scans(tmp_path / "Labels"), "--input.*2 masks")
+
+
+ROOTS = {
+    "acdc": (
+        ["training/patient001/patient001_frame01", "testing/patient101/patient101_4d"],
+        [
+            "training/patient001/patient001_frame01_gt",
+            "testing/patient101/patient101_frame01_gt",
+        ],
+    ),
+    "nnunet": (
+        ["imagesTs/c_0000", "imagesTs/c_0001"],
+        ["labelsTr/a", "labelsTr/b", "labelsTs/c"],
+    ),
+    "decathlon": (["imagesTr/a", "imagesTr/b"], ["labelsTr/a", "labelsTr/b"]),
+    "images": (["Images/a", "Images/b"], ["Masks/a_seg", "Masks/b_seg"]),
+    "flat": (["a", "b_0000"], ["a_label", "b_mask"]),
+    "tree": (
+        ["sub-01/anat/T1", "sub-02/anat/T1"],
+        ["sub-01/anat/T1_dseg", "sub-02/anat/seg"],
+    ),
+}
+"""Scans and masks in the root of each layout."""
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_root_of_a_layout_gives_its_scans(tmp_path, layout):
+    """Whatever the masks hold; nnU-Net's scans for testing come before the others."""
+    scans, masks = ROOTS[layout]
+    save(tmp_path, *(f"{name}.nii.gz" for name in (*scans, *masks)))
+    if layout == "acdc":
+        (tmp_path / "training/patient001/Info.cfg").touch()
+    if layout == "nnunet":
+        save(tmp_path, *(f"imagesTr/{case}_000{c}.nii" for case in "ab" for c in "01"))
+    found = find_scans(tmp_path)
+    assert [each.name for each in found.scans] == sorted(scans)
+    left_out = f"{len(masks)} mask"
+    assert found.left_out[0].startswith(left_out)
+    if layout == "nnunet":
+        assert "4 files" in found.left_out[1] and "imagesTr" in found.left_out[1]
+        (case,) = join_channels(found.scans, 2)
+        assert case.name == "imagesTs/c"
+        assert len(join_channels(find_scans(tmp_path / "imagesTr").scans, 2)) == 2
+        refuse(lambda: find_scans(tmp_path / "labelsTr"), "--input.*2 masks")
+    if layout == "decathlon":
+        save(tmp_path, "imagesTs/c.nii")
+        assert names(tmp_path) == ["imagesTs/c"]
 
 
 def test_what_is_no_scan_is_counted(tmp_path):

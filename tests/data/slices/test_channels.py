@@ -13,7 +13,8 @@ from pix2rep_jax.data.layout.fourth_axis import name_fourth_axis
 from pix2rep_jax.data.slice_summary import Inputs, describe_inputs
 from pix2rep_jax.data.slices.volume import VolumeFile, prepare_file
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.inference.scan_files import find_channels, find_scans, join_channels
+from pix2rep_jax.inference.found_scans import find_scans
+from pix2rep_jax.inference.scan_files import find_channels, join_channels
 from tests.support.nifti import AFFINE, SHAPE, make_image, make_label, save
 
 SETTINGS = {

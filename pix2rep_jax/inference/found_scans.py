@@ -1,0 +1,165 @@
+"""What a file or folder holds to segment, and what of it is left out."""
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+from pix2rep_jax.data.files.file_names import mask_stem
+from pix2rep_jax.data.files.mask import is_mask, scan_name
+from pix2rep_jax.data.files.nifti_paths import (
+    CONVERT,
+    NiftiPath,
+    count_suffixes,
+    list_folder,
+    scan_stem,
+)
+from pix2rep_jax.data.layout.known_layouts import holds_masks
+from pix2rep_jax.data.layout.recognise import IMAGE_FOLDERS, recognise
+from pix2rep_jax.errors import InputError, name_some
+from pix2rep_jax.inference.scan_files import PROBABILITIES
+
+__all__ = ["FoundScans", "find_scans"]
+
+TRAINING, TESTING = "imagestr", "imagests"
+"""nnU-Net's folders of scans with masks, and of those to segment; in any capitals."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FoundScans:
+    """What there is to segment, and what is left out.
+
+    Attributes:
+        scans: The scans, sorted by name.
+        left_out: What was left out on purpose, in words, such as "2 masks".
+        broken: Links to scans that are not there, and folders that cannot be read.
+    """
+
+    scans: list[NiftiPath]
+    left_out: list[str]
+    broken: list[Path]
+
+
+def find_scans(input: Path, *, output: Path | None = None) -> FoundScans:
+    """Lists the scans of a folder and its subfolders, without masks.
+
+    They are NIfTI files, or pictures if there is no NIfTI.
+
+    Masks are files `NAME_gt` and `NAME_seg` that hold whole numbers, all files in a
+    folder such as `labels` or `labelsTr` beside one of scans, and what training takes
+    for masks. Where `imagesTs` lies beside `imagesTr`, its scans alone are taken.
+    Linked folders are searched too. Hidden files and folders are left out.
+
+    Args:
+        input: A folder, or one file.
+        output: The folder for the masks. If it lies inside the input, the files in it
+            are left out.
+
+    Raises:
+        InputError: If there is no such file or folder, or it holds no scan.
+    """
+    if not input.exists():
+        raise InputError(f"there is no file or folder {input}: check --input")
+    if not input.is_dir():
+        stem = scan_stem(input.name)
+        if stem is None:
+            raise InputError(
+                f"{input} is not named like NIfTI or a picture: --input takes .nii, "
+                f".nii.gz, pairs of .hdr and .img, .png, .jpg and .tif; {CONVERT}"
+            )
+        return FoundScans([NiftiPath(stem, input)], [], [])
+    listing = list_folder(input, deep=True)
+    by_name = {file.name: file.path for file in listing.files}
+    folders = {file.name: (input / file.name).parent for file in listing.files}
+    of_masks = {each for each in {*folders.values()} if _is_folder_of_masks(each)}
+    of_training = _folders_of_training({*folders.values()})
+    known_masks = _masks_of_layout(input)
+
+    within = None if output is None else output.resolve()
+    if within is not None and input.resolve() not in within.parents:
+        within = None
+
+    def is_output(file: NiftiPath) -> bool:
+        if (scan_stem(file.path.name) or "").endswith(PROBABILITIES):
+            return True
+        return within is not None and within in file.path.resolve().parents
+
+    def kind_of_mask(file: NiftiPath) -> str:
+        """By what a mask is told; "" for a scan."""
+        folder, slash, stem = file.name.rpartition("/")
+        if folders[file.name] in of_masks:
+            return f"{folders[file.name].name}/"
+        if file.path in known_masks:
+            return stem.removeprefix(mask_stem(stem))
+        scan = by_name.get(folder + slash + scan_name(stem))
+        is_one = scan_name(stem) and is_mask(file.path, scan=scan)
+        return f"_{stem.rpartition('_')[2]}" if is_one else ""
+
+    scans: list[NiftiPath] = []
+    kinds: dict[str, int] = defaultdict(int)
+    own = training = 0
+    broken = set(listing.broken)
+    for file in listing.files:
+        if file.path in broken:
+            continue
+        if is_output(file):
+            own += 1
+        elif kind := kind_of_mask(file):
+            kinds[kind] += 1
+        elif folders[file.name] in of_training:
+            training += 1
+        else:
+            scans.append(file)
+    left_out = []
+    if own:
+        left_out.append(f"{_count(own, 'file')} of --output")
+    if kinds:
+        number = _count(sum(kinds.values()), "mask")
+        left_out.append(f"{number} ({', '.join(sorted(kinds))})")
+    if training:
+        place = name_some(sorted(of_training), most=1)
+        left_out.append(f"{_count(training, 'file')} that --input {place} takes")
+    if listing.repeated:
+        left_out.append(_count(len(listing.repeated), "link") + " to the same folders")
+    if listing.others:
+        left_out.append(count_suffixes(listing.others))
+    found = FoundScans(scans, left_out, [*listing.broken, *listing.unsearched])
+    if not found.scans:
+        reasons = [*left_out]
+        if found.broken:
+            reasons.append(f"what cannot be read: {name_some(found.broken)}")
+        raise InputError(
+            f"there is no scan in {input}: --input takes a scan, or a folder "
+            f"that holds some (it holds {', '.join(reasons) or 'nothing'})"
+            + (f"; {CONVERT}" if listing.others else "")
+        )
+    return found
+
+
+def _is_folder_of_masks(folder: Path) -> bool:
+    """Whether a folder is called such as `labels`, and lies beside one of scans."""
+    if not holds_masks(folder):
+        return False
+    known = (*IMAGE_FOLDERS, TRAINING, TESTING)
+    beside = folder.parent.iterdir()
+    return any(each.name.casefold() in known and each.is_dir() for each in beside)
+
+
+def _folders_of_training(folders: Iterable[Path]) -> set[Path]:
+    """Finds the folders `imagesTr` beside a folder `imagesTs` of scans."""
+    testing = {each.parent for each in folders if each.name.casefold() == TESTING}
+    training = {each for each in folders if each.name.casefold() == TRAINING}
+    return {each for each in training if each.parent in testing}
+
+
+def _masks_of_layout(root: Path) -> set[Path]:
+    """Finds what training takes for masks, if it knows the layout of the folder."""
+    try:
+        return {*recognise(root).masks.values()}
+    except InputError:  # there are scans in many other places
+        return set()
+
+
+def _count(number: int, noun: str) -> str:
+    """Counts things, for example "2 masks"."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
