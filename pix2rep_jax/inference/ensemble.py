@@ -1,7 +1,7 @@
 """Several networks as one: the mean of their probabilities."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,8 @@ __all__ = [
     "check_same_task",
     "mean_labels",
     "mean_slice",
+    "mean_slices",
+    "slice_by_slice",
 ]
 
 
@@ -27,11 +29,13 @@ class Prediction(NamedTuple):
 
     Attributes:
         probabilities: `[height, width, num_classes]` for each slice, frame by frame.
+            They may be computed while they are used, because all of them would fill the
+            memory.
         grid: The grid on which all of them were sampled.
         weight: How many networks these are the mean of.
     """
 
-    probabilities: Sequence[np.ndarray] | np.ndarray
+    probabilities: Iterable[np.ndarray]
     grid: Grid
     weight: int = 1
 
@@ -61,7 +65,7 @@ def mean_slice(
     """Takes the probabilities of a slice to the scan's grid, and averages them.
 
     Args:
-        predictions: One for each grid, at least one.
+        predictions: One for each grid, at least one; all of a sequence of slices.
         index: Which slice, frame by frame.
         classes: Those that are wanted.
 
@@ -71,6 +75,7 @@ def mean_slice(
     """
 
     def restore(each: Prediction) -> np.ndarray:
+        assert isinstance(each.probabilities, Sequence | np.ndarray)
         part = each.probabilities[index][..., classes]
         restored = resample.restore_probabilities(part, each.grid)
         if classes.start:  # the first of these classes is not the background
@@ -79,6 +84,21 @@ def mean_slice(
 
     total = functools.reduce(np.add, map(restore, predictions))
     return total / np.float32(sum(each.weight for each in predictions))
+
+
+def slice_by_slice(predictions: Sequence[Prediction]) -> Iterator[list[Prediction]]:
+    """Yields the predictions of each slice alone, in their order."""
+    slices = zip(*(each.probabilities for each in predictions), strict=True)
+    for parts in slices:
+        yield [
+            each._replace(probabilities=[part])
+            for each, part in zip(predictions, parts, strict=True)
+        ]
+
+
+def mean_slices(predictions: Sequence[Prediction]) -> Iterator[np.ndarray]:
+    """Yields what `mean_slice` gives for each slice, in their order."""
+    return (mean_slice(each, 0) for each in slice_by_slice(predictions))
 
 
 def mean_labels(
@@ -98,8 +118,8 @@ def mean_labels(
         return restore_scan(only.probabilities, only.grid, shape=shape)
     labels = np.zeros(shape, np.uint8, order="F")  # as NIfTI stores them
     slices = labels.reshape(*shape[:2], -1, order="F")
-    for index in range(slices.shape[2]):
-        slices[..., index] = mean_slice(predictions, index).argmax(-1)
+    for index, each in enumerate(mean_slices(predictions)):
+        slices[..., index] = each.argmax(-1)
     return labels
 
 

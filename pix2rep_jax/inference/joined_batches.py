@@ -24,8 +24,8 @@ def predict_joined(
     scans: Iterable[tuple[Item, np.ndarray]],
     *,
     batch_size: int,
-    finish: Callable[[Item, np.ndarray], np.ndarray] = _as_it_is,
-) -> Iterator[tuple[Item, list[np.ndarray] | Exception]]:
+    finish: Callable[[Item, np.ndarray], Any] = _as_it_is,
+) -> Iterator[tuple[Item, list[Any] | Exception]]:
     """Predicts many scans in full batches, which join the slices of several of them.
 
     Args:
@@ -46,9 +46,9 @@ def predict_joined(
     """
     waiting: deque[tuple[Item, np.ndarray]] = deque()  # scans, in part predicted
     left: list[tuple[Item, np.ndarray]] = []  # their slices that are not predicted
-    ready: deque[np.ndarray] = deque()  # what is kept of the others
+    ready: deque[Any] = deque()  # what is kept of the others
 
-    def advance(num_slices: int) -> Iterator[tuple[Item, list[np.ndarray] | Exception]]:
+    def advance(num_slices: int) -> Iterator[tuple[Item, list[Any] | Exception]]:
         failed: list[tuple[Item, np.ndarray]] = []
         try:
             while num_slices:
@@ -82,8 +82,8 @@ def _try(
     predict: Callable[[np.ndarray], np.ndarray],
     item: Item,
     images: np.ndarray,
-    finish: Callable[[Item, np.ndarray], np.ndarray],
-) -> list[np.ndarray] | Exception:
+    finish: Callable[[Item, np.ndarray], Any],
+) -> list[Any] | Exception:
     """Predicts the slices of one scan; returns what is raised instead."""
     try:
         return [finish(item, each) for each in predict(images)] if len(images) else []

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,11 @@ from pix2rep_jax.inference.ensemble import (
     average_networks,
     check_same_task,
     mean_labels,
-    mean_slice,
+    mean_slices,
 )
 from pix2rep_jax.inference.given_scan import read_given, read_scan_files
 from pix2rep_jax.inference.postprocess import keep_largest
-from pix2rep_jax.inference.predict import BATCH_SIZE, predict_scan, restore_scan
+from pix2rep_jax.inference.predict import BATCH_SIZE, predict_scan
 from pix2rep_jax.inference.run_fields import restore_fields, support_fields
 from pix2rep_jax.runs.manifest import read_config
 from pix2rep_jax.runs.run_record import read_run
@@ -182,12 +182,7 @@ class Segmenter:
                 than the network expects, or if an array lacks its spacing.
         """
         read = read_given(scan, spacing_mm, self.rule, self.inputs)
-        shape = read.array.shape[:4]
-        if self.others or self.predict_frames is not None:
-            labels = mean_labels(self._predict_all(read), shape=shape)
-        else:  # slice by slice, since whole slices would fill the memory
-            images, grid = self.prepare(read.array, spacing_mm=read.spacing_mm)
-            labels = restore_scan(self._predict_slices(images), grid, shape=shape)
+        labels = mean_labels(self._predict_all(read), shape=read.array.shape[:4])
         labels = keep_largest(labels, self.largest_of)
         return read.axes.to_file(labels).reshape(read.file_shape)
 
@@ -208,12 +203,11 @@ class Segmenter:
             InputError: As `predict`.
         """
         read = read_given(scan, spacing_mm, self.rule, self.inputs)
-        predictions = self._predict_all(read)
         shape = read.array.shape[:4]
         result = np.zeros((*shape, len(self.classes)), np.float32)
-        for index in range(shape[2] * shape[3]):
+        for index, each in enumerate(mean_slices(self._predict_all(read))):
             frame, place = divmod(index, shape[2])
-            result[:, :, place, frame] = mean_slice(predictions, index)
+            result[:, :, place, frame] = each
         return read.axes.to_file(result).reshape(*read.file_shape, len(self.classes))
 
     def _predict_all(self, read: ArrayScan | Scan) -> list[Prediction]:
@@ -225,7 +219,7 @@ class Segmenter:
             predictions.append(Prediction(probabilities, grid, each.weight))
         return predictions
 
-    def predict_scan(self, images: np.ndarray, *, frames: int) -> list[np.ndarray]:
+    def predict_scan(self, images: np.ndarray, *, frames: int) -> Iterable[np.ndarray]:
         """Predicts all slices of a scan.
 
         Args:
@@ -233,10 +227,13 @@ class Segmenter:
             frames: The number of frames in them.
 
         Returns:
-            The probabilities `[height, width, num_classes]` of each slice.
+            The probabilities `[height, width, num_classes]` of each slice, which are
+            computed while they are used; those of several frames may be there at once.
         """
         if self.predict_frames is None or frames == 1:
-            return list(self._predict_slices(images))
+            return predict_scan(
+                self.predict_network, images, batch_size=self.batch_size
+            )
         found = self.predict_frames(images.reshape(frames, -1, *images.shape[1:]))
         return [*found.reshape(-1, *found.shape[2:])]
 
@@ -268,10 +265,6 @@ class Segmenter:
             array, grid, how, crop=self.crop, interpolation=self.interpolation
         )
         return images, grid
-
-    def _predict_slices(self, images: np.ndarray) -> Iterator[np.ndarray]:
-        """Yields the probabilities `[height, width, num_classes]` of each slice."""
-        return predict_scan(self.predict_network, images, batch_size=self.batch_size)
 
     def read_files(self, paths: Sequence[Path]) -> Scan:
         """Reads the files of a scan.

@@ -4,18 +4,24 @@ import contextlib
 import functools
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from pix2rep_jax.data.files import nifti
 from pix2rep_jax.data.files.scan import Scan, write_mask, write_probabilities
-from pix2rep_jax.data.slices import resample
 from pix2rep_jax.data.slices.grid import Grid
-from pix2rep_jax.inference.ensemble import Prediction, mean_labels, mean_slice
+from pix2rep_jax.inference.ensemble import (
+    Prediction,
+    mean_labels,
+    mean_slice,
+    slice_by_slice,
+)
 from pix2rep_jax.inference.in_background import map_in_background
 from pix2rep_jax.inference.joined_batches import predict_joined
 from pix2rep_jax.inference.mask_volumes import Row, volume_rows
 from pix2rep_jax.inference.postprocess import keep_largest
+from pix2rep_jax.inference.predict import restore_scan
 from pix2rep_jax.inference.scan_files import find_channels
 from pix2rep_jax.inference.segmenter import Segmenter
 
@@ -46,6 +52,31 @@ class Outcome(NamedTuple):
     rows: tuple[Row, ...] = ()
 
 
+class _Slice(NamedTuple):
+    """A slice on the scan's grid.
+
+    Attributes:
+        labels: `[rows, columns]` uint8.
+        probabilities: `[rows, columns, classes]` as they are stored; None if they are
+            not.
+    """
+
+    labels: np.ndarray
+    probabilities: np.ndarray | None
+
+
+class _Results(NamedTuple):
+    """What is written of a scan.
+
+    Attributes:
+        labels: Gives the classes `[rows, columns, slices, frames]`.
+        probabilities: Gives `[rows, columns, classes]` of a slice and some classes.
+    """
+
+    labels: Callable[[], np.ndarray]
+    probabilities: Callable[[int, slice], np.ndarray]
+
+
 class _Scan(NamedTuple):
     """A scan without its pixels.
 
@@ -55,7 +86,8 @@ class _Scan(NamedTuple):
         scan: What was read, or why it was not. Its array holds no pixels.
         images: Its slices on each grid that the networks do not have yet.
         grids: Where the networks' pixels lie, for each grid.
-        found: The probabilities on the grids that are done, or what was raised.
+        found: The probabilities on the grids that are done, or what was raised; or the
+            finished slices of all grids together.
     """
 
     path: Path
@@ -63,7 +95,7 @@ class _Scan(NamedTuple):
     scan: Scan | Exception
     images: tuple[np.ndarray, ...] = ()
     grids: tuple[Grid, ...] = ()
-    found: tuple[Sequence[np.ndarray] | Exception, ...] = ()
+    found: tuple[Sequence[Any] | Exception, ...] = ()
 
 
 def write_masks(
@@ -90,15 +122,29 @@ def write_masks(
         What became of each scan, in their order. A scan that cannot be segmented
         changes nothing for the others.
     """
+    members = segmenter.members
+    # The probabilities of all whole slices would fill the memory.
+    at_once = segmenter.predict_frames is None and any(
+        each.crop == "whole" for each in members
+    )
     write = functools.partial(
-        _write, segmenter, overwrite=overwrite, probabilities_path=probabilities_path
+        _write,
+        segmenter,
+        at_once=at_once,
+        overwrite=overwrite,
+        probabilities_path=probabilities_path,
     )
     reading = map_in_background(functools.partial(_read, segmenter), pairs, most=AHEAD)
-    at_once = probabilities_path is None and len(segmenter.members) == 1
+    finish = functools.partial(
+        _finish, with_probabilities=probabilities_path is not None
+    )
     with contextlib.closing(reading):  # also if the network is interrupted
         scans: Iterator[_Scan] = reading
-        for each in segmenter.members:
-            scans = _predict(each, scans, at_once=at_once and each.crop == "whole")
+        if at_once and len(members) > 1:
+            scans = (_predict_together(segmenter, each, finish) for each in reading)
+        else:
+            for each in members:
+                scans = _predict(each, scans, finish=finish if at_once else None)
         yield from map_in_background(write, scans, most=BEHIND, at_once=True)
 
 
@@ -119,12 +165,14 @@ def _read(segmenter: Segmenter, pair: tuple[Path, Path]) -> _Scan:
 
 
 def _predict(
-    segmenter: Segmenter, scans: Iterable[_Scan], *, at_once: bool
+    segmenter: Segmenter,
+    scans: Iterable[_Scan],
+    *,
+    finish: Callable[[_Scan, Sequence[Prediction]], _Slice] | None,
 ) -> Iterator[_Scan]:
     """Runs the networks of one grid, in batches that join slices of several scans.
 
-    If `at_once`, each slice is taken to the scan's grid before the next is predicted:
-    the probabilities of all whole slices would fill the memory.
+    With `finish` each slice is finished before the next ones are predicted.
     """
     if segmenter.predict_frames is not None:
         yield from (_predict_alone(segmenter, each) for each in scans)
@@ -134,17 +182,51 @@ def _predict(
         (each._replace(images=each.images[1:]), (*each.images, nothing)[0])
         for each in scans
     )
-    predict, batch_size = segmenter.predict_network, segmenter.batch_size
-    options = {"finish": _to_labels} if at_once else {}
-    for each, found in predict_joined(
-        predict, joined, batch_size=batch_size, **options
-    ):
+    options: dict[str, Any] = {"batch_size": segmenter.batch_size}
+    if finish is not None:
+        options["finish"] = lambda scan, probabilities: finish(
+            scan, [Prediction([probabilities], scan.grids[0])]
+        )
+    for each, found in predict_joined(segmenter.predict_network, joined, **options):
         yield each._replace(found=(*each.found, found))
 
 
-def _to_labels(scan: _Scan, probabilities: np.ndarray) -> np.ndarray:
-    """Takes a whole slice to the scan's grid at once: its probabilities are large."""
-    return resample.restore_labels(probabilities, scan.grids[0])
+def _predict_together(
+    segmenter: Segmenter,
+    scan: _Scan,
+    finish: Callable[[_Scan, Sequence[Prediction]], _Slice],
+) -> _Scan:
+    """Runs the networks of all grids on a scan, and finishes slice by slice."""
+    found: Sequence[_Slice] | Exception = []
+    left = scan._replace(images=())
+    try:
+        if not isinstance(scan.scan, Exception):
+            frames = scan.scan.array.shape[3]
+            predictions = [
+                Prediction(each.predict_scan(images, frames=frames), grid, each.weight)
+                for each, images, grid in zip(
+                    segmenter.members, scan.images, scan.grids, strict=True
+                )
+            ]
+            found = [finish(left, each) for each in slice_by_slice(predictions)]
+    except Exception as error:  # as above
+        found = error
+    return left._replace(found=(found,))
+
+
+def _finish(
+    scan: _Scan, predictions: Sequence[Prediction], *, with_probabilities: bool
+) -> _Slice:
+    """Takes the predictions of a slice to the scan's grid."""
+    assert isinstance(scan.scan, Scan)
+    shape = (*scan.scan.array.shape[:2], 1)
+    if not with_probabilities:
+        return _Slice(mean_labels(predictions, shape=shape)[..., 0], None)
+    labels = mean_labels(predictions, shape=shape)[..., 0]
+    mean = mean_slice(predictions, 0)
+    # A third of the memory; a picture has one slice.
+    is_nifti = scan.scan.volume is not None
+    return _Slice(labels, nifti.store_probabilities(mean) if is_nifti else mean)
 
 
 def _predict_alone(segmenter: Segmenter, scan: _Scan) -> _Scan:
@@ -155,16 +237,43 @@ def _predict_alone(segmenter: Segmenter, scan: _Scan) -> _Scan:
     images, *left = scan.images
     try:
         frames = scan.scan.array.shape[3]
-        found = segmenter.predict_scan(images, frames=frames)
+        found = [*segmenter.predict_scan(images, frames=frames)]
     except Exception as error:  # as above
         found = error
     return scan._replace(images=tuple(left), found=(*scan.found, found))
+
+
+def _finished(segmenter: Segmenter, predicted: _Scan, scan: Scan) -> _Results:
+    """Joins slices that are finished."""
+    del segmenter
+    (slices,) = predicted.found
+    assert not isinstance(slices, Exception)
+    shape, (grid, *_) = scan.array.shape[:4], predicted.grids
+    return _Results(
+        lambda: restore_scan((each.labels for each in slices), grid, shape=shape),
+        lambda index, classes: slices[index].probabilities[..., classes],
+    )
+
+
+def _brought_back(segmenter: Segmenter, predicted: _Scan, scan: Scan) -> _Results:
+    """Takes the probabilities of every grid to the scan's."""
+    members = zip(segmenter.members, predicted.grids, predicted.found, strict=True)
+    predictions = [
+        Prediction(found, grid, each.weight)
+        for each, grid, found in members
+        if not isinstance(found, Exception)
+    ]
+    return _Results(
+        lambda: mean_labels(predictions, shape=scan.array.shape[:4]),
+        lambda index, classes: mean_slice(predictions, index, classes),
+    )
 
 
 def _write(
     segmenter: Segmenter,
     predicted: _Scan,
     *,
+    at_once: bool,
     overwrite: bool,
     probabilities_path: Callable[[Path], Path] | None,
 ) -> Outcome:
@@ -174,27 +283,24 @@ def _write(
     try:
         if isinstance(scan, Exception):
             raise scan
-        predictions = []
-        for each, grid, found in zip(
-            segmenter.members, predicted.grids, predicted.found, strict=True
-        ):
+        for found in predicted.found:
             if isinstance(found, Exception):
                 raise found
-            predictions.append(Prediction(found, grid, each.weight))
+        join = _finished if at_once else _brought_back
+        results = join(segmenter, predicted, scan)
         target.parent.mkdir(parents=True, exist_ok=True)
         slices = scan.array.shape[2]
         if probabilities_path is not None:
             write_probabilities(
                 probabilities_path(target),
-                lambda frame, index, classes: mean_slice(
-                    predictions, frame * slices + index, classes
+                lambda frame, index, classes: results.probabilities(
+                    frame * slices + index, classes
                 ),
                 scan,
                 num_classes=len(segmenter.classes),
             )
         if probabilities_path is None or overwrite or not target.exists():
-            labels = mean_labels(predictions, shape=scan.array.shape[:4])
-            labels = keep_largest(labels, segmenter.largest_of)
+            labels = keep_largest(results.labels(), segmenter.largest_of)
             values = segmenter.inputs.label_values
             write_mask(target, labels, scan, values=values, overwrite=overwrite)
             rows = volume_rows(labels, scan, num_classes=len(segmenter.classes))

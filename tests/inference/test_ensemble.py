@@ -12,6 +12,7 @@ from configs.pix2rep import get_config
 from pix2rep_jax.data.files.axes import SliceAxis
 from pix2rep_jax.data.slice_summary import Inputs
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.inference import predict
 from pix2rep_jax.inference import segmenter as module
 from pix2rep_jax.inference.ensemble import (
     Prediction,
@@ -97,6 +98,41 @@ def test_files_get_the_masks_of_arrays(kind, tmp_path):
     for number in (0, 2):
         found = np.asarray(nib.load(pairs[number][1]).dataobj)
         np.testing.assert_array_equal(found, masks[number])
+
+
+@pytest.mark.parametrize("kind", ["one", *MEMBERS])
+def test_whole_slices_are_finished_one_by_one(kind, tmp_path, monkeypatch):
+    """Masks and probabilities alike, of all grids: never those of a whole scan."""
+    monkeypatch.setattr(predict, "_PIXELS_KEPT", 2 * 60**2)
+    asked = []
+
+    def noting(number, network):
+        return lambda images: asked.append((number, len(images))) or network(images)
+
+    members = MEMBERS["two grids" if kind == "one" else kind]
+    members = [
+        dataclasses.replace(
+            each, crop="whole", predict_network=noting(number, each.predict_network)
+        )
+        for number, each in enumerate(members[: 1 if kind == "one" else None])
+    ]
+    joined = dataclasses.replace(module._join(members), batch_size=2)
+    path = write_nifti(tmp_path / "a.nii.gz", scan((40, 50, 6)))
+    target, beside = tmp_path / "a_seg.nii.gz", tmp_path / "a_probabilities.nii.gz"
+    (outcome,) = write_masks(
+        joined, [(path, target)], overwrite=False, probabilities_path=lambda _: beside
+    )
+    assert outcome.error is None
+    assert {number for number, _ in asked[: len(members)]} == {*range(len(members))}
+    assert sum(slices for number, slices in asked if number == 0) == 6
+    del asked[:]
+    written = nib.load(beside).get_fdata()
+    expected = joined.predict_probabilities(path)
+    np.testing.assert_allclose(written, expected, atol=2**-16 + 1e-6)
+    assert {number for number, _ in asked[: len(members)]} == {*range(len(members))}
+    np.testing.assert_array_equal(
+        np.asarray(nib.load(target).dataobj), joined.predict(path)
+    )
 
 
 def test_a_class_alone_is_what_it_is_among_all():

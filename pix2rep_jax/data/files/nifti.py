@@ -18,6 +18,7 @@ __all__ = [
     "read_header",
     "read_image",
     "read_volume",
+    "store_probabilities",
     "volume_shape",
     "write_mask",
     "write_probabilities",
@@ -214,6 +215,15 @@ def write_mask(
         ) from error
 
 
+def store_probabilities(probabilities: np.ndarray) -> np.ndarray:
+    """Writes probabilities as whole numbers of 16 bits, in units of 2^-15.
+
+    NIfTI does not have 16-bit floating-point numbers.
+    """
+    stored = np.rint(probabilities.clip(0, 1) * 2**15)
+    return stored.astype(np.uint16)
+
+
 def write_probabilities(
     path: Path,
     volumes: Iterable[np.ndarray],
@@ -223,13 +233,13 @@ def write_probabilities(
 ) -> None:
     """Writes class probabilities that overlay their scan, atomically.
 
-    NIfTI does not have 16-bit floating-point numbers. So voxels are whole numbers of 16
-    bits, and the header's slope of 2^-15 makes probabilities of them.
+    The header's slope of 2^-15 makes probabilities of what `store_probabilities` gives.
 
     Args:
         path: The `.nii.gz` file to write, in an existing folder.
-        volumes: `[rows, columns, slices]` for each frame of each class, all frames of a
-            class before the next class. One of them is in memory at once.
+        volumes: `[rows, columns, slices]` uint16 of `store_probabilities` for each
+            frame of each class, all frames of a class before the next class. One of
+            them is in memory at once.
         like: The scan.
         shape: (frames, classes). The file's axes are those of the scan, then frames if
             there are several, then classes.
@@ -253,8 +263,8 @@ def write_probabilities(
             header.write_to(file)
             file.write(bytes(int(header["vox_offset"]) - file.tell()))
             for volume in volumes:
-                stored = like.axes.to_file(np.rint(volume.clip(0, 1) * 2**15))
-                file.write(stored.astype(dtype).tobytes(order="F"))
+                stored = like.axes.to_file(volume)
+                file.write(stored.astype(dtype, copy=False).tobytes(order="F"))
     except OSError as error:
         raise InputError(
             f"{path} cannot be written ({error.strerror or error}): free some space or "

@@ -215,7 +215,8 @@ def write_probabilities(
     Args:
         path: The `.nii.gz` or `.npz` file to write, in an existing folder. It is
             replaced if it exists.
-        restore: Gives `[rows, columns, classes]` of a frame, a slice and some classes.
+        restore: Gives `[rows, columns, classes]` of a frame, a slice and some classes,
+            as numbers from 0 to 1; for NIfTI also as `nifti.store_probabilities` does.
         like: The scan.
         num_classes: How many classes there are.
 
@@ -230,9 +231,12 @@ def write_probabilities(
         return
 
     def volume(value: int, frame: int) -> np.ndarray:
-        wanted = slice(value, value + 1)
-        each = [restore(frame, index, wanted)[..., 0] for index in range(slices)]
-        return np.stack(each, axis=-1)
+        result = np.empty(like.array.shape[:3], np.uint16, order="F")
+        for index in range(slices):
+            each = restore(frame, index, slice(value, value + 1))[..., 0]
+            is_stored = each.dtype == np.uint16
+            result[..., index] = each if is_stored else nifti.store_probabilities(each)
+        return result
 
     volumes = (volume(x, frame) for x in range(num_classes) for frame in range(frames))
     nifti.write_probabilities(path, volumes, like.volume, shape=(frames, num_classes))
