@@ -31,13 +31,15 @@ CODE = {
     if cell["cell_type"] == "code"
 }
 FLAGS = {"config", "mode", "workdir", "input", "output"}
-SIZES = re.findall(r'^SIZE = .*@param \["(\w+)", "(\w+)"\]', CODE["data"], re.M)[0]
+CHOICES = re.search(r"^SIZE = .*@param \[(.*)\]", CODE["data"], re.M)[1]
+SIZES = re.findall(r'"(small|medium|paper)"', CHOICES)
 
 
 def commands():
     """The command lines of main.py, in order; each size in turn where one is chosen."""
     text = "\n".join(CODE.values())
-    lines = re.findall(r"^!python (main\.py .*)$", text, flags=re.MULTILINE)
+    lines = re.findall(r"^\s*!python (main\.py .*)$", text, flags=re.MULTILINE)
+    lines = [line.replace("$size", "$SIZE") for line in lines]
     sizes = [(line, SIZES if "$SIZE" in line else ("",)) for line in lines]
     return [line.replace("$SIZE", size) for line, own in sizes for size in own]
 
@@ -82,7 +84,7 @@ def test_every_mode_is_shown_and_the_data_are_looked_at_first():
 
 def test_one_flag_names_the_data_and_later_modes_need_none():
     """No layout, classes or patients are asked for."""
-    own = [shlex.split(line) for line in commands() if "WORKDIR" in line]
+    own = [shlex.split(line) for line in commands() if re.search("WORKDIR|RUNS", line)]
     for words in own:
         settings = [word for word in words if word.startswith("--config.")]
         first = mode_of(words) in ("check", "pretrain")
@@ -122,6 +124,48 @@ def test_the_files_that_it_installs_exist():
     assert all(pathlib.Path(ROOT, name).is_file() for name in names)
 
 
+@pytest.mark.parametrize(
+    ("backend", "size", "medium_mm", "expected"),
+    [
+        ("cpu", "auto", 1.4, "small"),
+        ("gpu", "auto", 1.4, "medium"),
+        ("tpu", "auto", 2.0, "medium"),
+        ("gpu", "auto", 2.1, "small"),
+        ("gpu", "small", 1.4, "small"),
+        ("cpu", "paper", 1.4, "paper"),
+    ],
+)
+def test_the_size_fits_the_plan(
+    tmp_path, monkeypatch, backend, size, medium_mm, expected
+):
+    """`small` sees pixels of 2.5 mm; finer ones must be worth it, and affordable."""
+    pixels_mm, checked = {"small": 2.5, "medium": medium_mm, "paper": 1.4}, []
+
+    def shell(line):
+        line = string.Template(line).substitute(variables)
+        checked.append(re.search(r"pix2rep\.py:(\w+)", line)[1])
+        workdir = pathlib.Path(
+            shlex.split(line)[shlex.split(line).index("--workdir") + 1]
+        )
+        workdir.mkdir()
+        plan = {"data": {"spacing_mm": pixels_mm[checked[-1]]}}
+        (workdir / "plan.json").write_text(json.dumps(plan))
+
+    answer = types.SimpleNamespace(stdout=f"{backend}\n")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: answer)
+    variables = {"RUNS": str(tmp_path / "scans"), "DATA": "scans", "SIZE": size}
+    exec(with_shell(CODE["check"]), variables | {"shell": shell}, variables)
+    assert variables["SIZE"] == expected
+    assert variables["WORKDIR"] == f"{tmp_path}/scans-{expected}"
+    both = size == "auto" and backend != "cpu"
+    assert checked == (["small", "medium"] if both else [expected])
+
+
+def with_shell(code):
+    """Writes what is behind a `!` as a call of `shell`."""
+    return re.sub(r"^(\s*)!(.*)$", r"\1shell(r'''\2''')", code, flags=re.MULTILINE)
+
+
 class Colab:
     """Runs the cells as Colab does, with /content in another place."""
 
@@ -143,7 +187,7 @@ class Colab:
     def run(self, cell):
         code = CODE[cell].replace('"/content', f'"{self.content}')
         code = re.sub(r"^%.*$", "", code, flags=re.MULTILINE)
-        code = re.sub(r"^(\s*)!(.*)$", r"\1shell(r'''\2''')", code, flags=re.MULTILINE)
+        code = with_shell(code)
         self.variables["shell"] = self.shell
         exec(compile(code, cell, "exec"), self.variables)
 
