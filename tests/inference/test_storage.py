@@ -18,7 +18,12 @@ from tests.support.program import finish, start
 TURN = nib.affines.from_matvec(
     nib.eulerangles.euler2mat(0.3, 0.2, -0.25), [12.0, -30.0, 5.0]
 )
-ORDERS = {"third": (0, 1, 2), "first": (2, 0, 1), "second": (0, 2, 1)}
+ORDERS = {
+    "third": (0, 1, 2),
+    "first": (2, 0, 1),
+    "second": (0, 2, 1),
+    "turned": (1, 0, 2),
+}
 THICK = 4  # slices are so many times as far apart as pixels
 
 
@@ -81,7 +86,7 @@ def dice(mask, truth):
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("crop", ["center", "whole"])
 def test_the_axes_of_a_file_change_nothing(tmp_path, crop, order, flip, oblique):
-    """Slices first, second and third; flipped; turned and oblique."""
+    """Slices first, second and third; turned by quarters; flipped; oblique."""
     image, truth = make_scan()
     segmenter = make_segmenter(crop, side_px=48, spacing_mm=1.25)
     path, order = tmp_path / "scan.nii.gz", ORDERS[order]
