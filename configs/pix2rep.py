@@ -161,6 +161,9 @@ def _base() -> ConfigDict:
     spatial.max_shift = (0.5, 0.5)
     spatial.shift_probability = 1.0
     spatial.shift_inside = True  # released
+    # True: no view is mirrored, or turned by more than 20° | "auto": if the patients'
+    # scans lie alike; ours
+    spatial.upright = FieldReference(False, field_type=object)
     # Before these, B-spline displacements: 2026 follow-up to Pix2Rep-v2, off in MIDL.
     spatial.elastic_probability = 0.0
     spatial.elastic_grids = (5, 9)  # control points a side; follow-up
@@ -294,6 +297,7 @@ def _augment() -> ConfigDict:
     spatial.max_shift = (6 / 64, 6 / 64)  # of the side; ours
     spatial.shift_probability = 1.0
     spatial.shift_inside = False  # ours
+    spatial.upright = FieldReference(False, field_type=object)
     spatial.elastic_probability = 0.0
     spatial.elastic_grids = (5, 9)
     spatial.elastic_reach = (8 / 128, 2.5 / 128)
@@ -323,6 +327,8 @@ def _small(config: ConfigDict) -> None:
     config.projection.update(hidden=(128,), features=64)
     config.spatial.update(max_rotation=math.pi, extent=(0.5, 1.1), flip_probability=0.5)
     config.spatial.update(max_shift=(6 / 64, 6 / 64), shift_inside=False)
+    for spatial in (config.spatial, config.augment.spatial):
+        spatial.upright = "auto"
     for intensity in (config.intensity, config.augment.intensity):
         intensity.update(max_blur=1.0, blur_probability=0.3)
         intensity.update(max_bias_field=0.5, bias_field_probability=0.5)
@@ -381,6 +387,7 @@ def _quick(config: ConfigDict) -> None:
     for spatial in (config.spatial, config.augment.spatial):
         spatial.update(max_rotation=math.pi / 6, extent=(0.8, 1.1))
         spatial.update(rotation_probability=1.0, flip_probability=0.0)
+        spatial.upright = False
     config.pretrain.update(num_steps=1100, learning_rate=6e-3, warmup_steps=50)
     config.pretrain.num_points = 128
     config.probe.update(num_steps=1000, learning_rate=1e-1)

@@ -35,8 +35,13 @@ def test_all_sizes_have_the_same_settings_of_the_same_types(size):
     paper = dict(walk(pix2rep.get_config("paper")))
     own = dict(walk(pix2rep.get_config(size)))
     assert list(own) == list(paper)
-    assert own.pop("data.spacing_mm") in ("auto", 1.4, 2.5)
-    del paper["data.spacing_mm"]  # a number or a word
+    for name, values in (
+        ("data.spacing_mm", ("auto", 1.4, 2.5)),
+        ("spatial.upright", ("auto", False)),
+        ("augment.spatial.upright", ("auto", False)),
+    ):  # each may be a word
+        assert own.pop(name) in values
+        del paper[name]
     assert {n: type(x) for n, x in own.items()} == {
         n: type(x) for n, x in paper.items()
     }

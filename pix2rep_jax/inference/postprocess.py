@@ -80,7 +80,7 @@ def known_motions(config: Mapping[str, Any], mode: str) -> tuple[Motion, ...]:
     if mode != "finetune":
         return (_STILL,)
     spatial = finetuning_options(ConfigDict(config["augment"]))["spatial"]
-    if spatial is None:
+    if spatial is None or spatial.get("upright") is True:
         return (_STILL,)
     turns = {0}
     if spatial["rotation_probability"] > 0:

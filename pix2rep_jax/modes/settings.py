@@ -131,6 +131,8 @@ OPTIONAL = (
     "finetune.learning_rate",  # fine-tuning has several, each with a name of its own
     "spatial.shift_inside",
     "augment.spatial.shift_inside",
+    "spatial.upright",
+    "augment.spatial.upright",
 )
 """What a configuration may leave out of the sections that it has."""
 

@@ -4,6 +4,8 @@ Resuming a run, starting from another run, scoring a network, comparing several 
 and finding a study's finished runs all ask this table.
 """
 
+import functools
+import operator
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -96,6 +98,8 @@ EARLIER: Mapping[str, Any] = {
     "data.split": "auto",
     "data.labeled": [],
     "model.sparse_last_block": False,
+    "spatial.upright": False,
+    "augment.spatial.upright": False,
 }
 """Settings that came later, with what the program did before they were there."""
 
@@ -205,8 +209,9 @@ def add_missing(config: dict[str, Any]) -> None:
         config: The whole configuration, as JSON holds it. It is changed.
     """
     for name, value in EARLIER.items():
-        section, _, leaf = name.partition(".")
-        config[section].setdefault(leaf, value)
+        *sections, leaf = name.split(".")
+        place = functools.reduce(operator.getitem, sections, config)
+        place.setdefault(leaf, value)
 
 
 def _has(config: Any, name: str) -> bool:

@@ -20,6 +20,7 @@ from pix2rep_jax.data.fit.plan import (
     describe_plan,
     explain_faults,
     is_settled,
+    lie_alike,
     make_plan,
 )
 from pix2rep_jax.errors import InputError
@@ -33,6 +34,7 @@ __all__ = [
     "read_plan",
     "settle",
     "take_recorded",
+    "take_recorded_views",
     "write_plan",
 ]
 
@@ -40,16 +42,20 @@ PLAN_FILE = "plan.json"
 
 VERSION = 1
 
+_VIEWS = ("spatial", "augment.spatial")
+"""Sections whose `upright` a plan gives a value."""
+
 _MADE_FOR = ("size", "crop_px", "crop", "slice_axis", "orientation")
 """Settings of `data` with which another plan would be made."""
 
 
 def settle(config: ConfigDict, workdir: Path, mode: str) -> ConfigDict:
-    """Replaces "auto" in the `data` section, before a training.
+    """Replaces "auto" in the `data` section and of the views, before a training.
 
     What the same run has recorded comes first, then the workdir's plan, then the run
     whose network the training starts from. Without these the scans are measured, the
-    result is printed, and the workdir gets a plan.
+    result is printed, and the workdir gets a plan. Whether views stay upright follows
+    from a run's own scans, even if it starts from another's network.
 
     Args:
         config: The whole configuration.
@@ -63,19 +69,20 @@ def settle(config: ConfigDict, workdir: Path, mode: str) -> ConfigDict:
         InputError: If the workdir cannot be written, or a scan cannot be used.
     """
     data = config.data
-    if is_settled(data):
+    if is_settled(data) and not _open_views(config):
         return config
     check_place(workdir)
     settled = config.copy_and_resolve_references()
     folder = Path(workdir) / mode
     if (folder / "config.json").is_file():
-        settled.data = take_recorded(data, read_config(folder)["data"])
-        return settled
+        recorded = read_config(folder)
+        settled.data = take_recorded(data, recorded["data"])
+        return take_recorded_views(settled, recorded)
     if (planned := read_plan(workdir, data)) is not None:
         settled.data = apply_plan(data, planned)
-        return settled
+        return _with_upright(settled, planned["upright"])
     start = decide_start(config.init.checkpoint, workdir, mode)
-    if start is not None:
+    if start is not None and not is_settled(data):
         settled.data = take_recorded(data, read_config(start)["data"])
         if (data.crop, settled.data.crop) == ("auto", "mask_box"):
             settled.data.crop = "center"  # a box around the mask has to be asked for
@@ -83,15 +90,20 @@ def settle(config: ConfigDict, workdir: Path, mode: str) -> ConfigDict:
             f"plan: {settled.data.spacing_mm:g} mm per pixel and the intensities as in "
             f"{start}, whose network this run starts from"
         )
+    if is_settled(settled.data) and not _open_views(settled):
         return settled
     found = take_fingerprint(data)
     if found.faults:
         raise InputError(explain_faults(found.faults))
+    if is_settled(settled.data):
+        upright, reason = lie_alike(found.likeness)
+        print(f"plan: {reason}")
+        return _with_upright(settled, upright)
     plan = make_plan(found, data)
     print(*describe(found, plan, data), sep="\n")
     write_plan(workdir, plan, found, data)
     settled.data = apply_plan(data, plan._asdict())
-    return settled
+    return _with_upright(settled, plan.upright)
 
 
 def take_recorded(data: ConfigDict, recorded: Mapping[str, Any]) -> ConfigDict:
@@ -104,6 +116,19 @@ def take_recorded(data: ConfigDict, recorded: Mapping[str, Any]) -> ConfigDict:
     if is_settled(data):
         return data
     return apply_plan(data, recorded)
+
+
+def take_recorded_views(config: ConfigDict, recorded: Mapping[str, Any]) -> ConfigDict:
+    """Decides as a run did whether views stay upright, where "auto" leaves it open.
+
+    Args:
+        config: The whole configuration; it is copied.
+        recorded: The whole configuration of the run.
+    """
+    settled, before = config.copy_and_resolve_references(), ConfigDict(recorded)
+    for section in _open_views(settled):
+        _set_upright(settled, section, before[section].upright)
+    return settled
 
 
 def describe(found: Fingerprint, plan: Plan, data: ConfigDict) -> list[str]:
@@ -121,7 +146,7 @@ def read_plan(workdir: Path, data: ConfigDict) -> dict[str, Any] | None:
         data: The `data` section; a plan for other sizes or slices does not count.
 
     Returns:
-        Values by the names in `PLANNED`; None if there is no such plan.
+        Values by the names in `PLANNED`, and "upright"; None if there is no such plan.
 
     Raises:
         InputError: If the file is damaged.
@@ -133,6 +158,7 @@ def read_plan(workdir: Path, data: ConfigDict) -> dict[str, Any] | None:
         content = json.loads(path.read_text(encoding="utf-8"))
         planned = {"crop": "center", **content["data"]}  # the only one, earlier
         values = {name: planned[name] for name in PLANNED}
+        values["upright"] = content.get("upright") is True  # earlier plans lack it
         float(values["spacing_mm"]), tuple(values["window"])
         made_for = content["made_for"]
     except (OSError, ValueError, TypeError, KeyError) as error:
@@ -153,12 +179,30 @@ def write_plan(workdir: Path, plan: Plan, found: Fingerprint, data: ConfigDict) 
     content = {
         "version": VERSION,
         "data": {name: getattr(plan, name) for name in PLANNED},
+        "upright": plan.upright,
         "made_for": _made_for(data),
         "reasons": plan.reasons,
         "fingerprint": describe_fingerprint(found),
     }
     make_folder(Path(workdir))
     write_whole(Path(workdir) / PLAN_FILE, json.dumps(content, indent=2) + "\n")
+
+
+def _open_views(config: ConfigDict) -> list[str]:
+    """Lists the sections that leave it open whether views stay upright."""
+    return [name for name in _VIEWS if config[name].get("upright") == "auto"]
+
+
+def _with_upright(config: ConfigDict, upright: bool) -> ConfigDict:
+    """Writes a decision where the views are left open; returns the same object."""
+    for section in _open_views(config):
+        _set_upright(config, section, upright)
+    return config
+
+
+def _set_upright(config: ConfigDict, section: str, upright: bool) -> None:
+    with config.ignore_type():  # a decision in place of a word
+        config[section].upright = upright
 
 
 def _made_for(data: ConfigDict) -> dict[str, Any]:

@@ -93,6 +93,8 @@ def effective(config: Mapping[str, Any]) -> dict[str, Any]:
             if name.endswith(".paste_probability") and not settings[name]:
                 return False  # the first runs lack it
             return settings.get("finetune.method") == "unimatch"
+        if name.endswith("spatial.upright"):  # earlier runs lack it
+            return settings[name] is not False
         if name == "data.fourth_axis":  # earlier runs lack it
             return settings[name] != "auto"
         if name in ("data.split", "data.labeled"):  # earlier runs lack them

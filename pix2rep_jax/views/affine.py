@@ -13,6 +13,7 @@ Conventions of this folder:
   footnote 2).
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ from pix2rep_jax.runtime.config_checks import (
     all_of,
     anything,
     ascending,
+    choice,
     not_below_zero,
     pair,
     share,
@@ -51,9 +53,13 @@ SETTINGS = {
     "max_shift": all_of(pair, share),
     "shift_probability": share,
     "shift_inside": anything,
+    "upright": choice("auto", True, False),
     **elastic.SETTINGS,
 }
 """Options of `sample_sources`, as the configuration names them."""
+
+_MOST_TILT = math.radians(20)
+"""Largest rotation of views that stay upright, rad."""
 
 
 def sample_pull_matrix(
@@ -69,6 +75,7 @@ def sample_pull_matrix(
     max_shift: tuple[float, float],
     shift_probability: float = 1.0,
     shift_inside: bool = False,
+    upright: bool | str = False,
 ) -> jax.Array:
     """Samples φ⁻¹ itself: a flip, then a zoom, then a rotation, then a shift.
 
@@ -90,10 +97,15 @@ def sample_pull_matrix(
             `1 - extent`. If `max_shift` is 0.5, the region (before the rotation) lies
             anywhere inside the frame. If it is smaller, the region stays nearer to the
             middle.
+        upright: True mirrors nothing, and turns every image, by 20° at most. "auto",
+            which a run's plan replaces, counts as False.
 
     Returns:
         A `[2, 3]` pull matrix for centred positions.
     """
+    if upright is True:
+        max_rotation = min(max_rotation, _MOST_TILT)
+        rotation_probability, flip_probability = 1.0, 0.0
     # One draw for everything, because each further draw is compiled on its own.
     draw = jax.random.uniform(key, (8,))
     spread = 2 * draw - 1

@@ -23,7 +23,7 @@ STILL = Motion(False, 0)
 
 def spatial(**changes):
     config = get_config("small").to_dict()
-    config["augment"]["spatial"] |= changes
+    config["augment"]["spatial"] |= {"upright": False, **changes}
     return config
 
 
@@ -36,6 +36,7 @@ def spatial(**changes):
         ({"max_rotation": 0.35}, 3),
         ({"max_rotation": np.pi / 2, "flip_probability": 0.0}, 3),
         ({"max_rotation": 0.35, "flip_probability": 0.0}, 1),
+        ({"upright": True}, 1),
     ],
 )
 def test_only_motions_that_training_knew_are_used(changes, number):

@@ -14,7 +14,12 @@ from pix2rep_jax.errors import InputError
 from pix2rep_jax.modes import check
 from pix2rep_jax.runs import plan_file
 from pix2rep_jax.runs.dependencies import add_missing
-from pix2rep_jax.runs.plan_file import read_plan, settle, take_recorded
+from pix2rep_jax.runs.plan_file import (
+    read_plan,
+    settle,
+    take_recorded,
+    take_recorded_views,
+)
 from tests.support.program import finish, start
 
 
@@ -153,7 +158,56 @@ def test_the_first_training_plans_and_later_ones_take_it_over(
     assert read_plan(work, config.data) is None
     config.data.spacing_mm, config.data.normalization = 2.0, "percentiles"
     config.data.crop = "center"
+    config.spatial.upright = config.augment.spatial.upright = False
     assert settle(config, tmp_path / "none", "pretrain") is config
+
+
+def with_likeness(monkeypatch, upright, moved):
+    """Makes patients' slices as alike as a test wants."""
+    found = fingerprint.Likeness(upright, moved, "transposed")
+    monkeypatch.setattr(fingerprint, "compare", lambda thumbnails: found)
+
+
+@pytest.mark.parametrize(("moved", "upright"), [(0.1, True), (0.3, False)])
+def test_patients_that_lie_alike_get_upright_views(
+    config, tmp_path, monkeypatch, moved, upright
+):
+    """Pretraining's and fine-tuning's, unless a flag says something else."""
+    with_likeness(monkeypatch, 0.5, moved)
+    assert config.spatial.upright == config.augment.spatial.upright == "auto"
+    work = tmp_path / "work"
+    first = settle(config, work, "pretrain")
+    assert first.spatial.upright is first.augment.spatial.upright is upright
+    monkeypatch.setattr(plan_file, "take_fingerprint", None)
+    config.spatial.upright = not upright
+    second = settle(config, work, "finetune")
+    assert second.spatial.upright is not upright
+    assert second.augment.spatial.upright is upright
+
+
+def test_views_follow_the_scans_and_not_the_network(config, tmp_path, monkeypatch):
+    """A run that starts from another's network looks at its own scans."""
+    with_likeness(monkeypatch, 0.5, 0.1)
+    other = tmp_path / "other" / "pretrain"
+    other.mkdir(parents=True)
+    before = config.copy_and_resolve_references()
+    with before.ignore_type():
+        before.data.update(crop="center", spacing_mm=2.0, normalization="percentiles")
+        before.spatial.upright = before.augment.spatial.upright = False
+    monkeypatch.setattr(plan_file, "decide_start", lambda *_: other)
+    monkeypatch.setattr(plan_file, "read_config", lambda _: before.to_dict())
+    settled = settle(config, tmp_path / "work", "finetune")
+    assert settled.data.spacing_mm == 2.0 and settled.augment.spatial.upright is True
+
+
+def test_a_run_older_than_the_setting_had_views_at_all_angles(config):
+    """So its views stay as they were when it goes on."""
+    recorded = config.to_dict()
+    del recorded["spatial"]["upright"], recorded["augment"]["spatial"]["upright"]
+    add_missing(recorded)
+    settled = take_recorded_views(config, recorded)
+    assert settled.spatial.upright is settled.augment.spatial.upright is False
+    assert config.spatial.upright == "auto"
 
 
 def test_a_damaged_plan_is_named(config, tmp_path):

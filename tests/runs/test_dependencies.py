@@ -76,8 +76,10 @@ def test_a_run_goes_on_with_settings_that_it_does_not_depend_on(tmp_path, mode):
     open_run(folder, CONFIG, record, begun=True)
     relevant = {*relevant_settings(CONFIG, mode), "data.normalization"}
     relevant |= {"data.fourth_axis", "data.split"}
-    if mode != "pretrain":
-        relevant |= {"data.labeled", "data.ignore"}
+    if mode == "pretrain":
+        relevant |= {"spatial.upright"}
+    else:
+        relevant |= {"data.labeled", "data.ignore", "augment.spatial.upright"}
     if mode == "finetune":
         relevant |= {"finetune.warmup_share"}
     for name, value in walk(CONFIG):

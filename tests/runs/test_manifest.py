@@ -1,7 +1,9 @@
 """A run's folder: what goes on, what is refused, what other modes find."""
 
 import dataclasses
+import functools
 import json
+import operator
 import os
 import pathlib
 
@@ -178,8 +180,8 @@ def test_a_run_that_is_older_than_a_setting_is_read(tmp_path):
     begin_run(folder, CONFIG, slice_axis=SliceAxis(1, "A/P", "RS"))
     settings = json.loads((folder / "config.json").read_text())
     for name in EARLIER:
-        section, _, leaf = name.partition(".")
-        del settings[section][leaf]
+        *sections, leaf = name.split(".")
+        del functools.reduce(operator.getitem, sections, settings)[leaf]
     (folder / "config.json").write_text(json.dumps(settings))
     content = json.loads((folder / "run.json").read_text())
     del content["slice_axis"], content["inputs"]
@@ -291,6 +293,6 @@ def test_a_workdir_that_cannot_be_written_is_refused_before_any_work(
         check_place(tmp_path / "b" / "c")
     for mode in (pretrain, finetune, command):
         config = configs.study.get_config()
-        config.data.name = "nothing that could be loaded"
+        config.data.update(name="acdc", root="nothing that could be loaded")
         with pytest.raises(InputError, match="--workdir"):
             mode.run(config, tmp_path / "b")

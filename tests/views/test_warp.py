@@ -252,6 +252,28 @@ def test_the_papers_views_reach_every_mirror_axis():
     assert counts.min() > 0.1 * len(mirrored) / 12
 
 
+def test_upright_views_are_tilted_and_never_mirrored():
+    """Whatever the other options say; a smaller largest rotation is kept."""
+    for largest, expected in ((np.pi, np.radians(20)), (0.1, 0.1)):
+        draw = functools.partial(
+            affine.sample_pull_matrix,
+            height=20,
+            width=20,
+            max_rotation=largest,
+            rotation_probability=0.3,
+            extent=(1.0, 1.0),
+            flip_probability=0.5,
+            max_shift=(0.0, 0.0),
+            upright=True,
+        )
+        keys = jax.random.split(jax.random.key(5), 4000)
+        linear = np.asarray(jax.jit(jax.vmap(draw))(keys), np.float64)[:, :, :2]
+        angle = np.arctan2(linear[:, 1, 0], linear[:, 0, 0])
+        assert (np.linalg.det(linear) > 0.99).all()
+        assert 0.98 * expected < np.abs(angle).max() <= expected + 1e-6
+        assert (np.abs(angle) > 1e-6).mean() > 0.99
+
+
 def test_probabilities_switch_each_part_off():
     """With all probabilities at zero φ is the identity."""
     matrix = affine.sample_pull_matrix(

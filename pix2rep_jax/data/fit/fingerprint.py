@@ -118,7 +118,7 @@ def describe_fingerprint(found: Fingerprint) -> list[str]:
     masked = [each for each in scans if each.has_mask]
     kinds = Counter(each.dtype for each in scans)
     patients = len({each.patient for each in scans})
-    lines = [
+    return [
         f"{patients} patients, {len(scans)} scans of {found.num_channels} channel(s), "
         f"{shape[:, 2].sum()} slices; {len(masked)} masks, "
         f"{sum(each.annotated for each in masked)} annotated slices",
@@ -132,13 +132,6 @@ def describe_fingerprint(found: Fingerprint) -> list[str]:
         f"{np.mean([each.padding for each in scans]):.1%} of the voxels are padding",
         _masks_line(masked),
     ]
-    if found.likeness is not None:
-        alike = found.likeness
-        lines.append(
-            f"middle slices of two patients correlate by {alike.upright:.2f} as they "
-            f"are, and by {alike.moved:.2f} if one is {alike.move}"
-        )
-    return lines
 
 
 def _masks_line(masked: Sequence[ScanFacts]) -> str:

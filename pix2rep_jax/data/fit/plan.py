@@ -1,4 +1,4 @@
-"""What the program does with a data set: spacing and intensities, and why."""
+"""What the program does with a data set: spacing, intensities and views, and why."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from pix2rep_jax.data.few_shot import KNOWN_DUPLICATES
 from pix2rep_jax.data.fit.field_of_view import plan_field
 from pix2rep_jax.data.fit.fingerprint import Fault, Fingerprint, take_fingerprint
+from pix2rep_jax.data.fit.likeness import Likeness
 from pix2rep_jax.data.fit.scan_facts import AIR, LEVELS, ScanFacts
 from pix2rep_jax.data.held_out import holdout_numbers, test_patients
 from pix2rep_jax.data.layout.dataset_json import read_channel_names
@@ -23,12 +24,20 @@ __all__ = [
     "apply_plan",
     "describe_plan",
     "is_settled",
+    "lie_alike",
     "make_plan",
     "plan_data",
 ]
 
 PLANNED = ("crop", "spacing_mm", "normalization", "window")
 """The settings of `data` that a plan gives a value."""
+
+_ALIKE = 0.25
+"""How much better slices must correlate upright than moved, to count as lying alike.
+
+Hippocampus has .37, FetalHead .11 and ACDC .04. Upright views gain 5 points with one
+labelled patient on the first, and views at all angles 5 to 8 on the last.
+"""
 
 _TAILS = (0.5, 99.5)
 """Percentiles of the tissue's intensities at which a CT's window ends."""
@@ -43,6 +52,8 @@ class Plan(NamedTuple):
         window: The intensities that become 0 and 1; () for percentiles.
         reasons: Why, one sentence for each setting that was decided or given.
         crop: "center", "whole" or "mask_box".
+        upright: Whether the patients' scans lie alike, so that no view is mirrored or
+            turned by more than 20°.
     """
 
     spacing_mm: float
@@ -50,6 +61,7 @@ class Plan(NamedTuple):
     window: tuple[float, ...]
     reasons: tuple[str, ...] = ()
     crop: str = "center"
+    upright: bool = False
 
 
 def is_settled(data: Mapping[str, Any]) -> bool:
@@ -119,17 +131,37 @@ def make_plan(found: Fingerprint, data: ConfigDict) -> Plan:
     normalization, window, because = _plan_intensities(
         found.scans, masked, data, channels=found.num_channels
     )
+    upright, lying = lie_alike(found.likeness)
     return Plan(
         spacing_mm=field.spacing_mm,
         normalization=normalization,
         window=window,
-        reasons=(field.reason, because),
+        reasons=(field.reason, because, lying),
         crop=field.crop,
+        upright=upright,
+    )
+
+
+def lie_alike(likeness: Likeness | None) -> tuple[bool, str]:
+    """Decides whether views stay upright; and says why.
+
+    Args:
+        likeness: How alike the patients' middle slices are; None for one patient.
+    """
+    if likeness is None:
+        return False, "views at all angles, because one patient tells nothing of others"
+    upright = likeness.upright - likeness.moved > _ALIKE
+    views = "turned by 20° at most and never mirrored"
+    views = views if upright else "turned and mirrored too"
+    return upright, (
+        f"views {views}: middle slices of two patients correlate by "
+        f"{likeness.upright:.2f} as they are, and by {likeness.moved:.2f} if one is "
+        f"{likeness.move}"
     )
 
 
 def describe_plan(plan: Plan) -> list[str]:
-    """Says in two lines what is done, and why."""
+    """Says in three lines what is done, and why."""
     return [f"plan: {reason}" for reason in plan.reasons]
 
 

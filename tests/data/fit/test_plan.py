@@ -127,7 +127,7 @@ def test_the_fingerprint_says_what_the_scans_are_like(tmp_path):
     expected = np.percentile(image, (0.5, 1, 50, 99, 99.5))
     np.testing.assert_allclose(first.levels, expected, rtol=1e-4)
     assert found.num_channels == 1 and not found.faults
-    assert len(fingerprint.describe_fingerprint(found)) == 7
+    assert len(fingerprint.describe_fingerprint(found)) == 6
 
 
 def test_the_fingerprint_is_cached_until_a_file_changes(tmp_path, monkeypatch):
@@ -243,10 +243,12 @@ def test_a_thumbnail_is_the_mean_of_the_pixels_in_each_part(shape):
 
 
 @pytest.mark.parametrize(
-    ("root", "expected"),
-    [("ACDC", 2.5), ("Hippocampus", 1.0)],
+    ("root", "expected", "upright"),
+    [("ACDC", 2.5, False), ("Hippocampus", 1.0, True)],
 )
-def test_real_sets_get_the_spacing_that_suits_them(root, expected, acdc_root, tmp_path):
+def test_real_sets_get_the_spacing_and_the_views_that_suit_them(
+    root, expected, upright, acdc_root, tmp_path
+):
     """ACDC keeps the 2.5 mm with which `small` was published."""
     folder = acdc_root.parent / root
     if not folder.is_dir():
@@ -261,7 +263,7 @@ def test_real_sets_get_the_spacing_that_suits_them(root, expected, acdc_root, tm
     found = take_fingerprint(data, progress=False)
     plan = make_plan(found, data)
     assert (plan.spacing_mm, plan.normalization) == (expected, "percentiles")
-    assert found.likeness.upright > found.likeness.moved
+    assert plan.upright is upright
 
 
 def link_channels(folder: pathlib.Path, root: pathlib.Path) -> None:
