@@ -10,7 +10,13 @@ import numpy as np
 
 from pix2rep_jax.models.norm_relu import MOMENTUM
 
-__all__ = ["recalibrate"]
+__all__ = ["recalibrate", "sample_batches"]
+
+BATCH_SIZE = 32
+"""Images whose statistics are measured together."""
+
+MAX_BATCHES = 48
+"""If the images fill more batches than this, a sample is measured."""
 
 
 def recalibrate(
@@ -19,8 +25,8 @@ def recalibrate(
     images: np.ndarray,
     boxes: np.ndarray,
     *,
-    batch_size: int = 32,
-    max_batches: int = 48,
+    batch_size: int = BATCH_SIZE,
+    max_batches: int = MAX_BATCHES,
     seed: int = 0,
 ) -> Any:
     """Measures BatchNorm's statistics anew, on images as they will be segmented.
@@ -42,9 +48,9 @@ def recalibrate(
         Statistics like `variables["batch_stats"]`. Means and variances are measured per
         batch and averaged over the batches.
     """
-    order = np.random.default_rng(seed).permutation(len(images))
-    batch_size = min(batch_size, len(images))
-    num_batches = min(max_batches, len(images) // batch_size)
+    batches = sample_batches(
+        len(images), batch_size=batch_size, max_batches=max_batches, seed=seed
+    )
     # On the host, since each function of jax.numpy would compile a program.
     zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), variables["batch_stats"])
 
@@ -62,12 +68,29 @@ def recalibrate(
         return jax.tree.map(lambda x: x / (1 - MOMENTUM), updated["batch_stats"])
 
     params, total = jax.device_put(variables["params"]), zeros
-    for index in range(num_batches):
-        chosen = order[index * batch_size : (index + 1) * batch_size]
+    for chosen in batches:
         batch = np.asarray(images[chosen], np.float32)
         valid = in_boxes(boxes[chosen], *images.shape[1:3])
         total = _add(total, measure(params, batch, valid))
-    return _divide(total, num_batches)
+    return _divide(total, len(batches))
+
+
+def sample_batches(
+    num_images: int,
+    *,
+    batch_size: int = BATCH_SIZE,
+    max_batches: int = MAX_BATCHES,
+    seed: int = 0,
+) -> np.ndarray:
+    """Draws the images that `recalibrate` measures; the arguments are its own.
+
+    Returns:
+        `[batches, images]`, the indices of the images of each batch.
+    """
+    order = np.random.default_rng(seed).permutation(num_images)
+    batch_size = min(batch_size, num_images)
+    num_batches = min(max_batches, num_images // batch_size)
+    return order[: num_batches * batch_size].reshape(num_batches, batch_size)
 
 
 # Not in `measure`: there a sum would be rounded together with what it adds.

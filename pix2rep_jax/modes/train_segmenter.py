@@ -21,11 +21,11 @@ from pix2rep_jax.evaluation.score_run import LAST, score_run
 from pix2rep_jax.evaluation.validate import make_validate
 from pix2rep_jax.inference.predict import make_predictors
 from pix2rep_jax.methods.downstream.teacher import networks_of_state
-from pix2rep_jax.methods.recalibration import recalibrate_backbone
 from pix2rep_jax.models.build import make_segmentation_net
 from pix2rep_jax.models.segmentation_net import SegmentationNet
 from pix2rep_jax.modes.loaded_run import Loaded, load, print_notes
 from pix2rep_jax.modes.run_training import draw_network, train_run
+from pix2rep_jax.runs.kept_statistics import measure_statistics
 from pix2rep_jax.runs.pretrained_backbone import describe_backbone
 from pix2rep_jax.training.run_keys import make_run_keys
 from pix2rep_jax.training.state import TrainState
@@ -101,7 +101,7 @@ def load_segmentation(
         backbone=backbone,
     )
     if backbone is not None and config.init.recalibrate:
-        batch_stats = recalibrate_backbone(
+        batch_stats = measure_statistics(
             config.data,
             net.backbone,
             params,

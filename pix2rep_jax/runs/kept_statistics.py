@@ -1,0 +1,145 @@
+"""BatchNorm's statistics of a pretrained network, kept for the runs that follow it.
+
+Measuring them takes as long as all else that a run does before its first step. Each
+probing and fine-tuning of one pretraining needs the same ones.
+"""
+
+import hashlib
+import json
+import logging
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from pix2rep_jax.methods.recalibration import recalibrate_backbone
+from pix2rep_jax.models.batch_norm import sample_batches
+from pix2rep_jax.models.unet import UNet
+from pix2rep_jax.runs.environment import numeric_environment
+from pix2rep_jax.runtime.atomic_file import replacing
+
+__all__ = ["hash_inputs", "keep_statistics", "measure_statistics"]
+
+VERSION = 1
+"""Raise it when the same inputs give other statistics."""
+
+_LOG = logging.getLogger(__name__)
+
+
+def measure_statistics(
+    data: ConfigDict,
+    backbone: UNet,
+    params: Mapping[str, Any],
+    batch_stats: Mapping[str, Any],
+    images: np.ndarray,
+    boxes: np.ndarray,
+) -> dict[str, Any]:
+    """Measures as `recalibrate_backbone` does, once for all runs under `cache_dir`.
+
+    The arguments are those of `recalibrate_backbone`.
+    """
+    rows = sample_batches(len(images)).ravel()
+
+    def measure() -> Any:
+        measured = recalibrate_backbone(
+            data, backbone, params, batch_stats, images, boxes
+        )
+        return measured["backbone"]
+
+    kept = keep_statistics(
+        measure,
+        folder=Path(data.cache_dir).expanduser(),
+        inputs=(params["backbone"], images[rows], boxes[rows]),
+        settings=[repr(backbone), data.crop, data.size, len(images)],
+    )
+    return {**batch_stats, "backbone": kept}
+
+
+def keep_statistics(
+    measure: Callable[[], Any], *, folder: Path, inputs: Any, settings: Any
+) -> Any:
+    """Reads the statistics that an earlier run has measured, or measures them.
+
+    They are equal to the bit to those that would be measured now.
+
+    Args:
+        measure: Measures them: a tree of dictionaries with arrays.
+        folder: Where they are kept, in one small file for each network and its images.
+        inputs: The arrays that they depend on, as a tree.
+        settings: What else they depend on, as JSON can hold it.
+
+    Returns:
+        The statistics, on the host.
+    """
+    path = folder / f"statistics-{hash_inputs(inputs, settings)}.npz"
+    kept = _load(path)
+    if kept is None:
+        kept = jax.device_get(measure())
+        _save(path, kept)
+    return kept
+
+
+def hash_inputs(inputs: Any, settings: Any) -> str:
+    """Hashes what statistics depend on, and what decides their rounding.
+
+    Args:
+        inputs: A tree of arrays: their names, types, shapes and bits count.
+        settings: As JSON can hold it.
+    """
+    text = json.dumps([VERSION, settings, numeric_environment()], sort_keys=True)
+    result = hashlib.sha256(text.encode())
+    for path, leaf in jax.tree_util.tree_leaves_with_path(inputs):
+        array = np.ascontiguousarray(leaf)
+        name = jax.tree_util.keystr(path)
+        result.update(f"{name} {array.dtype} {array.shape}".encode())
+        result.update(array.data)
+    return result.hexdigest()[:24]
+
+
+def _save(path: Path, statistics: Mapping[str, Any]) -> None:
+    """Writes statistics; if they cannot be written, the next run measures them."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as partial, open(partial, "wb") as file:
+            np.savez(file, **dict(_flatten(statistics)))
+    except OSError as error:
+        _LOG.info("%s could not be written: %s", path, error)
+
+
+def _load(path: Path) -> dict[str, Any] | None:
+    """Reads what `_save` wrote; None if there is nothing that can be read."""
+    try:
+        if not path.is_file():
+            return None
+        # If np.load cannot read a file that it opened itself, it leaves it open.
+        with open(path, "rb") as stream, np.load(stream) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        _LOG.warning("%s is damaged (%s): it is measured again", path, error)
+        return None
+    result: dict[str, Any] = {}
+    for name, array in arrays.items():
+        *parts, last = name.split("/")
+        place = result
+        for part in parts:
+            place = place.setdefault(part, {})
+        place[last] = array
+    return result
+
+
+def _flatten(tree: Mapping[str, Any], before: str = "") -> list[tuple[str, Any]]:
+    """Lists the arrays of nested dictionaries by their joined names."""
+    return [
+        found
+        for name, part in tree.items()
+        for found in (
+            _flatten(part, f"{before}{name}/")
+            if isinstance(part, Mapping)
+            else [(before + name, part)]
+        )
+    ]

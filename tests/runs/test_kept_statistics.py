@@ -1,0 +1,108 @@
+"""BatchNorm's statistics, measured once for all runs of a pretraining."""
+
+import jax
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from pix2rep_jax.methods.recalibration import recalibrate_backbone
+from pix2rep_jax.models.unet import UNet
+from pix2rep_jax.runs import kept_statistics
+from pix2rep_jax.runs.kept_statistics import measure_statistics
+from tests.support.views import make_boxes
+
+
+@pytest.fixture
+def arguments(key, tmp_path):
+    """The arguments of `measure_statistics`, by name."""
+    net = UNet((3, 5), 4)
+    images = np.random.default_rng(0).random((6, 8, 8, 1), np.float32)
+    variables = jax.jit(lambda k: net.init(k, images[:1], train=False))(key)
+    variables = jax.tree.map(np.array, variables)
+    data = ConfigDict({"crop": "center", "size": 8, "cache_dir": str(tmp_path)})
+    return {
+        "data": data,
+        "backbone": net,
+        "params": {"backbone": variables["params"]},
+        "batch_stats": {"backbone": variables["batch_stats"], "head": {}},
+        "images": images,
+        "boxes": make_boxes(images),
+    }
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Counts how often statistics are really measured."""
+    made = []
+
+    def measure(*given):
+        made.append(given)
+        return recalibrate_backbone(*given)
+
+    monkeypatch.setattr(kept_statistics, "recalibrate_backbone", measure)
+    return made
+
+
+def test_a_second_run_reads_the_same_bits(arguments, calls):
+    """They are those of a measurement, and nothing is measured again."""
+    first = measure_statistics(**arguments)
+    second = measure_statistics(**arguments)
+    assert len(calls) == 1
+    measured = recalibrate_backbone(*arguments.values())
+    for found in (first, second):
+        assert jax.tree.structure(found) == jax.tree.structure(measured)
+        for ours, theirs in zip(*map(jax.tree.leaves, (found, measured)), strict=True):
+            assert ours.dtype == theirs.dtype
+            np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("what", ["params", "images", "boxes"])
+def test_other_weights_or_slices_are_measured_anew(arguments, calls, what):
+    """One number decides."""
+    measure_statistics(**arguments)
+    changed = jax.tree.map(np.array, arguments[what])
+    array = jax.tree.leaves(changed)[0]
+    array.flat[0] += 1
+    measure_statistics(**{**arguments, what: changed})
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize(
+    "change", [{"crop": "none"}, {"size": 4}, {"backbone": UNet((3, 5), 4, 4)}]
+)
+def test_other_settings_are_measured_anew(arguments, calls, change):
+    """What prepares the slices, and the network, even if its weights fit."""
+    measure_statistics(**arguments)
+    backbone = change.pop("backbone", arguments["backbone"])
+    arguments["data"].update(change)
+    measure_statistics(**{**arguments, "backbone": backbone})
+    assert len(calls) == 2
+
+
+def test_another_machine_measures_anew(arguments, calls, monkeypatch):
+    """Its sums are rounded in another way."""
+    measure_statistics(**arguments)
+    monkeypatch.setenv("NPROC", "7")
+    measure_statistics(**arguments)
+    assert len(calls) == 2
+
+
+def test_a_damaged_file_is_measured_again(arguments, calls, tmp_path):
+    """And then it is whole."""
+    measure_statistics(**arguments)
+    (path,) = tmp_path.glob("statistics-*.npz")
+    whole = path.read_bytes()
+    for damaged in (b"", whole[: len(whole) // 2], whole.replace(b"mean", b"MEAN", 1)):
+        path.write_bytes(damaged)
+        measure_statistics(**arguments)
+        assert path.read_bytes() == whole
+    assert len(calls) == 4
+
+
+def test_a_folder_that_cannot_be_written_is_not_an_error(arguments, calls, tmp_path):
+    """Each run measures then."""
+    (tmp_path / "file").touch()
+    arguments["data"].cache_dir = str(tmp_path / "file" / "cache")
+    for _ in range(2):
+        measure_statistics(**arguments)
+    assert len(calls) == 2
