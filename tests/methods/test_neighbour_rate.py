@@ -122,6 +122,12 @@ def test_a_state_is_measured_on_the_fixed_views_of_the_slices():
     assert measure(1) != measure(2)
 
 
+def test_views_are_drawn_at_the_first_measurement():
+    """Before it nothing is read, traced or compiled: the first step comes sooner."""
+    net = Pix2RepNet(UNet((4, 8), 6), ProjectionHead((8,), 5))
+    make_watch(net, {}, spatial=SPATIAL, intensity={})  # has neither image nor box
+
+
 def test_slices_that_are_watched_do_not_pretrain():
     """Of validation patients, else of test patients; of all if all pretrain."""
     dataset = make_dataset(make_volumes(range(1, 101)))

@@ -1,5 +1,6 @@
 """How far a pretraining is, without labels: pixels found again in the other view."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -83,6 +84,7 @@ def make_watch(
         A function from a state to "neighbour_rate".
     """
 
+    @jax.jit
     def draw(image: jax.Array, box: jax.Array):
         view_key, point_key = jax.random.split(jax.random.key(_SEED))
         views = make_views(view_key, image, box, spatial=spatial, intensity=intensity)
@@ -92,9 +94,11 @@ def make_watch(
         places = jnp.take_along_axis(sources, points[..., None], axis=1)
         return views.view_a, views.view_b, points, places, valid
 
-    drawn = jax.jit(draw)(samples["image"], samples["box"])
-    # On the host: a network may lie on devices of several processes.
-    fixed = tuple(map(np.asarray, drawn))
+    # At the first measurement, so that the first step need not wait for it.
+    @functools.cache
+    def fixed() -> tuple[np.ndarray, ...]:
+        # On the host: a network may lie on devices of several processes.
+        return tuple(map(np.asarray, draw(samples["image"], samples["box"])))
 
     def measure(variables: Any, view_a, view_b, points, places, valid) -> jax.Array:
         def features(image: jax.Array) -> Any:
@@ -115,6 +119,6 @@ def make_watch(
 
     def watch(state: TrainState) -> dict[str, float]:
         variables = {"params": state.params, "batch_stats": state.batch_stats}
-        return {"neighbour_rate": float(np.asarray(run(variables, *fixed)))}
+        return {"neighbour_rate": float(np.asarray(run(variables, *fixed())))}
 
     return watch
