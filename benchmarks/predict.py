@@ -1,12 +1,12 @@
 """Measures --mode predict: a folder of scans, and what of it is the network's own time.
 
 python -m benchmarks.predict --scans ACDC/training --most 20
-python -m benchmarks.predict --scans Hippocampus/imagesTr --most 60 --case small
+python -m benchmarks.predict --scans ACDC/training --workdir runs/acdc
 
 The rows are: the network on the scans' slices alone, in full batches; one scan after
 another, each read, predicted, restored pixel by pixel and written; and the program's
-way. They take turns. The network has random weights, so its masks are noise, which
-compresses badly. The masks of both ways must be equal.
+way. They take turns. Without --workdir the network has random weights, so its masks are
+noise, which compresses badly. The masks of both ways must be equal.
 """
 
 import argparse
@@ -112,9 +112,12 @@ def main() -> None:
     parser.add_argument("--scans", type=Path, required=True, help="a folder of scans")
     parser.add_argument("--most", type=int, default=20, help="number of scans")
     parser.add_argument("--case", choices=CASES, default="small")
+    parser.add_argument("--workdir", type=Path, help="a run, for its network")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     segmenter = make_segmenter(arguments.case)
+    if arguments.workdir:
+        segmenter = Segmenter.load(arguments.workdir)
     scans = [each.path for each in find_scans(arguments.scans).scans][: arguments.most]
     with tempfile.TemporaryDirectory() as folder:
         before, after = (

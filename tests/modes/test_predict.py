@@ -102,10 +102,10 @@ def test_everything_in_the_folder_is_counted(study, capsys):
         ValueError("a"),
     ],
 )
-@pytest.mark.parametrize("place", ["ImageOpener", "read_volume"])
+@pytest.mark.parametrize("place", ["open_to_read", "read_volume"])
 def test_one_bad_file_does_not_stop_the_next(study, monkeypatch, capsys, error, place):
     """Whatever is raised, while the file is read or later."""
-    module = nifti_file if place == "ImageOpener" else nifti
+    module = nifti_file if place == "open_to_read" else nifti
     original = getattr(module, place)
 
     def fail(path, *options):
@@ -172,14 +172,14 @@ def wait_for(condition):
 
 def test_a_full_disk_costs_one_sentence(study, monkeypatch, capsys):
     """The scan whose mask cannot be written is named, and nothing of it is left."""
-    original = nib.save
+    original = nifti._save
 
     def save(image, path):
         original(image, path)
         if "b_seg" in path.name:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(nifti.nib, "save", save)
+    monkeypatch.setattr(nifti, "_save", save)
     assert run(study) == 1
     assert written(study) == ["a_seg.nii.gz", "c_seg.nii.gz"]
     said = capsys.readouterr()

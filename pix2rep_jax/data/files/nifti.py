@@ -1,13 +1,16 @@
 """Reading scans and masks from NIfTI files, and writing masks that overlay them."""
 
 import dataclasses
+import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import cast
 
 import nibabel as nib
 import numpy as np
 
 from pix2rep_jax.data.files.axes import AUTO, Axes, SliceAxis, SliceRule, find_axes
+from pix2rep_jax.data.files.compressed import open_to_write
 from pix2rep_jax.data.files.nifti_file import load_header, load_values
 from pix2rep_jax.data.files.nifti_header import Place, find_place, unit_note
 from pix2rep_jax.errors import InputError
@@ -207,12 +210,18 @@ def write_mask(
     suffix = ".nii.gz" if path.name.lower().endswith(".gz") else ".nii"
     try:
         with replacing(path, suffix=suffix) as partial:
-            nib.save(image, partial)
+            _save(image, partial)
     except OSError as error:
         raise InputError(
             f"{path} cannot be written ({error.strerror or error}): free some space or "
             "name another folder"
         ) from error
+
+
+def _save(image: nib.Nifti1Image, path: Path) -> None:
+    """Writes an image into one file."""
+    with open_to_write(path) as file:
+        image.to_stream(cast(io.IOBase, file))
 
 
 def store_probabilities(probabilities: np.ndarray) -> np.ndarray:
@@ -258,7 +267,7 @@ def write_probabilities(
     try:
         with (
             replacing(path, suffix=".nii.gz") as partial,
-            nib.openers.ImageOpener(str(partial), "wb") as file,
+            open_to_write(partial) as file,
         ):
             header.write_to(file)
             file.write(bytes(int(header["vox_offset"]) - file.tell()))

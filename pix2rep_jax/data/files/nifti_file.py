@@ -12,8 +12,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 from nibabel.arrayproxy import ArrayProxy
-from nibabel.openers import ImageOpener
 
+from pix2rep_jax.data.files.compressed import open_to_read
 from pix2rep_jax.data.files.nifti_paths import file_parts, nifti_stem
 from pix2rep_jax.errors import InputError
 
@@ -55,7 +55,7 @@ def load_values(path: Path) -> tuple[Kind, nib.Nifti1Header, np.ndarray]:
         if not header.is_single and not _is_half(path):
             raise ValueError("its values are in another file, an .img beside an .hdr")
         values = _find_half(path, ".hdr" if header.is_single else ".img")
-        with ImageOpener(str(values), "rb") as file:
+        with open_to_read(values) as file:
             return kind, header, np.asanyarray(ArrayProxy(file, header, mmap=False))
 
 
@@ -78,7 +78,7 @@ def _explained(path: Path) -> Iterator[None]:
 
 def _load_header(path: Path) -> tuple[Kind, nib.Nifti1Header]:
     """Reads a header. Raises whatever nibabel raises on damaged ones."""
-    with ImageOpener(str(_find_half(path, ".hdr")), "rb") as file:
+    with open_to_read(_find_half(path, ".hdr")) as file:
         start = file.read(348)
         if len(start) < 348:
             raise ValueError(f"it has {len(start)} bytes, and a header has 348")
