@@ -24,17 +24,19 @@ __all__ = [
     "vote",
 ]
 
-QUERY_BLOCK = 512
+QUERY_BLOCK = 128
 """Query pixels that are compared at once."""
 
-SUPPORT_BLOCK = 16384
-"""Support pixels that are compared at once, with `QUERY_BLOCK` in 32 MB."""
+SUPPORT_BLOCK = 65536
+"""Largest number of support pixels that are compared at once, with `QUERY_BLOCK` in
+32 MB. Every block sorts anew, so few long blocks are faster than many short ones.
+"""
 
 _CHUNK = 32
 """Columns whose largest similarity is found first, because sorting all is slow."""
 
-_STEP = 4096
-"""A smaller support is filled up to a multiple of this, or of a chunk if it is smaller
+_STEP = 2048
+"""A block is filled up to a multiple of this, or of a chunk if the support is smaller
 than that, so that few programs are compiled.
 """
 
@@ -132,12 +134,13 @@ def find_nearest(
         support: At least one pixel.
         neighbours: k; all support pixels if there are fewer.
         query_block: Query pixels per product.
-        support_block: Support pixels per product.
+        support_block: Largest number of support pixels per product.
     """
     count = len(support.labels)
     k = min(neighbours, count)
     step = _STEP if count > _STEP else _CHUNK
-    block = min(support_block, count + -count % step)
+    share = -(-count // -(-count // support_block))  # alike, so that little is filled
+    block = min(support_block, share + -share % step)
     vectors = np.pad(support.vectors, ((0, -count % block), (0, 0)))
     blocks = jnp.asarray(vectors.reshape(-1, block, vectors.shape[-1]))
     queries = to_unit_length(queries)

@@ -108,6 +108,23 @@ def test_similarities_of_all_pairs_are_never_in_memory(monkeypatch):
     assert seen == {(64, 512)}
 
 
+@pytest.mark.parametrize(("count", "blocks"), [(20_000, 2), (16_400, 2), (9_000, 1)])
+def test_a_support_is_divided_alike_and_hardly_filled_up(monkeypatch, count, blocks):
+    """Padding costs as much as pixels: a second block for a few pixels would double
+    the time."""
+    seen = []
+
+    def look(part, parts, number, *, k):
+        seen.append(parts.shape[:2])
+        return np.zeros((len(part), k)), np.zeros((len(part), k), int)
+
+    monkeypatch.setattr(nearest_pixels, "_compile_search", lambda: look)
+    support = make_support(count)
+    find_nearest(make_queries(), support, neighbours=3, support_block=16_384)
+    assert seen[0][0] == blocks
+    assert count <= np.prod(seen[0]) < 1.25 * count
+
+
 @pytest.mark.parametrize("temperature", [0.0, 0.03, 0.5])
 def test_votes_are_those_of_a_plain_loop(temperature):
     found = plain_search(make_queries(), make_support(), 9)
