@@ -250,7 +250,7 @@ def _base() -> ConfigDict:
     context.neighbours = 63  # k, pixels that vote
     context.temperature = 0.0  # one of cosine s has exp(s / this) votes; 0: one each
     # Support pixels of one class; of more a sample is drawn, whose votes count for all
-    context.most_pixels = 20_000
+    context.most_pixels = 10_000
     # True: a test patient's first masked scan is the support of its others
     context.own_frame = False
 

@@ -69,7 +69,7 @@ class Options(NamedTuple):
     embedding: str = "features"
     neighbours: int = 63
     temperature: float = 0.0
-    most_pixels: int = 20_000
+    most_pixels: int = 10_000
 
 
 def read_options(config: Mapping[str, Any]) -> Options:
