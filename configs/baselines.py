@@ -158,6 +158,14 @@ def _unimatch(config: ConfigDict) -> ConfigDict:
     unimatch.cutmix_aspect = (0.3, 1 / 0.3)  # height over width
     # How often a box holds a labelled slice with its mask; Bai et al. 2023 (BCP): 1
     unimatch.paste_probability = 0.0
+    # Two further terms of unlabelled slices, by features: SemSim; Xie et al. 2024. A
+    # weight counts beside the 1 of all others; 0 leaves a term out.
+    unimatch.affinity_weight = 0.0  # classes propagated among pixels; theirs: on
+    unimatch.affinity_temperature = 1.0  # of cosines; theirs
+    # A pixel is compared with the means of so many blocks a side; theirs: all pixels
+    unimatch.affinity_blocks = 16
+    unimatch.prototype_weight = 0.0  # prototypes of labelled slices; theirs: on
+    unimatch.prototype_temperature = 0.1  # of cosines; ours
     # Strong views change as labelled slices do (ours), with contrast, brightness and
     # blur of their own.
     unimatch.intensity = intensity = (

@@ -3,7 +3,12 @@
 import jax
 import jax.numpy as jnp
 
-__all__ = ["confident_dice", "hard_dice", "make_pseudo_labels"]
+__all__ = [
+    "confident_dice",
+    "dice_of_probabilities",
+    "hard_dice",
+    "make_pseudo_labels",
+]
 
 
 def make_pseudo_labels(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -39,8 +44,17 @@ def confident_dice(
         Milletari et al., "V-Net: Fully Convolutional Neural Networks for Volumetric
         Medical Image Segmentation", 3DV 2016.
     """
-    p = jnp.where(confident[..., None], jax.nn.softmax(logits.astype(jnp.float32)), 0)
-    y = jnp.where(confident[..., None], jax.nn.one_hot(labels, logits.shape[-1]), 0)
+    probabilities = jax.nn.softmax(logits.astype(jnp.float32))
+    return dice_of_probabilities(probabilities, labels, confident)
+
+
+def dice_of_probabilities(
+    probabilities: jax.Array, labels: jax.Array, confident: jax.Array
+) -> jax.Array:
+    """Returns `confident_dice` of probabilities `[..., num_classes]`."""
+    num_classes = probabilities.shape[-1]
+    p = jnp.where(confident[..., None], probabilities, 0)
+    y = jnp.where(confident[..., None], jax.nn.one_hot(labels, num_classes), 0)
     pixels = tuple(range(labels.ndim))
     sums = (p * p).sum(pixels) + y.sum(pixels)  # y is 0 or 1, so y² is y
     return 1 - ((2 * (p * y).sum(pixels) + 1e-5) / (sums + 1e-5)).mean()

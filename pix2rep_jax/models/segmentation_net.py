@@ -1,6 +1,7 @@
 """The network of probing and fine-tuning: the backbone with a segmentation head."""
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -28,15 +29,19 @@ class SegmentationNet(nn.Module):
         *,
         train: bool,
         perturb: Callable[[int, jax.Array], jax.Array] | None = None,
-    ) -> jax.Array:
+        with_features: bool = False,
+    ) -> Any:
         """Maps `[batch, height, width, channels]` to logits `[..., num_classes]`.
 
         Args:
             image: The images.
             train: Whether BatchNorm uses the batch's statistics.
             perturb: As the backbone takes it.
+            with_features: Whether the features are returned too, after the logits.
         """
-        return self.head(self.backbone(image, train=train, perturb=perturb))
+        features = self.backbone(image, train=train, perturb=perturb)
+        logits = self.head(features)
+        return (logits, features) if with_features else logits
 
     def features(self, image: jax.Array) -> jax.Array:
         """Maps `[batch, height, width, c]` to features, with the running averages."""

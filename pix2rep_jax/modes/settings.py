@@ -14,6 +14,7 @@ from pix2rep_jax.losses import segmentation
 from pix2rep_jax.methods.downstream import (
     augmentation,
     mean_teacher,
+    similarity_terms,
     supervised,
     unimatch,
 )
@@ -128,6 +129,7 @@ OPTIONAL = (
     "finetune.min_steps",
     "finetune.warmup_share",
     "finetune.unimatch.paste_probability",
+    *(f"finetune.unimatch.{name}" for name in similarity_terms.SETTINGS),
     "finetune.learning_rate",  # fine-tuning has several, each with a name of its own
     "spatial.shift_inside",
     "augment.spatial.shift_inside",

@@ -92,6 +92,9 @@ def effective(config: Mapping[str, Any]) -> dict[str, Any]:
         if name.startswith("finetune.unimatch."):  # earlier runs lack it
             if name.endswith(".paste_probability") and not settings[name]:
                 return False  # the first runs lack it
+            weight = f"{section}.{leaf.partition('_')[0]}_weight"
+            if leaf.startswith(("affinity_", "prototype_")) and not settings[weight]:
+                return False  # and these
             return settings.get("finetune.method") == "unimatch"
         if name.endswith("spatial.upright"):  # earlier runs lack it
             return settings[name] is not False

@@ -13,9 +13,19 @@ import pytest
 from configs.pix2rep import get_config
 from pix2rep_jax import losses
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.losses.pseudo_labels import confident_dice
+from pix2rep_jax.losses.pseudo_labels import confident_dice, dice_of_probabilities
+from pix2rep_jax.losses.similarity import (
+    class_prototypes,
+    propagate_classes,
+    prototype_loss,
+)
 from pix2rep_jax.methods.downstream import unimatch
-from pix2rep_jax.methods.downstream.finetuning import check_finetuning, make_finetuning
+from pix2rep_jax.methods.downstream.finetuning import (
+    check_finetuning,
+    make_finetuning,
+    read_similarity,
+)
+from pix2rep_jax.methods.downstream.similarity_terms import NO_TERMS, Similarity
 from pix2rep_jax.methods.downstream.teacher import make_extra, networks_of_state
 from pix2rep_jax.methods.downstream.unimatch_views import (
     HIDDEN,
@@ -73,7 +83,14 @@ DATA = {
         HIDDEN: UNLABELED["label"].astype(np.uint8),
     },
 }
+TERMS = Similarity(
+    affinity_weight=0.5,
+    affinity_blocks=SIZE // 2,
+    prototype_weight=0.25,
+    prototype_temperature=0.1,
+)
 TEACHERS = pytest.mark.parametrize("teacher", unimatch.TEACHERS)
+KINDS = pytest.mark.parametrize("teacher", [*unimatch.TEACHERS, "self with terms"])
 
 
 def make_loss(**changes):
@@ -93,7 +110,8 @@ def begin(teacher, *, devices=1, budget_mb=100, data=DATA):
         trainable=tuple(RATES),
         extra=make_extra(student) if teacher == "ema" else {},
     )
-    loss_fn = make_loss(teacher=teacher)
+    name, _, further = teacher.partition(" with ")
+    loss_fn = make_loss(teacher=name, similarity=TERMS if further else NO_TERMS)
     update = make_train_step(loss_fn, TX, SCHEDULE, learning_rates=RATES)
     feed = make_feed(
         data,
@@ -117,13 +135,14 @@ def first_batch(number=8):
     }
 
 
-def apply(params, batch_stats, image, *, train=True, perturb=None):
-    """Logits and the statistics after the pass."""
+def apply(params, batch_stats, image, *, train=True, perturb=None, features=False):
+    """Logits, or logits and features, and the statistics after the pass."""
     logits, updated = SEGMENTATION.apply(
         {"params": params, "batch_stats": batch_stats},
         image,
         train=train,
         perturb=perturb,
+        with_features=features,
         mutable=["batch_stats"],
     )
     return logits, updated["batch_stats"]
@@ -252,6 +271,72 @@ def test_an_average_of_parameters_and_statistics_may_teach(key):
     assert_close(after.batch_stats, stats, rtol=1e-3, atol=1e-4)
 
 
+@TEACHERS
+def test_further_terms_compare_features(key, teacher):
+    """The propagated classes of a strong view learn those of its weak view, with the
+    boxes of the partner's, and its features the prototypes of the labelled slices."""
+    batch = first_batch()
+    params, batch_stats = draw_variables(SEGMENTATION)
+    student = {"params": params, "batch_stats": batch_stats}
+    is_own = teacher == "self"
+    state = ModelState(batch_stats, {} if is_own else make_extra(student))
+    options = {**QUIET, "cutmix_probability": 1.0, "teacher": teacher}
+    plain, (after, _) = jax.jit(make_loss(**options))(params, state, batch, key)
+    loss_fn = jax.jit(make_loss(**options, similarity=TERMS))
+    value, (after_too, metrics) = loss_fn(params, state, batch, key)
+    assert_close(after_too.batch_stats, after.batch_stats)
+
+    views = views_of(key, batch, has_partners=is_own)
+    number, drop_key = len(views.weak), jax.random.split(key, 3)[2]
+    image = batch["labeled"]["image"]
+    run_on = functools.partial(apply, params, features=True)
+    if is_own:
+        partner, _ = run_on(batch_stats, views.partner, train=False)
+        both = jnp.concatenate([image, views.weak])
+        drop = drop_features(drop_key, first=4)
+        (logits, features), stats = run_on(batch_stats, both, perturb=drop)
+        weak = logits[4 : 4 + number], features[4 : 4 + number]
+        strong_drop = None
+    else:
+        weak, _ = run_on(batch_stats, views.weak, train=False)
+        partner = [x[::-1] for x in weak]
+        (_, features), stats = run_on(batch_stats, image)
+        strong_drop = drop_complementary(drop_key, number=number)
+    strong = views.strong.reshape(2 * number, SIZE, SIZE, 1)
+    (logits, strong_features), _ = run_on(stats, strong, perturb=strong_drop)
+
+    def spread(logits, features):
+        p = jax.nn.softmax(logits)
+        return propagate_classes(p, features, temperature=1.0, stride=2)
+
+    targets = [x.argmax(-1) for x in (spread(*weak), spread(*partner))]
+    own, other = pseudo(weak[0]), pseudo(partner[0])
+    affinity, labels, counts = 0.0, [], []
+    for view, found in enumerate(jnp.split(spread(logits, strong_features), 2)):
+        box = views.box[view]
+        counts.append(jnp.where(box, other[1], own[1]) >= 0.5)
+        labels.append(jnp.where(box, other[0], own[0]))
+        target = jnp.where(box, targets[1], targets[0])
+        affinity += float(dice_of_probabilities(found, target, counts[-1])) / 2
+    prototypes = class_prototypes(
+        features[:4], batch["labeled"]["label"], num_classes=4
+    )
+    prototype = prototype_loss(
+        strong_features,
+        jnp.concatenate(labels),
+        jnp.concatenate(counts),
+        *prototypes,
+        temperature=0.1,
+    )
+    assert affinity > 0.1 and prototype > 0.1
+    assert metrics["affinity_loss"] == pytest.approx(affinity, rel=1e-3)
+    assert metrics["prototype_loss"] == pytest.approx(float(prototype), rel=1e-3)
+    further = 0.5 * (0.5 * affinity + 0.25 * float(prototype))
+    assert float(value) == pytest.approx(float(plain) + further, rel=1e-3)
+    gradient = jax.jit(jax.grad(lambda x: loss_fn(x, state, batch, key)[0]))(params)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(gradient))
+
+
 def test_strong_views_are_views_of_the_weak_ones():
     """Outside the box each is a change of its weak view's intensities, and inside one
     of the partner's; the two views differ."""
@@ -363,7 +448,7 @@ def test_frozen_statistics_stay(key, teacher):
 # --- the step ----------------------------------------------------------------------
 
 
-@TEACHERS
+@KINDS
 def test_one_device_and_four_compute_the_same(teacher):
     """Parameters, statistics and teacher after four steps, and all that is logged."""
     (*_, one), one_metrics = four_steps(teacher)
@@ -374,7 +459,7 @@ def test_one_device_and_four_compute_the_same(teacher):
     assert_close(one.model_state, four.model_state, rtol=1e-3, atol=1e-4)
 
 
-@TEACHERS
+@KINDS
 def test_a_checkpoint_goes_on_bit_for_bit(tmp_path, teacher):
     """From the second of four steps, also with the data on the host."""
     whole, whole_metrics = four_steps(teacher)
@@ -508,6 +593,19 @@ def test_the_section_is_what_the_loss_takes():
     assert sizes["finetune.unimatch.unlabeled_batch_size"] == 8
 
 
+def test_the_terms_are_those_of_the_section():
+    """Without settings of them, as in earlier runs, and with blocks that do not fill an
+    image."""
+    own = get_config().finetune.unimatch.to_dict()
+    assert read_similarity(own, size=64) == NO_TERMS
+    assert not {*Similarity._fields} & {*own}
+    assert read_similarity({}, size=64) == NO_TERMS
+    found = read_similarity({"prototype_weight": 0.5}, size=64)
+    assert found == Similarity(prototype_weight=0.5)
+    with pytest.raises(InputError, match="affinity_blocks"):
+        read_similarity({"affinity_weight": 1.0, "affinity_blocks": 3}, size=64)
+
+
 def test_runs_of_other_methods_do_not_know_the_section():
     """A run begun before there was a UniMatch goes on, and one with it does not go on
     with another threshold."""
@@ -517,8 +615,13 @@ def test_runs_of_other_methods_do_not_know_the_section():
     assert changed_settings(before, now, "finetune") == []
     now.finetune.method = "unimatch"
     first = now.to_dict()
-    del first["finetune"]["unimatch"]["paste_probability"]
+    for name in ("paste_probability", *Similarity._fields):
+        del first["finetune"]["unimatch"][name]
     assert changed_settings(first, now, "finetune") == []
+    with_terms = now.copy_and_resolve_references()
+    with_terms.finetune.unimatch.prototype_weight = 0.5
+    changed = " ".join(changed_settings(first, with_terms, "finetune"))
+    assert "prototype_weight" in changed and "affinity" not in changed
     other = now.copy_and_resolve_references()
     other.finetune.unimatch.threshold = 0.9
     (changed,) = changed_settings(now, other, "finetune")

@@ -12,11 +12,18 @@ from pix2rep_jax.methods.downstream.augmentation import (
     finetuning_options,
     patch_options,
 )
+from pix2rep_jax.methods.downstream.similarity_terms import Similarity
 from pix2rep_jax.methods.downstream.teacher import NETWORKS, make_extra
 from pix2rep_jax.models.segmentation_net import SegmentationNet
 from pix2rep_jax.training.state import LossFn
 
-__all__ = ["METHODS", "Finetuning", "check_finetuning", "make_finetuning"]
+__all__ = [
+    "METHODS",
+    "Finetuning",
+    "check_finetuning",
+    "make_finetuning",
+    "read_similarity",
+]
 
 METHODS = ("supervised", "mean_teacher", "unimatch")
 """Values of `finetune.method`. All but the first use slices without a mask too."""
@@ -113,6 +120,7 @@ def make_finetuning(
                 "whole: set data.crop=center, or another finetune.method"
             )
         own["strong_intensity"] = own.pop("intensity")
+        own["similarity"] = read_similarity(own, size=config.data.size)
         loss_fn = unimatch.make_loss(net, **options, **own)
         averages = own["teacher"] == "ema"
         student = {"params": params, "batch_stats": batch_stats}
@@ -124,3 +132,23 @@ def make_finetuning(
         data={"labeled": labeled, "unlabeled": unlabeled},
         batch_size={"labeled": recipe.batch_size, "unlabeled": size},
     )
+
+
+def read_similarity(own: dict[str, Any], *, size: int) -> Similarity:
+    """Takes UniMatch's further terms out of its settings; earlier runs lack them.
+
+    Args:
+        own: The section `finetune.unimatch`. It is changed.
+        size: Side of the network's images, in pixels.
+
+    Raises:
+        InputError: If blocks of pixels do not fill an image.
+    """
+    given = {name: own.pop(name) for name in Similarity._fields if name in own}
+    found = Similarity(**given)
+    if found.affinity_weight > 0 and size % found.affinity_blocks:
+        raise InputError(
+            f"finetune.unimatch.affinity_blocks is {found.affinity_blocks}, which does "
+            f"not divide data.size={size}: set it to a divisor of that"
+        )
+    return found

@@ -25,7 +25,7 @@ SETTINGS = {"batch_norm": choice(*BATCH_NORM)}
 
 def make_train_pass(
     net: SegmentationNet, *, batch_norm: str
-) -> Callable[..., tuple[jax.Array, Any]]:
+) -> Callable[..., tuple[Any, Any]]:
     """Makes the forward pass of a step in fine-tuning.
 
     Args:
@@ -36,18 +36,20 @@ def make_train_pass(
     Returns:
         `train_pass(params, batch_stats, image, perturb=None) -> (logits, batch_stats)`,
         with images `[batch, height, width, channels]` and `perturb` as `UNet` takes it.
+        With `with_features=True` it gives `(logits, features)` for the logits.
 
     Raises:
         InputError: If `batch_norm` is neither "train" nor "frozen".
     """
     check_choice("finetune.batch_norm", batch_norm, BATCH_NORM)
 
-    def train_pass(params, batch_stats, image, perturb=None):
+    def train_pass(params, batch_stats, image, perturb=None, *, with_features=False):
         logits, updated = net.apply(
             {"params": params, "batch_stats": batch_stats},
             image,
             train=batch_norm == "train",
             perturb=perturb,
+            with_features=with_features,
             mutable=["batch_stats"],
         )
         return logits, updated["batch_stats"]

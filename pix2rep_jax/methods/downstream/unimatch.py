@@ -15,9 +15,16 @@ from pix2rep_jax.losses.pseudo_labels import (
     hard_dice,
     make_pseudo_labels,
 )
+from pix2rep_jax.methods.downstream import similarity_terms as terms_module
+from pix2rep_jax.methods.downstream.similarity_terms import (
+    NO_TERMS,
+    Similarity,
+    similarity_terms,
+)
 from pix2rep_jax.methods.downstream.supervised import make_train_pass
 from pix2rep_jax.methods.downstream.teacher import NETWORKS, update_teacher
 from pix2rep_jax.methods.downstream.unimatch_views import (
+    Views,
     draw_views,
     drop_complementary,
     drop_features,
@@ -55,6 +62,7 @@ SETTINGS = {
     "cutmix_area": all_of(pair, above_zero, share, ascending),
     "cutmix_aspect": all_of(pair, above_zero, ascending),
     "paste_probability": share,
+    **terms_module.SETTINGS,
 }
 """The section `finetune.unimatch`, besides its section `intensity`."""
 
@@ -79,6 +87,7 @@ def make_loss(
     cutmix_area: tuple[float, float],
     cutmix_aspect: tuple[float, float],
     paste_probability: float = 0.0,
+    similarity: Similarity = NO_TERMS,
 ) -> LossFn:
     """Makes the loss of slices with and without a mask.
 
@@ -114,6 +123,8 @@ def make_loss(
         cutmix_aspect: Range of the box's height over its width.
         paste_probability: How often a box holds a labelled slice and its mask in the
             place of the partner and its pseudo-label (Bai et al., CVPR 2023).
+        similarity: Further terms, which compare features (Xie et al., 2024). Their
+            weights stand beside the 1 of all other terms without masks.
 
     Returns:
         The loss of batches with "labeled", as in `supervised.make_loss`, and
@@ -130,13 +141,16 @@ def make_loss(
         Segmentation", CVPR 2023, and its "more scenarios: medical"; with "ema" Yang et
         al., "UniMatch V2", TPAMI 2025.
     """
-    train_pass = make_train_pass(net, batch_norm=batch_norm)
+    train_pass = partial(
+        make_train_pass(net, batch_norm=batch_norm), with_features=True
+    )
     check_choice("finetune.unimatch.teacher", teacher, TEACHERS)
     is_own = teacher == "self"
 
     def predict(variables, image) -> Any:
         # Without this, the pass would be kept for a gradient that nothing needs.
-        return net.apply(jax.lax.stop_gradient(variables), image, train=False)
+        frozen = jax.lax.stop_gradient(variables)
+        return net.apply(frozen, image, train=False, with_features=True)
 
     def loss_fn(params, model_state: ModelState, batch, key: jax.Array):
         label_key, view_key, drop_key = jax.random.split(key, 3)
@@ -166,61 +180,84 @@ def make_loss(
         strong = views.strong.reshape(-1, *image.shape[1:])
         number, extra = len(label), model_state.extra
         if is_own:
-            partner_logits = predict(student, views.partner)
-            logits, batch_stats = train_pass(
+            partner = predict(student, views.partner)
+            seen, batch_stats = train_pass(
                 params,
                 student["batch_stats"],
                 jnp.concatenate([image, views.weak]),
                 drop_features(drop_key, first=number),
             )
-            logits, weak_logits, dropped_logits = jnp.split(
-                logits, (number, number + len(views.weak))
-            )
-            strong_logits, batch_stats = train_pass(params, batch_stats, strong)
+            ends = (number, number + len(views.weak))
+            parts = [jnp.split(each, ends) for each in seen]
+            labeled, weak, dropped = zip(*parts, strict=True)
+            strong_seen, batch_stats = train_pass(params, batch_stats, strong)
         else:
             extra = update_teacher(extra, student, ema_decay=ema_decay)
             # The average contains the student, and no gradient may pass through it.
             extra = jax.lax.stop_gradient(extra)
-            weak_logits = predict(extra["teacher"], views.weak)
-            partner_logits, dropped_logits = weak_logits[::-1], None
-            logits, batch_stats = train_pass(params, student["batch_stats"], image)
+            weak = predict(extra["teacher"], views.weak)
+            partner, dropped = tuple(x[::-1] for x in weak), None
+            labeled, batch_stats = train_pass(params, student["batch_stats"], image)
             drop = drop_complementary(drop_key, number=len(views.weak))
-            strong_logits, batch_stats = train_pass(params, batch_stats, strong, drop)
+            strong_seen, batch_stats = train_pass(params, batch_stats, strong, drop)
             extra |= {"step": extra["step"] + 1}
         supervised = losses.segmentation_loss(
-            logits,
+            labeled[0],
             label,
             cross_entropy_weight=cross_entropy_weight,
             dice_weight=dice_weight,
             include_background=include_background,
         )
-        own, partner = (
-            make_pseudo_labels(weak_logits),
-            make_pseudo_labels(partner_logits),
-        )
+        own, other = (make_pseudo_labels(weak[0]), make_pseudo_labels(partner[0]))
+        if views.truth is not None:
+            other = with_truth(views.truth, *other)
+        targets, confidence = map(partial(paste, views.box), own, other)
+        confident = confidence >= threshold
         strong_loss = jnp.zeros(())
-        for index, view in enumerate(jnp.split(strong_logits, 2)):
-            other = partner
-            if views.truth is not None:
-                other = with_truth(views.truth[index], *partner)
-            label, confidence = map(partial(paste, views.box[index]), own, other)
-            strong_loss += confident_dice(view, label, confidence >= threshold) / 2
+        for index, view in enumerate(jnp.split(strong_seen[0], 2)):
+            strong_loss += confident_dice(view, targets[index], confident[index]) / 2
         metrics = {
             "supervised_loss": supervised,
             "strong_loss": strong_loss,
             "confident_share": (own[1] >= threshold).mean(),
         }
         unlabeled = strong_loss
-        if dropped_logits is not None:
-            feature_loss = confident_dice(dropped_logits, own[0], own[1] >= threshold)
+        if dropped is not None:
+            feature_loss = confident_dice(dropped[0], own[0], own[1] >= threshold)
             metrics["feature_loss"] = feature_loss
             unlabeled += feature_share * (feature_loss - strong_loss)
+        further, terms = similarity_terms(
+            labeled,
+            label,
+            weak,
+            partner,
+            strong_seen,
+            paste_targets=partial(_paste_classes, views),
+            targets=targets,
+            confident=confident,
+            options=similarity,
+        )
+        metrics |= terms
+        unlabeled += further
         if views.hidden is not None:
-            metrics |= _measure(own, views.hidden, threshold, logits.shape[-1])
+            metrics |= _measure(own, views.hidden, threshold, labeled[0].shape[-1])
         value = supervised_weight * supervised + unlabeled_weight * unlabeled
         return value, (ModelState(batch_stats, extra), metrics)
 
     return loss_fn
+
+
+def _paste_classes(views: Views, own: jax.Array, other: jax.Array) -> jax.Array:
+    """Makes the classes `[2, n, height, width]` of what two strong views show.
+
+    Args:
+        views: The boxes, and the experts' labels in them.
+        own: `[n, height, width]`, classes of the weak views.
+        other: `[n, height, width]`, classes of the partners.
+    """
+    if views.truth is not None:
+        other, _ = with_truth(views.truth, other, jnp.ones(other.shape))
+    return paste(views.box, own, other)
 
 
 def _measure(
