@@ -1,12 +1,14 @@
-"""Measures the pretraining step: speed, memory, and its share of what the device can.
+"""Measures a training step: speed, memory, and its share of what the device can.
 
-python -m benchmarks.step [--case small] [--loss info_nce] [--steps 20]
+python -m benchmarks.step [--case small] [--loss info_nce] [--loss unimatch]
 python -m benchmarks.step --case paper --profile /tmp/profile   # on a GPU or TPU
 
 Each row runs in a process of its own, on random images, with the code of
---mode pretrain. "share" is the step's speed divided by that of a matrix product in the
-network's dtype, which is measured first. A step's operations are those of its products
-and convolutions. Compare only rows of one run; other machines differ.
+--mode pretrain. The losses "finetune", "unimatch" and "terms" take the code of --mode
+finetune; "terms" is UniMatch with affinities and prototypes. "share" is the step's
+speed divided by that of a matrix product in the network's dtype, which is measured
+first. A step's operations are those of its products and convolutions. Compare only rows
+of one run; other machines differ.
 """
 
 import argparse
@@ -23,22 +25,33 @@ import numpy as np
 
 from benchmarks.operations import count_operations
 from configs import pix2rep as configs
+from pix2rep_jax.methods.downstream.finetuning import make_finetuning
 from pix2rep_jax.methods.pretraining import load_method
-from pix2rep_jax.models.build import initialise
+from pix2rep_jax.models.build import initialise, make_segmentation_net
 from pix2rep_jax.runtime.huge_pages import use_huge_pages
 from pix2rep_jax.training.sharding import batched, make_mesh, place
 from pix2rep_jax.training.step import compile_step as jit_step
 from pix2rep_jax.training.step import make_update
 from pix2rep_jax.views.affine import whole_image
 
-CASES = ("quick", "small", "middle", "paper")
-LOSSES = ("info_nce", "cross_correlation")
+CASES = ("quick", "small", "middle", "medium", "paper")
+PRETRAINING = ("info_nce", "cross_correlation")
+FINETUNING = ("finetune", "unimatch", "terms")
+LOSSES = (*PRETRAINING, *FINETUNING)
 
 
 def get_config(case: str, loss: str):
-    """Returns the configuration of a row; "middle" lies between small and paper."""
+    """Returns the configuration of a row.
+
+    "middle" lies between small and paper. Its network and images are those of medium.
+    """
     config = configs.get_config("small" if case == "middle" else case)
-    config.pretrain.loss = loss
+    if loss in PRETRAINING:
+        config.pretrain.loss = loss
+    elif loss != "finetune":
+        config.finetune.method = "unimatch"
+    if loss == "terms":
+        config.finetune.unimatch.update(affinity_weight=1.0, prototype_weight=1.0)
     config.data.classes = ("BG", "RV", "MYO", "LV")  # ACDC's
     if case == "middle":
         config.data.size = 128
@@ -72,18 +85,53 @@ def make_data(config, num_images: int):
     return {"image": image, "box": box}
 
 
-def make_step(config):
+def make_finetuning_update(config):
+    """Makes the update of --mode finetune, the state before it, and a batch."""
+    net, key = make_segmentation_net(config), jax.random.key(0)
+    params, batch_stats = initialise(net, key, size=config.data.size)
+    recipe = config.finetune
+    method = make_finetuning(
+        config, net, params, batch_stats, labeled={}, unlabeled={}, num_steps=1000
+    )
+    state, update = make_update(
+        method.loss_fn,
+        params,
+        batch_stats,
+        recipe=recipe,
+        rates={
+            "backbone": recipe.backbone_learning_rate,
+            "head": recipe.head_learning_rate,
+        },
+        key=key,
+        num_steps=1000,
+        extra=method.extra,
+    )
+    size, sizes = config.data.size, method.batch_size
+    number = sizes if isinstance(sizes, int) else sizes["labeled"]
+    image = make_data(config, number)["image"]
+    label = np.random.default_rng(1).integers(0, 4, (number, size, size), np.uint8)
+    batch = {"image": image, "label": label}
+    if not isinstance(sizes, int):
+        image = make_data(config, sizes["unlabeled"])["image"]
+        batch = {"labeled": batch, "unlabeled": {"image": image}}
+    return update, place(state, make_mesh()), batch
+
+
+def make_step(config, loss: str = "info_nce"):
     """Makes a step; returns it with the state before it, and a batch."""
-    update, state = make_pretraining(config)
     mesh = make_mesh()
-    data = make_data(config, config.pretrain.batch_size)
+    if loss in FINETUNING:
+        update, state, data = make_finetuning_update(config)
+    else:
+        update, state = make_pretraining(config)
+        data = make_data(config, config.pretrain.batch_size)
     batch = jax.device_put(data, batched(mesh))
     return jit_step(update, mesh=mesh), state, batch
 
 
-def compile_step(config):
+def compile_step(config, loss: str = "info_nce"):
     """Compiles a step; returns it with the state before it, and a batch."""
-    step, state, batch = make_step(config)
+    step, state, batch = make_step(config, loss)
     return step.lower(state, batch).compile(), state, batch
 
 
@@ -131,7 +179,7 @@ def measure(case: str, loss: str, *, num_steps: int, profile: str) -> dict:
     """Compiles and times one step."""
     config = get_config(case, loss)
     fastest = matmul_speed(config.model.dtype)
-    step, state, batch = make_step(config)
+    step, state, batch = make_step(config, loss)
     operations = count_operations(step, state, batch)
     start = time.perf_counter()
     step = step.lower(state, batch).compile()
@@ -164,7 +212,7 @@ def main() -> None:
     parser.add_argument("--profile", default="", help="folder for a trace of 3 steps")
     parser.add_argument("--row", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    cases, names = arguments.case or CASES[:3], arguments.loss or LOSSES
+    cases, names = arguments.case or CASES[:3], arguments.loss or PRETRAINING
     if arguments.row:
         row = measure(
             cases[0], names[0], num_steps=arguments.steps, profile=arguments.profile
