@@ -198,6 +198,7 @@ def measure(case: str, loss: str, *, num_steps: int, profile: str) -> dict:
         "compile_seconds": compile_seconds,
         "planned_memory_mb": step.memory_analysis().temp_size_in_bytes / 1e6,
         "peak_memory_mb": peak_memory_mb(),
+        "operations": operations,
         "share": operations / second / fastest,
         "device": jax.devices()[0].device_kind,
     }
@@ -221,7 +222,7 @@ def main() -> None:
         return
     print(
         f"{'step':8}{'loss':20}{'steps/s':>9}{'compile s':>11}{'planned MB':>12}"
-        f"{'peak MB':>9}{'share':>7}  device"
+        f"{'peak MB':>9}{'10^9 op.':>10}{'share':>7}  device"
     )
     for case in cases:
         for loss in names:
@@ -236,7 +237,8 @@ def main() -> None:
             print(
                 f"{case:8}{loss:20}{row['steps_per_second']:9.2f}"
                 f"{row['compile_seconds']:11.1f}{row['planned_memory_mb']:12.0f}"
-                f"{row['peak_memory_mb']:9.0f}{row['share']:7.2f}  {row['device']}",
+                f"{row['peak_memory_mb']:9.0f}{row['operations'] / 1e9:10.1f}"
+                f"{row['share']:7.2f}  {row['device']}",
                 flush=True,
             )
 
