@@ -83,6 +83,12 @@ HIPPOCAMPUS = OTHER_SET | {"data.classes": ("background", "anterior", "posterior
 BATCH_NORM = pair("joint_batch_norm", "separate_batch_norm")
 SPARSE = pair("dense_last_block", "sparse_last_block")
 
+CONTEXT = {
+    "study.methods": ("proposed_probe", "proposed", "proposed_context"),
+    "study.reference": "proposed_probe",
+    "study.labeled": (1, 2, 5),
+}
+
 TABLES = {
     "study_small": ("study_small", study, "small", {"study.methods": ALL_ROWS}),
     "study_cpu": ("study_cpu", study, "small", CPU),
@@ -93,6 +99,7 @@ TABLES = {
     "wide_small": ("wide_small", study, "small", WIDE),
     "batch_norm_small": ("batch_norm_small", study, "small", BATCH_NORM),
     "sparse_small": ("sparse_small", study, "small", SPARSE),
+    "context_small": ("context_small", study, "small", CONTEXT),
     "hippocampus_small": ("hippocampus_small", study, "small", HIPPOCAMPUS),
     "ablation_small": ("ablation_small", ablation, "small", {"study.draws": 3}),
 }
