@@ -63,7 +63,9 @@ def test_the_mask_of_a_frame_is_taken_through_a_cine(workdir, phantom, tmp_path)
     words = (f"--support={mask}", f"--input={cine}", f"--output={output}")
     said = succeed(start("predict", workdir, tmp_path, *words, context__neighbours=1))
     assert "BG 0, RV 1, MYO 2, LV 3" in said
-    np.testing.assert_array_equal(read(output / "cine_seg.nii.gz"), found)
+    # With another number of cores, sums are rounded otherwise, and the nearest of two
+    # equally near pixels is the other one.
+    assert (read(output / "cine_seg.nii.gz") != found).mean() < 1e-3
 
 
 def test_the_test_patients_are_scored_as_in_every_mode(workdir, cache, tmp_path):
