@@ -2,16 +2,20 @@
 
 import errno
 import sys
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 __all__ = [
     "InputError",
     "check_choice",
+    "explain",
     "explain_disk",
     "explain_memory",
     "explain_missing",
     "name_some",
+    "plain_text",
+    "printable",
 ]
 
 
@@ -45,8 +49,30 @@ def name_some(names: Iterable[object], *, most: int = 3) -> str:
     return ", ".join(listed[:most]) + (f" and {more} more" if more > 0 else "")
 
 
-def explain_disk(error: Exception) -> str | None:
-    """Says which file a disk had no room for, or the user no right to.
+def explain(error: BaseException) -> str | None:
+    """Explains an error that a file, the machine or its settings may always cause.
+
+    Args:
+        error: What any layer below the command line raised.
+
+    Returns:
+        One sentence that says what is wrong and how to mend it; None if the error
+        means a defect of the program.
+    """
+    if isinstance(error, InputError):
+        return str(error)
+    explained = (
+        explain_memory,
+        explain_disk,
+        explain_missing,
+        _explain_name,
+        _explain_environment,
+    )
+    return next(filter(None, (each(error) for each in explained)), None)
+
+
+def explain_disk(error: BaseException) -> str | None:
+    """Says which file could not be read or written, and why.
 
     Args:
         error: What any reader or writer of a file raised.
@@ -62,23 +88,59 @@ def explain_disk(error: Exception) -> str | None:
             f"{name} cannot be written ({reason}): free some space and start the same "
             "command again; the checkpoints are kept"
         )
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename:
+    if error.errno == errno.EPIPE:
+        return (
+            "the program that read the output has ended, and so this one ends too: "
+            "write the output to a file, and start the same command again; the "
+            "checkpoints are kept"
+        )
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return (
+            f"{name} cannot be opened ({reason}): raise the limit by 'ulimit -n 4096' "
+            "and start the same command again"
+        )
+    if error.filename is None:
+        return None
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return (
             f"{name} cannot be used ({reason}): ask its owner for the right, or name "
             "another folder"
         )
+    if error.errno in _OTHER_FILE_FAULTS:
+        return (
+            f"{name} cannot be used ({reason}): mend or move it, or name another "
+            "folder, and start the same command again"
+        )
     return None
 
 
-def explain_memory(error: Exception) -> str | None:
-    """Explains an error that means a device has too little memory.
+_OTHER_FILE_FAULTS = {
+    getattr(errno, name)
+    for name in (
+        *("ENOENT", "ENOTDIR", "EISDIR", "EEXIST", "ENOTEMPTY", "ELOOP"),
+        *("ENAMETOOLONG", "EIO", "EBUSY", "ENXIO", "ENODEV", "ETXTBSY", "EFBIG"),
+        *("ESTALE", "ENOTCONN", "ETIMEDOUT", "EHOSTDOWN", "EILSEQ", "EINVAL"),
+    )
+    if hasattr(errno, name)  # Windows has fewer
+}
+"""What else the system says of a file: another type, a broken disk, a lost share."""
+
+
+def explain_memory(error: BaseException) -> str | None:
+    """Explains an error that means a device or this machine has too little memory.
 
     Args:
-        error: Any exception that jax raised.
+        error: Any exception.
 
     Returns:
         One sentence, or None where the error means something else.
     """
+    if isinstance(error, MemoryError):
+        said = str(error).rstrip(".") or "an array could not be made"
+        return (
+            f"this machine has not enough memory ({said}): end other programs, lower "
+            "data.size, or leave scans out by data.exclude; the checkpoints are kept"
+        )
     code, _, said = str(error).partition(": ")
     if code != "RESOURCE_EXHAUSTED":
         return None
@@ -90,7 +152,7 @@ def explain_memory(error: Exception) -> str | None:
     )
 
 
-def explain_missing(error: Exception) -> str | None:
+def explain_missing(error: BaseException) -> str | None:
     """Explains an error that means a package is not installed.
 
     Args:
@@ -108,3 +170,47 @@ def explain_missing(error: Exception) -> str | None:
         "(pip install -r requirements.txt installs all that this program needs), or "
         "activate the environment that has it"
     )
+
+
+def _explain_name(error: BaseException) -> str | None:
+    """Explains a file's name that a library cannot take."""
+    if not isinstance(error, UnicodeEncodeError):
+        return None
+    name = " ".join(error.object[max(0, error.start - 40) : error.end + 40].split())
+    return (
+        f"{printable(name)} holds a character that is not valid {error.encoding}, and "
+        "a library cannot use it: rename that file or folder"
+    )
+
+
+def plain_text(name: str) -> str:
+    """Writes a name as it is compared and printed, however a file system spells it.
+
+    A letter with an accent may be one character or two, as on a Mac.
+    """
+    return unicodedata.normalize("NFC", printable(name))
+
+
+def printable(text: str) -> str:
+    r"""Writes bytes of a name that are not UTF-8 as escapes, such as `\udce9`."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _explain_environment(error: BaseException) -> str | None:
+    """Explains what jax and Python say of the environment that they run in."""
+    said = " ".join(str(error).split())
+    if isinstance(error, RuntimeError) and said.startswith(
+        ("Unable to initialize backend", "Unknown backend", "No visible")
+    ):
+        return (
+            f"jax cannot use the device that it was told to ({said.rstrip('.')}): "
+            "correct JAX_PLATFORMS in the environment; JAX_PLATFORMS=cpu always works"
+        )
+    if isinstance(error, RuntimeError) and "home directory" in said:
+        return (
+            "a folder begins with ~, and that user does not have a home folder here: "
+            "write the whole path, or set HOME in the environment"
+        )
+    if isinstance(error, ValueError) and "timestamps before 1980" in said:
+        return "this machine's clock stands before 1980: set it to today's date"
+    return None

@@ -22,7 +22,7 @@ from pix2rep_jax.runs.remembered import (
 )
 from pix2rep_jax.runs.run_record import read_run
 
-__all__ = ["complete", "told_settings"]
+__all__ = ["complete", "told_names", "told_settings"]
 
 
 _OPEN: Mapping[str, Any] = {
@@ -114,7 +114,13 @@ def told_settings(command: Sequence[str], section: str) -> set[str]:
         command: The words of the command line.
         section: Such as "data".
     """
-    pattern = re.compile(rf"--?config\.{section}\.(\w+)")
+    names = (name.split(".") for name in told_names(command))
+    return {parts[1] for parts in names if parts[0] == section and len(parts) > 1}
+
+
+def told_names(command: Sequence[str]) -> set[str]:
+    """Lists the dotted names of all settings that a command line gives."""
+    pattern = re.compile(r"--?config\.([\w.]+)")
     return {found[1] for word in command if (found := pattern.match(word))}
 
 

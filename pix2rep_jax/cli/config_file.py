@@ -8,8 +8,9 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 import pix2rep_jax
-from pix2rep_jax.errors import InputError
+from pix2rep_jax.errors import InputError, plain_text
 from pix2rep_jax.runtime.config_checks import Check, walk, words
+from pix2rep_jax.runtime.home import expand
 
 __all__ = [
     "config_argument",
@@ -21,8 +22,20 @@ __all__ = [
     "split_workdirs",
     "suggest_config",
     "with_found_config",
+    "with_quoted_words",
     "with_run_config",
 ]
+
+WORD_LISTS = (
+    "data.classes",
+    "data.exclude",
+    "data.labeled",
+    "study.methods",
+    "study.figure3",
+)
+"""Lists of words. Their checks cannot be asked here, as that would import jax."""
+
+_BRACKETS = {"(": ")", "[": "]", "'": "'", '"': '"'}
 
 
 def config_argument(command: Sequence[str]) -> str:
@@ -59,7 +72,7 @@ def with_run_config(command: Sequence[str]) -> list[str]:
     from pix2rep_jax.runs.remembered import find_source  # late: jax is slow
 
     mode = flag_argument(command, "mode")
-    place = Path(split_workdirs(workdir, mode)[0]).expanduser().resolve()
+    place = expand(split_workdirs(workdir, mode)[0], "--workdir")
     run = find_source(place, mode)
     if run is None:
         return list(command)
@@ -85,6 +98,66 @@ def with_found_config(command: Sequence[str]) -> list[str]:
         else:
             replaced[index + 1] = found
     return replaced
+
+
+def with_quoted_words(command: Sequence[str]) -> list[str]:
+    """Quotes the words of lists, which the parser would else take for Python.
+
+    It reads 001 as a mistake, 1e5 as a number, and (BG as a word with a bracket.
+
+    Args:
+        command: The words of the command line, program first.
+
+    Raises:
+        InputError: If a bracket or a quotation mark has no partner.
+    """
+    replaced = list(command)
+    pattern = re.compile(rf"--?config\.({'|'.join(map(re.escape, WORD_LISTS))})(=|$)")
+    for index, word in enumerate(command):
+        if not (found := pattern.match(word)):
+            continue
+        if found[2]:
+            listed = read_words(word[found.end() :], found[1])
+            replaced[index] = f"{found[0]}{_quote(listed)}"
+        elif index + 1 < len(command):
+            replaced[index + 1] = _quote(read_words(command[index + 1], found[1]))
+    return replaced
+
+
+def read_words(text: str, name: str) -> list[str]:
+    """Splits a list of words at its commas, as people write lists: a,b or (a,b).
+
+    Args:
+        text: What stands behind the setting.
+        name: The setting.
+
+    Raises:
+        InputError: If a bracket or a quotation mark has no partner.
+    """
+    words = [_without_marks(word) for word in _without_marks(text).split(",")]
+    for word in words:
+        closed = all(word.count(x) == word.count(y) for x, y in ("()", "[]"))
+        if not closed or word[:1] in ("'", '"') or word[-1:] == '"':
+            raise InputError(
+                f"{name} has the entry {word}, in which a bracket or a quotation mark "
+                f"has no partner: write the words alone, --config.{name}=A,B"
+            )
+    return list(filter(None, words))
+
+
+def _without_marks(text: str) -> str:
+    """Takes the brackets or quotation marks off that surround a text."""
+    text = text.strip()
+    if len(text) > 1 and _BRACKETS.get(text[0]) == text[-1]:
+        inner = text[1:-1]
+        if not any(mark in inner for mark in (text[0], text[-1])):
+            return inner.strip()
+    return text
+
+
+def _quote(words: Sequence[str]) -> str:
+    """Writes words as a list that the parser reads as these words."""
+    return "".join(f"{word!a}," for word in words)
 
 
 def find_config(named: str) -> str:
@@ -134,7 +207,7 @@ def split_workdirs(named: str | Path, mode: str) -> list[str]:
         mode: The mode that is to run.
     """
     named = str(named)
-    if mode not in ("predict", "evaluate") or Path(named).expanduser().exists():
+    if mode not in ("predict", "evaluate") or expand(named, "--workdir").exists():
         return [named]
     return [each.strip() for each in named.split(",") if each.strip()] or [named]
 
@@ -193,7 +266,8 @@ def split_words(config: ConfigDict, checks: Mapping[str, Check]) -> None:
         split = [str(word) for word in value]
         if len(split) == 1:
             split = [word.strip() for word in split[0].split(",")]
-        config.update_from_flattened_dict({name: tuple(filter(None, split))})
+        plain = map(plain_text, filter(None, split))
+        config.update_from_flattened_dict({name: tuple(plain)})
 
 
 def _find_flag(command: Sequence[str]) -> int | None:

@@ -16,20 +16,20 @@ from pix2rep_jax.cli.config_file import (
     config_argument,
     default_workdir,
     explain_override,
+    flag_argument,
     split_words,
     split_workdirs,
     suggest_config,
     with_found_config,
+    with_quoted_words,
     with_run_config,
 )
-from pix2rep_jax.errors import (
-    InputError,
-    explain_disk,
-    explain_memory,
-    explain_missing,
-)
+from pix2rep_jax.cli.failure import describe_failure
+from pix2rep_jax.errors import InputError
+from pix2rep_jax.runtime.home import check_homes, expand
 from pix2rep_jax.runtime.huge_pages import use_huge_pages
 from pix2rep_jax.runtime.messages import show_messages
+from pix2rep_jax.runtime.standard_streams import abandon_output, mend_streams
 
 __all__ = ["MODES", "main"]
 
@@ -100,6 +100,7 @@ flags.mark_flags_as_required(["config", "mode"])
 
 def main() -> None:
     """Runs the command line of this process, and ends the process."""
+    mend_streams()  # before anything opens a file
     use_huge_pages()
     words = sys.argv
     for flag in flags.FLAGS.get_flags_for_module(__name__):  # --help shows these
@@ -108,21 +109,19 @@ def main() -> None:
         # absl would print a traceback where the parsing fails.
         app.run(
             lambda rest: run_mode(words, rest),
-            argv=with_run_config(with_found_config(words)),
+            argv=with_quoted_words(with_run_config(with_found_config(words))),
             flags_parser=parse,
         )
-    except InputError as error:
-        sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         print("stopped; what was saved is kept", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
-        sentence = (
-            explain_memory(error) or explain_disk(error) or explain_missing(error)
-        )
-        if sentence is None:
-            raise
-        sys.exit(f"error: {sentence}")
+        workdir = flag_argument(words, "workdir")
+        message, status = describe_failure(error, workdir, command=words)
+        print(message, file=sys.stderr)
+        sys.exit(status)
+    finally:
+        abandon_output()
 
 
 def parse(words: Sequence[str]) -> list[str]:
@@ -177,7 +176,8 @@ def run_mode(words: Sequence[str], rest: Sequence[str]) -> int:
     Raises:
         InputError: If the configuration makes no sense, or the mode cannot run.
     """
-    from pix2rep_jax.cli.complete import complete
+    from pix2rep_jax.cli.complete import complete, told_names
+    from pix2rep_jax.modes.setting_notes import setting_notes
     from pix2rep_jax.modes.settings import CHECKS, check_settings  # late: jax is slow
     from pix2rep_jax.runtime.compiler import cache_programs
     from pix2rep_jax.runtime.multihost import join_hosts
@@ -193,15 +193,25 @@ def run_mode(words: Sequence[str], rest: Sequence[str]) -> int:
     check_settings(config)
     logging.set_verbosity(logging.ERROR)  # Orbax tells every file it writes
     show_messages()
+    check_homes(
+        {
+            "--input": _INPUT.value,
+            "--output": _OUTPUT.value,
+            "--support": _SUPPORT.value,
+            "data.root": config.data.root,
+            "data.cache_dir": config.data.cache_dir,
+            "init.checkpoint": config.init.checkpoint,
+        }
+    )
     join_hosts(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
     cache_programs(Path(config.data.cache_dir).expanduser() / "programs")
     named = _WORKDIR.value or default_workdir(config_argument(words))
     mode = str(_MODE.value)
-    workdir, *others = (
-        Path(each).expanduser().resolve() for each in split_workdirs(named, mode)
-    )
+    workdir, *others = (expand(x, "--workdir") for x in split_workdirs(named, mode))
     complete(config, workdir, mode, command=words)
     check_settings(config)
+    for note in setting_notes(config, mode, told=told_names(words)):
+        print(note, file=sys.stderr)
     module, takes = MODES[mode]
     given = {
         "command": words,

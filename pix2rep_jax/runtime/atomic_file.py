@@ -48,7 +48,8 @@ def write_whole(path: Path, text: str) -> None:
     """
     try:
         with replacing(path) as partial:
-            partial.write_text(text, encoding="utf-8")
+            # A file's name may hold bytes that are not UTF-8.
+            partial.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise InputError(
             f"{path} cannot be written ({error.strerror or error}): free some space or "
@@ -60,6 +61,6 @@ def read_object(path: Path) -> dict[str, Any]:
     """Reads a JSON object; returns an empty one if the file is missing or damaged."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

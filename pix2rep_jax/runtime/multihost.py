@@ -32,6 +32,13 @@ def join_hosts(
                 f"--num_processes={num_processes} does nothing by itself: {_MEND}"
             )
         return
+    port = coordinator.rpartition(":")[2]
+    named = ":" in coordinator and port.isdecimal() and 0 < int(port) < 2**16
+    if not (named or coordinator == "auto"):  # jax would wait for minutes, or crash
+        raise InputError(
+            f"--coordinator is {coordinator!r}, which does not name a port between 1 "
+            f"and 65535: {_MEND}"
+        )
     try:
         jax.distributed.initialize(
             None if coordinator == "auto" else coordinator,

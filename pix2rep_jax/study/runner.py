@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import jax
 
-from pix2rep_jax.errors import InputError, explain_memory
+from pix2rep_jax.errors import InputError, explain
 from pix2rep_jax.methods.pretraining import load_method
 from pix2rep_jax.modes import context, finetune, pretrain, probe
 from pix2rep_jax.runs.lock import hold
@@ -124,7 +124,7 @@ def _run(job: Job, before: Record) -> Record:
     begun, status, reason, notice = time.monotonic(), "interrupted", "", ""
     try:
         with (
-            output.open("a", encoding="utf-8") as file,
+            output.open("a", encoding="utf-8", errors="backslashreplace") as file,
             contextlib.redirect_stdout(file),
         ):
             MODES[job.mode].run(job.config, job.workdir)
@@ -137,8 +137,8 @@ def _run(job: Job, before: Record) -> Record:
         status, reason = "failed", str(error)
     except Exception as error:  # out of memory, for one
         status = "failed"
-        reason = explain_memory(error) or f"{type(error).__name__}: {error}"
-        with output.open("a", encoding="utf-8") as file:
+        reason = explain(error) or f"{type(error).__name__}: {error}"
+        with output.open("a", encoding="utf-8", errors="backslashreplace") as file:
             traceback.print_exc(file=file)
     finally:
         record = Record(

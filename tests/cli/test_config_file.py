@@ -1,17 +1,24 @@
 """Which configuration file a command line names."""
 
+import ast
 import pathlib
 
 import pytest
 
 from pix2rep_jax.cli.config_file import (
+    WORD_LISTS,
     config_argument,
     default_workdir,
     explain_override,
     find_config,
+    read_words,
     with_found_config,
+    with_quoted_words,
 )
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.modes.settings import CHECKS
+from pix2rep_jax.runtime.config_checks import words
+from pix2rep_jax.study.jobs import SETTINGS
 from tests.support.program import ROOT
 
 
@@ -103,3 +110,41 @@ def test_a_file_that_is_nowhere_is_refused(tmp_path, monkeypatch, named):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=r"configs/pix2rep\.py"):
         find_config(named)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("a-b,c-d", ["a-b", "c-d"]),
+        ("001,002-3", ["001", "002-3"]),
+        ("1e5,0x10,1_000", ["1e5", "0x10", "1_000"]),
+        ("BG, right ventricle,", ["BG", "right ventricle"]),
+        ("(BG,RV)", ["BG", "RV"]),
+        ("['BG', \"RV\"]", ["BG", "RV"]),
+        ("BG,blood (LV)", ["BG", "blood (LV)"]),
+        ("MYO\u0308,\u00e9,d'A", ["MYO\u0308", "\u00e9", "d'A"]),
+        ("None,True,lambda: 0", ["None", "True", "lambda: 0"]),
+        ("\udce9", ["\udce9"]),
+        ("", []),
+    ],
+)
+def test_a_list_of_words_is_read_as_it_is_written(written, read):
+    """What looks like Python is not run through its parser: a name stays a name."""
+    assert read_words(written, "data.classes") == read
+    flag = "--config.data.classes"
+    for command in ([f"{flag}={written}"], [flag, written]):
+        quoted = with_quoted_words(command)[-1].removeprefix(f"{flag}=")
+        assert list(ast.literal_eval(f"({quoted})")) == read
+
+
+@pytest.mark.parametrize("written", ["(BG", "BG,RV)", "BG,[RV", "'BG,RV", "BG,'RV"])
+def test_a_bracket_without_its_partner_is_refused(written):
+    """It would become a part of a class's name."""
+    with pytest.raises(InputError, match=r"data\.classes"):
+        with_quoted_words(["main.py", f"--config.data.classes={written}"])
+
+
+def test_every_list_of_words_is_known_here():
+    """Without an import of jax."""
+    checks = dict(CHECKS) | {f"study.{x}": check for x, check in SETTINGS.items()}
+    assert {name for name, x in checks.items() if x is words} == {*WORD_LISTS}

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from pix2rep_jax.cli.failure import BUG
 from pix2rep_jax.cli.program import MODES
 from pix2rep_jax.errors import explain_memory, explain_missing
 from tests.support.program import ROOT, environment, finish, launch
@@ -136,10 +137,10 @@ def test_a_device_without_enough_memory_is_told_so():
 
 @pytest.mark.parametrize(
     "code",
-    ["RESOURCE_EXHAUSTED", pytest.param("INTERNAL", marks=pytest.mark.slow)],
+    [pytest.param("RESOURCE_EXHAUSTED", marks=pytest.mark.slow), "INTERNAL"],
 )
 def test_the_program_ends_with_a_sentence_where_memory_is_full(tmp_path, code):
-    """And with a traceback where it is a defect."""
+    """And with the place of a traceback where it is a defect."""
     program = f"""if True:
         import runpy, sys
         from pix2rep_jax.modes import pretrain
@@ -159,9 +160,15 @@ def test_the_program_ends_with_a_sentence_where_memory_is_full(tmp_path, code):
         # As if started once more already, which would forget what is changed here.
         env=environment() | {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=0"},
     )
-    assert result.returncode == 1
-    assert ("Traceback" in result.stderr) == (code == "INTERNAL")
-    assert ("error: the device" in result.stderr) != (code == "INTERNAL")
+    (said,) = result.stderr.splitlines()[-1:]
+    saved = list(tmp_path.glob("traceback-*.txt"))
+    if code == "INTERNAL":
+        assert result.returncode == BUG and said.startswith("bug: ")
+        assert str(saved[0]) in said and "in run\n" in saved[0].read_text()
+    else:
+        assert result.returncode == 1 and said.startswith("error: the device")
+        assert not saved
+    assert "Traceback" not in result.stderr
 
 
 def test_help_names_the_flags_and_needs_no_config():
