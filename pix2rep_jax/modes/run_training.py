@@ -1,5 +1,6 @@
 """Open, train and close a run: once, for pretraining and downstream alike."""
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -185,12 +186,14 @@ def train_run(
         inputs=describe_inputs(loaded.dataset),
         one_piece=one_piece,
     )
-    record = open_run(folder, config, record, begun=has_checkpoint(folder))
     best_metric = None if evaluate is None else "val_dice"
-    with (
-        hold_run(folder),
-        Checkpoints(folder / "checkpoints", best_metric=best_metric) as checkpoints,
-    ):
+    with contextlib.ExitStack() as stack:
+        # First: two that start at once must not both find the folder free.
+        stack.enter_context(hold_run(folder))
+        record = open_run(folder, config, record, begun=has_checkpoint(folder))
+        checkpoints = stack.enter_context(
+            Checkpoints(folder / "checkpoints", best_metric=best_metric)
+        )
         restored = checkpoints.restore_latest(state)
         origin = describe_backbone(loaded.backbone)
         if restored is not None:

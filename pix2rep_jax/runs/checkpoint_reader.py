@@ -27,6 +27,7 @@ __all__ = [
     "has_checkpoint",
     "has_readable_score",
     "is_damaged",
+    "is_step",
     "newest_step",
     "open_manager",
     "quiet",
@@ -231,8 +232,13 @@ def whole_steps(folder: Path) -> list[int]:
     return sorted(
         int(path.name)
         for path in folder.iterdir()
-        if path.name.isdigit() and (path / STATE).is_dir()
+        if is_step(path.name) and (path / STATE).is_dir()
     )
+
+
+def is_step(name: str) -> bool:
+    """Tells whether a folder has the name of a step, as Orbax writes it."""
+    return name.isascii() and name.isdigit() and name == str(int(name))
 
 
 def has_readable_score(path: Path) -> bool:

@@ -23,6 +23,7 @@ from pix2rep_jax.runs.checkpoint_reader import (
     first_line,
     has_readable_score,
     is_damaged,
+    is_step,
     open_manager,
     quiet,
     whole_steps,
@@ -246,9 +247,11 @@ def _tidy(folder: Path) -> None:
     for path in sorted(folder.iterdir()):
         if path.name.endswith(_TEMPORARY):
             shutil.rmtree(path, ignore_errors=True)
-        elif path.name.isdigit() and int(path.name) not in whole:
+        elif not path.name.isdigit():  # nothing that Orbax takes for a step
+            continue
+        elif not is_step(path.name) or int(path.name) not in whole:
             _rename(path, "holds no checkpoint")
-        elif path.name.isdigit() and not has_readable_score(path):
+        elif not has_readable_score(path):
             _rename(path, "has a score that cannot be read")
 
 

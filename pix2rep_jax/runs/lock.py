@@ -1,6 +1,7 @@
 """Which of several processes has a run in hand."""
 
 import contextlib
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,8 +9,16 @@ import jax
 from filelock import FileLock, Timeout
 
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.runs.manifest import make_folder
 
 __all__ = ["hold", "hold_run"]
+
+_UNKNOWN = {
+    getattr(errno, name)
+    for name in ("ENOSYS", "ENOTSUP", "EOPNOTSUPP", "ENOLCK", "EINVAL")
+    if hasattr(errno, name)  # Windows has fewer
+}
+"""What a file system answers that cannot lock, as some network drives."""
 
 
 @contextlib.contextmanager
@@ -21,15 +30,25 @@ def hold(folder: Path) -> Iterator[bool]:
 
     Yields:
         Whether the folder was free.
+
+    Raises:
+        InputError: If the folder cannot be made, or its lock cannot be opened.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     lock, free = FileLock(folder / "lock"), True
     try:
         lock.acquire(timeout=0)
     except Timeout:
         free = False
-    except (OSError, NotImplementedError):  # no locks here, as on some network drives
+    except NotImplementedError:
         pass
+    except OSError as error:
+        if error.errno not in _UNKNOWN:
+            raise InputError(
+                f"{folder / 'lock'} cannot be opened ({error.strerror or error}), so "
+                "nobody knows whether another process has the folder: remove it if "
+                "none has, or ask its owner for the right"
+            ) from error
     try:
         yield free
     finally:
