@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from pix2rep_jax.errors import plain_text
+
 __all__ = ["Split"]
 
 
@@ -60,19 +62,27 @@ class Split:
                 those of a split.
         """
         scans = {
-            patient: {name: str(digests) for name, digests in volumes.items()}
+            plain_text(patient): {
+                plain_text(name): digests
+                for name, digests in _texts(volumes, f"scans.{patient}").items()
+            }
             for patient, volumes in fields["scans"].items()
         }
+        if not isinstance(fields["source"], str):
+            raise ValueError("source is not a text")
         return cls(
             pretrain_patients=tuple(_listed(fields, "pretrain_patients", str)),
             labeled_patients=tuple(_listed(fields, "labeled_patients", str)),
             test_patients=tuple(_listed(fields, "test_patients", str)),
-            left_out={name: str(why) for name, why in fields["left_out"].items()},
+            left_out={
+                plain_text(name): why
+                for name, why in _texts(fields["left_out"], "left_out").items()
+            },
             pretrain_slices=np.array(_listed(fields, "pretrain_slices", int), int),
             train_slices=np.array(_listed(fields, "train_slices", int), int),
             val_slices=np.array(_listed(fields, "val_slices", int), int),
             test_volumes=tuple(_listed(fields, "test_volumes", int)),
-            source=str(fields["source"]),
+            source=fields["source"],
             scans=scans,
             # Earlier runs lack it.
             val_patients=tuple(
@@ -81,9 +91,18 @@ class Split:
         )
 
 
+def _texts(fields: Any, name: str) -> dict[str, str]:
+    """Texts by name; raises ValueError where it is another thing."""
+    if not isinstance(fields, dict):
+        raise ValueError(f"{name} is not an object")
+    if not all(isinstance(value, str) for value in fields.values()):
+        raise ValueError(f"{name} holds something else than texts")
+    return dict(fields)
+
+
 def _listed(fields: Mapping[str, Any], name: str, kind: type) -> list[Any]:
     """A list of one type of entries; raises ValueError where it is another thing."""
     entries = fields[name]
     if not isinstance(entries, list) or not all(type(x) is kind for x in entries):
         raise ValueError(f"{name} is not a list of {kind.__name__}")
-    return entries
+    return list(map(plain_text, entries)) if kind is str else entries

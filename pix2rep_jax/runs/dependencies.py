@@ -103,6 +103,9 @@ EARLIER: Mapping[str, Any] = {
 }
 """Settings that came later, with what the program did before they were there."""
 
+_NO_SECTIONS = ("seed", "variant")
+"""Settings that stand outside of all sections."""
+
 _NEW_SECTIONS = ("context",)
 """Sections that came later. Who reads one has its defaults."""
 
@@ -191,6 +194,8 @@ def changed_settings(
 def missing_settings(config: Any) -> list[str]:
     """Lists what a configuration lacks of the table's sections and settings.
 
+    A section that holds something else than settings counts as missing.
+
     Args:
         config: What a file held that should hold a whole configuration.
     """
@@ -199,7 +204,13 @@ def missing_settings(config: Any) -> list[str]:
         for name, found in TABLE.items()
         if found != NOTHING and name not in (*EARLIER, *_NEW_SECTIONS)
     )
-    return [name for name in needed if not _has(config, name)]
+    lacks = [name for name in needed if not _has(config, name)]
+    if not lacks:
+        method = config["pretrain"].get("method", "pix2rep")
+        sections = _sections().union([str(method)]).difference(_NO_SECTIONS)
+        found = {name: config[name] for name in sections if name in config}
+        lacks += [name for name, x in found.items() if not isinstance(x, Mapping)]
+    return lacks
 
 
 def add_missing(config: dict[str, Any]) -> None:
@@ -220,6 +231,8 @@ def _has(config: Any, name: str) -> bool:
         if not isinstance(config, Mapping) or part not in config:
             return False
         config = config[part]
+    if "." not in name and name not in _NO_SECTIONS:
+        return isinstance(config, Mapping) and len(config) > 0
     return not isinstance(config, Mapping) or len(config) > 0
 
 

@@ -26,6 +26,7 @@ from pix2rep_jax.runs.run_record import (
     record_to_dict,
 )
 from pix2rep_jax.runtime.atomic_file import write_whole
+from pix2rep_jax.runtime.config_checks import effective
 
 __all__ = [
     "check_begun",
@@ -217,8 +218,9 @@ def read_config(run: str | Path) -> dict[str, Any]:
         if missing := missing_settings(config):
             raise ValueError(f"it has no {missing[0]}")
         add_missing(config)
+        effective(config)  # compares values, which raises where one is of another type
         return config
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
             f"{path} cannot be read ({error}): without its configuration the run in "
             f"{run} is lost; delete that folder or name another"

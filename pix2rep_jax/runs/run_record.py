@@ -234,19 +234,24 @@ def record_from_dict(content: Mapping[str, Any]) -> RunRecord:
     origin = content["origin"]
     if origin is not None:
         step = _whole(origin["step"])
-        origin = Origin(str(origin["run"]), step, str(origin["digest"]))
-    if not (isinstance(content["trained"], list) and content["trained"]):
+        run, hashed = (_text(origin[name], name) for name in ("run", "digest"))
+        origin = Origin(run, step, hashed)
+    trained = _texts(content["trained"], "trained")
+    if not trained:
         raise ValueError("trained does not list a part of the network")
+    environment = dict(content["environment"])
+    if not isinstance(environment.get("numerics", {}), dict):
+        raise ValueError("environment.numerics is not an object")
     return RunRecord(
         num_steps=_whole(content["num_steps"]),
-        trained=tuple(map(str, content["trained"])),
+        trained=trained,
         origin=origin,
         split=Split.from_dict(content["split"]),
-        environment=dict(content["environment"]),
-        command=str(content["command"]),
+        environment=environment,
+        command=_text(content["command"], "command"),
         slice_axis=_slice_axis(content.get("slice_axis", _THIRD)),
         inputs=_inputs(content.get("inputs", {})),
-        one_piece=tuple(map(str, content.get("one_piece", []))),
+        one_piece=_texts(content.get("one_piece", []), "one_piece"),
     )
 
 
@@ -266,9 +271,27 @@ def _inputs(content: Mapping[str, Any]) -> Inputs:
     channels, files = (_whole(content.get(name, 1)) for name in ("channels", "files"))
     if not channels or not files:
         raise ValueError("a scan without channels cannot be")
-    values = tuple(map(int, content.get("label_values", [])))
-    pictures, sizes = (content.get(x, False) is True for x in ("pictures", "sizes"))
-    return Inputs(channels, files, pictures, values, sizes)
+    values = content.get("label_values", [])
+    if not (isinstance(values, list) and all(type(x) is int for x in values)):
+        raise ValueError("inputs.label_values is not a list of whole numbers")
+    pictures, sizes = (content.get(name, False) for name in ("pictures", "sizes"))
+    if not (isinstance(pictures, bool) and isinstance(sizes, bool)):
+        raise ValueError("inputs.pictures or inputs.sizes is neither true nor false")
+    return Inputs(channels, files, pictures, tuple(values), sizes)
+
+
+def _text(value: Any, name: str) -> str:
+    """Returns a text; raises ValueError where it is another thing."""
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is not a text")
+    return value
+
+
+def _texts(values: Any, name: str) -> tuple[str, ...]:
+    """Returns a list of texts; raises ValueError where it is another thing."""
+    if not isinstance(values, list):
+        raise ValueError(f"{name} is not a list")
+    return tuple(_text(value, name) for value in values)
 
 
 def _whole(value: Any) -> int:

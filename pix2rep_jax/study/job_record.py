@@ -45,6 +45,11 @@ def read_record(job: Job) -> Record:
         record = Record(**read_object(job.workdir / _FILE))
     except TypeError:  # a field that no Record has
         return Record()
+    fields = dataclasses.asdict(Record())
+    for name, usual in fields.items():  # an integer may stand for seconds
+        kinds = (int, float) if isinstance(usual, float) else (str,)
+        if type(getattr(record, name)) not in kinds:
+            return Record()
     if record.status != "finished":
         return record
     if job.mode == "pretrain":

@@ -120,7 +120,7 @@ def _patient_volumes(
 def _read_info(path: Path) -> dict[str, str]:
     """Reads the fields of an Info.cfg, which has lines such as "ED: 1"."""
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     except OSError as error:
         raise InputError(
             f"{path} cannot be read ({error.strerror}), so the frames of end diastole "

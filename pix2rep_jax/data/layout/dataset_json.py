@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pix2rep_jax.errors import InputError
+from pix2rep_jax.errors import InputError, plain_text
 
 __all__ = ["DatasetFacts", "plain_name", "read_channel_names", "read_facts"]
 
@@ -114,7 +114,7 @@ def class_values(labels: Any, path: Path) -> dict[str, int]:
 
 def plain_name(name: str) -> str:
     """Writes a class's name in the way in which names are compared."""
-    small = name.strip().casefold()
+    small = plain_text(name.strip().casefold())
     return "background" if small in _BACKGROUND else small
 
 
@@ -132,7 +132,7 @@ def _channels(content: Mapping[str, Any]) -> tuple[str, ...]:
 def _read_json(path: Path) -> Mapping[str, Any]:
     """Reads a JSON object; empty if the file is missing or holds something else."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         if not os.path.lexists(path):
             return {}

@@ -251,7 +251,7 @@ def _stem(path: Path) -> str:
 def _read_json(path: Path) -> Mapping[str, Any]:
     """The content of a JSON file; empty if it is missing, damaged or not an object."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, Mapping) else {}

@@ -142,6 +142,7 @@ def load(path: Path, dataset_type: type, record_type: type) -> Any | None:
         ]
         return dataset_type(**arrays, volumes=tuple(records))
     except (
+        AttributeError,
         OSError,
         EOFError,
         KeyError,

@@ -263,3 +263,10 @@ def test_real_cine_has_its_labelled_frames(acdc_root):
         np.testing.assert_array_equal(
             nib.load(each.image_path).dataobj, cine[..., frame]
         )
+
+
+def test_info_may_begin_with_a_byte_order_mark(tmp_path):
+    """As editors on Windows write it."""
+    path = write_patient(tmp_path, "patient001") / "Info.cfg"
+    path.write_text("\ufeff" + path.read_text(), encoding="utf-8")
+    assert {each.phase for each in list_volumes(tmp_path)} == {"ED", "ES"}
