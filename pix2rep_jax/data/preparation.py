@@ -17,6 +17,7 @@ from pix2rep_jax.runtime.config_checks import (
     above_zero,
     all_of,
     anything,
+    between,
     choice,
     finite,
     not_below_zero,
@@ -29,13 +30,16 @@ from pix2rep_jax.runtime.config_checks import (
 
 __all__ = ["SETTINGS", "check_preparation", "field_of_view_mm"]
 
+_LARGEST_VIEW_MM = 10_000.0
+"""No scan is wider; a larger field of view holds nothing but its surroundings."""
+
 SETTINGS = {
     "name": choice("auto", *NAMES),
     "root": anything,
     "crop": choice(*CROPS),
     "spacing_mm": word_or("auto", above_zero),
-    "crop_px": not_below_zero,
-    "size": above_zero,
+    "crop_px": between(0, 16_384, "px; no scan has more in a row"),
+    "size": between(4, 4096, "px; the network's input"),
     "interpolation": choice(*INTERPOLATIONS),
     "percentiles": all_of(pair, finite),
     "normalization": choice(*NORMALIZATIONS),
@@ -94,7 +98,13 @@ def check_preparation(data: ConfigDict) -> None:
             "data.spacing_mm and data.size must be above 0, and data.crop_px must be 0 "
             f"or more, but they are {data.spacing_mm}, {data.size} and {data.crop_px}"
         )
-    pixel_mm = field_of_view_mm(data) / data.size
+    if (side := field_of_view_mm(data)) > _LARGEST_VIEW_MM:
+        raise InputError(
+            f"the network would see {side:g} mm, because data.spacing_mm is "
+            f"{data.spacing_mm:g}, data.crop_px {data.crop_px} and data.size "
+            f"{data.size}: choose them so that it sees {_LARGEST_VIEW_MM:g} mm at most"
+        )
+    pixel_mm = side / data.size
     if not SMALLEST_MM <= pixel_mm <= LARGEST_MM:
         raise InputError(
             f"a pixel would measure {pixel_mm:g} mm, because data.spacing_mm is "

@@ -16,7 +16,7 @@ from pix2rep_jax.data.layout.class_values import (
 from pix2rep_jax.data.layout.fourth_axis import find_fourth_axis, name_fourth_axis
 from pix2rep_jax.data.phantom import write
 from pix2rep_jax.data.slices.volume import VolumeFile
-from pix2rep_jax.errors import InputError, check_choice
+from pix2rep_jax.errors import InputError, check_choice, plain_text
 
 __all__ = ["NAMES", "list_included", "list_volumes"]
 
@@ -78,6 +78,14 @@ def list_volumes(data: ConfigDict) -> list[VolumeFile]:
         listed = acdc.list_volumes(
             root, all_frames=data.all_frames, exclude=data.exclude
         )
+    listed = [
+        dataclasses.replace(
+            volume,
+            volume_id=plain_text(volume.volume_id),
+            patient=plain_text(volume.patient),
+        )
+        for volume in listed
+    ]
     if all(volume.label_path is None for volume in listed):
         return listed
     if not data.classes:

@@ -5,8 +5,14 @@ import jax.numpy as jnp
 
 from pix2rep_jax.losses.blockwise_logsumexp import count_blocks, mean_log_sum
 from pix2rep_jax.losses.rows import mean_over, normalise, prepare
+from pix2rep_jax.runtime.config_checks import between
 
-__all__ = ["info_nce"]
+__all__ = ["TEMPERATURE", "info_nce"]
+
+TEMPERATURE = between(
+    0.02, 100, "of cosine similarities; below, float32 loses the unlike pairs"
+)
+"""The check of a temperature."""
 
 
 def info_nce(

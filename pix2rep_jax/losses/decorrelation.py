@@ -4,8 +4,12 @@ import jax
 import jax.numpy as jnp
 
 from pix2rep_jax.losses.rows import dot, mean_over, prepare
+from pix2rep_jax.runtime.config_checks import between
 
-__all__ = ["cross_correlation"]
+__all__ = ["OFF_DIAGONAL_WEIGHT", "cross_correlation"]
+
+OFF_DIAGONAL_WEIGHT = between(0, 10, "1 / dimensions makes both terms alike")
+"""The check of λ."""
 
 
 def cross_correlation(

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import numpy as np
 
+from pix2rep_jax.errors import InputError
 from pix2rep_jax.training.state import LossFn, TrainState
 
-__all__ = ["Method"]
+__all__ = ["Method", "check_pairs"]
 
 
 def use_slices(slices: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -20,6 +21,23 @@ def make_nothing(params: Any) -> dict[str, Any]:
     """Starts without extra state."""
     del params
     return {}
+
+
+def check_pairs(number: int, name: str) -> None:
+    """Checks that a step compares several pairs: one alone has nothing unlike it.
+
+    Args:
+        number: Pairs of a step, of all devices together.
+        name: The setting that makes them more.
+
+    Raises:
+        InputError: If there are fewer than two.
+    """
+    if number < 2:
+        raise InputError(
+            f"{name} gives a step {number} pair of views, and a pair is compared with "
+            f"others: raise {name} so that there are 2 or more"
+        )
 
 
 class Method(NamedTuple):

@@ -46,7 +46,7 @@ TRAINING = {**feed.SETTINGS, **optimizer.SETTINGS}
 
 RATES = dict.fromkeys(
     ("backbone_learning_rate", "head_learning_rate", "scratch_learning_rate"),
-    not_below_zero,
+    optimizer.RATE,
 )
 """Learning rates of fine-tuning, which modes/finetune.py chooses from."""
 
@@ -149,6 +149,12 @@ _METHODS = (
 )
 """Sections that leave out what they do not override."""
 
+_NOT_ALL_ZERO = (
+    ("segmentation.cross_entropy_weight", "segmentation.dice_weight"),
+    ("finetune.unimatch.supervised_weight", "finetune.unimatch.unlabeled_weight"),
+)
+"""Weights of a loss, of which one at least must count."""
+
 _SPATIAL = [name for name, checks in SECTIONS.items() if checks is affine.SETTINGS]
 
 
@@ -177,6 +183,12 @@ def check_settings(config: Mapping[str, Any]) -> None:
                 "configs/pix2rep.py, which has all settings"
             )
     check_values(values, CHECKS)
+    for names in _NOT_ALL_ZERO:
+        if all(values.get(name) == 0 for name in names):
+            raise InputError(
+                f"{' and '.join(names)} are all 0, so the loss is 0 and nothing is "
+                "learnt: set one of them above 0"
+            )
     for section in _SPATIAL:
         prefix = f"{section}."
         elastic.check_grids(

@@ -23,6 +23,7 @@ __all__ = [
     "ascending",
     "at_least_two",
     "auto_or",
+    "between",
     "check_values",
     "choice",
     "effective",
@@ -173,6 +174,18 @@ def at_least_two(value: Any) -> str:
 def share(value: Any) -> str:
     """Accepts numbers between 0 and 1, such as probabilities."""
     return _numbers(value, lambda x: 0 <= x <= 1, "between 0 and 1")
+
+
+def between(low: float, high: float, why: str) -> Check:
+    """Makes the check for a range outside of which a setting makes no sense.
+
+    Args:
+        low: The least right value.
+        high: The largest right value.
+        why: What lies beyond, such as "radians; 90 degrees are 1.571".
+    """
+    wanted = f"between {low:g} and {high:g} ({why})"
+    return lambda value: _numbers(value, lambda x: low <= x <= high, wanted)
 
 
 def seed(value: Any) -> str:

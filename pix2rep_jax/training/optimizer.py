@@ -6,7 +6,11 @@ from typing import Any
 import optax
 
 from pix2rep_jax.errors import InputError, check_choice
-from pix2rep_jax.runtime.config_checks import choice, not_below_zero
+from pix2rep_jax.runtime.config_checks import (
+    between,
+    choice,
+    not_below_zero,
+)
 
 __all__ = ["count_steps", "count_warmup", "make_optimizer", "make_schedule"]
 
@@ -45,11 +49,14 @@ def count_warmup(recipe: Any, *, num_steps: int) -> int:
 
 SCHEDULES = ("constant", "cosine")
 
+RATE = between(0, 10, "Adam moves each number by as much in a step")
+"""The check of a learning rate."""
+
 SETTINGS = {
-    "learning_rate": not_below_zero,
+    "learning_rate": RATE,
     "schedule": choice(*SCHEDULES),
     "warmup_steps": not_below_zero,
-    "weight_decay": not_below_zero,
+    "weight_decay": between(0, 10, "Adam's own scale; 0.05 is a large one"),
 }
 """Optimisation, in each section that trains."""
 

@@ -22,12 +22,11 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from pix2rep_jax.runtime.config_checks import (
-    above_zero,
     all_of,
     anything,
     ascending,
+    between,
     choice,
-    not_below_zero,
     pair,
     share,
 )
@@ -45,12 +44,15 @@ __all__ = [
 
 
 SETTINGS = {
-    "max_rotation": not_below_zero,
+    "max_rotation": between(0, 3.15, "radians: 90 degrees are 1.571"),
     "rotation_probability": share,
-    "extent": all_of(pair, above_zero, ascending),
+    "extent": all_of(pair, between(0.05, 5, "a share of the side"), ascending),
     "extent_probability": share,
     "flip_probability": share,
-    "max_shift": all_of(pair, share),
+    "max_shift": all_of(
+        pair,
+        between(0, 0.5, "shares of the side; more leaves nothing of the image in view"),
+    ),
     "shift_probability": share,
     "shift_inside": anything,
     "upright": choice("auto", True, False),

@@ -9,8 +9,7 @@ import jax.numpy as jnp
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runtime.config_checks import (
     all_of,
-    at_least_two,
-    not_below_zero,
+    between,
     share,
     whole_numbers,
 )
@@ -20,8 +19,10 @@ __all__ = ["SETTINGS", "check_grids", "sample_displacement", "spline_displacemen
 
 SETTINGS = {
     "elastic_probability": share,
-    "elastic_grids": all_of(whole_numbers, at_least_two),
-    "elastic_reach": not_below_zero,
+    "elastic_grids": all_of(
+        whole_numbers, between(2, 64, "control points along a side")
+    ),
+    "elastic_reach": between(0, 0.5, "a share of the side, not px"),
 }
 """Options of `sample_displacement`, as the configuration names them."""
 

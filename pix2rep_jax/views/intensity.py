@@ -9,7 +9,7 @@ import dm_pix as pix
 import jax
 import jax.numpy as jnp
 
-from pix2rep_jax.runtime.config_checks import above_zero, not_below_zero, share
+from pix2rep_jax.runtime.config_checks import between, share
 
 __all__ = [
     "BIAS_FIELD_TERMS",
@@ -20,19 +20,21 @@ __all__ = [
     "reverse",
 ]
 
+_OF_RANGE = "in units of the intensity range, not grey levels"
+
 SETTINGS = {
-    "max_blur": not_below_zero,
+    "max_blur": between(0, 32, "px; more leaves nothing to see"),
     "blur_probability": share,
-    "max_bias_field": not_below_zero,
+    "max_bias_field": between(0, 5, "an exponent; e^5 is a factor of 148"),
     "bias_field_probability": share,
-    "max_noise": not_below_zero,
+    "max_noise": between(0, 5, _OF_RANGE),
     "noise_probability": share,
-    "max_gamma": not_below_zero,
+    "max_gamma": between(0, 5, "|log γ|; e^5 is 148"),
     "gamma_probability": share,
-    "grey_levels": above_zero,
-    "max_contrast": not_below_zero,
+    "grey_levels": between(1, 65_536, "those of 16 bits at most"),
+    "max_contrast": between(0, 5, "a share of the contrast"),
     "contrast_probability": share,
-    "max_brightness": not_below_zero,
+    "max_brightness": between(0, 5, _OF_RANGE),
     "brightness_probability": share,
     "reversal_probability": share,
 }

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pix2rep_jax.data.files.nifti_paths import NiftiPath
-from pix2rep_jax.errors import InputError
+from pix2rep_jax.errors import InputError, plain_text
 
 __all__ = [
     "by_name",
@@ -97,11 +97,12 @@ def match_masks(
     Raises:
         InputError: If a mask has no scan, or a scan two masks.
     """
-    known = {*scans}
+    known = {plain_text(scan): scan for scan in scans}
     masks: dict[str, Path] = {}
     for name, path in labels.items():
-        scan = name if name in known else mask_stem(name)
-        if scan not in known:
+        plain = plain_text(name)
+        scan = known.get(plain, known.get(mask_stem(plain), ""))
+        if not scan:
             raise InputError(
                 f"the mask {path} has no scan of the same name in {folder}: give both "
                 "the same name"

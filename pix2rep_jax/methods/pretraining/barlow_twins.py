@@ -5,14 +5,10 @@ import functools
 from ml_collections import ConfigDict
 
 from pix2rep_jax import losses
+from pix2rep_jax.losses.decorrelation import OFF_DIAGONAL_WEIGHT
 from pix2rep_jax.methods.method import Method
 from pix2rep_jax.methods.pretraining.image_pairs import make_pair_method
-from pix2rep_jax.runtime.config_checks import (
-    above_zero,
-    all_of,
-    not_below_zero,
-    whole_numbers,
-)
+from pix2rep_jax.runtime.config_checks import above_zero, all_of, whole_numbers
 
 __all__ = ["make_method"]
 
@@ -20,7 +16,7 @@ __all__ = ["make_method"]
 SETTINGS = {
     "hidden": all_of(whole_numbers, above_zero),
     "features": above_zero,
-    "off_diagonal_weight": not_below_zero,
+    "off_diagonal_weight": OFF_DIAGONAL_WEIGHT,
 }
 """The section `barlow_twins`, besides what it overrides of `pretrain`."""
 

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax import losses
 from pix2rep_jax.methods.ema import ema_update
-from pix2rep_jax.methods.method import Method
+from pix2rep_jax.methods.method import Method, check_pairs
 from pix2rep_jax.models.build import make_backbone
 from pix2rep_jax.models.heads import MLP
 from pix2rep_jax.models.image_embedder import embed_image, encoder_parts
@@ -71,6 +71,7 @@ def make_method(config: ConfigDict, recipe: ConfigDict) -> Method:
     Raises:
         InputError: If the network cannot be made.
     """
+    check_pairs(recipe.batch_size, "byol.batch_size")  # BatchNorm needs several too
     head = {"features": recipe.features, "batch_norm": True}
     net = ByolNet(
         backbone=make_backbone(config),

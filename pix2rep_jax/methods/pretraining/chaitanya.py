@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax import losses
 from pix2rep_jax.errors import InputError, check_choice
+from pix2rep_jax.losses.contrastive import TEMPERATURE
 from pix2rep_jax.losses.masked_contrast import contrast
 from pix2rep_jax.losses.rows import dot
 from pix2rep_jax.methods.method import Method
@@ -56,7 +57,7 @@ SETTINGS = {
     "global_loss": choice(*GLOBAL_LOSSES),
     "local_loss": choice(*LOCAL_LOSSES),
     "num_partitions": at_least_two,
-    "temperature": above_zero,
+    "temperature": TEMPERATURE,
     "hidden": all_of(whole_numbers, above_zero),
     "features": above_zero,
     "num_blocks": anything,  # `make_method` knows how many the decoder has

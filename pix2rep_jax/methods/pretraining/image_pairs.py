@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from pix2rep_jax import losses
-from pix2rep_jax.methods.method import Method
+from pix2rep_jax.methods.method import Method, check_pairs
 from pix2rep_jax.models.build import make_backbone
 from pix2rep_jax.models.heads import MLP
 from pix2rep_jax.models.image_embedder import (
@@ -43,8 +43,9 @@ def make_pair_method(
         collapsed_loss: As in `Method`.
 
     Raises:
-        InputError: If `model` is invalid.
+        InputError: If `model` is invalid, or a step has a single pair.
     """
+    check_pairs(recipe.batch_size, f"{config.pretrain.method}.batch_size")
     head = MLP(
         hidden=tuple(recipe.hidden), features=recipe.features, batch_norm=batch_norm
     )

@@ -12,7 +12,9 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax import losses
 from pix2rep_jax.errors import InputError, check_choice
-from pix2rep_jax.methods.method import Method
+from pix2rep_jax.losses.contrastive import TEMPERATURE
+from pix2rep_jax.losses.decorrelation import OFF_DIAGONAL_WEIGHT
+from pix2rep_jax.methods.method import Method, check_pairs
 from pix2rep_jax.methods.pretraining.neighbour_rate import make_watch
 from pix2rep_jax.methods.pretraining.pixel_pairs import (
     choose_points,
@@ -27,7 +29,6 @@ from pix2rep_jax.runtime.config_checks import (
     all_of,
     anything,
     choice,
-    not_below_zero,
     whole_numbers,
 )
 from pix2rep_jax.training.state import LossFn, ModelState
@@ -50,8 +51,8 @@ SPARSE_SHARE = 0.4
 
 SETTINGS = {
     "loss": choice(*LOSSES),
-    "temperature": above_zero,
-    "off_diagonal_weight": not_below_zero,
+    "temperature": TEMPERATURE,
+    "off_diagonal_weight": OFF_DIAGONAL_WEIGHT,
     "num_points": anything,  # `make_method` knows how many pixels there are
     "joint_batch_norm": anything,
 }
@@ -97,8 +98,8 @@ def make_method(config: ConfigDict, recipe: ConfigDict) -> Method:
         recipe: Its `pretrain`.
 
     Raises:
-        InputError: If `num_points` is more than an image has pixels, or the
-            configuration is invalid otherwise.
+        InputError: If `num_points` is more than an image has pixels, if a step has a
+            single pair, or if the configuration is invalid otherwise.
     """
     num_pixels = config.data.size**2
     if recipe.num_points != "all" and not (
@@ -108,6 +109,8 @@ def make_method(config: ConfigDict, recipe: ConfigDict) -> Method:
             f"pretrain.num_points is {recipe.num_points!r}: set it to a whole number "
             f"from 1 to {num_pixels}, the pixels of an image, or to 'all'"
         )
+    points = num_pixels if recipe.num_points == "all" else recipe.num_points
+    check_pairs(points * recipe.batch_size, "pretrain.num_points")
     net = make_net(config)
     loss_fn = make_loss(
         net,

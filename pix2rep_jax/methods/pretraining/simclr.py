@@ -6,6 +6,7 @@ import math
 from ml_collections import ConfigDict
 
 from pix2rep_jax import losses
+from pix2rep_jax.losses.contrastive import TEMPERATURE
 from pix2rep_jax.methods.method import Method
 from pix2rep_jax.methods.pretraining.image_pairs import make_pair_method
 from pix2rep_jax.runtime.config_checks import above_zero, all_of, whole_numbers
@@ -14,7 +15,7 @@ __all__ = ["make_method"]
 
 
 SETTINGS = {
-    "temperature": above_zero,
+    "temperature": TEMPERATURE,
     "hidden": all_of(whole_numbers, above_zero),
     "features": above_zero,
 }
