@@ -1,6 +1,7 @@
 """Open, train and close a run: once, for pretraining and downstream alike."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from pix2rep_jax.models.param_parts import put_parts
 from pix2rep_jax.modes.loaded_run import Loaded, print_notes
 from pix2rep_jax.runs.checkpoint_reader import has_checkpoint
 from pix2rep_jax.runs.checkpoint_writer import Checkpoints
+from pix2rep_jax.runs.diverged_batch import save_batch
 from pix2rep_jax.runs.environment import environment_warning, numeric_environment
 from pix2rep_jax.runs.lock import hold_run
 from pix2rep_jax.runs.manifest import (
@@ -221,6 +223,7 @@ def train_run(
                 watch=watch,
                 save=lambda state, scores: checkpoints.save(state, metrics=scores),
                 log=log.write,
+                keep_batch=functools.partial(save_batch, folder),
                 description=mode,
             )
         last = state

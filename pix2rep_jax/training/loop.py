@@ -1,5 +1,6 @@
 """The loop around a step: when to log, to evaluate, to save, and to stop."""
 
+import functools
 import itertools
 import logging
 import math
@@ -22,6 +23,9 @@ __all__ = ["train"]
 
 _LOG = logging.getLogger(__name__)
 
+Pending = tuple[int, Mapping[str, Any], Any]
+"""A step under way: its number, its metrics and its batch."""
+
 _AGREE_EVERY = 20
 """Steps between two exchanges of several processes."""
 
@@ -42,6 +46,7 @@ def train(
     evaluate: Callable[[TrainState], Mapping[str, float]] | None = None,
     watch_every: int = 0,
     watch: Callable[[TrainState], Mapping[str, float]] | None = None,
+    keep_batch: Callable[[int, Any], object] | None = None,
 ) -> TrainState:
     """Trains up to `num_steps`, going on from the step of the given state.
 
@@ -67,6 +72,8 @@ def train(
             step only.
         watch: Measures a state, which is logged and shown but not saved; None never
             measures.
+        keep_batch: Keeps a step's batch for a replay, where the loss or the update is
+            not finite, and returns the place, or None; None never keeps.
 
     Returns:
         The state after `num_steps`.
@@ -77,7 +84,10 @@ def train(
     """
     start = logged = int(state.step)
     saved_at = logged_at = time.monotonic()
-    pending: tuple[int, Mapping[str, Any]] | None = None
+    pending: Pending | None = None
+    read_loss = functools.partial(
+        _read_loss, description=description, keep_batch=keep_batch
+    )
     watched = ""
     batches = itertools.islice(batches, max(0, num_steps - start))
     with (
@@ -88,8 +98,8 @@ def train(
             state, metrics = step(state, batch)
             if number == start + 1:
                 bar.unpause()  # the first step compiles, which says nothing of the rest
-            loss = _read_loss(pending, description)  # waits for the step before
-            pending = number, metrics
+            loss = read_loss(pending)  # waits for the step before
+            pending = number, metrics, batch
             if loss is not None:
                 bar.set_postfix_str(f"loss={loss:.4g}{watched}", refresh=False)
             bar.update()
@@ -103,19 +113,19 @@ def train(
                 is_last or _is_due(number, eval_every)
             )
             if is_last or _is_due(number, log_every):
-                _read_loss(pending, description)
+                read_loss(pending)
                 now = time.monotonic()
                 speed = (number - logged) / max(now - logged_at, 1e-9)
                 values = {name: float(np.asarray(x)) for name, x in metrics.items()}
                 log(number, values | {"steps_per_second": speed})
                 logged, logged_at = number, now
             if watch is not None and (is_last or _is_due(number, watch_every)):
-                _read_loss(pending, description)
+                read_loss(pending)
                 measured = watch(state)
                 log(number, measured)
                 watched = "".join(f", {x}={y:.3f}" for x, y in measured.items())
             if is_last or evaluating or caught or late or _is_due(number, save_every):
-                _read_loss(pending, description)
+                read_loss(pending)
                 scores = evaluate(state) if evaluate and evaluating else None
                 if scores:
                     log(number, scores)
@@ -136,7 +146,10 @@ def _is_due(step: int, every: int) -> bool:
 
 
 def _read_loss(
-    pending: tuple[int, Mapping[str, Any]] | None, description: str
+    pending: Pending | None,
+    *,
+    description: str,
+    keep_batch: Callable[[int, Any], object] | None,
 ) -> float | None:
     """Waits for a step and returns its loss; None if there is no step yet.
 
@@ -145,13 +158,15 @@ def _read_loss(
     """
     if pending is None:
         return None
-    step, metrics = pending
+    step, metrics, batch = pending
     loss = float(np.asarray(metrics["loss"]))
     update = float(np.asarray(metrics.get("l2_updates", 0.0)))
     if not (math.isfinite(loss) and math.isfinite(update)):
+        place = keep_batch(step, batch) if keep_batch else None
+        kept = f", and its batch is in {place}" if place else ""
         raise InputError(
             f"{description}: the loss or its gradient is not finite at step {step}; "
-            "that step was not saved. Lower the learning rate or use "
+            f"that step was not saved{kept}. Lower the learning rate or use "
             "--config.model.dtype=float32 in another --workdir, or look for broken "
             "scans"
         )
