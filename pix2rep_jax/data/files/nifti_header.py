@@ -26,6 +26,9 @@ ALIKE = 0.01
 USUAL_MM = (0.02, 20.0)
 """Sides of pixels that scanners have."""
 
+_ROUNDING = 1e-3
+"""A quaternion that is longer than 1 by more is damaged, and not rounded."""
+
 _SINGULAR = 1e-3
 """Smallest volume that three axes of length 1 may span."""
 
@@ -73,6 +76,7 @@ def find_place(header: nib.Nifti1Header, shape: Sequence[int]) -> Place:
     header["pixdim"][1:4] = np.abs(header["pixdim"][1:4])
     if header["pixdim"][0] not in (-1, 1):  # the standard takes any other for 1
         header["pixdim"][0] = 1
+    _shorten_quaternion(header)
     long = [axis for axis in range(3) if shape[axis] > 1]
     pixdim = np.asarray(header["pixdim"][1:4], float)
     usable = _is_plausible(pixdim)
@@ -133,6 +137,20 @@ def known_places(header: nib.Nifti1Header) -> list[np.ndarray]:
     """Returns the affines in a header: none, one or two."""
     forms = (header.get_sform(coded=True), header.get_qform(coded=True))
     return [affine for affine, code in forms if code]
+
+
+def _shorten_quaternion(header: nib.Nifti1Header) -> None:
+    """Mends a qform whose rounding made its quaternion longer than 1.
+
+    Such as half a turn: nibabel refuses it from 1 + 2e-7 on, other programs do not.
+    """
+    fields = ("quatern_b", "quatern_c", "quatern_d")
+    parts = np.array([header[name] for name in fields], float)
+    with np.errstate(all="ignore"):
+        length = np.linalg.norm(parts)
+    if 1 < length <= 1 + _ROUNDING:
+        for name, part in zip(fields, parts / length, strict=True):
+            header[name] = part
 
 
 def _drop_unusable_forms(

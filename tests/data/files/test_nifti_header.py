@@ -122,6 +122,19 @@ def test_a_broken_sform_leaves_it_to_the_qform(tmp_path, broken):
     assert not mask.header["sform_code"]
 
 
+@pytest.mark.parametrize("longer", [0, 1e-7, 1e-6, 1e-5, 5e-4])
+def test_a_quaternion_may_be_longer_than_one_by_its_rounding(tmp_path, longer):
+    """Half a turn about the first axis: rows run as before, and the others back."""
+    path = write(tmp_path / "scan.nii", qform=(1 + longer, 3.0))
+    volume = read_volume(path)
+    expected = np.diag([TRUE_MM[0], -TRUE_MM[1], -TRUE_MM[2], 1])
+    expected[0, 3] = 3.0
+    np.testing.assert_allclose(volume.affine, expected, atol=1e-5)
+    assert volume.notes == ()
+    write_mask(tmp_path / "mask.nii", np.zeros(SHAPE, np.uint8), volume)
+    np.testing.assert_allclose(nib.load(tmp_path / "mask.nii").affine, expected)
+
+
 @pytest.mark.parametrize("quaternion, offset", [(np.nan, 0), (0.5, np.inf), (3.0, 0)])
 def test_a_broken_qform_leaves_it_to_the_sform(tmp_path, quaternion, offset):
     """A quaternion that turns nothing, or a place that is nowhere."""
