@@ -126,6 +126,9 @@ def _base() -> ConfigDict:
     # parts occur and each holds a digit; else each scan is a patient
     data.patient_regex = "auto"
     data.cache_dir = "~/.cache/pix2rep-jax"
+    # GB of prepared slices and programs there; what was not used for longest is
+    # removed when a set is added. 0: no limit; ours
+    data.cache_gb = 50.0
     data.device_budget_mb = 2048  # larger data sets stay on the host
     data.phantom_seed = 0
     data.phantom_training = 40  # patients

@@ -6,6 +6,7 @@ What a mode does is in pix2rep_jax/modes/, where it can be imported and tested.
 import importlib
 import re
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -57,6 +58,9 @@ MODES = {
     "study": ("pix2rep_jax.study.command", ("command",)),
 }
 """The module of each --mode, and what its `run(config, workdir, ...)` takes besides."""
+
+_FIRST_DATE_S = 10 * 365.25 * 24 * 3600
+"""The beginning of 1980, s since 1970."""
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -163,6 +167,20 @@ def parse(words: Sequence[str]) -> list[str]:
     ) from cause
 
 
+def check_clock() -> None:
+    """Checks that the machine's date can be written into files.
+
+    Raises:
+        InputError: If it lies before 1980, the first year that archives know.
+            Checkpoints know 1970. A training would fail at its end.
+    """
+    if time.time() < _FIRST_DATE_S:
+        raise InputError(
+            "this machine's clock stands before 1980, which files cannot record: set "
+            "the date, and start the same command again"
+        )
+
+
 def run_mode(words: Sequence[str], rest: Sequence[str]) -> int:
     """Checks the configuration and runs the mode.
 
@@ -182,6 +200,7 @@ def run_mode(words: Sequence[str], rest: Sequence[str]) -> int:
     from pix2rep_jax.runtime.compiler import cache_programs
     from pix2rep_jax.runtime.multihost import join_hosts
 
+    check_clock()
     if len(rest) > 1:
         raise InputError(f"{rest[1]!r} is not a flag: every option starts with --")
     config, checks = _CONFIG.value, dict(CHECKS)

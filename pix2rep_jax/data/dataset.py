@@ -115,7 +115,8 @@ def load_volumes(
     dataset = slice_cache.load(path, Dataset, VolumeRecord)
     if dataset is None:
         dataset = _prepare(volumes, settings, progress=progress)
-        slice_cache.save(path, dataset)
+        limit_gb = data.get("cache_gb", 0.0)  # runs of earlier versions lack it
+        slice_cache.save(path, dataset, limit_gb=limit_gb)
     # When the slices were cached, the same files may have had other relative paths.
     records = tuple(
         dataclasses.replace(record, **vars(volume))

@@ -55,6 +55,7 @@ SETTINGS = {
     "all_frames": anything,
     "patient_regex": anything,
     "cache_dir": anything,
+    "cache_gb": not_below_zero,
     "phantom_seed": seed,
     "phantom_training": not_below_zero,
     "phantom_testing": not_below_zero,

@@ -123,6 +123,7 @@ REQUIRED = (
 
 OPTIONAL = (
     "variant",
+    "data.cache_gb",
     "pretrain.method",
     "pretrain.min_steps",
     "probe.min_steps",

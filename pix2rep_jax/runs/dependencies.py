@@ -61,6 +61,7 @@ TABLE: Mapping[str, str] = {
     "data.val_fraction": DOWNSTREAM,
     "data.root": PLACE,  # run.json has the digest of every scan
     "data.cache_dir": PLACE,
+    "data.cache_gb": NOTHING,
     "data.device_budget_mb": NOTHING,  # the batches are the same from host and device
     "model": BOTH,
     "model.sparse_last_block": PRETRAINING,

@@ -24,7 +24,7 @@ TRAINING = ("pretrain", "probe", "finetune")
 ENSEMBLES = ("predict", "evaluate")
 """Modes that use several networks together."""
 
-_LOCAL = ("cache_dir", "device_budget_mb")
+_LOCAL = ("cache_dir", "cache_gb", "device_budget_mb")
 """Settings of the data that belong to a machine."""
 
 

@@ -1,14 +1,15 @@
 """Writes files whole: a reader never finds half of one."""
 
 import contextlib
+import functools
 import json
 import os
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.runtime.leftovers import partial_path, remove_leftovers
 
 __all__ = ["read_object", "replacing", "write_whole"]
 
@@ -18,7 +19,8 @@ def replacing(path: Path, *, suffix: str = "") -> Iterator[Path]:
     """Gives a hidden file beside `path` to write, and at the end moves it there.
 
     Its name is random, since processes on several hosts may have equal numbers. If the
-    block raises, the hidden file is removed and `path` stays unchanged.
+    block raises, the hidden file is removed and `path` stays unchanged. What a killed
+    process left in the folder is removed once.
 
     Args:
         path: The file to write; its folder exists.
@@ -27,7 +29,8 @@ def replacing(path: Path, *, suffix: str = "") -> Iterator[Path]:
     Yields:
         The hidden file's path.
     """
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{suffix}")
+    _tidy(path.parent)
+    partial = partial_path(path, suffix=suffix)
     try:
         yield partial
         os.replace(partial, path)
@@ -55,6 +58,12 @@ def write_whole(path: Path, text: str) -> None:
             f"{path} cannot be written ({error.strerror or error}): free some space or "
             "name another --workdir"
         ) from error
+
+
+@functools.lru_cache(maxsize=4096)
+def _tidy(folder: Path) -> None:
+    """Removes leftovers once in a process: a folder may get thousands of files."""
+    remove_leftovers(folder)
 
 
 def read_object(path: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """An environment that lacks something: a home, a device, a port, the time."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -7,7 +8,11 @@ import textwrap
 
 import pytest
 
+from pix2rep_jax.runs.checkpoint_writer import Checkpoints
+from tests.runs.test_checkpoints import make_state
+from tests.runs.test_manifest import make_config
 from tests.support.program import ROOT, command, environment, refused, start
+from tests.support.run_folder import begin_run
 
 NOBODY = "~no-such-user-here/runs"
 
@@ -108,3 +113,56 @@ def early_clock(tmp_path_factory):
     words = [compiler, "-shared", "-fPIC", "-o", "clock.so", "clock.c"]
     subprocess.run(words, cwd=folder, check=True)
     return str(folder / "clock.so")
+
+
+def test_a_clock_before_1980_is_told_before_any_work(early_clock, tmp_path):
+    """By a process that is really set back; checkpoints cannot hold such a date."""
+    words = [sys.executable, "main.py", "--config=configs/pix2rep.py"]
+    words += ["--mode=pretrain", f"--workdir={tmp_path / 'run'}"]
+    result = run(words, LD_PRELOAD=early_clock)
+    assert result.returncode == 1 and b"Traceback" not in result.stderr
+    assert b"clock" in result.stderr and not (tmp_path / "run").exists()
+
+
+def test_a_file_of_another_user_is_one_sentence(tmp_path):
+    """Each of a run's files in turn, which only its owner may read."""
+    prefix = ["unshare", "--user", "--map-user=54321"]
+    if subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no user may be mapped here")
+    folder = tmp_path / "pretrain"
+    begin_run(folder, make_config())
+    with Checkpoints(folder / "checkpoints") as checkpoints:
+        checkpoints.save(make_state(1))
+    (folder / "lock").touch()
+    program = textwrap.dedent(READ)
+    for name in ("run.json", "config.json", "checkpoints/1/state/_METADATA", "lock"):
+        path = folder / name
+        mode = path.stat().st_mode
+        path.chmod(0o600)
+        os.chown(path, 1000, 1000)
+        result = run([sys.executable, "-c", program, str(tmp_path)], prefix=prefix)
+        os.chown(path, 0, 0)
+        path.chmod(mode)
+        assert result.returncode == 0, result.stderr
+        said = result.stdout.decode()
+        assert said.startswith("error: ") and len(said.splitlines()) == 1, said
+        assert path.name in said or "checkpoints/1" in said
+
+
+READ = """
+    import pathlib, sys
+    from pix2rep_jax.cli.failure import describe_failure
+    from pix2rep_jax.runs.checkpoint_reader import restore_params
+    from pix2rep_jax.runs.lock import hold_run
+    from pix2rep_jax.runs.manifest import find_run, read_config
+    from pix2rep_jax.runs.run_record import read_run
+    try:
+        run = find_run(sys.argv[1], "pretrain")
+        read_config(run), read_run(run), restore_params(run)
+        with hold_run(run):
+            pass
+    except Exception as error:
+        message, status = describe_failure(error)
+        assert status == 1, message
+        print(message)
+"""

@@ -10,7 +10,6 @@ import json
 import os
 import pathlib
 import shutil
-import uuid
 import zlib
 
 import nibabel as nib
@@ -27,6 +26,7 @@ from pix2rep_jax.data.phantom.canvas import Canvas
 from pix2rep_jax.data.phantom.heart import contours, draw_heart, paint_heart
 from pix2rep_jax.data.phantom.thorax import draw_thorax, draw_tissues
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.runtime.leftovers import partial_path, remove_leftovers
 
 __all__ = ["GROUPS", "write"]
 
@@ -81,7 +81,8 @@ def write(
         )
     if _written_settings(root) == settings:
         return root
-    scratch = root.with_name(f"{root.name}.{uuid.uuid4().hex[:8]}.partial")
+    scratch = partial_path(root, suffix=".partial")
+    remove_leftovers(root.parent)
     try:
         scratch.mkdir(parents=True)
         _write_patients(scratch, seed, num_training, num_testing)

@@ -1,5 +1,6 @@
 """One file of prepared slices for each set of scans and settings."""
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -17,6 +18,7 @@ import numpy as np
 from pix2rep_jax.data.files.axes import Axes, SliceAxis
 from pix2rep_jax.data.files.nifti_paths import file_parts
 from pix2rep_jax.data.files.picture_file import is_picture, list_size_files
+from pix2rep_jax.data.slices.cache_limit import limit_cache
 from pix2rep_jax.data.slices.volume import VolumeFile
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runtime.atomic_file import replacing
@@ -81,11 +83,16 @@ def _stamp(path: Path, resolve: Callable[[Path], Path]) -> tuple[str, int, int]:
     return str(place), status.st_size, status.st_mtime_ns
 
 
-def save(path: Path, dataset: Any) -> None:
-    """Writes a data set atomically.
+def save(path: Path, dataset: Any, *, limit_gb: float = 0.0) -> None:
+    """Writes a data set atomically, and removes what was not used for longest.
 
     A run has its slices in memory. So if they cannot be written (a full disk), there is
     a warning and no error.
+
+    Args:
+        path: The path that `find_path` returned.
+        dataset: The data set.
+        limit_gb: As for `limit_cache`.
     """
     records = [
         {
@@ -105,13 +112,15 @@ def save(path: Path, dataset: Any) -> None:
             )
             file.flush()
             os.fsync(file.fileno())
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a clock before 1980 is a ValueError
         _LOG.warning(
             "the prepared scans could not be kept in %s (%s), so the next start "
             "prepares them again: free some space or set --config.data.cache_dir",
             path.parent,
-            error.strerror or error,
+            getattr(error, "strerror", None) or error,
         )
+        return
+    limit_cache(path.parent, limit_gb=limit_gb, keep=path)
 
 
 def load(path: Path, dataset_type: type, record_type: type) -> Any | None:
@@ -129,6 +138,8 @@ def load(path: Path, dataset_type: type, record_type: type) -> Any | None:
     try:
         if not path.is_file():
             return None
+        with contextlib.suppress(OSError):  # another user's
+            os.utime(path)  # it is used now, which `limit_cache` goes by
         # If np.load cannot read a file that it opened itself, it leaves it open.
         with open(path, "rb") as stream, np.load(stream) as file:
             arrays = {name: file[name] for name in _ARRAYS}
