@@ -27,7 +27,7 @@ from pix2rep_jax.cli.config_file import (
 )
 from pix2rep_jax.cli.failure import describe_failure
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.runtime.home import check_homes, expand
+from pix2rep_jax.runtime.home import check_homes, check_utf8, expand
 from pix2rep_jax.runtime.huge_pages import use_huge_pages
 from pix2rep_jax.runtime.messages import show_messages
 from pix2rep_jax.runtime.standard_streams import abandon_output, mend_streams
@@ -227,6 +227,7 @@ def run_mode(words: Sequence[str], rest: Sequence[str]) -> int:
     named = _WORKDIR.value or default_workdir(config_argument(words))
     mode = str(_MODE.value)
     workdir, *others = (expand(x, "--workdir") for x in split_workdirs(named, mode))
+    check_utf8(workdir, "--workdir")
     complete(config, workdir, mode, command=words)
     check_settings(config)
     for note in setting_notes(config, mode, told=told_names(words)):

@@ -10,9 +10,10 @@ from pix2rep_jax.data.files.file_names import match_masks
 from pix2rep_jax.data.layout.dataset_json import plain_name
 from pix2rep_jax.data.split_record import Split
 from pix2rep_jax.data.volume_list import list_volumes
-from pix2rep_jax.errors import explain, plain_text
+from pix2rep_jax.errors import InputError, explain, plain_text
 from pix2rep_jax.modes.settings import CHECKS
 from pix2rep_jax.runtime.atomic_file import write_whole
+from pix2rep_jax.runtime.home import check_utf8
 from tests.faults.test_settings import make_config
 from tests.support.nifti import make_label, save
 from tests.support.run_folder import make_split_of
@@ -74,6 +75,13 @@ def test_a_run_of_before_knows_its_patients():
     now = Split.from_dict(before.to_dict())
     assert now.pretrain_patients == (COMPOSED,)
     assert now.scans == {COMPOSED: {f"{COMPOSED}_ED": "a b"}}
+
+
+def test_a_workdir_that_is_not_utf_8_is_refused_at_once(tmp_path):
+    """A run would train as far as its first checkpoint, and lose it."""
+    check_utf8(tmp_path / COMPOSED, "--workdir")
+    with pytest.raises(InputError, match="--workdir"):
+        check_utf8(tmp_path / "Ren\udce9", "--workdir")
 
 
 def test_a_library_that_wants_utf_8_is_explained():
