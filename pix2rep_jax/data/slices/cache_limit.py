@@ -9,7 +9,13 @@ __all__ = ["limit_cache"]
 
 _LOG = logging.getLogger(__name__)
 
-_KINDS = ("slices-*.npz", "fingerprint-*.json", "detail-*.json", "programs/*")
+_KINDS = (
+    "slices-*.npz",
+    "statistics-*.npz",
+    "fingerprint-*.json",
+    "detail-*.json",
+    "programs/*",
+)
 """What may be removed: all of it is made again when it is needed."""
 
 
