@@ -220,7 +220,14 @@ def read_config(run: str | Path) -> dict[str, Any]:
         add_missing(config)
         effective(config)  # compares values, which raises where one is of another type
         return config
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         raise InputError(
             f"{path} cannot be read ({error}): without its configuration the run in "
             f"{run} is lost; delete that folder or name another"
