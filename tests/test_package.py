@@ -7,6 +7,8 @@ import sys
 import tomllib
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import pix2rep_jax
 from tests.support.program import ROOT
@@ -21,6 +23,12 @@ DISTRIBUTIONS = {
     "sklearn": "scikit-learn",
 }
 """Imported names whose package has another name."""
+
+
+def locked():
+    """The versions of requirements-lock.txt by the packages' names."""
+    text = (ROOT / "requirements-lock.txt").read_text("utf-8")
+    return dict(re.findall(r"^([\w.-]+)==([^\s#]+)", text, re.M))
 
 
 def printed_by(code):
@@ -103,3 +111,21 @@ def test_a_mode_imports_nothing_that_it_needs_later_or_never(mode):
     said = printed_by(code)
     absent = {"matplotlib", "scipy.ndimage", "sklearn", "tensorboardX", "torch"}
     assert absent & {*said.split()} == set()
+
+
+def test_the_locked_set_is_one_that_the_requirements_allow():
+    """Each requirement is there, in a version within its bounds."""
+    versions = locked()
+    for line in (ROOT / "requirements.txt").read_text("utf-8").splitlines():
+        if wanted := line.partition("#")[0].strip():
+            requirement = Requirement(wanted)
+            version = versions[canonicalize_name(requirement.name)]
+            assert version in requirement.specifier, wanted
+
+
+def test_each_locked_package_has_its_licence_on_the_page():
+    """Once; and the page names no others."""
+    page = (ROOT / "docs/reference/dependencies.md").read_text("utf-8")
+    rows = re.findall(r"^\| [^|]+ \| ([^|]+) \|$", page, re.M)[1:]
+    named = [name for row in rows for name in row.split(", ")]
+    assert sorted(named) == sorted(locked())
