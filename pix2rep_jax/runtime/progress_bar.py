@@ -1,12 +1,13 @@
-"""tqdm on stderr: a bar on a terminal, at most one line per minute in a log file."""
+"""tqdm: a bar on a terminal or in a notebook, one line per minute in a log file."""
 
+import importlib.util
 import io
 import sys
 import time
 
 from tqdm import tqdm
 
-__all__ = ["open_progress_bar"]
+__all__ = ["in_notebook", "open_progress_bar"]
 
 _PLAIN = "{desc}: {unit} {n_fmt}/{total_fmt}{postfix}, {rate_fmt}, {remaining} left"
 
@@ -35,9 +36,22 @@ def open_progress_bar(
     """
     shared = {"total": total, "initial": initial, "desc": description, "unit": unit}
     shared |= {"delay": delay_s, "disable": not show or initial >= total}
+    if in_notebook():
+        if importlib.util.find_spec("ipywidgets") is None:
+            return tqdm(**shared)  # a cell draws a line over itself, as a terminal does
+        from tqdm.notebook import tqdm as notebook_bar
+
+        return notebook_bar(**shared)
     if sys.stderr.isatty():
         return tqdm(**shared, dynamic_ncols=True)
     return tqdm(**shared, file=_Lines(), bar_format=_PLAIN, mininterval=1, miniters=1)
+
+
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook, such as Jupyter's or Colab's."""
+    ipython = sys.modules.get("IPython")  # never imported for this question
+    shell = ipython and ipython.get_ipython()
+    return bool(shell) and hasattr(shell, "kernel")
 
 
 class _Lines(io.TextIOBase):

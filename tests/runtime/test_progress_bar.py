@@ -1,8 +1,12 @@
 """A log file gets few lines of a progress bar, and always the last."""
 
+import importlib.util
+import sys
 import time
+import types
 
 import pytest
+import tqdm.notebook
 
 from pix2rep_jax.runtime.progress_bar import open_progress_bar
 
@@ -30,3 +34,23 @@ def test_short_work_says_nothing(capfd):
             for _ in range(20):
                 bar.update()
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("widgets", [True, False])
+def test_a_notebook_has_a_notebooks_bar(monkeypatch, capfd, widgets):
+    """Without ipywidgets it is a line of text that is drawn over itself."""
+    shell = types.SimpleNamespace(kernel=object())
+    ipython = types.SimpleNamespace(get_ipython=lambda: shell)
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    found = object() if widgets else None
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: found)
+    opened = []
+    monkeypatch.setattr(
+        tqdm.notebook, "tqdm", lambda **options: opened.append(options) or tqdm.tqdm()
+    )
+    with open_progress_bar(20, description="read", unit="scan") as bar:
+        bar.update(20)
+        bar.refresh()
+    assert len(opened) == widgets
+    assert widgets or "\rread" in capfd.readouterr().err
+    assert not widgets or (opened[0]["total"], opened[0]["desc"]) == (20, "read")
