@@ -4,9 +4,7 @@ What a mode does is in pix2rep_jax/modes/, where it can be imported and tested.
 """
 
 import importlib
-import re
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,18 +14,16 @@ from ml_collections import config_flags
 from pix2rep_jax.cli.config_file import (
     config_argument,
     default_workdir,
-    explain_override,
     flag_argument,
-    split_words,
     split_workdirs,
-    suggest_config,
     with_found_config,
     with_quoted_words,
     with_run_config,
 )
 from pix2rep_jax.cli.failure import describe_failure
+from pix2rep_jax.cli.parse import parse
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.runtime.home import check_homes, check_utf8, expand
+from pix2rep_jax.runtime.home import expand
 from pix2rep_jax.runtime.huge_pages import use_huge_pages
 from pix2rep_jax.runtime.messages import show_messages
 from pix2rep_jax.runtime.standard_streams import abandon_output, mend_streams
@@ -58,9 +54,6 @@ MODES = {
     "study": ("pix2rep_jax.study.command", ("command",)),
 }
 """The module of each --mode, and what its `run(config, workdir, ...)` takes besides."""
-
-_FIRST_DATE_S = 10 * 365.25 * 24 * 3600
-"""The beginning of 1980, s since 1970."""
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -128,59 +121,6 @@ def main() -> None:
         abandon_output()
 
 
-def parse(words: Sequence[str]) -> list[str]:
-    """Parses the flags, and reads the configuration with its overrides.
-
-    Returns:
-        The words that are not flags, program first.
-
-    Raises:
-        InputError: If they make no sense, or the configuration cannot be read.
-    """
-    config = config_argument(words)
-    cause: Exception
-    try:
-        return flags.FLAGS(words)
-    except ModuleNotFoundError:
-        raise
-    except flags.Error as error:  # its text may hold a config file's whole traceback
-        said = str(error).strip().splitlines()[-1].strip()
-        if missing := re.search(r"Flag (--\w+) must have a value", said):
-            said = f"{missing[1]} is missing: main.py --help lists the flags"
-            if missing[1] == "--config":
-                said = (
-                    "--config is missing, and --workdir has no run to take it from: "
-                    "add --config configs/pix2rep.py, or correct --workdir"
-                )
-        said += suggest_config(said)
-        if not re.match(r"(?!ValueError)\w+Error: ", said):
-            raise InputError(said.removeprefix("ValueError: ")) from error
-        cause = error
-    except Exception as error:
-        if sentence := explain_override(words, error):
-            raise InputError(f"{config} {sentence}") from error
-        said = " ".join(f"{type(error).__name__}: {error}".split())
-        cause = error
-    raise InputError(
-        f"the config file {config!r} cannot be used ({said}): it must be Python with a "
-        "get_config, as configs/pix2rep.py"
-    ) from cause
-
-
-def check_clock() -> None:
-    """Checks that the machine's date can be written into files.
-
-    Raises:
-        InputError: If it lies before 1980, the first year that archives know.
-            Checkpoints know 1970. A training would fail at its end.
-    """
-    if time.time() < _FIRST_DATE_S:
-        raise InputError(
-            "this machine's clock stands before 1980, which files cannot record: set "
-            "the date, and start the same command again"
-        )
-
-
 def run_mode(words: Sequence[str], rest: Sequence[str]) -> int:
     """Checks the configuration and runs the mode.
 
@@ -194,44 +134,25 @@ def run_mode(words: Sequence[str], rest: Sequence[str]) -> int:
     Raises:
         InputError: If the configuration makes no sense, or the mode cannot run.
     """
-    from pix2rep_jax.cli.complete import complete, told_names
-    from pix2rep_jax.modes.setting_notes import setting_notes
-    from pix2rep_jax.modes.settings import CHECKS, check_settings  # late: jax is slow
-    from pix2rep_jax.runtime.compiler import cache_programs
+    from pix2rep_jax.cli.prepare import check, prepare  # late: jax is slow
     from pix2rep_jax.runtime.multihost import join_hosts
 
-    check_clock()
     if len(rest) > 1:
         raise InputError(f"{rest[1]!r} is not a flag: every option starts with --")
-    config, checks = _CONFIG.value, dict(CHECKS)
-    if "study" in config:
-        from pix2rep_jax.study.jobs import SETTINGS
-
-        checks |= {f"study.{name}": check for name, check in SETTINGS.items()}
-    split_words(config, checks)
-    check_settings(config)
+    config = _CONFIG.value
+    places = {
+        "--input": _INPUT.value,
+        "--output": _OUTPUT.value,
+        "--support": _SUPPORT.value,
+    }
+    check(config, places)
     logging.set_verbosity(logging.ERROR)  # Orbax tells every file it writes
     show_messages()
-    check_homes(
-        {
-            "--input": _INPUT.value,
-            "--output": _OUTPUT.value,
-            "--support": _SUPPORT.value,
-            "data.root": config.data.root,
-            "data.cache_dir": config.data.cache_dir,
-            "init.checkpoint": config.init.checkpoint,
-        }
-    )
     join_hosts(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
-    cache_programs(Path(config.data.cache_dir).expanduser() / "programs")
     named = _WORKDIR.value or default_workdir(config_argument(words))
     mode = str(_MODE.value)
     workdir, *others = (expand(x, "--workdir") for x in split_workdirs(named, mode))
-    check_utf8(workdir, "--workdir")
-    complete(config, workdir, mode, command=words)
-    check_settings(config)
-    for note in setting_notes(config, mode, told=told_names(words)):
-        print(note, file=sys.stderr)
+    prepare(config, workdir, mode, command=words)
     module, takes = MODES[mode]
     given = {
         "command": words,

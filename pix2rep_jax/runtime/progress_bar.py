@@ -48,7 +48,7 @@ def open_progress_bar(
 
 
 def in_notebook() -> bool:
-    """Whether this process is the kernel of a notebook, such as Jupyter's or Colab's."""
+    """Whether this process is the kernel of a notebook, as in Jupyter or Colab."""
     ipython = sys.modules.get("IPython")  # never imported for this question
     shell = ipython and ipython.get_ipython()
     return bool(shell) and hasattr(shell, "kernel")
