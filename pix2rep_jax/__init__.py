@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pix2rep_jax.api import Run, evaluate, finetune, predict, pretrain, probe
     from pix2rep_jax.inference.segmenter import Segmenter
     from pix2rep_jax.losses.contrastive import info_nce
     from pix2rep_jax.losses.decorrelation import cross_correlation
@@ -19,13 +20,31 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["Segmenter", "UNet", "cross_correlation", "info_nce", "warp"]
+__all__ = [
+    "Run",
+    "Segmenter",
+    "UNet",
+    "cross_correlation",
+    "evaluate",
+    "finetune",
+    "info_nce",
+    "predict",
+    "pretrain",
+    "probe",
+    "warp",
+]
 
 _MODULES = {
+    "Run": "pix2rep_jax.api",
     "Segmenter": "pix2rep_jax.inference.segmenter",
     "UNet": "pix2rep_jax.models.unet",
     "cross_correlation": "pix2rep_jax.losses.decorrelation",
+    "evaluate": "pix2rep_jax.api",
+    "finetune": "pix2rep_jax.api",
     "info_nce": "pix2rep_jax.losses.contrastive",
+    "predict": "pix2rep_jax.api",
+    "pretrain": "pix2rep_jax.api",
+    "probe": "pix2rep_jax.api",
     "warp": "pix2rep_jax.views.warp",
 }
 

@@ -1,4 +1,5 @@
 """The program: it reads the command line, checks the configuration, runs one mode.
 
-It may import everything. Nothing imports it but `main.py` and the installed command.
+It may import everything but `api`, which makes its commands from Python. Nothing else
+imports it but `main.py` and the installed command.
 """

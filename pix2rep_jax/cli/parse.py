@@ -1,6 +1,7 @@
 """From the words of a command to its flags and its configuration."""
 
 import re
+import warnings
 from collections.abc import Sequence
 
 from absl import flags
@@ -75,5 +76,7 @@ def read_settings(words: Sequence[str]) -> ConfigDict:
     config = config_flags.DEFINE_config_file(
         "config", None, "A configuration.", flag_values=values, sys_argv=own
     )
-    parse(own, values)
+    with warnings.catch_warnings():  # the way in which the file is loaded is old
+        warnings.simplefilter("ignore", DeprecationWarning)
+        parse(own, values)
     return config.value
