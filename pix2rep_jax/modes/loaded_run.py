@@ -24,7 +24,7 @@ from pix2rep_jax.runs.data_checks import (
 from pix2rep_jax.runs.dependencies import settings_of_all_hosts
 from pix2rep_jax.runs.manifest import check_begun, check_place, read_config
 from pix2rep_jax.runs.pretrained_backbone import (
-    Backbone,
+    TrainedBackbone,
     other_images_note,
     read_backbone,
 )
@@ -48,7 +48,7 @@ class Loaded(NamedTuple):
 
     dataset: Dataset
     split: Split
-    backbone: Backbone | None
+    backbone: TrainedBackbone | None
     mesh: Mesh
 
 

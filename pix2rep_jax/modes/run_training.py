@@ -29,7 +29,7 @@ from pix2rep_jax.runs.manifest import (
 )
 from pix2rep_jax.runs.metric_log import MetricWriter
 from pix2rep_jax.runs.pretrained_backbone import (
-    Backbone,
+    TrainedBackbone,
     describe_backbone,
 )
 from pix2rep_jax.runs.run_record import (
@@ -74,7 +74,7 @@ def draw_network(
     *,
     size: int,
     channels: int = 1,
-    backbone: Backbone | None,
+    backbone: TrainedBackbone | None,
 ) -> tuple[Any, Any]:
     """Draws a network's parameters and puts the pretrained backbone in.
 
@@ -105,7 +105,7 @@ def make_pretraining(
     *,
     seed: int,
     size: int,
-    backbone: Backbone | None = None,
+    backbone: TrainedBackbone | None = None,
 ) -> Task:
     """Makes the task of a pretraining method.
 

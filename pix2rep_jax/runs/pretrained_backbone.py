@@ -17,7 +17,7 @@ from pix2rep_jax.runs.manifest import read_config
 from pix2rep_jax.runs.run_record import Origin, read_run
 
 __all__ = [
-    "Backbone",
+    "TrainedBackbone",
     "describe_backbone",
     "list_trained",
     "other_images_note",
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 
-class Backbone(NamedTuple):
+class TrainedBackbone(NamedTuple):
     """What a pretraining run has trained of the backbone.
 
     Attributes:
@@ -40,7 +40,7 @@ class Backbone(NamedTuple):
     origin: Origin
 
 
-def read_backbone(model: ConfigDict, run: Path) -> Backbone:
+def read_backbone(model: ConfigDict, run: Path) -> TrainedBackbone:
     """Reads what a pretraining run has trained of the backbone.
 
     Args:
@@ -63,10 +63,10 @@ def read_backbone(model: ConfigDict, run: Path) -> Backbone:
     ]
     params, batch_stats = take_parts(params, names), take_parts(batch_stats, measured)
     origin = Origin(str(run), newest_step(run), digest((params, batch_stats)))
-    return Backbone(params, batch_stats, origin)
+    return TrainedBackbone(params, batch_stats, origin)
 
 
-def describe_backbone(backbone: Backbone | None) -> str:
+def describe_backbone(backbone: TrainedBackbone | None) -> str:
     """Names the run of a backbone, and its trained parts if they are not all."""
     if backbone is None:
         return "random weights"
@@ -76,7 +76,7 @@ def describe_backbone(backbone: Backbone | None) -> str:
     return f"{backbone.origin.run} ({blocks}; the rest of the backbone is random)"
 
 
-def list_trained(own: Sequence[str], backbone: Backbone | None) -> list[str]:
+def list_trained(own: Sequence[str], backbone: TrainedBackbone | None) -> list[str]:
     """Lists the parts that are trained at the end of a pretraining.
 
     Args:
