@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pix2rep_jax.api import Run, evaluate, finetune, predict, pretrain, probe
+    from pix2rep_jax.inference.backbone import Backbone
+    from pix2rep_jax.inference.compared_pixels import nearest_pixels, similarity
     from pix2rep_jax.inference.segmenter import Segmenter
     from pix2rep_jax.losses.contrastive import info_nce
     from pix2rep_jax.losses.decorrelation import cross_correlation
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Backbone",
     "Run",
     "Segmenter",
     "UNet",
@@ -28,13 +31,16 @@ __all__ = [
     "evaluate",
     "finetune",
     "info_nce",
+    "nearest_pixels",
     "predict",
     "pretrain",
     "probe",
+    "similarity",
     "warp",
 ]
 
 _MODULES = {
+    "Backbone": "pix2rep_jax.inference.backbone",
     "Run": "pix2rep_jax.api",
     "Segmenter": "pix2rep_jax.inference.segmenter",
     "UNet": "pix2rep_jax.models.unet",
@@ -42,9 +48,11 @@ _MODULES = {
     "evaluate": "pix2rep_jax.api",
     "finetune": "pix2rep_jax.api",
     "info_nce": "pix2rep_jax.losses.contrastive",
+    "nearest_pixels": "pix2rep_jax.inference.compared_pixels",
     "predict": "pix2rep_jax.api",
     "pretrain": "pix2rep_jax.api",
     "probe": "pix2rep_jax.api",
+    "similarity": "pix2rep_jax.inference.compared_pixels",
     "warp": "pix2rep_jax.views.warp",
 }
 

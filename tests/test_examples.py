@@ -5,20 +5,20 @@ import sys
 
 import pytest
 
+import pix2rep_jax
 from pix2rep_jax.evaluation.dice import dice_per_class
-from pix2rep_jax.losses.contrastive import info_nce
-from pix2rep_jax.losses.decorrelation import cross_correlation
-from pix2rep_jax.models.unet import UNet
-from pix2rep_jax.views.warp import warp
+
+DOCUMENTED = [*(getattr(pix2rep_jax, name) for name in pix2rep_jax.__all__)]
+DOCUMENTED.append(dice_per_class)
 
 
-@pytest.mark.parametrize(
-    "documented", [UNet, warp, info_nce, cross_correlation, dice_per_class]
-)
-def test_examples_give_what_they_show(documented):
-    """Each has at least one example, and its output is the one in the docstring."""
+@pytest.mark.parametrize("documented", DOCUMENTED, ids=lambda each: each.__name__)
+def test_examples_give_what_they_show(documented, tmp_path, monkeypatch):
+    """Each public name has an example, and its output is the one in the docstring."""
+    monkeypatch.chdir(tmp_path)
     module = sys.modules[documented.__module__]
     finder = doctest.DocTestFinder(recurse=False)
     (test,) = finder.find(documented, globs=dict(vars(module)))
     assert test.examples
-    assert doctest.DocTestRunner().run(test).failed == 0
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    assert runner.run(test).failed == 0

@@ -6,7 +6,6 @@ What a mode does is in pix2rep_jax/modes/, where it can be imported and tested.
 import importlib
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -50,6 +49,10 @@ MODES = {
             "support",
         ),
     ),
+    "embed": (
+        "pix2rep_jax.modes.embed",
+        ("input", "output", "overwrite", "embedding", "grid", "format"),
+    ),
     "figures": ("pix2rep_jax.modes.figures", ()),
     "study": ("pix2rep_jax.study.command", ("command",)),
 }
@@ -68,9 +71,11 @@ _WORKDIR = flags.DEFINE_string(
     "The run's folder; the default is runs/<config>[-<size>]. predict and evaluate "
     "take several, A,B,C, as an ensemble.",
 )
-_INPUT = flags.DEFINE_string("input", None, "predict: a NIfTI file or a folder.")
+_INPUT = flags.DEFINE_string("input", None, "predict, embed: a NIfTI file or a folder.")
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "predict: the folder for the masks, or one scan's mask."
+    "output",
+    None,
+    "predict: the folder for the masks, or one scan's mask. embed: a folder.",
 )
 _SUPPORT = flags.DEFINE_string(
     "support",
@@ -78,7 +83,29 @@ _SUPPORT = flags.DEFINE_string(
     "predict: masked scans, or one scan with its mask beside it. A pretraining then "
     "segments by them, without training.",
 )
-_OVERWRITE = flags.DEFINE_bool("overwrite", False, "predict: replace masks.")
+_OVERWRITE = flags.DEFINE_bool(
+    "overwrite", False, "predict, embed: replace files that are there."
+)
+_EMBEDDING = flags.DEFINE_enum(
+    "embedding",
+    "features",
+    ["features", "projection"],
+    "embed: the backbone's features, or what the pretraining compares.",
+)
+_GRID = flags.DEFINE_enum(
+    "grid",
+    "",
+    ["", "network", "scan"],
+    "embed: the pixels of an npz, the network's (default) or the scan's. NIfTI always "
+    "has the scan's.",
+)
+_FORMAT = flags.DEFINE_enum(
+    "format",
+    "npz",
+    ["npz", "nifti", "rgb"],
+    "embed: float16 npz; NIfTI with the channels last; or the first three principal "
+    "components as the colours of a NIfTI.",
+)
 _PROBABILITIES = flags.DEFINE_bool(
     "probabilities", False, "predict: write NAME_probabilities too."
 )
@@ -163,6 +190,9 @@ def run_mode(words: Sequence[str], rest: Sequence[str]) -> int:
         "suffix": _SUFFIX.value,
         "others": others,
         "support": _SUPPORT.value,
+        "embedding": _EMBEDDING.value,
+        "grid": _GRID.value,
+        "format": _FORMAT.value,
     }
     run = importlib.import_module(module).run
     options = {name: given[name] for name in takes}

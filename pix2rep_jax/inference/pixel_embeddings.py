@@ -54,17 +54,17 @@ def load_embedding(
     run: Path,
     embedding: str,
     *,
-    images: np.ndarray,
-    boxes: np.ndarray,
-    recalibrated: bool,
+    images: np.ndarray | None = None,
+    boxes: np.ndarray | None = None,
+    recalibrated: bool = False,
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Loads the network of a pretraining run, for scans such as the given ones.
 
     Args:
         run: The folder of a pretraining run.
         embedding: One of `EMBEDDINGS`.
-        images: `[slices, height, width, channels]`.
-        boxes: `[slices, 4]`, as in `Dataset`.
+        images: `[slices, height, width, channels]`; needed to measure statistics.
+        boxes: `[slices, 4]`, as in `Dataset`; needed with `images`.
         recalibrated: Whether BatchNorm's statistics are measured anew on these images.
 
     Returns:
@@ -74,7 +74,7 @@ def load_embedding(
     Raises:
         InputError: If the run has no such embedding.
     """
-    check_choice("context.embedding", embedding, EMBEDDINGS)
+    check_choice("embedding", embedding, EMBEDDINGS)
     config = ConfigDict(read_config(run))
     if "backbone" not in read_run(run).trained:
         raise InputError(
@@ -83,7 +83,7 @@ def load_embedding(
         )
     params, batch_stats = restore_params(run)
     backbone = make_backbone(config)
-    if recalibrated:
+    if recalibrated and images is not None and boxes is not None:
         batch_stats = recalibrate_backbone(
             config.data, backbone, params, batch_stats, images, boxes
         )

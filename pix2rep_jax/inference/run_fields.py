@@ -17,7 +17,7 @@ from pix2rep_jax.runs.checkpoint_reader import unfinished
 from pix2rep_jax.runs.manifest import read_config
 from pix2rep_jax.runs.run_record import RunRecord, read_run
 
-__all__ = ["restore_fields", "support_fields"]
+__all__ = ["restore_fields", "scan_preparation", "support_fields"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def restore_fields(
     """
     _warn(run, record)
     data = config["data"]
-    preparation = _preparation(run, data, record)
+    preparation = scan_preparation(run, data, record)
     networks = restore_predictors(run, config, record, mirror=mirror)
     return {
         "classes": tuple(data["classes"]),
@@ -78,7 +78,7 @@ def support_fields(
     config, record = read_config(run), read_run(run)
     _warn(run, record)
     data = config["data"]
-    preparation = _preparation(run, data, record)
+    preparation = scan_preparation(run, data, record)
     scans = read_support(
         support, data, record, run=run, classes=classes, label_values=label_values
     )
@@ -100,15 +100,15 @@ def _warn(run: Path, record: RunRecord) -> None:
         _LOG.warning(note)
 
 
-def _preparation(
+def scan_preparation(
     run: Path, data: Mapping[str, Any], record: RunRecord
 ) -> dict[str, Any]:
     """Returns how a run prepares scans; refuses crops that need experts' masks."""
     if data["crop"] == "mask_box":
         raise InputError(
             f"the network in {run} was trained on crops around the expert's masks "
-            f"(data.crop={data['crop']}), so it cannot segment a scan without a "
-            "mask: train one with --config.data.crop=center in another workdir"
+            f"(data.crop={data['crop']}), so it cannot be used on a scan without "
+            "a mask: train one with --config.data.crop=center in another workdir"
         )
     return {
         "percentiles": tuple(data["percentiles"]),

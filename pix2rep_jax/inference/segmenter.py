@@ -11,9 +11,7 @@ import numpy as np
 from pix2rep_jax.data.files.axes import AUTO, SliceRule
 from pix2rep_jax.data.files.scan import Scan
 from pix2rep_jax.data.slice_summary import Inputs
-from pix2rep_jax.data.slices.channels import prepare_frames
-from pix2rep_jax.data.slices.grid import Grid, scan_grid
-from pix2rep_jax.data.slices.normalization import Normalization
+from pix2rep_jax.data.slices.grid import Grid
 from pix2rep_jax.inference.array_scan import ArrayScan
 from pix2rep_jax.inference.ensemble import (
     Prediction,
@@ -22,9 +20,15 @@ from pix2rep_jax.inference.ensemble import (
     mean_labels,
     mean_slices,
 )
-from pix2rep_jax.inference.given_scan import read_given, read_scan_files
+from pix2rep_jax.inference.given_scan import (
+    Given,
+    is_batch,
+    read_given,
+    read_scan_files,
+)
 from pix2rep_jax.inference.postprocess import keep_largest
 from pix2rep_jax.inference.predict import BATCH_SIZE, predict_scan
+from pix2rep_jax.inference.preparation import Preparation
 from pix2rep_jax.inference.run_fields import restore_fields, support_fields
 from pix2rep_jax.runs.manifest import read_config
 from pix2rep_jax.runs.run_record import read_run
@@ -35,9 +39,22 @@ __all__ = ["Segmenter"]
 _ONE_CHANNEL = Inputs()
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Segmenter:
     """Segments scans, prepared in the same way as the run's training data.
+
+    >>> half = lambda images: np.full((*images.shape[:3], 2), 0.5, np.float32)
+    >>> segmenter = Segmenter(("BG", "LV"), half, (1, 99), fov_mm=160, size=64)
+    >>> segmenter
+    Segmenter of BG, LV by 1 network(s)
+      sees 160 mm as 64 x 64 px, 1 channel(s), intensities of percentiles 1 to 99
+      keeps every piece of each class
+    >>> scan = np.random.default_rng(0).random((50, 60, 3))
+    >>> segmenter.predict(scan, spacing_mm=(1.5, 1.5, 8)).shape
+    (50, 60, 3)
+    >>> masks = segmenter.predict([scan, scan[..., :2]], spacing_mm=(1.5, 1.5, 8))
+    >>> [mask.shape for mask in masks]
+    [(50, 60, 3), (50, 60, 2)]
 
     Attributes:
         classes: Names of the labels 0, 1, …
@@ -150,37 +167,56 @@ class Segmenter:
         ]
         return _join(members)
 
+    def __repr__(self) -> str:
+        networks = sum(each.weight for each in self.members)
+        kept = ", ".join(self.classes[each] for each in self.largest_of)
+        pieces = f"the largest piece of {kept}" if kept else "every piece of each class"
+        return (
+            f"Segmenter of {', '.join(self.classes)} by {networks} network(s)\n"
+            f"  sees {self.preparation.describe(self.inputs.channels)}\n"
+            f"  keeps {pieces}"
+        )
+
     @property
     def members(self) -> tuple["Segmenter", ...]:
         """The networks of each grid."""
         return (self, *self.others)
 
+    @property
+    def preparation(self) -> Preparation:
+        """How scans are brought to this grid."""
+        names = Preparation._fields
+        return Preparation(**{name: getattr(self, name) for name in names})
+
     def predict(
         self,
-        scan: str | Path | Sequence[str | Path] | np.ndarray,
+        scan: Given,
         *,
         spacing_mm: tuple[float, ...] | None = None,
-    ) -> np.ndarray:
-        """Segments a scan.
+    ) -> Any:
+        """Segments a scan, or several.
 
         Args:
             scan: The path of a NIfTI file or a picture, the paths of all channels of a
-                case, or an array of real numbers with the axes of a file: `[rows,
-                columns]`, or three axes of which one is the slices', and perhaps a
-                further one for frames. Each frame is segmented on its own. If the
-                network expects several channels, they are the last axis; then an array
-                has no frames.
+                case, an image of nibabel, or an array of real numbers. An array has the
+                axes of a file: `[rows, columns]`, or three axes of which one is the
+                slices', and perhaps a further one for frames. Each frame is segmented
+                on its own. If the network expects several channels, they are the last
+                axis; then an array has no frames. A list of such scans is a batch.
             spacing_mm: Voxel size of an array along its axes, mm. With two numbers the
                 slices lie along its third axis. With three the axis is found as that of
                 a file. A file has its own spacing.
 
         Returns:
-            uint8 labels in the shape of the scan, without its channels.
+            uint8 labels in the shape of the scan, without its channels; of a batch a
+            list of them.
 
         Raises:
             InputError: If the scan cannot be read or has another number of channels
                 than the network expects, or if an array lacks its spacing.
         """
+        if is_batch(scan, self.inputs):
+            return [self.predict(each, spacing_mm=spacing_mm) for each in scan]
         read = read_given(scan, spacing_mm, self.rule, self.inputs)
         labels = mean_labels(self._predict_all(read), shape=read.array.shape[:4])
         labels = keep_largest(labels, self.largest_of)
@@ -188,20 +224,24 @@ class Segmenter:
 
     def predict_probabilities(
         self,
-        scan: str | Path | Sequence[str | Path] | np.ndarray,
+        scan: Given,
         *,
         spacing_mm: tuple[float, ...] | None = None,
-    ) -> np.ndarray:
+    ) -> Any:
         """Computes the probability of each class; the arguments are those of `predict`.
 
         Returns:
             float32, in the shape of the labels with a last axis of classes, over which
             they sum to 1. Outside the network's field of view background has
-            probability 1.
+            probability 1. Of a batch a list of them.
 
         Raises:
             InputError: As `predict`.
         """
+        if is_batch(scan, self.inputs):
+            return [
+                self.predict_probabilities(each, spacing_mm=spacing_mm) for each in scan
+            ]
         read = read_given(scan, spacing_mm, self.rule, self.inputs)
         shape = read.array.shape[:4]
         result = np.zeros((*shape, len(self.classes)), np.float32)
@@ -240,31 +280,8 @@ class Segmenter:
     def prepare(
         self, array: np.ndarray, *, spacing_mm: tuple[float, ...]
     ) -> tuple[np.ndarray, Grid]:
-        """Brings a scan to the network's grid; each frame is normalised on its own.
-
-        Args:
-            array: float32 `[rows, columns, slices, frames, channels]`.
-            spacing_mm: Distance of rows and of columns, mm.
-
-        Returns:
-            `[slices, height, width, channels]` in [0, 1], the slices of one frame after
-            those of another; and the grid of all of them.
-
-        Raises:
-            InputError: If a frame shows nothing.
-        """
-        grid = scan_grid(
-            array.shape[:2],
-            spacing_mm[:2],
-            crop=self.crop,
-            fov_mm=self.fov_mm,
-            size=self.size,
-        )
-        how = Normalization(self.percentiles, self.window)
-        images = prepare_frames(
-            array, grid, how, crop=self.crop, interpolation=self.interpolation
-        )
-        return images, grid
+        """Brings a scan to the network's grid, as `Preparation.prepare` does."""
+        return self.preparation.prepare(array, spacing_mm=spacing_mm)
 
     def read_files(self, paths: Sequence[Path]) -> Scan:
         """Reads the files of a scan.

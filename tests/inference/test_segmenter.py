@@ -265,9 +265,9 @@ CONFIG = QUICK | {
 }
 
 
-def save_checkpoint(folder, variables):
+def save_checkpoint(folder, variables, *, trained=("backbone", "head")):
     """Saves variables as a training run does."""
-    rates = {"backbone": 1e-3, "head": 1e-2}
+    rates = dict.fromkeys(trained, 1e-3)
     tx = make_optimizer(rates, make_schedule("constant", num_steps=1, warmup_steps=0))
     state = create_state(
         variables["params"],

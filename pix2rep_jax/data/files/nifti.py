@@ -8,10 +8,16 @@ from typing import cast
 
 import nibabel as nib
 import numpy as np
+from numpy.typing import DTypeLike
 
 from pix2rep_jax.data.files.axes import AUTO, Axes, SliceAxis, SliceRule, find_axes
 from pix2rep_jax.data.files.compressed import open_to_write
-from pix2rep_jax.data.files.nifti_file import load_header, load_values
+from pix2rep_jax.data.files.nifti_file import (
+    NiftiSource,
+    load_header,
+    load_values,
+    source_path,
+)
 from pix2rep_jax.data.files.nifti_header import Place, find_place, unit_note
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runtime.atomic_file import replacing
@@ -24,7 +30,7 @@ __all__ = [
     "store_probabilities",
     "volume_shape",
     "write_mask",
-    "write_probabilities",
+    "write_values",
 ]
 
 _OTHER_UNITS = {1: "meters", 3: "microns"}
@@ -57,19 +63,21 @@ class NiftiVolume:
     notes: tuple[str, ...]
 
 
-def read_volume(path: str | Path, how: SliceRule | Axes = AUTO) -> NiftiVolume:
+def read_volume(path: str | NiftiSource, how: SliceRule | Axes = AUTO) -> NiftiVolume:
     """Reads a scan, and turns it so that its slices lie along the third axis.
 
     Args:
-        path: A NIfTI file with 2 to 4 axes; further axes have length 1.
+        path: A NIfTI file with 2 to 4 axes, or an image of nibabel; further axes have
+            length 1.
         how: How its axes are found, or the axes if they are known.
 
     Raises:
         InputError: If the file is missing, damaged or not NIfTI. Also if its axes,
             spacing or units cannot be used, or if a value is not finite.
     """
-    path = Path(path)
-    image, place, array = _read(path)
+    source = Path(path) if isinstance(path, str) else path
+    image, place, array = _read(source)
+    path = source_path(source)
     shape, array = array.shape, array.reshape(volume_shape(array.shape))
     if len(shape) < 2 or array.ndim > 4:
         raise InputError(
@@ -77,7 +85,7 @@ def read_volume(path: str | Path, how: SliceRule | Axes = AUTO) -> NiftiVolume:
             "perhaps frames: save it with 3 or 4 axes"
         )
     if place.spacing_mm is None:
-        sizes = ", ".join(f"{size:g}" for size in load_header(path)[1]["pixdim"][1:4])
+        sizes = ", ".join(f"{size:g}" for size in load_header(source)[1]["pixdim"][1:4])
         raise InputError(
             f"{path} says that its voxels measure {sizes} mm, and it has no transform "
             "that says another size: correct the pixdim field of its header"
@@ -151,9 +159,10 @@ def volume_shape(shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(axes)
 
 
-def _read(path: Path) -> tuple[nib.Nifti1Pair, Place, np.ndarray]:
+def _read(source: NiftiSource) -> tuple[nib.Nifti1Pair, Place, np.ndarray]:
     """Reads a file: its image, its place and its values in the shape of a volume."""
-    kind, header, array = load_values(path)
+    kind, header, array = load_values(source)
+    path = source_path(source)
     if array.dtype.kind not in "iufb":
         raise InputError(
             f"{path} holds values of type {array.dtype}: convert it to one real number "
@@ -233,35 +242,36 @@ def store_probabilities(probabilities: np.ndarray) -> np.ndarray:
     return stored.astype(np.uint16)
 
 
-def write_probabilities(
+def write_values(
     path: Path,
     volumes: Iterable[np.ndarray],
     like: NiftiVolume,
     *,
     shape: Sequence[int],
+    dtype: DTypeLike = np.uint16,
+    slope: float = 2.0**-15,
 ) -> None:
-    """Writes class probabilities that overlay their scan, atomically.
-
-    The header's slope of 2^-15 makes probabilities of what `store_probabilities` gives.
+    """Writes several values per voxel that overlay their scan, atomically.
 
     Args:
         path: The `.nii.gz` file to write, in an existing folder.
-        volumes: `[rows, columns, slices]` uint16 of `store_probabilities` for each
-            frame of each class, all frames of a class before the next class. One of
-            them is in memory at once.
+        volumes: `[rows, columns, slices]` for each frame of each value, all frames of a
+            value before the next value. One of them is in memory at once.
         like: The scan.
-        shape: (frames, classes). The file's axes are those of the scan, then frames if
-            there are several, then classes.
+        shape: (frames, values), or (frames,) for one value. The file's axes are those
+            of the scan, then frames if there are several, then values.
+        dtype: Type of the volumes; the default is that of `store_probabilities`.
+        slope: What one unit of the volumes stands for.
 
     Raises:
         InputError: If the file cannot be written.
     """
-    header = _result_header(like.header, np.uint16)
+    header = _result_header(like.header, dtype)
     frames = [frame for frame in shape[:1] if frame > 1]
     grid = like.axes.of_file(like.array.shape[:3])
-    header.set_data_shape((*grid, *frames, shape[1]))
+    header.set_data_shape((*grid, *frames, *shape[1:]))
     header["pixdim"][4:] = 1
-    header.set_slope_inter(2.0**-15, 0)
+    header.set_slope_inter(slope, 0)
     header["vox_offset"] = type(header).single_vox_offset
     dtype = header.get_data_dtype()
     try:
@@ -281,7 +291,7 @@ def write_probabilities(
         ) from error
 
 
-def _result_header(header: nib.Nifti1Header, dtype: type) -> nib.Nifti1Header:
+def _result_header(header: nib.Nifti1Header, dtype: DTypeLike) -> nib.Nifti1Header:
     """Copies a scan's header for a file that overlays it, with values of a type.
 
     It must not inherit the scan's intensity range, nor the patient's name.

@@ -1,7 +1,7 @@
 """A NIfTI file's header and values as they are, in every format that it has.
 
 nibabel's own `load` refuses suffixes in capitals and transforms that are not finite,
-and it replaces voxel sizes of 0.
+and it replaces voxel sizes of 0. An image that it has loaded can be given all the same.
 """
 
 import contextlib
@@ -12,12 +12,16 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 from nibabel.arrayproxy import ArrayProxy
+from nibabel.spatialimages import SpatialImage
 
 from pix2rep_jax.data.files.compressed import open_to_read
 from pix2rep_jax.data.files.nifti_paths import file_parts, nifti_stem
 from pix2rep_jax.errors import InputError
 
-__all__ = ["Kind", "load_header", "load_values"]
+__all__ = ["Kind", "NiftiSource", "load_header", "load_values", "source_path"]
+
+NiftiSource = Path | SpatialImage
+"""A file, or an image of nibabel in memory."""
 
 Kind = type[nib.Nifti1Pair]
 """nibabel's class of images in one of the formats."""
@@ -34,22 +38,33 @@ _KINDS: dict[bytes, Kind] = {
 """The formats by the first letters of their magic string."""
 
 
-def load_header(path: Path) -> tuple[Kind, nib.Nifti1Header]:
+def source_path(source: NiftiSource) -> Path:
+    """Names a source in messages: the file, or that of the image if it has one."""
+    if isinstance(source, SpatialImage):
+        return Path(source.get_filename() or "the image")
+    return source
+
+
+def load_header(path: NiftiSource) -> tuple[Kind, nib.Nifti1Header]:
     """Reads the header of a file, or of either file of a pair.
 
     Raises:
         InputError: If the file is missing, damaged or not NIfTI.
     """
+    if isinstance(path, SpatialImage):
+        return _take_header(path)
     with _explained(path):
         return _load_header(path)
 
 
-def load_values(path: Path) -> tuple[Kind, nib.Nifti1Header, np.ndarray]:
+def load_values(path: NiftiSource) -> tuple[Kind, nib.Nifti1Header, np.ndarray]:
     """Reads header and values, which are scaled as the header says.
 
     Raises:
         InputError: If the file is missing, damaged or not NIfTI.
     """
+    if isinstance(path, SpatialImage):
+        return *_take_header(path), _take_values(path)
     with _explained(path):
         kind, header = _load_header(path)
         if not header.is_single and not _is_half(path):
@@ -73,6 +88,26 @@ def _explained(path: Path) -> Iterator[None]:
         raise InputError(
             f"{path} cannot be read as NIfTI ({reason}): copy it again, or convert it "
             "to NIfTI"
+        ) from error
+
+
+def _take_header(image: SpatialImage) -> tuple[Kind, nib.Nifti1Header]:
+    """Copies the header of an image; one of another format gets that of NIfTI."""
+    kind = type(image) if isinstance(image, nib.Nifti1Pair) else nib.Nifti1Image
+    header = kind.header_class.from_header(image.header)
+    if kind is not type(image):
+        header.set_sform(image.affine, code="aligned")
+    header.set_slope_inter(1, 0)  # nibabel applies what the file says
+    return kind, header
+
+
+def _take_values(image: SpatialImage) -> np.ndarray:
+    """Takes the values of an image, which may still lie in its file."""
+    try:
+        return np.asanyarray(image.dataobj)
+    except Exception as error:
+        raise InputError(
+            f"{source_path(image)} cannot be read ({error}): load it again"
         ) from error
 
 

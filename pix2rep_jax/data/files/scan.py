@@ -8,6 +8,7 @@ import numpy as np
 
 from pix2rep_jax.data.files import nifti
 from pix2rep_jax.data.files.axes import AUTO, LAST, Axes, SliceAxis, SliceRule
+from pix2rep_jax.data.files.nifti_file import NiftiSource, source_path
 from pix2rep_jax.data.files.nifti_header import apart_mm
 from pix2rep_jax.data.files.picture_file import (
     NO_PIXEL_SIZE,
@@ -57,7 +58,7 @@ class Scan:
 
 
 def read_scan(
-    paths: Sequence[Path],
+    paths: Sequence[NiftiSource],
     how: SliceRule | Axes = AUTO,
     *,
     fourth_axis: str = "frames",
@@ -65,8 +66,8 @@ def read_scan(
     """Reads all channels of a case.
 
     Args:
-        paths: One file per channel. An RGB picture has three, and a NIfTI file whose
-            fourth axis has channels holds all of these.
+        paths: One file or image of nibabel per channel. An RGB picture has three, and a
+            NIfTI file whose fourth axis has channels holds all of these.
         how: How the axes are found, or the axes if they are known. Pictures have their
             own.
         fourth_axis: What the fourth axis of a NIfTI file has: "frames" or "channels".
@@ -92,16 +93,17 @@ def read_scan(
     )
 
 
-def _read_file(path: Path, how: SliceRule | Axes, fourth_axis: str) -> Scan:
+def _read_file(source: NiftiSource, how: SliceRule | Axes, fourth_axis: str) -> Scan:
     """Reads one file with all channels that it holds."""
-    if is_picture(path):
+    path = source_path(source)
+    if source is path and is_picture(path):
         return _read_picture(path)
-    if is_dicom(path):
+    if source is path and is_dicom(path):
         raise InputError(
             f"{path} is DICOM: convert the series to one NIfTI file, for example with "
             "dcm2niix"
         )
-    volume = nifti.read_volume(path, how)
+    volume = nifti.read_volume(source, how)
     array = volume.array if volume.array.ndim == 4 else volume.array[..., None]
     shape = volume.header.get_data_shape()
     if fourth_axis == "channels":
@@ -115,7 +117,7 @@ def _read_file(path: Path, how: SliceRule | Axes, fourth_axis: str) -> Scan:
         axes=volume.axes,
         slice_axis=volume.slice_axis,
         notes=volume.notes,
-        path=Path(path),
+        path=path,
         file_shape=shape,
         volume=dataclasses.replace(volume, array=nothing),
         dtype=volume.header.get_data_dtype().name,
@@ -239,4 +241,4 @@ def write_probabilities(
         return result
 
     volumes = (volume(x, frame) for x in range(num_classes) for frame in range(frames))
-    nifti.write_probabilities(path, volumes, like.volume, shape=(frames, num_classes))
+    nifti.write_values(path, volumes, like.volume, shape=(frames, num_classes))

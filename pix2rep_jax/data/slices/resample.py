@@ -23,6 +23,7 @@ __all__ = [
     "resample_label",
     "restore_labels",
     "restore_probabilities",
+    "restore_values",
 ]
 
 
@@ -193,14 +194,27 @@ def restore_probabilities(probabilities: np.ndarray, grid: Grid) -> np.ndarray:
         `[..., rows, columns, classes]`. Outside the network's field of view background
         has probability 1.
     """
-    (rows, row_weights), (columns, column_weights) = (
-        _restoring_taps(grid, axis) for axis in (0, 1)
-    )
-    restored = _combine(probabilities, rows, row_weights, axis=-3)
-    restored = _combine(restored, columns, column_weights, axis=-2)
+    restored = restore_values(probabilities, grid)
     seen = grid.is_seen(0)[:, None] & grid.is_seen(1)
     restored[..., 0] += ~seen
     return restored
+
+
+def restore_values(values: np.ndarray, grid: Grid) -> np.ndarray:
+    """Brings any values of pixels back to the slice's own pixels, linearly.
+
+    Args:
+        values: `[..., height, width, d]` on the network's grid.
+        grid: The grid on which the slice was sampled.
+
+    Returns:
+        `[..., rows, columns, d]`; 0 outside the network's field of view.
+    """
+    (rows, row_weights), (columns, column_weights) = (
+        _restoring_taps(grid, axis) for axis in (0, 1)
+    )
+    restored = _combine(values, rows, row_weights, axis=-3)
+    return _combine(restored, columns, column_weights, axis=-2)
 
 
 def restore_labels(probabilities: np.ndarray, grid: Grid) -> np.ndarray:

@@ -1,0 +1,195 @@
+"""--mode embed: the embedding of every scan, for other programs and for viewers."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from pix2rep_jax.data.files.scan import Scan
+from pix2rep_jax.data.scan_notes import count_notes
+from pix2rep_jax.errors import InputError, check_choice
+from pix2rep_jax.inference.backbone import GRIDS, Backbone
+from pix2rep_jax.inference.found_scans import FoundScans, find_scans
+from pix2rep_jax.inference.given_scan import read_scan_files
+from pix2rep_jax.inference.principal_components import Colours, find_colours
+from pix2rep_jax.inference.scan_files import (
+    case_name,
+    find_channels,
+    join_channels,
+    pair_with_masks,
+)
+from pix2rep_jax.inference.write_embeddings import (
+    FORMATS,
+    sample_pixels,
+    write_embedding,
+)
+from pix2rep_jax.modes.predict import explain
+from pix2rep_jax.runs.manifest import make_folder
+from pix2rep_jax.runs.start import find_pretraining
+from pix2rep_jax.runtime.progress_bar import open_progress_bar
+
+__all__ = ["run"]
+
+_COLOURED = 16
+"""Scans, evenly among all, whose pixels decide the colours."""
+
+
+def run(
+    config: ConfigDict,
+    workdir: str | Path,
+    *,
+    input: str | Path | None,
+    output: str | Path | None,
+    overwrite: bool = False,
+    embedding: str = "features",
+    grid: str = "",
+    format: str = "npz",
+) -> int:
+    """Writes the embedding of every scan of a file or folder.
+
+    A scan whose file exists is passed over. A scan that cannot be embedded is reported
+    and left out. The last line counts what was written and what was left out.
+
+    Args:
+        config: Its `init.checkpoint` names the run to use if the workdir has none.
+        workdir: The folder of a pretraining.
+        input: A scan, or a folder that is searched with all its subfolders.
+        output: The folder for the files, in the subfolders that the input has:
+            `NAME_embedding.npz`, `NAME_embedding.nii.gz` or `NAME_rgb.nii.gz`.
+        overwrite: Whether a file that exists is replaced.
+        embedding: "features" or "projection".
+        grid: The pixels of an npz, "network" or "scan"; "" is the former. NIfTI has
+            the scan's.
+        format: "npz" has float16 `embedding` `[slices, rows, columns, d]`, and where
+            its pixels lie: `origin_px` and `step_px`, in pixels of the slice, and
+            `spacing_mm`. "nifti" has the channels last. "rgb" has the first three
+            principal components of some pixels of all scans as colours.
+
+    Returns:
+        The exit code: 0, or 1 if a scan could not be embedded.
+
+    Raises:
+        InputError: If there is no scan, no pretraining, or no place for the files.
+    """
+    check_choice("--format", format, tuple(FORMATS))
+    check_choice("--grid", grid or "network", GRIDS)
+    if not input or not output:
+        raise InputError(
+            "embed needs a scan or a folder of scans and a folder for the embeddings: "
+            "add --input PATH --output FOLDER"
+        )
+    if format != "npz" and grid == "network":
+        raise InputError(
+            f"--format {format} has the scan's own pixels: leave out --grid network, "
+            "or choose --format npz"
+        )
+    input, output = Path(input).expanduser(), Path(output).expanduser()
+    run = find_pretraining(workdir, checkpoint=config.init.checkpoint)
+    found = find_scans(input, output=output)
+    backbone = Backbone.load(run, embedding=embedding)
+    print(f"{embedding} of the network in {run}")
+    pairs = list_targets(found, backbone.inputs.files, input, output, FORMATS[format])
+    make_folder(output, option="--output")
+    left = [pair for pair in pairs if overwrite or not pair[1].exists()]
+    for path in found.broken:
+        print(f"skipped {path}: it cannot be opened", file=sys.stderr)
+    colours = None
+    if format == "rgb" and left:
+        colours = choose_colours(backbone, [scan for scan, _ in pairs])
+    failures, notes = 0, []
+    with open_progress_bar(len(left), description="embed", unit="scan") as bar:
+        for path, target in left:
+            try:
+                scan = read(backbone, path)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                write_embedding(
+                    target,
+                    backbone,
+                    scan,
+                    format=format,
+                    grid=grid or "network",
+                    colours=colours,
+                )
+                notes.append((str(path), scan.notes))
+            except Exception as error:  # one bad file must not cost the next its own
+                failures += 1
+                said = explain(error, path)
+                tqdm.write(f"skipped {path}: {said}", file=sys.stderr)
+            bar.update()
+    for sentence in count_notes(notes):
+        print(sentence, file=sys.stderr)
+    line = f"{len(left) - failures} of {len(pairs)} embeddings were written to {output}"
+    if present := len(pairs) - len(left):
+        line += f"; {present} were there before: add --overwrite to replace them"
+    if failures:
+        line += f"; {failures} could not be embedded"
+    if found.broken:
+        line += f"; {len(found.broken)} could not be opened"
+    if found.left_out:
+        line += f"; left out: {', '.join(found.left_out)}"
+    print(line)
+    return 1 if failures or found.broken else 0
+
+
+def list_targets(
+    found: FoundScans, files: int, input: Path, output: Path, ending: str
+) -> list[tuple[Path, Path]]:
+    """Pairs each scan with the file of its embedding.
+
+    Args:
+        found: The scans.
+        files: How many files a case has.
+        input: Where they were found.
+        output: The folder for the embeddings.
+        ending: The end of a file's name, from `FORMATS`.
+
+    Raises:
+        InputError: If `output` is the name of a file, or two scans have one target.
+    """
+    if output.suffix in (".nii", ".gz", ".npz", ".png"):
+        raise InputError(f"--output {output} is the name of a file: give a folder")
+    suffix = ending.partition(".")[0]
+    pairs = pair_with_masks(
+        join_channels(found.scans, files),
+        input=input,
+        output=output,
+        suffix=suffix,
+        files=found.scans,
+    )
+    return [
+        (scan, target.with_name(case_name(target, suffix=suffix) + ending))
+        for scan, target in pairs
+    ]
+
+
+def read(backbone: Backbone, path: Path) -> Scan:
+    """Reads all channels of a scan as its pretraining's scans were read."""
+    paths = find_channels(path, backbone.inputs.files)
+    return read_scan_files(paths, backbone.rule, backbone.inputs)
+
+
+def choose_colours(backbone: Backbone, scans: list[Path]) -> Colours:
+    """Finds colours that mean the same in all scans.
+
+    They depend on the whole folder, so that a second command paints alike.
+
+    Raises:
+        InputError: If none of the scans that were chosen can be read.
+    """
+    places = np.linspace(0, len(scans) - 1, min(_COLOURED, len(scans))).round()
+    chosen = [scans[int(place)] for place in places]
+    samples = []
+    with open_progress_bar(
+        len(chosen), description="choose colours", unit="scan", delay_s=5
+    ) as bar:
+        for path in chosen:
+            try:
+                samples.append(sample_pixels(backbone, read(backbone, path)))
+            except InputError as error:  # it is reported when its turn comes
+                refused = error
+            bar.update()
+    if not samples:
+        raise refused
+    return find_colours(samples)
