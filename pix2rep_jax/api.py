@@ -88,14 +88,14 @@ def pretrain(
     >>> import tempfile
     >>> from pix2rep_jax import pretrain
     >>> tiny = {"model__channels": (4, 8), "data__size": 16, "data__crop_px": 16}
-    >>> few = {"data__phantom_training": 5, "data__phantom_testing": 1}
+    >>> few = {"data__phantom_training": 3, "data__phantom_testing": 1}
     >>> with tempfile.TemporaryDirectory() as out:
     ...     run = pretrain(
-    ...         out=out, size="quick", data__cache_dir=out, **tiny, **few,
-    ...         pretrain__num_steps=2, pretrain__num_points=8,
+    ...         out=out, size="quick", pretrain__num_steps=2, pretrain__num_points=8,
+    ...         projection__hidden=(8,), data__cache_dir=out, **tiny, **few,
     ...     )  # doctest: +ELLIPSIS
     ...     run.folder.name, len(run.scores)
-    5 ...
+    slices ...
     ('pretrain', 0)
     """
     return _train("pretrain", data, out, size, start, resume, settings)
@@ -192,7 +192,7 @@ def evaluate(
         ...
     pix2rep_jax.errors.InputError: there is no trained segmenter in ...
     """
-    workdir, *others = _workdirs(run)
+    workdir, *others = _find_segmenters(run, settings)
     words = _command("evaluate", workdir, None, data, None, settings)
     _, checkpoint = _run("evaluate", workdir, words, others=others)
     folder = workdir / "evaluate"
@@ -234,9 +234,11 @@ def predict(
     >>> predict("no_such_folder", "no_such_scans", "masks")
     Traceback (most recent call last):
         ...
-    pix2rep_jax.errors.InputError: ... no_such_scans...
+    pix2rep_jax.errors.InputError: there is no trained segmenter in ...
     """
-    workdir, *others = _workdirs(run)
+    workdir, *others = (
+        _find_segmenters(run, settings) if support is None else _workdirs(run)
+    )
     words = _command("predict", workdir, None, None, None, settings)
     status, _ = _run(
         "predict",
@@ -273,6 +275,16 @@ def _train(
     words = _command(mode, workdir, size, data, start, settings)
     _run(mode, workdir, words, command=words)
     return Run(workdir, folder, _scores(folder))
+
+
+def _find_segmenters(
+    given: _Place | Run | Sequence[_Place | Run], settings: Mapping[str, Any]
+) -> list[Path]:
+    """Lists workdirs, and raises InputError if one of them has no segmenter."""
+    workdirs = _workdirs(given)
+    if not {"init__checkpoint", "init.checkpoint"} & {*settings}:
+        find_ensemble(workdirs)
+    return workdirs
 
 
 def _workdirs(given: _Place | Run | Sequence[_Place | Run]) -> list[Path]:

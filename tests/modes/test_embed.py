@@ -1,0 +1,125 @@
+"""--mode embed writes what `Backbone.embed` gives, in three formats."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+from PIL import Image
+
+from pix2rep_jax.errors import InputError
+from pix2rep_jax.inference.backbone import Backbone
+from pix2rep_jax.inference.principal_components import find_colours
+from pix2rep_jax.modes import embed
+from tests.inference.test_backbone import backbone
+from tests.inference.test_segmenter import CONFIG, scan, store
+
+
+@pytest.fixture
+def scans(tmp_path, monkeypatch):
+    """Two scans, one with its slices stored first, and a network of three values."""
+    folder = tmp_path / "scans"
+    (folder / "deep").mkdir(parents=True)
+    store(folder / "a.nii.gz", (0, 1, 2))
+    store(folder / "deep" / "b.nii.gz", (2, 0, 1))
+    monkeypatch.setattr(embed, "find_pretraining", lambda *x, **options: tmp_path)
+    monkeypatch.setattr(Backbone, "load", lambda *x, **options: backbone())
+    return folder
+
+
+def run(scans, **options):
+    output = scans.parent / "out"
+    status = embed.run(
+        ConfigDict(CONFIG), scans.parent, input=scans, output=output, **options
+    )
+    return output, status
+
+
+@pytest.mark.parametrize("grid", ["network", "scan"])
+def test_npz_is_the_embedding_in_half_floats(scans, grid):
+    """With the place of its pixels in each slice; what is there is kept."""
+    output, status = run(scans, grid=grid)
+    assert status == 0
+    for name in ("a", "deep/b"):
+        found = np.load(output / f"{name}_embedding.npz")
+        expected = backbone().embed(scans / f"{name}.nii.gz", grid=grid)
+        assert found["embedding"].dtype == np.float16
+        np.testing.assert_array_equal(found["embedding"], expected.astype(np.float16))
+        # 40 mm as 32 px of 1.25 mm, in the middle of 40 x 50 px
+        origin = (4, 9) if grid == "network" else (0, 0)
+        np.testing.assert_allclose(found["origin_px"], origin)
+        np.testing.assert_allclose(found["spacing_mm"], 1.25)
+    before = (output / "a_embedding.npz").stat().st_mtime_ns
+    assert run(scans, grid=grid)[1] == 0
+    assert (output / "a_embedding.npz").stat().st_mtime_ns == before
+
+
+def test_nifti_overlays_its_scan_with_the_channels_last(scans):
+    """Whatever axis the slices are stored along; rounding is below 2^-16 of the range."""
+    output, _ = run(scans, format="nifti")
+    for name in ("a", "deep/b"):
+        source = nib.load(scans / f"{name}.nii.gz")
+        found = nib.load(output / f"{name}_embedding.nii.gz")
+        assert found.shape == (*source.shape, 3)
+        np.testing.assert_array_equal(found.affine, source.affine)
+        expected = backbone().embed(source, grid="scan")
+        turned = expected if name == "deep/b" else np.moveaxis(expected, 0, 2)
+        np.testing.assert_allclose(found.get_fdata(), turned, atol=2e-3)
+
+
+def test_colours_are_the_principal_components_of_all_scans(scans):
+    """The same embedding has the same colour in both scans."""
+    output, _ = run(scans, format="rgb")
+    first, second = (
+        nib.load(output / f"{name}_rgb.nii.gz") for name in ("a", "deep/b")
+    )
+    assert first.shape == (40, 50, 3) and first.get_data_dtype().names == tuple("RGB")
+    one, other = np.asarray(first.dataobj), np.asarray(second.dataobj)
+    np.testing.assert_array_equal(np.moveaxis(other, 0, 2), one)
+    assert len(np.unique(one["R"])) > 100
+    assert one["R"][0, 0].max() == 0  # outside of the field of view
+
+
+def test_principal_components_are_those_of_an_svd():
+    draw = np.random.default_rng(0)
+    pixels = draw.normal(size=(200, 5)) * [5, 4, 3, 2, 1]
+    colours = find_colours([pixels[:50], pixels[50:]])
+    _, _, axes = np.linalg.svd(pixels - pixels.mean(0), full_matrices=False)
+    np.testing.assert_allclose(np.abs(colours.axes), np.abs(axes[:3].T), atol=1e-9)
+    painted = colours.paint(pixels)
+    assert painted.min() == 0 and painted.max() == 1
+    assert 0.01 < (painted == 0).mean() < 0.03
+    assert find_colours([pixels[:, :2]]).paint(pixels[:, :2]).shape == (200, 3)
+
+
+def test_one_bad_scan_costs_no_other(scans, capsys):
+    """It is named, and the exit status says so."""
+    (scans / "bad.nii.gz").write_bytes(b"nothing")
+    output, status = run(scans)
+    assert status == 1 and "bad.nii.gz" in capsys.readouterr().err
+    assert len(list(output.rglob("*.npz"))) == 2
+
+
+def test_what_makes_no_sense_is_refused(scans, tmp_path):
+    for options in ({"format": "png"}, {"grid": "own"}):
+        with pytest.raises(InputError, match="--format|--grid"):
+            run(scans, **options)
+    with pytest.raises(InputError, match="--grid"):
+        run(scans, format="rgb", grid="network")
+    with pytest.raises(InputError, match="--input"):
+        embed.run(ConfigDict(CONFIG), tmp_path, input=None, output="out")
+    with pytest.raises(InputError, match="folder"):
+        embed.run(ConfigDict(CONFIG), tmp_path, input=scans, output="out.npz")
+
+
+def test_a_picture_is_npz_only(scans, capsys):
+    """NIfTI would need a place in the body."""
+    pictures = scans.parent / "pictures"
+    pictures.mkdir()
+    grey = (scan()[..., 0] / 4).astype(np.uint8)
+    Image.fromarray(grey).save(pictures / "p.png")
+    assert run(pictures, format="nifti")[1] == 1
+    assert "p.png" in capsys.readouterr().err
+    output, status = run(pictures, grid="scan")
+    assert status == 0
+    found = np.load(output / "p_embedding.npz")["embedding"]
+    assert found.shape[1:] == (*grey.shape[::-1], 3)
