@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+import pix2rep_jax
 from tests.docs.pages import PAGES
 from tests.support.program import ROOT
 
@@ -59,6 +60,17 @@ def test_the_files_that_a_page_names_exist(page):
     links = re.findall(r"\]\(([^)#\s]+)(?:#[\w-]+)?\)", text)
     links = [link for link in links if not link.startswith("http")]
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_api_page_has_every_public_name():
+    """By the module that defines it, whose docstring the site shows."""
+    page = (ROOT / "docs" / "reference" / "api.md").read_text("utf-8")
+    shown = set(re.findall(r"^::: ([\w.]+)$", page, flags=re.M))
+    public = {f"{module}.{name}" for name, module in pix2rep_jax._MODULES.items()}
+    assert public <= shown
+    for path in shown:
+        module, _, name = path.rpartition(".")
+        assert getattr(importlib.import_module(module), name).__doc__
 
 
 def test_the_settings_page_has_every_setting(monkeypatch):

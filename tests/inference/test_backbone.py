@@ -46,8 +46,9 @@ def pretrained(tmp_path_factory):
     variables = jax.tree.map(
         lambda leaf: draw.uniform(0.05, 1, leaf.shape).astype(np.float32), shapes
     )
-    begin_run(folder / "pretrain", config, trained=("backbone", "projection"))
-    save_checkpoint(folder / "pretrain", variables)
+    trained = ("backbone", "projection")
+    begin_run(folder / "pretrain", config, trained=trained)
+    save_checkpoint(folder / "pretrain", variables, trained=trained)
     return folder, net, variables
 
 

@@ -54,7 +54,7 @@ def test_npz_is_the_embedding_in_half_floats(scans, grid):
 
 
 def test_nifti_overlays_its_scan_with_the_channels_last(scans):
-    """Whatever axis the slices are stored along; rounding is below 2^-16 of the range."""
+    """Whatever axis the slices are stored along; all that is lost is rounding."""
     output, _ = run(scans, format="nifti")
     for name in ("a", "deep/b"):
         source = nib.load(scans / f"{name}.nii.gz")
@@ -87,7 +87,7 @@ def test_principal_components_are_those_of_an_svd():
     np.testing.assert_allclose(np.abs(colours.axes), np.abs(axes[:3].T), atol=1e-9)
     painted = colours.paint(pixels)
     assert painted.min() == 0 and painted.max() == 1
-    assert 0.01 < (painted == 0).mean() < 0.03
+    assert 0.005 < (painted == 0).mean() < 0.03
     assert find_colours([pixels[:, :2]]).paint(pixels[:, :2]).shape == (200, 3)
 
 
@@ -101,7 +101,7 @@ def test_one_bad_scan_costs_no_other(scans, capsys):
 
 def test_what_makes_no_sense_is_refused(scans, tmp_path):
     for options in ({"format": "png"}, {"grid": "own"}):
-        with pytest.raises(InputError, match="--format|--grid"):
+        with pytest.raises(InputError, match=r"--format|--grid"):
             run(scans, **options)
     with pytest.raises(InputError, match="--grid"):
         run(scans, format="rgb", grid="network")
