@@ -14,7 +14,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pix2rep_jax.cli.config_file import with_found_config, with_run_config
+from pix2rep_jax.cli.config_file import (
+    with_found_config,
+    with_quoted_words,
+    with_run_config,
+)
 from pix2rep_jax.cli.parse import read_settings
 from pix2rep_jax.cli.prepare import check, prepare
 from pix2rep_jax.errors import InputError
@@ -335,8 +339,9 @@ def _run(mode: str, workdir: Path, words: list[str], **options: Any) -> tuple[in
     Returns:
         The mode's exit code, and the setting `init.checkpoint`.
     """
-    config = read_settings(with_run_config(with_found_config(words)))
-    check(config)
+    full = with_quoted_words(with_run_config(with_found_config(words)))
+    config = read_settings(full)
+    check(config, {name: options.get(name) for name in ("input", "output", "support")})
     prepare(config, workdir, mode, command=words)
     module = importlib.import_module(f"pix2rep_jax.modes.{mode}")
     try:
