@@ -24,6 +24,7 @@ from pix2rep_jax.cli.prepare import check, prepare
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runs.remembered import find_source
 from pix2rep_jax.runs.start import find_ensemble
+from pix2rep_jax.runtime.home import expand
 
 __all__ = ["Run", "evaluate", "finetune", "predict", "pretrain", "probe"]
 
@@ -298,7 +299,7 @@ def _workdirs(given: _Place | Run | Sequence[_Place | Run]) -> list[Path]:
     if not listed:
         raise InputError("no run is given: name the folder of one")
     places = (each.workdir if isinstance(each, Run) else each for each in listed)
-    return [Path(each).expanduser().resolve() for each in places]  # type: ignore[arg-type]
+    return [expand(each, "the run's folder") for each in places]  # type: ignore[arg-type]
 
 
 def _command(

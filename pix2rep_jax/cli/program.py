@@ -49,11 +49,11 @@ MODES = {
             "support",
         ),
     ),
+    "figures": ("pix2rep_jax.modes.figures", ()),
     "embed": (
         "pix2rep_jax.modes.embed",
         ("input", "output", "overwrite", "embedding", "grid", "format"),
     ),
-    "figures": ("pix2rep_jax.modes.figures", ()),
     "study": ("pix2rep_jax.study.command", ("command",)),
 }
 """The module of each --mode, and what its `run(config, workdir, ...)` takes besides."""
@@ -94,8 +94,8 @@ _EMBEDDING = flags.DEFINE_enum(
 )
 _GRID = flags.DEFINE_enum(
     "grid",
-    "",
-    ["", "network", "scan"],
+    None,
+    ["network", "scan"],
     "embed: the pixels of an npz, the network's (default) or the scan's. NIfTI always "
     "has the scan's.",
 )

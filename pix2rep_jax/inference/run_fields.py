@@ -42,7 +42,6 @@ def restore_fields(
     Raises:
         InputError: As `Segmenter.load`.
     """
-    _warn(run, record)
     data = config["data"]
     preparation = scan_preparation(run, data, record)
     networks = restore_predictors(run, config, record, mirror=mirror)
@@ -76,7 +75,6 @@ def support_fields(
         InputError: As `Segmenter.from_support`.
     """
     config, record = read_config(run), read_run(run)
-    _warn(run, record)
     data = config["data"]
     preparation = scan_preparation(run, data, record)
     scans = read_support(
@@ -94,16 +92,21 @@ def support_fields(
     }
 
 
-def _warn(run: Path, record: RunRecord) -> None:
-    """Logs that a run is not finished, if so."""
-    if note := unfinished(run, record.num_steps):
-        _LOG.warning(note)
-
-
 def scan_preparation(
     run: Path, data: Mapping[str, Any], record: RunRecord
 ) -> dict[str, Any]:
-    """Returns how a run prepares scans; refuses crops that need experts' masks."""
+    """Returns how a run prepares scans, and logs that it is not finished, if so.
+
+    Args:
+        run: The run's folder.
+        data: The `data` section of its configuration.
+        record: What its run.json holds.
+
+    Raises:
+        InputError: If it was trained on crops that need experts' masks.
+    """
+    if note := unfinished(run, record.num_steps):
+        _LOG.warning(note)
     if data["crop"] == "mask_box":
         raise InputError(
             f"the network in {run} was trained on crops around the expert's masks "

@@ -44,7 +44,7 @@ def run(
     output: str | Path | None,
     overwrite: bool = False,
     embedding: str = "features",
-    grid: str = "",
+    grid: str | None = None,
     format: str = "npz",
 ) -> int:
     """Writes the embedding of every scan of a file or folder.
@@ -60,7 +60,7 @@ def run(
             `NAME_embedding.npz`, `NAME_embedding.nii.gz` or `NAME_rgb.nii.gz`.
         overwrite: Whether a file that exists is replaced.
         embedding: "features" or "projection".
-        grid: The pixels of an npz, "network" or "scan"; "" is the former. NIfTI has
+        grid: The pixels of an npz, "network" or "scan"; None is the former. NIfTI has
             the scan's.
         format: "npz" has float16 `embedding` `[slices, rows, columns, d]`, and where
             its pixels lie: `origin_px` and `step_px`, in pixels of the slice, and

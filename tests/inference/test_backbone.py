@@ -52,11 +52,12 @@ def pretrained(tmp_path_factory):
     return folder, net, variables
 
 
-def test_on_the_networks_grid_it_is_the_network_on_prepared_slices(pretrained):
+def test_on_the_networks_grid_it_is_the_network_on_prepared_slices(pretrained, caplog):
     """Features are those of the backbone alone, projections those of the whole."""
     folder, net, variables = pretrained
     image = np.random.default_rng(0).random((24, 20, 5)).astype(np.float32)
     uses = Backbone.load(folder, embedding="projection")
+    assert len(caplog.records) == 1  # the run is not finished
     slices, _ = uses.preparation.prepare(image[..., None, None], spacing_mm=(2.5, 2.5))
     expected = net.apply(variables, slices, train=False)
     found = uses.embed(image, spacing_mm=(2.5, 2.5))
