@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from absl import logging
+
 from pix2rep_jax.cli.config_file import (
     with_found_config,
     with_quoted_words,
@@ -345,10 +347,14 @@ def _run(mode: str, workdir: Path, words: list[str], **options: Any) -> tuple[in
     check(config, {name: options.get(name) for name in ("input", "output", "support")})
     prepare(config, workdir, mode, command=words)
     module = importlib.import_module(f"pix2rep_jax.modes.{mode}")
+    said = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)  # Orbax tells every file it writes
     try:
         status = module.run(config, workdir, **options) or 0
     except SystemExit as end:  # a signal: in a notebook the cell was interrupted
         raise KeyboardInterrupt(f"{mode} was stopped; it is saved") from end
+    finally:
+        logging.set_verbosity(said)
     return status, config.init.checkpoint
 
 

@@ -50,6 +50,7 @@ def called(tmp_path_factory, workdir, cache):
         timeout=300,
     )
     assert done.returncode == 0, done.stderr[-3000:]
+    assert "absl" not in done.stderr  # Orbax tells of every file
     return out, json.loads((out / "report.json").read_text())
 
 
