@@ -4,9 +4,11 @@ Measuring them takes as long as all else that a run does before its first step. 
 probing and fine-tuning of one pretraining needs the same ones.
 """
 
+import contextlib
 import hashlib
 import json
 import logging
+import os
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -25,8 +27,11 @@ from pix2rep_jax.runtime.atomic_file import replacing
 
 __all__ = ["hash_inputs", "keep_statistics", "measure_statistics"]
 
-VERSION = 1
+VERSION = 2
 """Raise it when the same inputs give other statistics."""
+
+_SEAL = "seal"
+"""The array of a file that hashes the others, and what they were measured for."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -76,11 +81,12 @@ def keep_statistics(
     Returns:
         The statistics, on the host.
     """
-    path = folder / f"statistics-{hash_inputs(inputs, settings)}.npz"
-    kept = _load(path)
+    key = hash_inputs(inputs, settings)
+    path = folder / f"statistics-{key}.npz"
+    kept = _load(path, key)
     if kept is None:
         kept = jax.device_get(measure())
-        _save(path, kept)
+        _save(path, kept, key)
     return kept
 
 
@@ -92,34 +98,60 @@ def hash_inputs(inputs: Any, settings: Any) -> str:
         settings: As JSON can hold it.
     """
     text = json.dumps([VERSION, settings, numeric_environment()], sort_keys=True)
+    return _hash_arrays(inputs, text)[:24]
+
+
+def _hash_arrays(arrays: Any, text: str) -> str:
+    """Hashes a tree of arrays and a text."""
     result = hashlib.sha256(text.encode())
-    for path, leaf in jax.tree_util.tree_leaves_with_path(inputs):
+    for path, leaf in jax.tree_util.tree_leaves_with_path(arrays):
         array = np.ascontiguousarray(leaf)
         name = jax.tree_util.keystr(path)
         result.update(f"{name} {array.dtype} {array.shape}".encode())
         result.update(array.data)
-    return result.hexdigest()[:24]
+    return result.hexdigest()
 
 
-def _save(path: Path, statistics: Mapping[str, Any]) -> None:
+def _save(path: Path, statistics: Mapping[str, Any], key: str) -> None:
     """Writes statistics; if they cannot be written, the next run measures them."""
+    arrays = dict(_flatten(statistics))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as partial, open(partial, "wb") as file:
-            np.savez(file, **dict(_flatten(statistics)))
+            np.savez(file, **{_SEAL: np.array(_hash_arrays(arrays, key))}, **arrays)
     except OSError as error:
         _LOG.info("%s could not be written: %s", path, error)
 
 
-def _load(path: Path) -> dict[str, Any] | None:
-    """Reads what `_save` wrote; None if there is nothing that can be read."""
+def _load(path: Path, key: str) -> dict[str, Any] | None:
+    """Reads what `_save` wrote; None if there is nothing that can be read.
+
+    A file that was measured for something else counts as damaged, and so does one with
+    other bits than were written: zip's own checks leave some of them out.
+    """
     try:
         if not path.is_file():
             return None
+        with contextlib.suppress(OSError):  # another user's
+            os.utime(path)  # it is used now, which `limit_cache` goes by
         # If np.load cannot read a file that it opened itself, it leaves it open.
         with open(path, "rb") as stream, np.load(stream) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        seal = str(arrays.pop(_SEAL))
+        if seal != _hash_arrays(arrays, key):
+            raise ValueError("it holds other numbers than were written for this run")
+    except (
+        AttributeError,
+        OSError,
+        EOFError,
+        KeyError,
+        MemoryError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         _LOG.warning("%s is damaged (%s): it is measured again", path, error)
         return None
     result: dict[str, Any] = {}

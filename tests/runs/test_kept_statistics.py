@@ -1,5 +1,8 @@
 """BatchNorm's statistics, measured once for all runs of a pretraining."""
 
+import os
+import time
+
 import jax
 import numpy as np
 import pytest
@@ -97,6 +100,56 @@ def test_a_damaged_file_is_measured_again(arguments, calls, tmp_path):
         measure_statistics(**arguments)
         assert path.read_bytes() == whole
     assert len(calls) == 4
+
+
+def test_no_flipped_bit_changes_a_number(arguments, calls, tmp_path):
+    """Zip's own checks leave out names, and what says how a member is packed."""
+    first = measure_statistics(**arguments)
+    (path,) = tmp_path.glob("statistics-*.npz")
+    whole = path.read_bytes()
+    directory = whole.index(b"PK\x01\x02")
+    key = path.stem.partition("-")[2]
+    for place in range(directory, len(whole)):
+        for bit in (0, 3, 7):
+            damaged = bytearray(whole)
+            damaged[place] ^= 1 << bit
+            path.write_bytes(damaged)
+            found = kept_statistics._load(path, key)
+            if found is not None:
+                found = {**first, "backbone": found}
+                jax.tree.map(np.testing.assert_array_equal, found, first)
+
+
+def test_the_file_of_another_network_is_not_taken(arguments, calls, tmp_path):
+    """Under the name of this one's; nor any other file of NumPy's."""
+    first = measure_statistics(**arguments)
+    (path,) = tmp_path.glob("statistics-*.npz")
+    more = {**arguments, "images": arguments["images"] + 1}
+    measure_statistics(**more)
+    (other,) = {*tmp_path.glob("statistics-*.npz")} - {path}
+
+    def array_alone(place):
+        with open(place, "wb") as file:
+            np.save(file, np.zeros(3))
+
+    for swap in (
+        lambda place: place.write_bytes(other.read_bytes()),
+        lambda place: np.savez(place, x=np.zeros(3)),
+        array_alone,
+    ):
+        swap(path)
+        again = measure_statistics(**arguments)
+        jax.tree.map(np.testing.assert_array_equal, again, first)
+    assert len(calls) == 5
+
+
+def test_reading_statistics_is_a_use_of_them(arguments, calls, tmp_path):
+    """What was not used for longest is removed from a full cache."""
+    measure_statistics(**arguments)
+    (path,) = tmp_path.glob("statistics-*.npz")
+    os.utime(path, (1e9, 1e9))
+    measure_statistics(**arguments)
+    assert len(calls) == 1 and path.stat().st_mtime > time.time() - 60
 
 
 def test_a_folder_that_cannot_be_written_is_not_an_error(arguments, calls, tmp_path):
