@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from pix2rep_jax.data.fit.fingerprint import Fault, take_fingerprint
 from pix2rep_jax.data.fit.plan import make_plan
 from pix2rep_jax.data.scan_notes import count_notes
+from pix2rep_jax.data.slices.cache_limit import list_cache
 from pix2rep_jax.errors import InputError, name_some
 from pix2rep_jax.runs.manifest import check_place
 from pix2rep_jax.runs.plan_file import PLAN_FILE, describe, write_plan
@@ -69,10 +70,10 @@ def _group_faults(faults: Sequence[Fault]) -> list[str]:
 
 def _caches(folder: Path) -> str:
     """Says how much room the caches take."""
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    slices = [path for path in files if path.name.startswith("slices-")]
-    every, own = (sum(x.stat().st_size for x in each) / 1e6 for each in (files, slices))
+    files = list_cache(folder)
+    slices = [each for each in files if each[2].name.startswith("slices-")]
+    every, own = (sum(size for _, size, _ in each) / 1e6 for each in (files, slices))
     return (
         f"caches: {every:,.0f} MB in {folder}, {own:,.0f} MB of it in {len(slices)} "
-        "files of prepared slices; all of it may be deleted"
+        "files of prepared slices; these files may be deleted"
     )

@@ -11,6 +11,7 @@ import pytest
 from pix2rep_jax.data.phantom import write
 from pix2rep_jax.data.slices import cache_limit, slice_cache
 from pix2rep_jax.data.slices.cache_limit import limit_cache
+from pix2rep_jax.modes import check
 from pix2rep_jax.runtime import atomic_file
 from pix2rep_jax.runtime.leftovers import partial_path, remove_leftovers
 from tests.support.program import ROOT
@@ -70,10 +71,16 @@ def test_what_another_process_is_writing_stays(tmp_path):
     remove_leftovers(tmp_path / "missing")
 
 
+ONE, OTHER = (f"slices-{letter * 24}.npz" for letter in "ac")
+FACTS = f"fingerprint-{'b' * 24}.json"
+PROGRAM = f"jit_step-{'d' * 64}-cache"
+"""Names that the caches have."""
+
+
 def make_cache(folder, *, hours):
     """Files of 1 kB each, last used so many hours ago."""
     (folder / "programs").mkdir()
-    names = ("slices-a.npz", "programs/p", "fingerprint-b.json", "slices-c.npz")
+    names = (ONE, f"programs/{PROGRAM}", FACTS, OTHER)
     for name, ago in zip(names, hours, strict=True):
         path = folder / name
         path.write_bytes(bytes(1000))
@@ -83,25 +90,54 @@ def make_cache(folder, *, hours):
 @pytest.mark.parametrize(
     ("limit_gb", "left"),
     [
-        (0, {"slices-a.npz", "p", "fingerprint-b.json", "slices-c.npz"}),
-        (4e-6, {"slices-a.npz", "p", "fingerprint-b.json", "slices-c.npz"}),
-        (3.5e-6, {"slices-a.npz", "fingerprint-b.json", "slices-c.npz"}),
-        (2e-6, {"slices-a.npz", "slices-c.npz"}),
-        (1e-9, {"slices-a.npz"}),
+        (0, {ONE, PROGRAM, FACTS, OTHER}),
+        (4e-6, {ONE, PROGRAM, FACTS, OTHER}),
+        (3.5e-6, {ONE, FACTS, OTHER}),
+        (2e-6, {ONE, OTHER}),
+        (1e-9, {ONE}),
     ],
 )
 def test_what_was_not_used_for_longest_goes_first(tmp_path, limit_gb, left):
     """And never what is in use, nor a file that is not of the caches."""
     make_cache(tmp_path, hours=(9, 4, 3, 1))
     (tmp_path / "mine.txt").write_bytes(bytes(1000))
-    limit_cache(tmp_path, limit_gb=limit_gb, keep=tmp_path / "slices-a.npz")
+    limit_cache(tmp_path, limit_gb=limit_gb, keep=tmp_path / ONE)
     names = {each.name for each in tmp_path.rglob("*") if each.is_file()}
     assert names == {*left, "mine.txt"}
 
 
+def test_files_that_only_look_like_a_cache_stay(tmp_path):
+    """Where a user names a folder of other things as the cache's."""
+    names = ("slices-3.npz", "statistics-all.npz", "detail-2.json", "programs/main.py")
+    names += ("programs/latest-cache", f"programs/{PROGRAM}.txt", f"old {ONE}")
+    (tmp_path / "programs").mkdir()
+    for name in names:
+        (tmp_path / name).write_bytes(bytes(1000))
+    limit_cache(tmp_path, limit_gb=1e-9, keep=tmp_path / ONE)
+    assert all((tmp_path / name).exists() for name in names)
+
+
+def test_jax_names_its_programs_as_expected(tmp_path):
+    """The files that jax itself keeps are counted, and can be removed."""
+    code = (
+        "import sys, pathlib, jax\n"
+        "from pix2rep_jax.runtime.compiler import cache_programs\n"
+        "cache_programs(pathlib.Path(sys.argv[1]))\n"
+        "jax.jit(lambda x: x + 1)(1.0)\n"
+    )
+    folder = tmp_path / "programs"
+    variables = {x: y for x, y in os.environ.items() if not x.startswith("JAX_")}
+    words = [sys.executable, "-c", code, str(folder)]
+    variables["JAX_PLATFORMS"] = "cpu"
+    subprocess.run(words, cwd=ROOT, env=variables, check=True)
+    assert [*folder.iterdir()]
+    limit_cache(tmp_path, limit_gb=1e-9, keep=tmp_path / ONE)
+    assert not [*folder.iterdir()]
+
+
 def test_reading_a_cache_is_a_use_of_it(tmp_path):
     """A damaged one too; it is not the reader who removes it."""
-    path = tmp_path / "slices-a.npz"
+    path = tmp_path / ONE
     np.savez(path, images=np.zeros(3))
     os.utime(path, (1e9, 1e9))
     assert slice_cache.load(path, dict, dict) is None
@@ -125,3 +161,11 @@ def test_the_limit_is_kept_when_slices_are_added(tmp_path, monkeypatch):
     load_dataset(data)
     ((made,),) = (tmp_path.glob("slices-*.npz"),)
     assert asked == [{"limit_gb": 0.5, "keep": made}]
+
+
+def test_check_counts_the_caches_and_nothing_else(tmp_path):
+    """Since it says that what it counts may be deleted."""
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    for name, size in ((ONE, 3), ("scan.nii", 5), ("deep/er/scan.nii", 7)):
+        (tmp_path / name).write_bytes(bytes(size * 10**6))
+    assert " 3 MB in " in check._caches(tmp_path)

@@ -3,20 +3,38 @@
 import contextlib
 import logging
 import os
+import re
 from pathlib import Path
 
-__all__ = ["limit_cache"]
+__all__ = ["limit_cache", "list_cache"]
 
 _LOG = logging.getLogger(__name__)
 
-_KINDS = (
-    "slices-*.npz",
-    "statistics-*.npz",
-    "fingerprint-*.json",
-    "detail-*.json",
-    "programs/*",
+_OURS = re.compile(
+    r"(slices|statistics)-[0-9a-f]{24}\.npz|(fingerprint|detail)-[0-9a-f]{24}\.json"
+    r"|programs/.+-[0-9a-f]{64}-(cache|atime)"
 )
-"""What may be removed: all of it is made again when it is needed."""
+"""What may be removed: all of it is made again when it is needed.
+
+The names end in hashes. A user's folder may hold `slices-3.npz` and `programs` too.
+"""
+
+
+def list_cache(folder: Path) -> list[tuple[float, int, Path]]:
+    """Lists the caches' own files: when each was last used, its bytes, and its path.
+
+    Args:
+        folder: The folder of all caches. What else it holds is left out.
+    """
+    found = []
+    for path in (*folder.glob("*-*.*"), *folder.glob("programs/*")):
+        if not _OURS.fullmatch(path.relative_to(folder).as_posix()):
+            continue
+        with contextlib.suppress(OSError):  # another process has removed it
+            status = path.stat()
+            used = max(status.st_atime, status.st_mtime)
+            found.append((used, status.st_size, path))
+    return found
 
 
 def limit_cache(folder: Path, *, limit_gb: float, keep: Path) -> None:
@@ -31,12 +49,7 @@ def limit_cache(folder: Path, *, limit_gb: float, keep: Path) -> None:
     """
     if not limit_gb:
         return
-    found: list[tuple[float, int, Path]] = []
-    for path in (each for kind in _KINDS for each in folder.glob(kind)):
-        with contextlib.suppress(OSError):  # another process has removed it
-            status = path.stat()
-            used = max(status.st_atime, status.st_mtime)
-            found.append((used, status.st_size, path))
+    found = list_cache(folder)
     total, number, freed = sum(size for _, size, _ in found), 0, 0
     for _, size, path in sorted(found):
         if total - freed <= limit_gb * 1e9:
