@@ -86,6 +86,10 @@ def with_found_config(command: Sequence[str]) -> list[str]:
     Args:
         command: The words of the command line, program first.
 
+    Returns:
+        The words, with the flag before all others: the parser refuses a `--config.`
+        that stands before it.
+
     Raises:
         InputError: If there is no such file.
     """
@@ -97,7 +101,13 @@ def with_found_config(command: Sequence[str]) -> list[str]:
             replaced[index] = f"--config={found}"
         else:
             replaced[index + 1] = found
-    return replaced
+    first, rest, words = [], [], iter(replaced[1:])
+    for word in words:
+        is_flag = re.match(r"--?config(=|$)", word)
+        (first if is_flag else rest).append(word)
+        if is_flag and not is_flag[1]:
+            first += [value for value in [next(words, None)] if value is not None]
+    return [*replaced[:1], *first, *rest]
 
 
 def with_quoted_words(command: Sequence[str]) -> list[str]:

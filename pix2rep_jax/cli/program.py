@@ -58,11 +58,15 @@ MODES = {
 }
 """The module of each --mode, and what its `run(config, workdir, ...)` takes besides."""
 
+_WORDS: list[str] = []
+"""The words that are parsed. The parser of overrides reads a list on its own."""
+
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
     None,
     "A configuration and its size, such as configs/pix2rep.py:small. Not needed where "
     "--workdir holds a run.",
+    sys_argv=_WORDS,
 )
 _MODE = flags.DEFINE_enum("mode", None, list(MODES), "What to do.")
 _WORKDIR = flags.DEFINE_string(
@@ -130,12 +134,9 @@ def main() -> None:
     for flag in flags.FLAGS.get_flags_for_module(__name__):  # --help shows these
         flags.FLAGS.register_key_flag_for_module(words[0], flag)
     try:
+        _WORDS[:] = with_quoted_words(with_run_config(with_found_config(words)))
         # absl would print a traceback where the parsing fails.
-        app.run(
-            lambda rest: run_mode(words, rest),
-            argv=with_quoted_words(with_run_config(with_found_config(words))),
-            flags_parser=parse,
-        )
+        app.run(lambda rest: run_mode(words, rest), argv=_WORDS, flags_parser=parse)
     except KeyboardInterrupt:
         print("stopped; what was saved is kept", file=sys.stderr)
         sys.exit(130)

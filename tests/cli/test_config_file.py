@@ -21,6 +21,8 @@ from pix2rep_jax.runtime.config_checks import words
 from pix2rep_jax.study.jobs import SETTINGS
 from tests.support.program import ROOT
 
+CONFIG = str(ROOT / "configs" / "pix2rep.py")
+
 
 @pytest.mark.parametrize(
     "words",
@@ -148,3 +150,24 @@ def test_every_list_of_words_is_known_here():
     """Without an import of jax."""
     checks = dict(CHECKS) | {f"study.{x}": check for x, check in SETTINGS.items()}
     assert {name for name, x in checks.items() if x is words} == {*WORD_LISTS}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--config.seed=3", "--config", CONFIG, "--mode", "probe"],
+        ["--config.seed=3", "--config", CONFIG, "--config.seed", "3"],
+        ["--mode=study", "--config.study.draws=1", f"--config={CONFIG}", "rest"],
+        ["--config.seed=3", f"-config={CONFIG}", "--mode", "x", "--config", CONFIG],
+    ],
+)
+def test_a_setting_may_stand_before_the_config(words):
+    """The parser would refuse it; all other words keep their order."""
+    found = with_found_config(["main.py", *words])
+    assert found[0] == "main.py" and len(found) == 1 + len(words)
+    is_flag = [word.lstrip("-").partition("=")[0] == "config" for word in found]
+    first = found.index(next(x for x in found if x.startswith("--config.")))
+    assert is_flag.index(True) == 1 and not any(is_flag[first:])
+    others = [word for word in words if word.startswith(("--config.", "--mode"))]
+    assert [word for word in found if word in others] == others
+    assert config_argument(found) == CONFIG

@@ -1,5 +1,8 @@
 """The files in results/: the published tables and figure come from them alone."""
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from pix2rep_jax.study.report.dice_by_patients import draw_figure3
 from pix2rep_jax.study.report.document import make_document, total_seconds
 from pix2rep_jax.study.report.results import count_backbones, read_results
 from pix2rep_jax.study.report.run_table import read_runs, run_table
+from tests.support.program import ROOT, launch, succeed
 from tests.support.published import (
     RESULTS,
     TABLES,
@@ -91,6 +95,34 @@ def test_the_tables_of_published_runs_can_be_written_anew(tmp_path, capsys):
     config.study.draws = 4
     command.run(config, tmp_path / "copy")
     assert "14 of 24 cells" in capsys.readouterr().out
+
+
+def published_commands():
+    """The commands of results/README.md, as words."""
+    text = (RESULTS / "README.md").read_text(encoding="utf-8")
+    (script,) = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    assert 'S="python main.py' in script
+    script = script.replace('S="python', 'S="echo python')
+    words = ["bash", "-c", script]
+    echoed = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    return [line.split() for line in echoed.splitlines()]
+
+
+def test_the_commands_that_draw_published_tables_run(tmp_path):
+    """Each file has one. The quickest is run as it is typed."""
+    commands = published_commands()
+    files = {each.stem for each in RESULTS.glob("*.csv")}
+    named = {
+        Path(word.partition("=")[2]).stem
+        for words in commands
+        for word in words
+        if word.startswith("--config.study.records=")
+    }
+    assert named == files
+    (words,) = [each for each in commands if each[-1] == "runs/constant"]
+    words = [sys.executable, str(ROOT / "main.py"), *words[2:-1], str(tmp_path)]
+    succeed(launch(words))
+    assert (tmp_path / "study" / "tables.md").is_file()
 
 
 @pytest.mark.slow
