@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runtime.leftovers import partial_path, remove_leftovers
 
-__all__ = ["read_object", "replacing", "write_whole"]
+__all__ = ["read_object", "read_sealed", "replacing", "write_sealed", "write_whole"]
 
 
 @contextlib.contextmanager
@@ -73,3 +74,37 @@ def read_object(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def write_sealed(path: Path, content: dict[str, Any]) -> None:
+    """Replaces a file of JSON by one that `read_sealed` takes.
+
+    Args:
+        path: The file to write; its folder exists.
+        content: What JSON can hold.
+
+    Raises:
+        InputError: If it cannot be written; `path` then stays unchanged.
+    """
+    sealed = {"seal": _seal(path, content), "content": content}
+    write_whole(path, json.dumps(sealed))
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """Reads what `write_sealed` wrote under the same name.
+
+    Returns:
+        The content; an empty one if the file is missing, or if anything in it was
+        changed since: a digit that was flipped is as good JSON as before.
+    """
+    found = read_object(path)
+    content = found.get("content")
+    if not isinstance(content, dict) or found.get("seal") != _seal(path, content):
+        return {}
+    return content
+
+
+def _seal(path: Path, content: dict[str, Any]) -> str:
+    """Hashes a file's name and its content."""
+    text = json.dumps([path.name, content])
+    return hashlib.sha256(text.encode()).hexdigest()

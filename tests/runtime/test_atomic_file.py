@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.runtime.atomic_file import read_object, replacing, write_whole
+from pix2rep_jax.runtime.atomic_file import (
+    read_object,
+    read_sealed,
+    replacing,
+    write_sealed,
+    write_whole,
+)
 
 
 def test_hosts_with_the_same_process_number_write_apart(tmp_path, monkeypatch):
@@ -57,3 +63,17 @@ def test_a_file_without_an_object_is_as_good_as_none(tmp_path, text):
     if text is not None:
         path.write_bytes(text.encode("utf-8", "surrogateescape"))
     assert read_object(path) == {}
+
+
+def test_a_sealed_file_is_read_under_its_name_and_unchanged(tmp_path):
+    """Whatever else was done to it, it is as good as none."""
+    path, other = tmp_path / "facts.json", tmp_path / "other.json"
+    content = {"mm": [1.25, 8.0], "name": "é", "none": None}
+    write_sealed(path, content)
+    assert read_sealed(path) == content
+    whole = path.read_text()
+    other.write_text(whole)
+    assert read_sealed(other) == {}
+    for text in ("", "{}", whole[:-1], whole.replace("1.25", "1.35"), '{"content": 1}'):
+        path.write_text(text)
+        assert read_sealed(path) == {}

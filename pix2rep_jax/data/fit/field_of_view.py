@@ -5,7 +5,6 @@ seen in finer pixels.
 """
 
 import functools
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +26,7 @@ from pix2rep_jax.data.slices.grid import Grid, centre_grid, whole_grid
 from pix2rep_jax.data.slices.volume import VolumeFile
 from pix2rep_jax.data.volume_list import list_included
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.runtime.atomic_file import read_object, write_whole
+from pix2rep_jax.runtime.atomic_file import read_sealed, write_sealed
 
 __all__ = ["DETAIL", "Field", "plan_field"]
 
@@ -168,12 +167,12 @@ def _measure(
         Path(data.cache_dir).expanduser(), settings, volumes, kind="detail-{}.json"
     )
     try:
-        return _Kept(**read_object(path))
+        return _Kept(**read_sealed(path))
     except TypeError:  # there is none, or it is damaged
         kept = _look(volumes, data, own=own, centre_mm=centre_mm)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json.dumps(kept._asdict()))
+        write_sealed(path, kept._asdict())
     except (OSError, InputError) as error:
         _LOG.warning("what the masks keep could not be kept in %s: %s", path, error)
     return kept

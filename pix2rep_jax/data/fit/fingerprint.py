@@ -1,7 +1,6 @@
 """What a data set is like, measured once from all scans and masks, and cached."""
 
 import functools
-import json
 import logging
 from collections import Counter
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from pix2rep_jax.data.slices.volume import VolumeFile
 from pix2rep_jax.data.slices.volume_files import read_files
 from pix2rep_jax.data.volume_list import list_included
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.runtime.atomic_file import read_object, write_whole
+from pix2rep_jax.runtime.atomic_file import read_sealed, write_sealed
 
 __all__ = ["Fault", "Fingerprint", "describe_fingerprint", "take_fingerprint"]
 
@@ -234,14 +233,14 @@ def _save(path: Path, found: Fingerprint) -> None:
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json.dumps(content))
+        write_sealed(path, content)
     except (OSError, InputError) as error:
         _LOG.warning("the facts of the scans could not be kept in %s: %s", path, error)
 
 
 def _load(path: Path) -> Fingerprint | None:
     """Reads what `_save` has written; None if it is missing or damaged."""
-    content: dict[str, Any] = read_object(path)
+    content: dict[str, Any] = read_sealed(path)
     try:
         likeness = content["likeness"]
         scans = [

@@ -15,6 +15,7 @@ from pix2rep_jax.data.fit.plan import make_plan, plan_data
 from pix2rep_jax.data.slices import padding, resample
 from pix2rep_jax.data.slices.normalization import Normalization, intensity_range
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.runtime.atomic_file import read_sealed
 
 PADDING, AIR, FAT, LIVER = -2000, -1000, -100, 60
 
@@ -139,6 +140,28 @@ def test_the_fingerprint_is_cached_until_a_file_changes(tmp_path, monkeypatch):
         assert take_fingerprint(data) == found
     make_set(tmp_path, shape=(40, 32, 3))
     assert take_fingerprint(data).scans[0].shape == (40, 32, 3)
+
+
+def test_no_flipped_bit_of_a_cache_changes_the_plan(tmp_path):
+    """A digit may become another, and the file is as good JSON as before."""
+    data = make_set(tmp_path)
+    data.crop = "auto"
+    found, planned = take_fingerprint(data), plan_data(data)
+    (facts,) = (tmp_path / "cache").glob("fingerprint-*.json")
+    (detail,) = (tmp_path / "cache").glob("detail-*.json")
+    draw = np.random.default_rng(0)
+    for path, measured in ((facts, fingerprint._load), (detail, read_sealed)):
+        whole, before = path.read_bytes(), measured(path)
+        assert before
+        for place in draw.integers(len(whole), size=300):
+            damaged = bytearray(whole)
+            damaged[place] ^= 1
+            path.write_bytes(damaged)
+            assert measured(path) in (before, None, {})
+        digits = whole.replace(b"1", b"3")
+        assert digits != whole
+        path.write_bytes(digits)
+    assert take_fingerprint(data) == found and plan_data(data) == planned
 
 
 def test_a_ct_has_one_window_of_its_structures(tmp_path):
