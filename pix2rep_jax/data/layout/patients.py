@@ -1,7 +1,7 @@
 """Whose a scan is, by its name."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pix2rep_jax.data.slices.volume import VolumeFile
@@ -13,6 +13,9 @@ AUTO = "auto"
 """The value of `data.patient_regex` that stands for the rule of this module."""
 
 _EXAMPLES = 3
+
+_PARTS = {"^[^_]+": "first", "^(.+)_": "last"}
+"""Expressions for the part of a name before its first and its last `_`."""
 
 
 def patients_by_name(scans: Mapping[str, Path], regex: str = AUTO) -> dict[str, str]:
@@ -65,26 +68,35 @@ def patients_note(volumes: Sequence[VolumeFile]) -> str:
         volumes: The volumes of a folder of scans.
 
     Returns:
-        A note with three examples and the flag; "" if no name could mean two things.
+        A note with three examples and the flag; "" if scans are patients of their own
+        and no part of their names tells some of them together.
     """
     scans: dict[str, list[str]] = {}
     for volume in volumes:
         scans.setdefault(volume.patient, []).append(volume.volume_id)
-    if len(scans) == len(volumes) and not any("_" in each for each in _names(volumes)):
-        return ""
     # A patient with several scans tells most.
     most = sorted(scans.items(), key=lambda item: -len(item[1]))[:_EXAMPLES]
     several = len(scans) < len(volumes)
     shown = [f"{name_some(names, most=2)} of {patient!r}" for patient, names in most]
     examples = f" ({'; '.join(shown)})" if several else ""
-    other, meaning = ("^[^_]+", "makes the part before _ one")
-    if several:
-        other, meaning = ".+", "makes each scan one"
+    other, meaning = ".+", "makes each scan one"
+    if not several:
+        other = _telling_part([volume.volume_id for volume in volumes])
+        if not other:
+            return ""
+        meaning = f"makes the part before the {_PARTS[other]} _ one"
     return (
         f"note: {len(volumes)} scans count as {len(scans)} patient(s){examples}: "
         f"--config.data.patient_regex='{other}' {meaning}"
     )
 
 
-def _names(volumes: Iterable[VolumeFile]) -> list[str]:
-    return [volume.volume_id for volume in volumes]
+def _telling_part(names: Sequence[str]) -> str:
+    """Finds the expression that tells some scans together, but not all; or ""."""
+    if not all("_" in name for name in names):
+        return ""
+    scans = dict.fromkeys(names, Path())
+    for regex in _PARTS:
+        if 1 < len({*patients_by_name(scans, regex).values()}) < len(names):
+            return regex
+    return ""

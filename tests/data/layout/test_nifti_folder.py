@@ -110,6 +110,31 @@ def test_patients_are_shown_with_the_flag_that_finds_others(root):
 @pytest.mark.parametrize(
     ("names", "patients"),
     [
+        (["liver_1_a", "liver_1_b", "liver_2_a"], ["liver_1", "liver_1", "liver_2"]),
+        (["a_1", "a_2", "b_1"], ["a", "a", "b"]),
+        (["liver_1", "liver_2", "liver_3"], None),  # all together
+        (["a_1", "b_1", "c_1"], None),  # each by itself
+        (["a_1", "a_2", "b"], None),
+    ],
+)
+def test_the_flag_that_a_note_names_tells_scans_together(tmp_path, names, patients):
+    """Some of them; else nothing is said."""
+    (tmp_path / "images").mkdir()
+    for name in names:
+        (tmp_path / "images" / f"{name}.nii").write_bytes(b"never read here")
+    volumes = list_volumes(tmp_path)
+    assert len({each.patient for each in volumes}) == len(names)
+    note = patients_note(volumes)
+    assert bool(note) == (patients is not None)
+    if patients:
+        regex = note.partition("patient_regex='")[2].partition("'")[0]
+        found = list_volumes(tmp_path, patient_regex=regex)
+        assert [each.patient for each in found] == patients
+
+
+@pytest.mark.parametrize(
+    ("names", "patients"),
+    [
         (["010_HC", "010_2HC", "011_HC"], ["010", "010", "011"]),
         (["hippocampus_001", "hippocampus_003"], None),  # one prefix
         (["liver_1", "spleen_2"], None),  # no digits
