@@ -1,6 +1,7 @@
 """The volumes of a data set: listed from its folder, without those left out."""
 
 import dataclasses
+import functools
 import logging
 from pathlib import Path
 from typing import Any
@@ -95,10 +96,16 @@ def list_volumes(data: ConfigDict) -> list[VolumeFile]:
         )
     values = find_class_values(data)
     if note := values_note(data, values):
-        _LOG.warning(note)
+        _say_once(note)
     meaning: dict[str, Any] = {
         "label_values": values,
         "ignore": ignored_values(data, values),
         "empty_slices": data.get("empty_slices", "background"),
     }
     return [dataclasses.replace(volume, **meaning) for volume in listed]
+
+
+@functools.cache
+def _say_once(note: str) -> None:
+    """Logs a note; a process that lists the same scans again does not repeat it."""
+    _LOG.warning(note)

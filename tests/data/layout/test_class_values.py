@@ -2,6 +2,8 @@
 
 import json
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from configs.pix2rep import get_config
@@ -11,6 +13,7 @@ from pix2rep_jax.data.layout.class_values import (
     order_classes_like,
     values_note,
 )
+from pix2rep_jax.data.volume_list import list_volumes
 from pix2rep_jax.errors import InputError
 
 CLASSES = ("BG", "RV", "MYO", "LV")
@@ -127,3 +130,16 @@ def test_names_are_compared_without_case_and_order():
     assert have_same_names(["bg", "LV", "RV"], ["Background", "rv", "lv"])
     assert not have_same_names(["BG", "LV"], ["BG", "LV", "RV"])
     assert not have_same_names(["BG", "LV", "LV"], ["BG", "LV", "RV"])
+
+
+def test_where_the_values_stand_is_said_once(tmp_path, caplog):
+    """A command lists its scans several times."""
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+        image = nib.Nifti1Image(np.zeros((4, 4, 2), np.uint8), np.eye(4))
+        nib.save(image, tmp_path / folder / "p1.nii")
+    names = {name: value for value, name in enumerate(CLASSES)}
+    (tmp_path / "labels.json").write_text(json.dumps(names))
+    for _ in range(3):
+        list_volumes(make_data(tmp_path))
+    assert caplog.text.count("labels.json") == 1
