@@ -104,7 +104,8 @@ def cut_masks(volumes: Sequence[VolumeRecord]) -> str:
         A note, or "" if no mask loses more than 5 %.
     """
     masked = [volume for volume in volumes if volume.label_path is not None]
-    cut = [volume for volume in masked if volume.label_share < 1 - _TOLERATED_SHARE]
+    # Rounded as it is shown: "more than 5% (5%)" would contradict itself.
+    cut = [x for x in masked if round(1 - x.label_share, 2) > _TOLERATED_SHARE]
     if not cut:
         return ""
     most = min(cut, key=lambda volume: volume.label_share)
