@@ -16,6 +16,7 @@ __all__ = [
     "held_out",
     "holdout_numbers",
     "test_patients",
+    "ways_to_test",
 ]
 
 FEW_PATIENTS = 10
@@ -26,6 +27,9 @@ USUAL_HOLDOUT = 4
 
 USUAL_SHARE = 5
 """One of so many patients with masks is a test patient; scores of few say little."""
+
+_FOLDS = 5
+"""Folds to suggest; fewer if there are fewer patients with masks."""
 
 
 def held_out(
@@ -150,11 +154,7 @@ def fold_of_patients(
     Raises:
         InputError: If there is no such fold, or if it would be empty.
     """
-    groups = group_patients(
-        volume
-        for volume in volumes
-        if volume.label_path is not None and volume.subset == "training"
-    )
+    groups = _with_masks(volumes)
     order = sorted(groups, key=lambda patient: (groups[patient], patient))
     seconds = [
         patient
@@ -176,9 +176,43 @@ def fold_of_patients(
 test_patients.__test__ = False  # type: ignore[attr-defined]
 
 
+def ways_to_test(volumes: Iterable[VolumeFile]) -> str:
+    """Says how patients with masks can be tested where none of them is held out.
+
+    Args:
+        volumes: All volumes of a data set, without excluded patients.
+
+    Returns:
+        The end of a sentence, which names only flags that work for so many patients.
+    """
+    groups = _with_masks(volumes)
+    if len(groups) < 2:
+        return "add masks of other patients, because a patient cannot train and test"
+    folds = (
+        f"--mode folds --config.data.folds={min(_FOLDS, len(groups))} scores every "
+        "patient"
+    )
+    if len({*groups.values()}) == len(groups):  # one of each pathology is everyone
+        return f"in another --workdir, {folds}"
+    some = "one" if len({*groups.values()}) == 1 else "one of each pathology"
+    return (
+        f"in another --workdir, --config.data.holdout_per_group=1 holds {some} out, "
+        f"and {folds}"
+    )
+
+
 def group_patients(volumes: Iterable[VolumeFile]) -> dict[str, str]:
     """Lists the pathology of each patient, in the order of the patients' names."""
     return dict(sorted({(volume.patient, volume.group) for volume in volumes}))
+
+
+def _with_masks(volumes: Iterable[VolumeFile]) -> dict[str, str]:
+    """Lists the pathology of each patient whose masks may train."""
+    return group_patients(
+        volume
+        for volume in volumes
+        if volume.label_path is not None and volume.subset == "training"
+    )
 
 
 def _last_of_each_group(

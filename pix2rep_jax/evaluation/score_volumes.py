@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from pix2rep_jax.data.dataset import Dataset, take_own
+from pix2rep_jax.data.held_out import ways_to_test
 from pix2rep_jax.data.slices.volume import read_expert
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.evaluation.dice import dice_per_class, soft_dice_per_class
@@ -102,7 +103,7 @@ def evaluate_volumes(
         ]
     if not scores:
         raise InputError(
-            "no test patient has an expert's mask to compare with: add masks, or raise "
-            "data.holdout_per_group so that patients with masks are held out"
+            "no test patient has an expert's mask to compare with: "
+            + ways_to_test(dataset.volumes)
         )
     return scores

@@ -8,6 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from pix2rep_jax.data.dataset import Dataset
+from pix2rep_jax.data.held_out import ways_to_test
 from pix2rep_jax.data.splits import Split
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.evaluation.report import write_evaluation
@@ -135,7 +136,7 @@ def list_questions(
         wanted = (
             "give a patient two scans with masks, or set context.own_frame=False"
             if own_frame and split.test_volumes
-            else "add masks, or hold patients out by data.holdout_per_group"
+            else ways_to_test(dataset.volumes)
         )
         raise InputError(f"there is no test volume to segment: {wanted}")
     return found

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
 from pix2rep_jax.data.dataset import Dataset
+from pix2rep_jax.data.held_out import ways_to_test
 from pix2rep_jax.data.layout.class_values import have_same_names, order_classes_like
 from pix2rep_jax.data.split_record import Split
 from pix2rep_jax.errors import InputError
@@ -111,6 +112,11 @@ def draw_scored(
     Raises:
         InputError: If the run expects other data or has not been scored on them.
     """
+    if not split.test_volumes:
+        raise InputError(
+            "no patient with a mask was held out, so none is scored: "
+            + ways_to_test(dataset.volumes)
+        )
     check_same_data(data, read_config(run), run)
     channels = read_run(run).inputs.channels
     check_same_channels(dataset.images.shape[-1], channels, run)

@@ -15,6 +15,7 @@ from pix2rep_jax.data.checks import (
     unseen_classes,
 )
 from pix2rep_jax.data.dataset import Dataset, take_own
+from pix2rep_jax.data.held_out import ways_to_test
 from pix2rep_jax.data.one_piece import find_one_piece
 from pix2rep_jax.data.split_record import Split
 from pix2rep_jax.evaluation.score_run import LAST, score_run
@@ -246,9 +247,7 @@ def train_and_score(
     if not split.test_volumes:
         print(
             f"the network is in {folder}; nothing was scored, because no patient with "
-            "a mask was held out: in another --workdir, "
-            "--config.data.holdout_per_group=1 holds one out, and --mode folds "
-            "--config.data.folds=5 scores every patient"
+            f"a mask was held out: {ways_to_test(dataset.volumes)}"
         )
         return
     networks = networks_of_state(config, state.params, state.model_state)

@@ -11,6 +11,7 @@ from scipy.ndimage import map_coordinates
 
 from configs.pix2rep import get_config
 from pix2rep_jax.data.dataset import load_dataset
+from pix2rep_jax.data.held_out import ways_to_test
 from pix2rep_jax.data.splits import make_split
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.evaluation.report import read_foreground_dice, write_evaluation
@@ -31,6 +32,7 @@ from pix2rep_jax.figures.views import choose_points, draw_views, warped_grid
 from pix2rep_jax.methods.pretraining import pix2rep
 from pix2rep_jax.models.build import initialise, make_segmentation_net
 from pix2rep_jax.modes import figures
+from pix2rep_jax.modes.run_pictures import draw_scored
 from pix2rep_jax.runs.checkpoint_writer import Checkpoints
 from pix2rep_jax.runs.metric_log import read_metrics
 from pix2rep_jax.study.report.dice_by_patients import draw_dice
@@ -39,7 +41,7 @@ from pix2rep_jax.training.state import create_state
 from pix2rep_jax.views.affine import sample_pull_matrix, sample_sources
 from pix2rep_jax.views.sampling import make_views
 from tests.support.motions import STILL
-from tests.support.patients import make_dataset, make_volumes
+from tests.support.patients import make_data, make_dataset, make_volumes
 from tests.support.run_folder import begin_run
 
 CLASSES = ("BG", "RV", "MYO", "LV")
@@ -530,6 +532,16 @@ def test_what_is_missing_is_said_and_the_rest_is_drawn(
     (tmp_path / "pretrain").unlink()
     with pytest.raises(InputError, match="--mode pretrain"):
         pictures["similarity"]()
+
+
+def test_where_nobody_is_held_out_scoring_is_not_advised(tmp_path):
+    """It would find nobody either; what helps is said in its place."""
+    dataset = make_dataset(make_volumes([1]))
+    data = make_data(holdout_per_group=0, num_labeled=1)
+    split = make_split(dataset, data)
+    with pytest.raises(InputError) as caught:
+        draw_scored(data, dataset, split, tmp_path, evaluated=tmp_path)
+    assert ways_to_test(dataset.volumes) in str(caught.value)
 
 
 def test_without_its_scans_a_run_still_has_its_curves(workdir, config, capsys):

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.data.files.labels import UNLABELLED
 from pix2rep_jax.data.files.mask import label_values
-from pix2rep_jax.data.held_out import fold_of_patients, holdout_numbers
+from pix2rep_jax.data.held_out import fold_of_patients, holdout_numbers, ways_to_test
 from pix2rep_jax.data.layout import acdc, nifti_folder
 from pix2rep_jax.data.layout.fourth_axis import (
     count_channels,
@@ -189,8 +189,7 @@ def _few_masks(
         if training and not held and not data.folds and not testing:
             notes.append(
                 f"note: only {len(training)} patient(s) have masks, so none is held "
-                "out for testing: --config.data.holdout_per_group=N holds N out, and "
-                f"--mode folds --config.data.folds={min(5, len(training))} scores all"
+                f"out for testing: {ways_to_test(kept)}"
             )
     if data.labeled:
         return settings | {"num_labeled": len(data.labeled)}

@@ -1,6 +1,8 @@
 """What is found out about a data set, and what the user need not tell."""
 
+import dataclasses
 import json
+import re
 
 import nibabel as nib
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 
 from configs.pix2rep import get_config
 from pix2rep_jax.data.fit.settle import settle_data
-from pix2rep_jax.data.held_out import fold_of_patients, test_patients
+from pix2rep_jax.data.held_out import fold_of_patients, test_patients, ways_to_test
 from pix2rep_jax.data.splits import make_split
 from pix2rep_jax.data.volume_list import list_volumes
 from pix2rep_jax.errors import InputError
@@ -133,6 +135,26 @@ def test_every_patient_is_tested_in_one_fold_and_unseen_there(folds):
 def test_folds_that_cannot_be_are_refused(folds, fold):
     with pytest.raises(InputError, match=r"data\.folds"):
         fold_of_patients(make_volumes(range(1, 12)), folds=folds, fold=fold)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 7, 30])
+def test_the_ways_to_test_that_a_note_names_work(count):
+    """Their flags divide the patients, and leave some to train on."""
+    volumes = make_volumes(range(1, count + 1))
+    everyone = {each.patient for each in volumes}
+    for each in (volumes, [dataclasses.replace(x, group="") for x in volumes]):
+        said = ways_to_test(each)
+        flags = dict(re.findall(r"--config\.data\.(\w+)=(\d+)", said))
+        assert ("folds" in flags) == (count > 1)
+        if "folds" in flags:
+            folds = int(flags["folds"])
+            parts = [fold_of_patients(each, folds=folds, fold=k) for k in range(folds)]
+            assert all(parts) and set.union(*parts) == everyone
+        if number := int(flags.get("holdout_per_group", 0)):
+            tested = test_patients(each, holdout_per_group=number)
+            assert 0 < len(tested) < count
+        elif each is not volumes:
+            assert count == 1
 
 
 def test_acdc_is_as_it_was(acdc_root):
