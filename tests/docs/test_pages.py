@@ -6,8 +6,10 @@ import re
 import sys
 
 import pytest
+from absl import flags
 
 import pix2rep_jax
+from pix2rep_jax.cli import program
 from tests.docs.pages import PAGES
 from tests.support.program import ROOT
 
@@ -71,6 +73,15 @@ def test_the_api_page_has_every_public_name():
     for path in shown:
         module, _, name = path.rpartition(".")
         assert getattr(importlib.import_module(module), name).__doc__
+
+
+def test_the_page_of_modes_has_every_mode_and_flag():
+    """One row for each mode of the program."""
+    page = (ROOT / "docs/reference/modes.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)` \|", page, flags=re.M)
+    assert sorted(rows) == sorted(program.MODES)
+    own = flags.FLAGS.get_flags_for_module(program.__name__)
+    assert {f"--{flag.name}" for flag in own} <= {*re.findall(r"`(--\w+)", page)}
 
 
 def test_the_settings_page_has_every_setting(monkeypatch):
