@@ -12,6 +12,7 @@ __all__ = [
     "PROBABILITIES",
     "SUFFIX",
     "case_name",
+    "channels_note",
     "find_channels",
     "join_channels",
     "pair_with_masks",
@@ -77,6 +78,32 @@ def join_channels(
         name = _CHANNEL.sub("", scan.name)
         cases.setdefault(name, NiftiPath(name, scan.path))
     return list(cases.values())
+
+
+def channels_note(scans: Sequence[NiftiPath], files: int) -> str:
+    """Says that a case's channels are segmented one by one, if they look like it.
+
+    Args:
+        scans: From `find_scans`.
+        files: How many files a case has for the network.
+
+    Returns:
+        A note, or "" if a case has several files for the network too, or if no two
+        files differ in nothing but a channel's number.
+    """
+    cases: dict[str, list[str]] = {}
+    for scan in scans:
+        if files == 1 and _CHANNEL.search(scan.name):
+            cases.setdefault(_CHANNEL.sub("", scan.name), []).append(scan.name)
+    several = [names for names in cases.values() if len(names) > 1]
+    if not several:
+        return ""
+    return (
+        f"note: {len(several)} case(s) have several files with a channel's number "
+        f"({name_some(several[0])}), and the network takes one channel, so each file "
+        "gets a mask of its own: if they are channels, keep those of the network's "
+        "channel in --input"
+    )
 
 
 def mask_path(

@@ -19,6 +19,7 @@ from pix2rep_jax.inference.mask_volumes import Row
 from pix2rep_jax.inference.postprocess import read_options
 from pix2rep_jax.inference.scan_files import (
     SUFFIX,
+    channels_note,
     join_channels,
     pair_with_masks,
     probabilities_path,
@@ -87,6 +88,8 @@ def run(
         runs = find_ensemble([workdir, *others], checkpoint=config.init.checkpoint)
         segmenter = Segmenter.load(runs, **read_options(config))
         print(describe_networks(runs))
+    if note := channels_note(found.scans, segmenter.inputs.files):
+        print(note, file=sys.stderr)
     scans = join_channels(found.scans, segmenter.inputs.files, suffix=suffix)
     pairs = pair_with_masks(
         scans, input=input, output=output, suffix=suffix, files=found.scans

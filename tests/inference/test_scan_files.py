@@ -1,5 +1,7 @@
 """What a folder holds to segment, what of it is left out, and where masks go."""
 
+from pathlib import Path
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -8,7 +10,11 @@ from pix2rep_jax.data.files.nifti_paths import NiftiPath
 from pix2rep_jax.data.layout.known_layouts import LAYOUTS
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.found_scans import find_scans
-from pix2rep_jax.inference.scan_files import join_channels, pair_with_masks
+from pix2rep_jax.inference.scan_files import (
+    channels_note,
+    join_channels,
+    pair_with_masks,
+)
 
 GREY = np.random.default_rng(0).random((8, 6, 3), np.float32)
 MASK = (GREY > 0.5).astype(np.uint8)
@@ -154,3 +160,20 @@ def test_masks_lie_as_their_scans_do(tmp_path):
         lambda: pair_with_masks(scans, input=tmp_path, output=tmp_path / "out"),
         r"a\.nii.*a\.nii\.gz",
     )
+
+
+@pytest.mark.parametrize(
+    ("names", "files", "cases"),
+    [
+        (["a_0000", "a_0001", "b_0000", "b_0001", "c"], 1, 2),
+        (["sub/a_0000", "other/a_0001"], 1, 0),  # two folders, two cases
+        (["a_0000", "b_0000"], 1, 0),
+        (["a_0000", "a_0001"], 2, 0),  # they are joined
+        (["a_1", "a_2"], 1, 0),  # not nnU-Net's four digits
+    ],
+)
+def test_channels_that_would_be_segmented_one_by_one_are_counted(names, files, cases):
+    note = channels_note([NiftiPath(name, Path(name)) for name in names], files)
+    assert bool(note) == bool(cases)
+    if note:
+        assert f"{cases} case(s)" in note and "a_0000" in note
