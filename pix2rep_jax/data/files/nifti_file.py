@@ -14,7 +14,7 @@ import numpy as np
 from nibabel.arrayproxy import ArrayProxy
 from nibabel.spatialimages import SpatialImage
 
-from pix2rep_jax.data.files.compressed import open_to_read
+from pix2rep_jax.data.files.compressed import check_rest, open_to_read
 from pix2rep_jax.data.files.nifti_paths import file_parts, nifti_stem
 from pix2rep_jax.errors import InputError
 
@@ -71,7 +71,9 @@ def load_values(path: NiftiSource) -> tuple[Kind, nib.Nifti1Header, np.ndarray]:
             raise ValueError("its values are in another file, an .img beside an .hdr")
         values = _find_half(path, ".hdr" if header.is_single else ".img")
         with open_to_read(values) as file:
-            return kind, header, np.asanyarray(ArrayProxy(file, header, mmap=False))
+            array = np.asanyarray(ArrayProxy(file, header, mmap=False))
+            check_rest(file)  # bytes may follow the values
+            return kind, header, array
 
 
 @contextlib.contextmanager

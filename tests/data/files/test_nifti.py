@@ -249,6 +249,19 @@ def test_files_that_are_no_scans_are_one_sentence(tmp_path, read):
     refuse(tmp_path / "scan.mgz", read, "NIfTI")
 
 
+@pytest.mark.parametrize("read", [read_volume, read_mask])
+def test_a_flipped_bit_is_seen_where_bytes_follow_the_values(tmp_path, read):
+    """The checksum stands at the end, which nobody needs to read for the values."""
+    path = save(tmp_path / "scan.nii.gz", make_label())
+    plain = gzip.decompress(path.read_bytes()) + bytes(2_000_000)
+    packed = bytearray(gzip.compress(plain, 0))  # bytes as they are
+    path.write_bytes(packed)
+    read(path)
+    packed[packed.index(make_label().tobytes(order="F"))] ^= 1
+    path.write_bytes(packed)
+    refuse(path, read, "NIfTI")
+
+
 @pytest.mark.parametrize("unit", ["meter", "micron"])
 def test_other_units_than_mm_are_refused(tmp_path, unit):
     """Their sizes would be off by a thousand; a header without a unit means mm."""
