@@ -9,7 +9,7 @@ import operator
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pix2rep_jax.runtime.config_checks import effective
+from pix2rep_jax.runtime.config_checks import effective, walk
 
 __all__ = [
     "EARLIER",
@@ -184,8 +184,10 @@ def changed_settings(
         one of the two has.
     """
     old, new = dict(_plain(before)), dict(_plain(now))
+    # A value without an effect is not compared, and a user has still given it.
+    shown = [dict(walk(one)) | two for one, two in ((before, old), (now, new))]
     return [
-        f"{name}: {old.get(name, 'missing')} -> {new.get(name, 'missing')}"
+        f"{name}: " + " -> ".join(str(each.get(name, "missing")) for each in shown)
         for name in sorted({*old, *new})
         if _counts(name, mode, now)
         and (name not in old or name not in new or old[name] != new[name])

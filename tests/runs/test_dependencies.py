@@ -148,6 +148,15 @@ def test_a_setting_that_came_or_went_is_named():
     assert only.startswith("pretrain.temperature: missing -> ")
 
 
+def test_a_change_shows_the_values_that_a_user_gave():
+    """Also a value that has no effect, as upright=False, which is not compared."""
+    before = CONFIG.copy_and_resolve_references()
+    with before.ignore_type():
+        before.spatial.upright = True
+    (only,) = changed_settings(before, CONFIG, "pretrain")
+    assert only == "spatial.upright: True -> False"
+
+
 def test_hosts_differ_in_places_alone():
     """They save and log together, so the pace of a run must be alike."""
     alike, everything = settings_of_all_hosts(CONFIG), effective(CONFIG)
