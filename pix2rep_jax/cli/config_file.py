@@ -101,12 +101,14 @@ def with_found_config(command: Sequence[str]) -> list[str]:
             replaced[index] = f"--config={found}"
         else:
             replaced[index + 1] = found
-    first, rest, words = [], [], iter(replaced[1:])
-    for word in words:
-        is_flag = re.match(r"--?config(=|$)", word)
-        (first if is_flag else rest).append(word)
-        if is_flag and not is_flag[1]:
-            first += [value for value in [next(words, None)] if value is not None]
+    first: list[str] = []
+    rest: list[str] = []
+    following = iter(replaced[1:])
+    for word in following:
+        flag = re.match(r"--?config(=|$)", word)
+        (rest if flag is None else first).append(word)
+        if flag is not None and not flag[1]:
+            first += [value for value in [next(following, None)] if value is not None]
     return [*replaced[:1], *first, *rest]
 
 

@@ -115,10 +115,11 @@ def _hash_arrays(arrays: Any, text: str) -> str:
 def _save(path: Path, statistics: Mapping[str, Any], key: str) -> None:
     """Writes statistics; if they cannot be written, the next run measures them."""
     arrays = dict(_flatten(statistics))
+    sealed: dict[str, Any] = {_SEAL: np.array(_hash_arrays(arrays, key)), **arrays}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as partial, open(partial, "wb") as file:
-            np.savez(file, **{_SEAL: np.array(_hash_arrays(arrays, key))}, **arrays)
+            np.savez(file, **sealed)
     except OSError as error:
         _LOG.info("%s could not be written: %s", path, error)
 
