@@ -79,6 +79,7 @@ OTHER_SET = {
 """A data set other than ACDC, with the spacing and intensities of its plan."""
 
 HIPPOCAMPUS = OTHER_SET | {"data.classes": ("background", "anterior", "posterior")}
+PLANNED_VIEWS = {"spatial.upright": "auto", "augment.spatial.upright": "auto"}
 
 BATCH_NORM = pair("joint_batch_norm", "separate_batch_norm")
 SPARSE = pair("dense_last_block", "sparse_last_block")
@@ -100,7 +101,18 @@ TABLES = {
     "batch_norm_small": ("batch_norm_small", study, "small", BATCH_NORM),
     "sparse_small": ("sparse_small", study, "small", SPARSE),
     "context_small": ("context_small", study, "small", CONTEXT),
-    "hippocampus_small": ("hippocampus_small", study, "small", HIPPOCAMPUS),
+    "hippocampus_small": (
+        "hippocampus_small",
+        study,
+        "small",
+        HIPPOCAMPUS | PLANNED_VIEWS,
+    ),
+    "hippocampus_any_angle_small": (
+        "hippocampus_any_angle_small",
+        study,
+        "small",
+        HIPPOCAMPUS,
+    ),
     "ablation_small": ("ablation_small", ablation, "small", {"study.draws": 3}),
 }
 """Of each published document: its file of runs, and what they were run with."""
