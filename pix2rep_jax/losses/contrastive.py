@@ -10,7 +10,7 @@ from pix2rep_jax.runtime.config_checks import between
 __all__ = ["TEMPERATURE", "info_nce"]
 
 TEMPERATURE = between(
-    0.02, 100, "of cosine similarities; below, float32 loses the unlike pairs"
+    0.01, 100, "of cosine similarities; CLIP's is the smallest in use, 0.01"
 )
 """The check of a temperature."""
 

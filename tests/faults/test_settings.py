@@ -54,6 +54,25 @@ def test_a_value_out_of_all_proportion_is_refused(name, value):
 
 
 @pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("pretrain.temperature", 0.01),  # CLIP's smallest, Radford et al. 2021
+        ("simclr.temperature", 0.07),  # MoCo
+        ("pretrain.off_diagonal_weight", 0.0078125),  # Barlow Twins, on other data
+        ("pretrain.weight_decay", 0.3),  # ViT
+        ("spatial.extent", (0.08, 1.0)),  # torchvision's crops
+        ("intensity.max_contrast", 0.75),  # nnU-Net
+        ("finetune.mean_teacher.ema_decay", 0.999),
+        ("data.window", (-1000.0, 1000.0)),  # lungs
+        ("data.size", 512),
+    ],
+)
+def test_a_published_value_is_taken(name, value):
+    """The ranges are for mistakes."""
+    check_settings(make_config(**{name: value}))
+
+
+@pytest.mark.parametrize(
     "weights",
     [
         ("segmentation.cross_entropy_weight", "segmentation.dice_weight"),
