@@ -12,10 +12,10 @@ from pix2rep_jax.modes import (
     evaluate,
     figures,
     finetune,
+    loaded_run,
     predict,
     pretrain,
     probe,
-    run_training,
 )
 from tests.support.run_folder import begin_run
 
@@ -35,7 +35,7 @@ def old(tmp_path, monkeypatch):
     def load_dataset(data):
         raise AssertionError("the scans were read")
 
-    for module in (run_training, evaluate, figures):
+    for module in (loaded_run, evaluate, figures):
         monkeypatch.setattr(module, "load_dataset", load_dataset)
     return tmp_path / "old"
 
