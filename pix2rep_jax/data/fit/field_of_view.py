@@ -98,6 +98,15 @@ def plan_field(
     open_crop = data.crop == "auto" and masked and not data.crop_px
     if not open_crop and data.crop != "whole":
         crop = "center" if data.crop == "auto" else data.crop
+        told = data.spacing_mm != "auto" and not (data.crop_px or data.ignore)
+        if told and masked and crop == "center":
+            kept = _measure(masked, data, own=own, centre_mm=spacing_mm)
+            centred += f"; there the masks keep a Dice of {kept.centre:.3f}"
+            if kept.centre < DETAIL:
+                centred += (
+                    f", less than {DETAIL:g}: --config.data.spacing_mm=auto suits "
+                    "the pixels to the masks"
+                )
         return Field(crop, spacing_mm, centred)
     if not masked:
         finest = own if data.spacing_mm == "auto" else spacing_mm

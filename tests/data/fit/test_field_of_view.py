@@ -1,12 +1,15 @@
 """A centred crop or whole slices: what the experts' masks keep decides."""
 
+import re
+
 import numpy as np
 import pytest
 
 from pix2rep_jax.data import dataset
 from pix2rep_jax.data.files.axes import AUTO
 from pix2rep_jax.data.fit import field_of_view, mask_detail
-from pix2rep_jax.data.fit.plan import plan_data
+from pix2rep_jax.data.fit.fingerprint import take_fingerprint
+from pix2rep_jax.data.fit.plan import make_plan, plan_data
 from pix2rep_jax.data.slices.grid import centre_grid, whole_grid
 from pix2rep_jax.data.slices.resample import resample_label, restore_labels
 from pix2rep_jax.data.volume_list import list_volumes
@@ -103,6 +106,19 @@ def test_what_is_given_is_kept(tmp_path):
     near = make_discs(tmp_path / "near", centre=(160, 160))
     near.crop = "whole"
     assert plan_data(near).crop == "whole"
+
+
+@pytest.mark.parametrize(("spacing_mm", "enough"), [(1.0, True), (5.0, False)])
+def test_pixels_that_were_given_are_measured_too(tmp_path, spacing_mm, enough):
+    """The quick configuration has one size for all scans; discs of 14 mm show it."""
+    data = make_discs(tmp_path, centre=(160, 160))
+    data.crop = "center"
+    with data.ignore_type():
+        data.spacing_mm = spacing_mm
+    reason = make_plan(take_fingerprint(data), data).reasons[0]
+    kept = float(re.search(r"Dice of (\d\.\d+)", reason)[1])
+    assert (kept >= field_of_view.DETAIL) == enough
+    assert ("--config.data.spacing_mm=auto" in reason) != enough
 
 
 def test_masks_of_test_patients_decide_nothing(tmp_path):
