@@ -141,10 +141,9 @@ def run(
             print(sentence, file=sys.stderr)
     values = segmenter.inputs.label_values
     if values and any(is_picture(scan) for scan, _ in pairs):
-        print(f"labels: {describe_values(segmenter.classes, values)}")
+        print(list_labels(segmenter.classes, values))
     elif support:
-        numbers = range(len(segmenter.classes))
-        print(f"labels: {describe_values(segmenter.classes, numbers)}")
+        print(list_labels(segmenter.classes, range(len(segmenter.classes))))
     else:
         print(describe_labels(segmenter.classes, read_config(runs[0])["data"]))
     line = f"{len(left) - failures} of {len(pairs)} masks were written to {output}"
@@ -199,7 +198,7 @@ def describe_labels(classes: Sequence[str], data: Mapping[str, Any]) -> str:
         classes: Names of the classes in the order of the values.
         data: The `data` section of the network's run.
     """
-    line = "labels: " + ", ".join(f"{i} {name}" for i, name in enumerate(classes))
+    line = list_labels(classes, range(len(classes)))
     try:
         values = find_class_values(ConfigDict(data))
     except InputError:  # its scans may have been moved or changed since
@@ -207,6 +206,12 @@ def describe_labels(classes: Sequence[str], data: Mapping[str, Any]) -> str:
     if values == tuple(range(len(classes))):
         return line
     return f"{line} (in the experts' masks: {describe_values(classes, values)})"
+
+
+def list_labels(classes: Sequence[str], values: Sequence[int]) -> str:
+    """Names the values in the masks, such as "labels: 0 BG, 1 RV"."""
+    pairs = zip(values, classes, strict=True)
+    return "labels: " + ", ".join(f"{value} {name}" for value, name in pairs)
 
 
 def explain(error: Exception, scan: Path) -> str:
