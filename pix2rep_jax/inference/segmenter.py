@@ -53,8 +53,8 @@ class Segmenter:
     >>> segmenter.predict(scan, spacing_mm=(1.5, 1.5, 8)).shape
     (50, 60, 3)
     >>> masks = segmenter.predict([scan, scan[..., :2]], spacing_mm=(1.5, 1.5, 8))
-    >>> [mask.shape for mask in masks]
-    [(50, 60, 3), (50, 60, 2)]
+    >>> len(masks), masks[1].shape
+    (2, (50, 60, 2))
 
     Attributes:
         classes: Names of the labels 0, 1, …
