@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from flax.traverse_util import unflatten_dict
 
 from pix2rep_jax.runtime.atomic_file import replacing
 
@@ -50,15 +51,8 @@ def load_batch(path: Path) -> Mapping[str, Any]:
     Raises:
         ValueError: If the file holds an object, which would run code when it is read.
     """
-    batch: dict[str, Any] = {}
     with np.load(path, allow_pickle=False) as file:
-        for name in file.files:
-            *sets, leaf = name.split("/")
-            part = batch
-            for each in sets:
-                part = part.setdefault(each, {})
-            part[leaf] = file[name]
-    return batch
+        return unflatten_dict({name: file[name] for name in file.files}, sep="/")
 
 
 def _name(part: Any) -> str:

@@ -4,19 +4,16 @@ Measuring them takes as long as all else that a run does before its first step. 
 probing and fine-tuning of one pretraining needs the same ones.
 """
 
-import contextlib
 import hashlib
 import json
 import logging
-import os
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
 from pix2rep_jax.methods.recalibration import recalibrate_backbone
@@ -24,6 +21,7 @@ from pix2rep_jax.models.batch_norm import sample_batches
 from pix2rep_jax.models.unet import UNet
 from pix2rep_jax.runs.environment import numeric_environment
 from pix2rep_jax.runtime.atomic_file import replacing
+from pix2rep_jax.runtime.kept_arrays import DAMAGE, read_arrays
 
 __all__ = ["hash_inputs", "keep_statistics", "measure_statistics"]
 
@@ -114,7 +112,7 @@ def _hash_arrays(arrays: Any, text: str) -> str:
 
 def _save(path: Path, statistics: Mapping[str, Any], key: str) -> None:
     """Writes statistics; if they cannot be written, the next run measures them."""
-    arrays = dict(_flatten(statistics))
+    arrays = flatten_dict(statistics, sep="/")
     sealed: dict[str, Any] = {_SEAL: np.array(_hash_arrays(arrays, key)), **arrays}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -131,48 +129,12 @@ def _load(path: Path, key: str) -> dict[str, Any] | None:
     other bits than were written: zip's own checks leave some of them out.
     """
     try:
-        if not path.is_file():
+        if (arrays := read_arrays(path)) is None:
             return None
-        with contextlib.suppress(OSError):  # another user's
-            os.utime(path)  # it is used now, which `limit_cache` goes by
-        # If np.load cannot read a file that it opened itself, it leaves it open.
-        with open(path, "rb") as stream, np.load(stream) as file:
-            arrays = {name: file[name] for name in file.files}
         seal = str(arrays.pop(_SEAL))
         if seal != _hash_arrays(arrays, key):
             raise ValueError("it holds other numbers than were written for this run")
-    except (
-        AttributeError,
-        OSError,
-        EOFError,
-        KeyError,
-        MemoryError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+    except (*DAMAGE, MemoryError) as error:
         _LOG.warning("%s is damaged (%s): it is measured again", path, error)
         return None
-    result: dict[str, Any] = {}
-    for name, array in arrays.items():
-        *parts, last = name.split("/")
-        place = result
-        for part in parts:
-            place = place.setdefault(part, {})
-        place[last] = array
-    return result
-
-
-def _flatten(tree: Mapping[str, Any], before: str = "") -> list[tuple[str, Any]]:
-    """Lists the arrays of nested dictionaries by their joined names."""
-    return [
-        found
-        for name, part in tree.items()
-        for found in (
-            _flatten(part, f"{before}{name}/")
-            if isinstance(part, Mapping)
-            else [(before + name, part)]
-        )
-    ]
+    return unflatten_dict(arrays, sep="/")

@@ -1,14 +1,11 @@
 """One file of prepared slices for each set of scans and settings."""
 
-import contextlib
 import dataclasses
 import functools
 import hashlib
 import json
 import logging
 import os
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +19,7 @@ from pix2rep_jax.data.slices.cache_limit import limit_cache
 from pix2rep_jax.data.slices.volume import VolumeFile
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runtime.atomic_file import replacing
+from pix2rep_jax.runtime.kept_arrays import DAMAGE, read_arrays
 
 __all__ = ["find_path", "load", "save"]
 
@@ -136,15 +134,10 @@ def load(path: Path, dataset_type: type, record_type: type) -> Any | None:
         too, with a warning.
     """
     try:
-        if not path.is_file():
+        if (found := read_arrays(path)) is None:
             return None
-        with contextlib.suppress(OSError):  # another user's
-            os.utime(path)  # it is used now, which `limit_cache` goes by
-        # If np.load cannot read a file that it opened itself, it leaves it open.
-        with open(path, "rb") as stream, np.load(stream) as file:
-            arrays = {name: file[name] for name in _ARRAYS}
-            fields = json.loads(file["records"].item())
-            grids = file["grids"]
+        arrays = {name: found[name] for name in _ARRAYS}
+        fields, grids = json.loads(found["records"].item()), found["grids"]
         counts = [volume["shape"][2] for volume in fields]
         grids_by_volume = np.split(grids, np.cumsum(counts)[:-1])
         records = [
@@ -152,17 +145,7 @@ def load(path: Path, dataset_type: type, record_type: type) -> Any | None:
             for volume in zip(fields, grids_by_volume, strict=True)
         ]
         return dataset_type(**arrays, volumes=tuple(records))
-    except (
-        AttributeError,
-        OSError,
-        EOFError,
-        KeyError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+    except DAMAGE as error:
         _LOG.warning(
             "the cache %s is damaged (%s): the scans are prepared again", path, error
         )
