@@ -19,7 +19,7 @@ from pix2rep_jax.data.layout.recognise import IMAGE_FOLDERS, recognise
 from pix2rep_jax.errors import InputError, name_some
 from pix2rep_jax.inference.scan_files import PROBABILITIES
 
-__all__ = ["FoundScans", "find_scans"]
+__all__ = ["FoundScans", "describe_written", "find_scans"]
 
 TRAINING, TESTING = "imagestr", "imagests"
 """nnU-Net's folders of scans with masks, and of those to segment; in any capitals."""
@@ -163,3 +163,36 @@ def _masks_of_layout(root: Path) -> set[Path]:
 def _count(number: int, noun: str) -> str:
     """Counts things, for example "2 masks"."""
     return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def describe_written(
+    found: FoundScans,
+    output: Path,
+    *,
+    number: int,
+    left: int,
+    failures: int,
+    things: str,
+    done: str,
+) -> str:
+    """Says in one line what was written, and what was not.
+
+    Args:
+        found: What there was.
+        output: Where it was written.
+        number: How many files there are to be.
+        left: How many of them were not there before.
+        failures: How many scans failed.
+        things: What was written, such as "masks".
+        done: What could not be done to a scan that failed, such as "segmented".
+    """
+    line = f"{left - failures} of {number} {things} were written to {output}"
+    if present := number - left:
+        line += f"; {present} were there before: add --overwrite to replace them"
+    if failures:
+        line += f"; {failures} could not be {done}"
+    if found.broken:
+        line += f"; {len(found.broken)} could not be opened"
+    if found.left_out:
+        line += f"; left out: {', '.join(found.left_out)}"
+    return line

@@ -11,7 +11,11 @@ from pix2rep_jax.data.files.scan import Scan
 from pix2rep_jax.data.scan_notes import count_notes
 from pix2rep_jax.errors import InputError, check_choice
 from pix2rep_jax.inference.backbone import GRIDS, Backbone
-from pix2rep_jax.inference.found_scans import FoundScans, find_scans
+from pix2rep_jax.inference.found_scans import (
+    FoundScans,
+    describe_written,
+    find_scans,
+)
 from pix2rep_jax.inference.given_scan import read_scan_files
 from pix2rep_jax.inference.principal_components import Colours, find_colours
 from pix2rep_jax.inference.scan_files import (
@@ -120,16 +124,17 @@ def run(
             bar.update()
     for sentence in count_notes(notes):
         print(sentence, file=sys.stderr)
-    line = f"{len(left) - failures} of {len(pairs)} embeddings were written to {output}"
-    if present := len(pairs) - len(left):
-        line += f"; {present} were there before: add --overwrite to replace them"
-    if failures:
-        line += f"; {failures} could not be embedded"
-    if found.broken:
-        line += f"; {len(found.broken)} could not be opened"
-    if found.left_out:
-        line += f"; left out: {', '.join(found.left_out)}"
-    print(line)
+    print(
+        describe_written(
+            found,
+            output,
+            number=len(pairs),
+            left=len(left),
+            failures=failures,
+            things="embeddings",
+            done="embedded",
+        )
+    )
     return 1 if failures or found.broken else 0
 
 

@@ -14,7 +14,7 @@ from pix2rep_jax.data.files.picture_file import is_picture
 from pix2rep_jax.data.layout.class_values import describe_values, find_class_values
 from pix2rep_jax.data.scan_notes import count_notes
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.inference.found_scans import find_scans
+from pix2rep_jax.inference.found_scans import describe_written, find_scans
 from pix2rep_jax.inference.mask_volumes import Row
 from pix2rep_jax.inference.postprocess import read_options
 from pix2rep_jax.inference.scan_files import (
@@ -146,16 +146,17 @@ def run(
         print(list_labels(segmenter.classes, range(len(segmenter.classes))))
     else:
         print(describe_labels(segmenter.classes, read_config(runs[0])["data"]))
-    line = f"{len(left) - failures} of {len(pairs)} masks were written to {output}"
-    if present := len(pairs) - len(left):
-        line += f"; {present} were there before: add --overwrite to replace them"
-    if failures:
-        line += f"; {failures} could not be segmented"
-    if found.broken:
-        line += f"; {len(found.broken)} could not be opened"
-    if found.left_out:
-        line += f"; left out: {', '.join(found.left_out)}"
-    print(line)
+    print(
+        describe_written(
+            found,
+            output,
+            number=len(pairs),
+            left=len(left),
+            failures=failures,
+            things="masks",
+            done="segmented",
+        )
+    )
     return 1 if failures or found.broken else 0
 
 
