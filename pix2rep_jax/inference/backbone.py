@@ -130,11 +130,9 @@ class Backbone:
                 result = np.empty((frames * slices, *each.shape), np.float32)
             result[index] = each
         assert result is not None
-        return (
-            result.reshape(frames, slices, *result.shape[1:])
-            if frames > 1
-            else (result)
-        )
+        if frames == 1:
+            return result
+        return result.reshape(frames, slices, *result.shape[1:])
 
     def embed_slices(self, read: ArrayScan | Scan) -> tuple[Iterator[np.ndarray], Grid]:
         """Embeds a scan that was read, a few slices at once.

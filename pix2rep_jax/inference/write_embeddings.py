@@ -79,7 +79,7 @@ def write_embedding(
         backbone: Embeds the scan.
         scan: What was read of it.
         format: One of `FORMATS`.
-        grid: Of an npz: "network" or "scan".
+        grid: Where the pixels of an npz lie: on the "network" grid or the "scan".
         colours: For "rgb".
 
     Raises:

@@ -115,8 +115,8 @@ def prototype_loss(
         features: `[..., d]`.
         labels: `[...]` int pseudo-labels.
         confident: `[...]` bool; the other pixels do not count.
-        prototypes: Of `class_prototypes`.
-        occurs: Of `class_prototypes`. Pixels of another class do not count.
+        prototypes: From `class_prototypes`.
+        occurs: From `class_prototypes`. Pixels of another class do not count.
         temperature: Divides the cosines.
 
     Returns:

@@ -193,7 +193,7 @@ def check_same_channels(channels: int, recorded: int, folder: Path) -> None:
 
     Args:
         channels: How many channels each scan has.
-        recorded: Of those that the network in the folder was trained on.
+        recorded: How many the scans had that trained the network in the folder.
         folder: The run's folder.
 
     Raises:

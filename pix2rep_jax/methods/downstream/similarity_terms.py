@@ -78,11 +78,12 @@ def similarity_terms(
     are drawn to the labelled slices' prototypes of their pseudo-label.
 
     Args:
-        labeled: Of the labelled slices.
+        labeled: What the network gives for the labelled slices.
         label: `[labelled, height, width]` classes.
-        weak: Of the weak views, `[n, …]`.
-        partner: Of the slices that are mixed in, `[n, …]`.
-        strong: Of the strong views, `[2 n, …]`: all first ones, and then all second.
+        weak: The same for the weak views, `[n, …]`.
+        partner: The same for the slices that are mixed in, `[n, …]`.
+        strong: The same for the strong views, `[2 n, …]`: all first ones, then all
+            second.
         paste_targets: Makes the targets `[2, n, height, width]` of the strong views
             from classes of the weak views and of the partners.
         targets: `[2, n, height, width]`, their pseudo-labels.
