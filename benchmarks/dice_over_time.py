@@ -165,7 +165,7 @@ def draw_picture(folder: Path, path: Path) -> None:
         for method, (title, colour, marker) in METHODS.items():
             line = [
                 (
-                    float(values["wall_seconds"]) / 60,
+                    float(values["cpu_seconds"]) / 60,
                     100 * float(values["dice_mean_foreground"]),
                 )
                 for point, values in points.items()
@@ -176,7 +176,7 @@ def draw_picture(folder: Path, path: Path) -> None:
                 *zip(*line, strict=True), color=colour, marker=marker, label=title
             )
         axis.set_title(f"{name}, {number} labelled patient(s)", fontsize=10)
-        axis.set_xlabel("minutes, from the command to the scores")
+        axis.set_xlabel("minutes of one core, from the command to the scores")
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("foreground Dice, %")
     axes[-1].legend(frameon=False, fontsize=8)
