@@ -52,7 +52,15 @@ MODES = {
     "figures": ("pix2rep_jax.modes.figures", ()),
     "embed": (
         "pix2rep_jax.modes.embed",
-        ("input", "output", "overwrite", "embedding", "grid", "format"),
+        (
+            "input",
+            "output",
+            "overwrite",
+            "embedding",
+            "grid",
+            "format",
+            "anonymise",
+        ),
     ),
     "study": ("pix2rep_jax.study.command", ("command",)),
 }
@@ -109,6 +117,12 @@ _FORMAT = flags.DEFINE_enum(
     ["npz", "nifti", "rgb"],
     "embed: float16 npz; NIfTI with the channels last; or the first three principal "
     "components as the colours of a NIfTI.",
+)
+_ANONYMISE = flags.DEFINE_bool(
+    "anonymise",
+    False,
+    "embed: leave the scans' names and headers out of what is written. It still holds "
+    "images of patients.",
 )
 _PROBABILITIES = flags.DEFINE_bool(
     "probabilities", False, "predict: write NAME_probabilities too."
@@ -194,6 +208,7 @@ def run_mode(words: Sequence[str], rest: Sequence[str]) -> int:
         "embedding": _EMBEDDING.value,
         "grid": _GRID.value,
         "format": _FORMAT.value,
+        "anonymise": _ANONYMISE.value,
     }
     run = importlib.import_module(module).run
     options = {name: given[name] for name in takes}

@@ -10,6 +10,11 @@ from tqdm import tqdm
 from pix2rep_jax.data.files.scan import Scan
 from pix2rep_jax.data.scan_notes import count_notes
 from pix2rep_jax.errors import InputError, check_choice
+from pix2rep_jax.inference.anonymous_scan import (
+    ANONYMOUS_NOTE,
+    anonymous_names,
+    without_names,
+)
 from pix2rep_jax.inference.backbone import GRIDS, Backbone
 from pix2rep_jax.inference.found_scans import (
     FoundScans,
@@ -50,6 +55,7 @@ def run(
     embedding: str = "features",
     grid: str | None = None,
     format: str = "npz",
+    anonymise: bool = False,
 ) -> int:
     """Writes the embedding of every scan of a file or folder.
 
@@ -70,12 +76,15 @@ def run(
             its pixels lie: `origin_px` and `step_px`, in pixels of the slice, and
             `spacing_mm`. "nifti" has the channels last. "rgb" has the first three
             principal components of some pixels of all scans as colours.
+        anonymise: Whether files are named `scan-001` and so on, in the order of the
+            scans' names, and NIfTI headers have nothing but affine and shape.
 
     Returns:
         The exit code: 0, or 1 if a scan could not be embedded.
 
     Raises:
-        InputError: If there is no scan, no pretraining, or no place for the files.
+        InputError: If there is no scan, no pretraining, or no place for the files. Also
+            if `anonymise` would number scans anew beside files that are there.
     """
     check_choice("--format", format, tuple(FORMATS))
     check_choice("--grid", grid or "network", GRIDS)
@@ -95,6 +104,9 @@ def run(
     backbone = Backbone.load(run, embedding=embedding)
     print(f"{embedding} of the network in {run}")
     pairs = list_targets(found, backbone.inputs.files, input, output, FORMATS[format])
+    if anonymise:
+        pairs = number_targets(pairs, output, FORMATS[format], overwrite=overwrite)
+        print(ANONYMOUS_NOTE, file=sys.stderr)
     make_folder(output, option="--output")
     left = [pair for pair in pairs if overwrite or not pair[1].exists()]
     for path in found.broken:
@@ -107,6 +119,8 @@ def run(
         for path, target in left:
             try:
                 scan = read(backbone, path)
+                if anonymise:
+                    scan = without_names(scan, target.name)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 write_embedding(
                     target,
@@ -167,6 +181,35 @@ def list_targets(
         (scan, target.with_name(case_name(target, suffix=suffix) + ending))
         for scan, target in pairs
     ]
+
+
+def number_targets(
+    pairs: list[tuple[Path, Path]], output: Path, ending: str, *, overwrite: bool
+) -> list[tuple[Path, Path]]:
+    """Replaces the names of the files by numbers.
+
+    Args:
+        pairs: From `list_targets`.
+        output: The folder for the embeddings.
+        ending: As for `list_targets`.
+        overwrite: Whether files that exist are replaced.
+
+    Raises:
+        InputError: If a file exists and is to be kept. Its number may be that of
+            another scan, if scans have come or gone since.
+    """
+    names = anonymous_names(len(pairs))
+    numbered = [
+        (scan, output / f"{name}{ending}")
+        for (scan, _), name in zip(pairs, names, strict=True)
+    ]
+    present = [target for _, target in numbered if target.exists()]
+    if present and not overwrite:
+        raise InputError(
+            f"{present[0]} exists, and its number may stand for another scan: name "
+            "another --output, or add --overwrite"
+        )
+    return numbered
 
 
 def read(backbone: Backbone, path: Path) -> Scan:

@@ -1,5 +1,7 @@
 """--mode embed writes what `Backbone.embed` gives, in three formats."""
 
+import gzip
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -123,3 +125,32 @@ def test_a_picture_is_npz_only(scans, capsys):
     assert status == 0
     found = np.load(output / "p_embedding.npz")["embedding"]
     assert found.shape[1:] == (*grey.shape[::-1], 3)
+
+
+@pytest.mark.parametrize("format", ["npz", "nifti", "rgb"])
+def test_anonymised_files_have_no_name_of_a_scan(tmp_path, monkeypatch, format):
+    """Nor anything else of its header than affine and shape."""
+    folder = tmp_path / "scans" / "Jane-Doe"
+    folder.mkdir(parents=True)
+    store(folder / "Jane-Doe.nii.gz", (2, 0, 1))
+    image = nib.load(folder / "Jane-Doe.nii.gz")
+    for field in ("descrip", "aux_file", "db_name", "intent_name"):
+        image.header[field] = b"Jane-Doe"
+    image.header["toffset"] = 1955
+    image.to_filename(folder / "Jane-Doe.nii.gz")
+    monkeypatch.setattr(embed, "find_pretraining", lambda *x, **options: tmp_path)
+    monkeypatch.setattr(Backbone, "load", lambda *x, **options: backbone())
+    output, status = run(folder.parent, format=format, anonymise=True)
+    assert status == 0
+    (file,) = (each for each in output.rglob("*") if each.is_file())
+    assert file.name.startswith("scan-001_") and file.parent == output
+    written = file.read_bytes()
+    if format != "npz":
+        found = nib.load(file)
+        assert found.shape[:3] == image.shape
+        np.testing.assert_array_equal(found.affine, image.affine)
+        written += gzip.decompress(written)
+        assert found.header["toffset"] == 0 and not found.header.extensions
+    assert b"Jane" not in written
+    with pytest.raises(InputError, match="--overwrite"):
+        run(folder.parent, format=format, anonymise=True)
