@@ -9,9 +9,11 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from pix2rep_jax.cli.config_file import config_argument
+from pix2rep_jax.cli.run_config import config_of_size
 from pix2rep_jax.data.fit.settle import settle_data
 from pix2rep_jax.data.held_out import USUAL_HOLDOUT
 from pix2rep_jax.runs.data_checks import check_same_root, is_same_data
+from pix2rep_jax.runs.dependencies import settings_of_images
 from pix2rep_jax.runs.manifest import read_config
 from pix2rep_jax.runs.remembered import (
     TRAINING,
@@ -69,12 +71,16 @@ def complete(
             config.init.checkpoint = ""  # the pretraining's own start
         if "root" in told and not is_same_data(data, read_config(source)["data"]):
             _put(data, {name: x for name, x in _OPEN.items() if name not in told})
+            if mode in (*TRAINING, "folds") and source.name != mode:
+                network = _uses_network(source, mode, config.init.checkpoint)
+                _open_again(config, command, network=network)
     elif data.name == "phantom" and data.root and not {"name"} & told:
         _put(data, {"name": "auto"})
         if "classes" not in told:
             _put(data, {"classes": ()})
     if source is not None:
-        taken = remembered_settings(data, source, mode, told=told)
+        network = _uses_network(source, mode, config.init.checkpoint)
+        taken = remembered_settings(data, source, mode, told=told, network=network)
         _put(data, taken)
         said.append(describe_taken(taken, source))
     if (
@@ -105,6 +111,31 @@ def complete(
     for line in settled.lines:
         print(line)
     _say(*settled.notes)
+
+
+def _uses_network(source: Path, mode: str, checkpoint: str) -> bool:
+    """Whether a mode uses the network of the run that it takes its settings from."""
+    if mode == "folds":  # each fold has networks of its own
+        return False
+    return mode not in TRAINING or source.name == mode or checkpoint != "none"
+
+
+def _open_again(config: ConfigDict, command: Sequence[str], *, network: bool) -> None:
+    """Forgets what a plan decided for other scans than those that are to train.
+
+    Args:
+        config: The configuration of the run that used the plan. It is changed.
+        command: The words of the command line. What it gives stays.
+        network: Whether the training starts from the run's network. Then images stay
+            prepared as that network knows them.
+    """
+    size, told = config_of_size(config.variant), told_names(command)
+    for section in ("spatial", "augment.spatial"):
+        if size[section].upright == "auto" and f"{section}.upright" not in told:
+            _put(config[section], {"upright": "auto"})
+    if not network:
+        names = [name.partition(".")[2] for name in settings_of_images(config.data)]
+        _put(config.data, {x: size.data[x] for x in names if f"data.{x}" not in told})
 
 
 def told_settings(command: Sequence[str], section: str) -> set[str]:

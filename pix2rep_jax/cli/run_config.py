@@ -22,15 +22,19 @@ def get_config(run: str) -> ConfigDict:
         run: The folder of one mode's run.
     """
     stored = read_config(Path(run))
+    config = config_of_size(stored.get("variant"))
+    with config.ignore_type():
+        _put(config, stored)
+    return config
+
+
+def config_of_size(size: str | None) -> ConfigDict:
+    """Returns the configuration of a size; of an unknown one the paper's."""
     try:
         pix2rep = importlib.import_module("pix2rep_jax.configs.pix2rep")
     except ModuleNotFoundError:  # in a clone of the repository
         pix2rep = importlib.import_module("configs.pix2rep")
-    variant = stored.get("variant")
-    config = pix2rep.get_config(variant if variant in pix2rep.SIZES else "paper")
-    with config.ignore_type():
-        _put(config, stored)
-    return config
+    return pix2rep.get_config(size if size in pix2rep.SIZES else "paper")
 
 
 def _put(config: ConfigDict, stored: Mapping[str, Any]) -> None:

@@ -23,6 +23,8 @@ from pix2rep_jax.data.fit.plan import (
     lie_alike,
     make_plan,
 )
+from pix2rep_jax.data.slices import slice_cache
+from pix2rep_jax.data.volume_list import list_included
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runs.manifest import check_place, make_folder, read_config
 from pix2rep_jax.runs.start import decide_start
@@ -40,20 +42,31 @@ __all__ = [
 
 PLAN_FILE = "plan.json"
 
-VERSION = 1
+VERSION = 2
 
 _VIEWS = ("spatial", "augment.spatial")
 """Sections whose `upright` a plan gives a value."""
 
-_MADE_FOR = ("size", "crop_px", "crop", "slice_axis", "orientation")
+_MADE_FOR = (
+    "size",
+    "crop_px",
+    "crop",
+    "spacing_mm",
+    "slice_axis",
+    "orientation",
+    "normalization",
+    "window",
+    "split",
+    "holdout_per_group",
+)
 """Settings of `data` with which another plan would be made."""
 
 
 def settle(config: ConfigDict, workdir: Path, mode: str) -> ConfigDict:
     """Replaces "auto" in the `data` section and of the views, before a training.
 
-    What the same run has recorded comes first, then the workdir's plan, then the run
-    whose network the training starts from. Without these the scans are measured, the
+    What the same run has recorded comes first, then the workdir's plan if it was made
+    from the same scans, then the run whose network the training starts from. Without these the scans are measured, the
     result is printed, and the workdir gets a plan. Whether views stay upright follows
     from a run's own scans, even if it starts from another's network.
 
@@ -143,7 +156,7 @@ def read_plan(workdir: Path, data: ConfigDict) -> dict[str, Any] | None:
 
     Args:
         workdir: The run's folder.
-        data: The `data` section; a plan for other sizes or slices does not count.
+        data: The `data` section; a plan for other settings or scans does not count.
 
     Returns:
         Values by the names in `PLANNED`, and "upright"; None if there is no such plan.
@@ -156,11 +169,12 @@ def read_plan(workdir: Path, data: ConfigDict) -> dict[str, Any] | None:
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        planned = {"crop": "center", **content["data"]}  # the only one, earlier
-        values = {name: planned[name] for name in PLANNED}
-        values["upright"] = content.get("upright") is True  # earlier plans lack it
-        float(values["spacing_mm"]), tuple(values["window"])
         made_for = content["made_for"]
+        if "scans" not in made_for:  # an earlier plan, for nobody knows which scans
+            return None
+        values = {name: content["data"][name] for name in PLANNED}
+        values["upright"] = content["upright"] is True
+        float(values["spacing_mm"]), tuple(values["window"])
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(
             f"{path} cannot be read ({error}): delete it, and it is made again"
@@ -206,4 +220,11 @@ def _set_upright(config: ConfigDict, section: str, upright: bool) -> None:
 
 
 def _made_for(data: ConfigDict) -> dict[str, Any]:
-    return {name: data[name] for name in _MADE_FOR}
+    """What a plan depends on, as JSON holds it; "scans" changes with any file."""
+    settings = {name: data[name] for name in _MADE_FOR}
+    try:
+        volumes, _ = list_included(data)
+        scans = slice_cache.find_path(Path(), {}, volumes, kind="{}").name
+    except InputError:  # who measures the scans says what is wrong with them
+        scans = ""
+    return json.loads(json.dumps({**settings, "scans": scans}))

@@ -51,7 +51,12 @@ def find_source(workdir: Path, mode: str) -> Path | None:
 
 
 def remembered_settings(
-    data: Mapping[str, Any], run: Path, mode: str, *, told: Collection[str]
+    data: Mapping[str, Any],
+    run: Path,
+    mode: str,
+    *,
+    told: Collection[str],
+    network: bool = True,
 ) -> dict[str, Any]:
     """Selects what a mode takes over of the data from a run in its workdir.
 
@@ -63,6 +68,8 @@ def remembered_settings(
         run: From `find_source`.
         mode: The mode that is to run.
         told: Names of settings that the user has given. They are left as they are.
+        network: Whether the mode uses the run's network. Without it other scans are
+            prepared as suits them.
 
     Returns:
         The settings of `data` that differ, by name.
@@ -71,7 +78,8 @@ def remembered_settings(
     names = [name for name in before if name in data and name not in _LOCAL]
     other = bool({"root", "name"} & {*told}) and not is_same_data(data, before)
     if other:
-        names = [each.partition(".")[2] for each in settings_of_images(before)]
+        images = settings_of_images(before) if network else ()
+        names = [each.partition(".")[2] for each in images]
         if data["root"] and not read_facts(Path(data["root"]).expanduser()).classes:
             names.append("classes")
     elif mode in TRAINING and run.name != mode:

@@ -60,3 +60,20 @@ def test_scans_that_were_moved_or_have_grown_go_on(work, capsys):
     assert say(work, "moved").data.root.endswith("moved")
     assert "4 scan(s)" in capsys.readouterr().out
     assert say(work, "B", mode="finetune").data.root.endswith("B")
+
+
+@pytest.mark.parametrize("given", ["--config=x", ""])
+@pytest.mark.parametrize("start", ["", "none"])
+def test_nothing_that_a_plan_decided_for_other_scans_is_taken_over(work, start, given):
+    """Except how images are prepared, where the other scans' network is used."""
+    config = get_config("small")
+    if not given:  # the run's own configuration, in which a plan has decided
+        with config.ignore_type():
+            config.data.update(name="nifti", crop="whole", spacing_mm=1.0)
+            config.spatial.upright = config.augment.spatial.upright = True
+    config.data.root, config.init.checkpoint = str(work.parent / "B"), start
+    words = [f"--config.data.root={config.data.root}", given]
+    words += [f"--config.init.checkpoint={start}"] * bool(start)
+    complete(config, work, "finetune", command=["main.py", *filter(None, words)])
+    assert config.spatial.upright == config.augment.spatial.upright == "auto"
+    assert config.data.spacing_mm == ("auto" if start else 1.0)

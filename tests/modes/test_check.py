@@ -144,7 +144,7 @@ def test_pictures_are_told_what_a_pixel_measures(tmp_path, capsys):
 def test_the_first_training_plans_and_later_ones_take_it_over(
     config, tmp_path, capsys, monkeypatch
 ):
-    """The second reads plan.json, though the scans have changed since."""
+    """The second reads plan.json, and measures nothing."""
     work = tmp_path / "work"
     first = settle(config, work, "pretrain")
     assert first.data.spacing_mm == 1.5 and config.data.spacing_mm == "auto"
@@ -208,6 +208,36 @@ def test_a_run_older_than_the_setting_had_views_at_all_angles(config):
     settled = take_recorded_views(config, recorded)
     assert settled.spatial.upright is settled.augment.spatial.upright is False
     assert config.spatial.upright == "auto"
+
+
+@pytest.mark.parametrize("change", ["root", "exclude", "files", "spacing_mm"])
+def test_a_plan_of_other_scans_does_not_count(config, tmp_path, monkeypatch, change):
+    """Their views and all else are decided anew, also where the folder is the same."""
+    with_likeness(monkeypatch, 0.5, 0.1)
+    work, root = tmp_path / "work", tmp_path / "SCANS"
+    assert settle(config, work, "pretrain").spatial.upright is True
+    with_likeness(monkeypatch, 0.5, 0.4)
+    if change == "root":
+        config.data.root = str(root.rename(tmp_path / "OTHER"))
+    elif change == "exclude":
+        config.data.exclude = ("p2",)
+    elif change == "files":
+        save(root / "images/p3.nii.gz", np.random.default_rng(3).random((40, 40, 2)))
+    else:
+        config.data.spacing_mm = 2.5
+    assert read_plan(work, config.data) is None
+    if change != "spacing_mm":  # the fingerprint of the same scans is kept
+        assert settle(config, work, "pretrain").spatial.upright is False
+
+
+def test_an_earlier_plan_is_made_again(config, tmp_path):
+    """It does not say of which scans it is."""
+    settle(config, tmp_path, "pretrain")
+    path = tmp_path / "plan.json"
+    content = json.loads(path.read_text())
+    del content["made_for"]["scans"]
+    path.write_text(json.dumps(content))
+    assert read_plan(tmp_path, config.data) is None
 
 
 def test_a_damaged_plan_is_named(config, tmp_path):
