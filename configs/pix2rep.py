@@ -245,6 +245,8 @@ def _base() -> ConfigDict:
     finetune.warmup_share = 0.0  # of the run, if that is longer; OpenMind 2025: 0.05
     finetune.weight_decay = 0.0
     finetune.batch_norm = "train"  # | "frozen": the pretraining's statistics
+    # True: train the same from random weights too, in <workdir>/scratch, and compare
+    finetune.compare_scratch = False
 
     # In-context segmentation: each pixel takes the class of the masked pixels that are
     # most like it. Nothing is trained. Chosen on ACDC's training patients; ours.

@@ -7,6 +7,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from pix2rep_jax.data.files.labels import UNLABELLED
+from pix2rep_jax.errors import InputError
+from pix2rep_jax.evaluation.gain import describe_gain, measure_gain
+from pix2rep_jax.evaluation.patient_dice import read_dice
 from pix2rep_jax.methods.downstream.finetuning import (
     check_finetuning,
     make_finetuning,
@@ -20,6 +23,8 @@ from pix2rep_jax.modes.train_segmenter import (
     train_and_score,
 )
 from pix2rep_jax.runs.plan_file import settle
+from pix2rep_jax.runs.run_record import read_run
+from pix2rep_jax.runs.start import SCRATCH
 from pix2rep_jax.runtime.command_line import next_command
 from pix2rep_jax.training.optimizer import count_steps
 from pix2rep_jax.training.sharding import check_batch_size, make_mesh
@@ -38,7 +43,9 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
     """Fine-tunes, keeps the best validation checkpoint and scores it.
 
     With `init.checkpoint` "none" this is the paper's fully supervised baseline, or
-    with `finetune.method` "mean_teacher" its semi-supervised one.
+    with `finetune.method` "mean_teacher" its semi-supervised one. With
+    `finetune.compare_scratch` that baseline is trained too, in `<workdir>/scratch`.
+    Both go on where they were stopped.
 
     Args:
         config: The whole configuration.
@@ -49,10 +56,57 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
         InputError: If the data, the configuration or the pretrained run cannot be
             used.
     """
-    recipe, folder = config.finetune, Path(workdir) / "finetune"
-    for name, size in check_finetuning(recipe).items():
+    both = config.finetune.get("compare_scratch", False)
+    if both and config.init.checkpoint == "none":
+        raise InputError(
+            "finetune.compare_scratch compares a pretrained network with random "
+            "weights, and init.checkpoint=none has these alone: name a pretraining, or "
+            "leave finetune.compare_scratch out"
+        )
+    check_recipe(config)
+    config = settle(config, workdir, "finetune")  # once: both see the same images
+    train(config, Path(workdir), command=command)
+    if both:
+        own = config.copy_and_resolve_references()
+        own.init.checkpoint, own.finetune.compare_scratch = "none", False
+        beside = Path(workdir) / SCRATCH
+        print(f"\nthe same from random weights, in {beside}")
+        train(own, beside, command=command)
+        print(compare(Path(workdir), beside))
+    following = next_command(command, mode="predict")
+    print(f"next: {following} --input SCANS --output MASKS")
+
+
+def check_recipe(config: ConfigDict) -> None:
+    """Raises InputError if the settings of fine-tuning do not fit each other."""
+    for name, size in check_finetuning(config.finetune).items():
         check_batch_size(size, make_mesh(), name=name)
-    config = settle(config, workdir, "finetune")
+
+
+def compare(pretrained: Path, scratch: Path) -> str:
+    """Says what a workdir's network gains over another's; "" if it is not known."""
+    runs = [each / "finetune" for each in (pretrained, scratch)]
+    tables = [run / "per_volume.csv" for run in runs]
+    if not all(table.is_file() for table in tables):
+        return ""
+    ours, theirs = ({(0, 0): read_dice(table)} for table in tables)
+    gain = measure_gain(ours, theirs)
+    labeled = read_run(runs[0]).split.labeled_patients
+    return "" if gain is None else describe_gain(gain, num_labeled=len(labeled))
+
+
+def train(config: ConfigDict, workdir: Path, *, command: Sequence[str]) -> None:
+    """Trains and scores one network, from where its run in the workdir stands.
+
+    Args:
+        config: The whole configuration, settled.
+        workdir: The run's folder.
+        command: As for `run`.
+
+    Raises:
+        InputError: As `run`.
+    """
+    recipe, folder = config.finetune, workdir / "finetune"
     start = load_segmentation(config, workdir, "finetune")
     loaded, scratch = start.loaded, start.loaded.backbone is None
     if scratch and recipe.batch_norm == "frozen":
@@ -96,8 +150,6 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
         key=start.key,
     )
     train_and_score(config, folder, start, task, command=command)
-    following = next_command(command, mode="predict")
-    print(f"next: {following} --input SCANS --output MASKS")
 
 
 def masks_to_log_by(loaded: Loaded) -> dict[str, np.ndarray]:

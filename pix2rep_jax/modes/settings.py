@@ -31,6 +31,7 @@ from pix2rep_jax.runtime.config_checks import (
     Check,
     anything,
     check_values,
+    choice,
     not_below_zero,
     seed,
     share,
@@ -84,6 +85,7 @@ SECTIONS: dict[str, Mapping[str, Check]] = {
     "finetune": {
         "method": anything,
         "warmup_share": share,  # read by training/optimizer.py
+        "compare_scratch": choice(True, False),  # read by modes/finetune.py
         **TRAINING,
         **RATES,
         **supervised.SETTINGS,
@@ -129,6 +131,7 @@ OPTIONAL = (
     "probe.min_steps",
     "finetune.min_steps",
     "finetune.warmup_share",
+    "finetune.compare_scratch",
     "finetune.unimatch.paste_probability",
     *(f"finetune.unimatch.{name}" for name in similarity_terms.SETTINGS),
     "finetune.learning_rate",  # fine-tuning has several, each with a name of its own

@@ -73,6 +73,7 @@ TABLE: Mapping[str, str] = {
     "segmentation": DOWNSTREAM,
     "probe": DOWNSTREAM,
     "finetune": DOWNSTREAM,
+    "finetune.compare_scratch": NOTHING,  # another run, in a folder of its own
     "context": DOWNSTREAM,
     "init.checkpoint": PLACE,  # run.json has the digest of the network that is there
     "init.recalibrate": DOWNSTREAM,

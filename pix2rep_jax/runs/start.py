@@ -10,6 +10,8 @@ from pix2rep_jax.errors import InputError
 from pix2rep_jax.runs.manifest import find_run
 
 __all__ = [
+    "SCRATCH",
+    "SEGMENTERS",
     "decide_start",
     "find_all_runs",
     "find_ensemble",
@@ -22,6 +24,9 @@ _LOG = logging.getLogger(__name__)
 
 SEGMENTERS = ("finetune", "probe")
 """The modes that train a segmenter; the first that ran is the one to use."""
+
+SCRATCH = "scratch"
+"""In a workdir: the workdir of the same fine-tuning from random weights."""
 
 
 def decide_start(

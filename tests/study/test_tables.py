@@ -6,11 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pix2rep_jax.study.jobs import Cell
-from pix2rep_jax.study.report.paired_bootstrap import (
+from pix2rep_jax.evaluation.paired_bootstrap import (
     bootstrap_interval,
     paired_difference,
 )
+from pix2rep_jax.study.jobs import Cell
 from pix2rep_jax.study.report.paper_numbers import LABELED, TABLE_1, TABLE_3, TABLE_4
 from pix2rep_jax.study.report.results import Result
 from pix2rep_jax.study.report.tables import method_table, rank_marks

@@ -6,9 +6,9 @@
 from pathlib import Path
 
 from configs import study
+from pix2rep_jax.evaluation.paired_bootstrap import paired_difference
 from pix2rep_jax.study.jobs import list_cells
 from pix2rep_jax.study.report.difference_table import difference_text, patient_scores
-from pix2rep_jax.study.report.paired_bootstrap import paired_difference
 from pix2rep_jax.study.report.results import read_results
 from pix2rep_jax.study.report.run_table import read_runs
 from pix2rep_jax.study.report.tables import cell_text, values_of

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
-from pix2rep_jax.study.report.paired_bootstrap import Difference, paired_difference
+from pix2rep_jax.evaluation.paired_bootstrap import Difference, paired_difference
 from pix2rep_jax.study.report.results import Result
 
 __all__ = ["difference_table"]
