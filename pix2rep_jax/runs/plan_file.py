@@ -66,9 +66,10 @@ def settle(config: ConfigDict, workdir: Path, mode: str) -> ConfigDict:
     """Replaces "auto" in the `data` section and of the views, before a training.
 
     What the same run has recorded comes first, then the workdir's plan if it was made
-    from the same scans, then the run whose network the training starts from. Without these the scans are measured, the
-    result is printed, and the workdir gets a plan. Whether views stay upright follows
-    from a run's own scans, even if it starts from another's network.
+    from the same scans, then the run whose network the training starts from. Without
+    these the scans are measured, the result is printed, and the workdir gets a plan.
+    Whether views stay upright follows from a run's own scans, even if it starts from
+    another's network.
 
     Args:
         config: The whole configuration.

@@ -37,5 +37,9 @@ def read_arrays(path: Path) -> dict[str, np.ndarray] | None:
     with contextlib.suppress(OSError):  # another user's
         os.utime(path)
     # If np.load cannot read a file that it opened itself, it leaves it open.
-    with open(path, "rb") as stream, np.load(stream) as file:
-        return {name: file[name] for name in file.files}
+    with open(path, "rb") as stream:
+        if not zipfile.is_zipfile(stream):  # NumPy takes it for a pickle, and says so
+            raise zipfile.BadZipFile("it is not the archive of arrays that was written")
+        stream.seek(0)
+        with np.load(stream) as file:
+            return {name: file[name] for name in file.files}

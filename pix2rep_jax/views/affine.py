@@ -44,7 +44,9 @@ __all__ = [
 
 
 SETTINGS = {
-    "max_rotation": between(0, 3.15, "radians: 90 degrees are 1.571"),
+    "max_rotation": between(
+        0, 6.29, "radians: 90 degrees are 1.571, and 3.142 or more is any angle"
+    ),
     "rotation_probability": share,
     "extent": all_of(pair, between(0.05, 5, "a share of the side"), ascending),
     "extent_probability": share,
@@ -85,7 +87,8 @@ def sample_pull_matrix(
         key: One random key.
         height: Rows of the image.
         width: Columns of the image.
-        max_rotation: The angle is uniform in ±`max_rotation` (rad).
+        max_rotation: The angle is uniform in ±`max_rotation` (rad). From π on it is any
+            angle.
         rotation_probability: How often there is a rotation.
         extent: Range of the side of the region that the output shows, as a fraction of
             the image's side. The fraction is uniform in it; below 1 it magnifies.
@@ -105,6 +108,7 @@ def sample_pull_matrix(
     Returns:
         A `[2, 3]` pull matrix for centred positions.
     """
+    max_rotation = min(max_rotation, math.pi)
     if upright is True:
         max_rotation = min(max_rotation, _MOST_TILT)
         rotation_probability, flip_probability = 1.0, 0.0

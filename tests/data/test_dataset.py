@@ -556,6 +556,24 @@ def test_cache_of_another_content_is_prepared_again(root, caplog):
         caplog.clear()
 
 
+def test_cache_of_another_set_counts_under_no_other_name(root, caplog):
+    """As after a copy by hand; and what is no archive is not taken for a pickle."""
+    data = make_data(root)
+    first = load_dataset(data)
+    (path,) = caches(data)
+    data.percentiles = (10.0, 90.0)
+    second = load_dataset(data)
+    (other,) = set(caches(data)) - {path}
+    for content in (path.read_bytes(), bytes(5000)):
+        other.write_bytes(content)
+        check_equal(load_dataset(data), second)
+        (warning,) = caplog.records
+        assert str(other) in warning.getMessage()
+        assert "pickle" not in warning.getMessage()
+        caplog.clear()
+    assert not np.array_equal(first.images, second.images)
+
+
 @pytest.mark.parametrize("call", ["open", "is_file"])
 def test_cache_that_may_not_be_read_is_said(root, monkeypatch, caplog, call):
     """A folder of somebody else's slows the start down and stops nothing."""

@@ -252,6 +252,23 @@ def test_the_papers_views_reach_every_mirror_axis():
     assert counts.min() > 0.1 * len(mirrored) / 12
 
 
+def test_a_rotation_by_more_than_half_a_turn_is_any_angle():
+    """Two pi is drawn as pi: every angle, each as often."""
+    draw = functools.partial(
+        affine.sample_pull_matrix,
+        jax.random.key(3),
+        height=9,
+        width=9,
+        extent=(1.0, 1.0),
+        flip_probability=0.0,
+        max_shift=(0.0, 0.0),
+    )
+    two = draw(max_rotation=2 * np.pi)
+    np.testing.assert_array_equal(two, draw(max_rotation=np.pi))
+    check = affine.SETTINGS["max_rotation"]
+    assert not check(2 * np.pi) and not check(np.pi) and check(7.0) and check(-0.1)
+
+
 def test_upright_views_are_tilted_and_never_mirrored():
     """Whatever the other options say; a smaller largest rotation is kept."""
     for largest, expected in ((np.pi, np.radians(20)), (0.1, 0.1)):

@@ -23,12 +23,15 @@ from pix2rep_jax.runtime.kept_arrays import DAMAGE, read_arrays
 
 __all__ = ["find_path", "load", "save"]
 
-VERSION = 12
+VERSION = 13
 """Raise it when the same scans and settings give other slices or records."""
 
 _LOG = logging.getLogger(__name__)
 
 _PATHS = ("image_path", "label_path")
+
+_NAME = "name"
+"""Under this the file says its own name, so that it counts under no other."""
 
 _ARRAYS = ("images", "labels", "volume_index", "slice_index", "boxes")
 
@@ -104,6 +107,7 @@ def save(path: Path, dataset: Any, *, limit_gb: float = 0.0) -> None:
         with replacing(path) as partial, open(partial, "wb") as file:
             np.savez(
                 file,
+                **{_NAME: np.array(path.name)},
                 records=np.array(json.dumps(records, default=str)),
                 grids=np.concatenate([record.grids for record in dataset.volumes]),
                 **{name: getattr(dataset, name) for name in _ARRAYS},
@@ -130,12 +134,14 @@ def load(path: Path, dataset_type: type, record_type: type) -> Any | None:
         record_type: `VolumeRecord`.
 
     Returns:
-        The data set, or None if there is no file. If the file is damaged, it is None
-        too, with a warning.
+        The data set, or None if there is no file. If the file is damaged, or was
+        written for other scans, it is None too, with a warning.
     """
     try:
         if (found := read_arrays(path)) is None:
             return None
+        if (name := found[_NAME].item()) != path.name:
+            raise ValueError(f"it was written as {name}, for other scans")
         arrays = {name: found[name] for name in _ARRAYS}
         fields, grids = json.loads(found["records"].item()), found["grids"]
         counts = [volume["shape"][2] for volume in fields]
