@@ -18,6 +18,7 @@ from pix2rep_jax.data.fit.plan import (
     Plan,
     apply_plan,
     describe_plan,
+    describe_settled,
     explain_faults,
     is_settled,
     lie_alike,
@@ -84,6 +85,10 @@ def settle(config: ConfigDict, workdir: Path, mode: str) -> ConfigDict:
     """
     data = config.data
     if is_settled(data) and not _open_views(config):
+        begun = (Path(workdir) / each / "config.json" for each in ("pretrain", mode))
+        first = not any(each.is_file() for each in begun)
+        if first and data.name != "phantom" and (line := describe_settled(data)):
+            print(line)
         return config
     check_place(workdir)
     settled = config.copy_and_resolve_references()

@@ -1,6 +1,7 @@
 """--mode check, and plan.json: made once in a workdir, used by its later modes."""
 
 import json
+import re
 
 import nibabel as nib
 import numpy as np
@@ -160,6 +161,33 @@ def test_the_first_training_plans_and_later_ones_take_it_over(
     config.data.crop = "center"
     config.spatial.upright = config.augment.spatial.upright = False
     assert settle(config, tmp_path / "none", "pretrain") is config
+
+
+@pytest.mark.parametrize("crop", ["center", "whole"])
+def test_a_size_that_leaves_nothing_open_says_what_masks_keep(
+    config, tmp_path, capsys, crop
+):
+    """In one line, at the first start only; test patients' masks take no part."""
+    root, work = tmp_path / "SCANS", tmp_path / "work"
+    config.data.update(crop=crop, normalization="percentiles", holdout_per_group=1)
+    with config.ignore_type():
+        config.data.spacing_mm = 6.0
+    config.spatial.upright = config.augment.spatial.upright = False
+    assert settle(config, work, "pretrain") is config
+    (line,) = capsys.readouterr().out.splitlines()
+    kept = float(re.search(r"Dice of (\d\.\d+)", line)[1])
+    assert 0.5 < kept < 0.95 and "--config.data.spacing_mm=auto" in line
+    diagonal = np.repeat(np.eye(40, dtype=np.uint8)[..., None], 2, 2)
+    save(root / "labels/p2.nii.gz", diagonal)
+    settle(config, work, "pretrain")
+    assert capsys.readouterr().out == f"{line}\n"
+    (work / "pretrain").mkdir(parents=True)
+    (work / "pretrain" / "config.json").write_text("{}")
+    settle(config, work, "finetune")
+    for path in (root / "labels").iterdir():
+        path.unlink()
+    settle(config, tmp_path / "none", "pretrain")
+    assert capsys.readouterr().out == ""
 
 
 def with_likeness(monkeypatch, upright, moved):

@@ -21,6 +21,7 @@ from pix2rep_jax.data.fit.mask_detail import (
     read_mask_parts,
 )
 from pix2rep_jax.data.fit.scan_facts import ScanFacts
+from pix2rep_jax.data.preparation import field_of_view_mm
 from pix2rep_jax.data.slices import slice_cache
 from pix2rep_jax.data.slices.grid import Grid, centre_grid, whole_grid
 from pix2rep_jax.data.slices.volume import VolumeFile
@@ -28,7 +29,7 @@ from pix2rep_jax.data.volume_list import list_included
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runtime.atomic_file import read_sealed, write_sealed
 
-__all__ = ["DETAIL", "Field", "plan_field"]
+__all__ = ["DETAIL", "Field", "describe_given", "plan_field"]
 
 DETAIL = 0.95
 """Dice that the masks must keep on their way to the network's grid and back."""
@@ -98,20 +99,16 @@ def plan_field(
     open_crop = data.crop == "auto" and masked and not data.crop_px
     if not open_crop and data.crop != "whole":
         crop = "center" if data.crop == "auto" else data.crop
-        told = data.spacing_mm != "auto" and not (data.crop_px or data.ignore)
-        if told and masked and crop == "center":
-            kept = _measure(masked, data, own=own, centre_mm=spacing_mm)
-            centred += f"; there the masks keep a Dice of {kept.centre:.3f}"
-            if kept.centre < DETAIL:
-                centred += (
-                    f", less than {DETAIL:g}: --config.data.spacing_mm=auto suits "
-                    "the pixels to the masks"
-                )
-        return Field(crop, spacing_mm, centred)
+        given = (
+            ""
+            if data.spacing_mm == "auto"
+            else describe_given(_files(masked, data), data)
+        )
+        return Field(crop, spacing_mm, given or centred)
     if not masked:
         finest = own if data.spacing_mm == "auto" else spacing_mm
         return Field("whole", finest, f"{_seen(finest, data)}, as data.crop says")
-    kept = _measure(masked, data, own=own, centre_mm=spacing_mm)
+    kept = _measure(_files(masked, data), data, own=own, centre_mm=spacing_mm)
     if open_crop and kept.centre >= DETAIL:
         reason = f"{centred}; there the masks keep a Dice of {kept.centre:.3f}"
         return Field("center", spacing_mm, reason)
@@ -121,6 +118,42 @@ def plan_field(
         f"{spacing_mm:.3g} mm, {kept.centre:.3f}"
     )
     return Field("whole", kept.spacing_mm, reason)
+
+
+def describe_given(volumes: Sequence[VolumeFile], data: ConfigDict) -> str:
+    """Says what the masks keep in pixels that were given.
+
+    Args:
+        volumes: Those whose masks may be looked at.
+        data: The `data` section, with a number as `spacing_mm`.
+
+    Returns:
+        A sentence; "" where masks cannot tell.
+
+    Raises:
+        InputError: If a mask cannot be used.
+    """
+    if data.crop not in ("center", "whole") or data.ignore or not volumes:
+        return ""
+    seen_mm, spacing_mm = field_of_view_mm(data), float(data.spacing_mm)
+    pixel_mm = seen_mm / data.size if data.crop == "center" else spacing_mm
+    found = _measure(volumes, data, own=spacing_mm, centre_mm=pixel_mm)
+    kept = found.centre if data.crop == "center" else found.whole
+    if np.isnan(kept):
+        return ""
+    reason = f"{_seen(spacing_mm, data)}, as data.crop says"
+    if data.crop == "center":
+        reason = (
+            f"pixels of {pixel_mm:.3g} mm, {data.size} of them see {seen_mm:.4g} mm: "
+            "as data.spacing_mm says"
+        )
+    reason += f"; there the masks keep a Dice of {kept:.3f}"
+    if kept < DETAIL:
+        reason += (
+            f", less than {DETAIL:g}: --config.data.spacing_mm=auto suits the pixels "
+            "to the masks"
+        )
+    return reason
 
 
 def _seen(spacing_mm: float, data: ConfigDict) -> str:
@@ -154,16 +187,20 @@ def _centred(
     return needed, f"coarser than the scans' median of {own:.3g} mm, to hold {holds}"
 
 
-def _measure(
-    masked: Sequence[ScanFacts], data: ConfigDict, *, own: float, centre_mm: float
-) -> _Kept:
-    """Measures what masks keep, or reads what was measured before."""
+def _files(masked: Sequence[ScanFacts], data: ConfigDict) -> list[VolumeFile]:
+    """Lists the files of volumes with masks."""
     known = {each.volume_id for each in masked}
-    volumes = [
+    return [
         each
         for each in list_included(data)[0]
         if each.volume_id in known and each.label_path is not None
     ]
+
+
+def _measure(
+    volumes: Sequence[VolumeFile], data: ConfigDict, *, own: float, centre_mm: float
+) -> _Kept:
+    """Measures what masks keep, or reads what was measured before."""
     settings = {
         "detail": VERSION,
         "axes": SliceRule(data.slice_axis, data.orientation),
@@ -193,6 +230,8 @@ def _look(
     """Takes the masks to the grids in question and back."""
     rule = SliceRule(data.slice_axis, data.orientation)
     parts = read_mask_parts(volumes, rule, num_classes=len(data.classes))
+    if not parts:  # no mask shows a structure
+        return _Kept(np.nan, np.nan, own)
     options = {"fov_mm": centre_mm * data.size, "size": data.size}
     centre = detail_kept(parts, functools.partial(centre_grid, **options))
     if centre >= DETAIL and data.crop == "auto":

@@ -8,7 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from pix2rep_jax.data.few_shot import KNOWN_DUPLICATES
-from pix2rep_jax.data.fit.field_of_view import plan_field
+from pix2rep_jax.data.fit.field_of_view import describe_given, plan_field
 from pix2rep_jax.data.fit.fingerprint import Fault, Fingerprint, take_fingerprint
 from pix2rep_jax.data.fit.likeness import Likeness
 from pix2rep_jax.data.fit.scan_facts import AIR, LEVELS, ScanFacts
@@ -16,6 +16,7 @@ from pix2rep_jax.data.held_out import holdout_numbers, test_patients
 from pix2rep_jax.data.layout.dataset_json import read_channel_names
 from pix2rep_jax.data.named_split import sides_of
 from pix2rep_jax.data.slices.volume import VolumeFile
+from pix2rep_jax.data.volume_list import list_included
 from pix2rep_jax.errors import InputError
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Plan",
     "apply_plan",
     "describe_plan",
+    "describe_settled",
     "is_settled",
     "lie_alike",
     "make_plan",
@@ -124,7 +126,7 @@ def make_plan(found: Fingerprint, data: ConfigDict) -> Plan:
     """
     if not found.scans:
         raise InputError("no scan can be read, so there is nothing to plan")
-    tested = _tested(found.scans, data)
+    tested = _tested([_as_file(each) for each in found.scans], data)
     known = [each for each in found.scans if each.patient not in tested]
     masked = [each for each in known if each.box_mm]
     field = plan_field(found.scans, masked, data)
@@ -158,6 +160,29 @@ def lie_alike(likeness: Likeness | None) -> tuple[bool, str]:
         f"{likeness.upright:.2f} as they are, and by {likeness.moved:.2f} if one is "
         f"{likeness.move}"
     )
+
+
+def describe_settled(data: ConfigDict) -> str:
+    """Says what masks keep where the settings leave nothing to a plan.
+
+    Args:
+        data: The `data` section.
+
+    Returns:
+        A line; "" where masks cannot tell, or cannot be used.
+    """
+    try:
+        volumes, _ = list_included(data)
+        tested = _tested(volumes, data)
+        masked = [
+            each
+            for each in volumes
+            if each.label_path is not None and each.patient not in tested
+        ]
+        said = describe_given(masked, data)
+    except InputError:  # whoever loads the scans says what is wrong with all of them
+        return ""
+    return said and f"plan: {said}"
 
 
 def describe_plan(plan: Plan) -> list[str]:
@@ -209,29 +234,30 @@ def _plan_intensities(
     )
 
 
-def _tested(scans: tuple[ScanFacts, ...], data: ConfigDict) -> set[str]:
+def _tested(volumes: Sequence[VolumeFile], data: ConfigDict) -> set[str]:
     """Names the patients whose masks score, so that no plan may look at them."""
     if (sides := sides_of(data)) is not None:
         return {*sides.test}
-    there = Path()  # of a mask; where it lies does not matter
-    volumes = [
-        VolumeFile(
-            volume_id=each.volume_id,
-            patient=each.patient,
-            subset=each.subset,
-            phase="",
-            group=each.group,
-            image_path=there,
-            label_path=there if each.has_mask else None,
-        )
-        for each in scans
-    ]
     tested = test_patients(
         volumes,
         holdout_per_group=holdout_numbers(data.holdout_per_group, volumes),
         duplicates=KNOWN_DUPLICATES if data.name == "acdc" else (),
     )
     return {*tested}
+
+
+def _as_file(facts: ScanFacts) -> VolumeFile:
+    """Makes a volume of its facts; where it lies does not matter."""
+    there = Path()
+    return VolumeFile(
+        volume_id=facts.volume_id,
+        patient=facts.patient,
+        subset=facts.subset,
+        phase="",
+        group=facts.group,
+        image_path=there,
+        label_path=there if facts.has_mask else None,
+    )
 
 
 def _no_ct(channels: int) -> str:
