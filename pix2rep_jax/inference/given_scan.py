@@ -1,5 +1,6 @@
 """A scan as a caller gives it: the files of its channels, an image, or an array."""
 
+import dataclasses
 import logging
 import os
 from collections.abc import Sequence
@@ -11,13 +12,13 @@ from nibabel.spatialimages import SpatialImage
 
 from pix2rep_jax.data.files.axes import SliceRule
 from pix2rep_jax.data.files.nifti_file import NiftiSource
-from pix2rep_jax.data.files.picture_file import NO_PIXEL_SIZE, lacks_size
 from pix2rep_jax.data.files.scan import Scan, read_scan
 from pix2rep_jax.data.scan_notes import count_notes
 from pix2rep_jax.data.slice_summary import Inputs
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.array_scan import ArrayScan, turn_array
 from pix2rep_jax.inference.scan_files import find_channels
+from pix2rep_jax.inference.scan_format import check_format
 
 __all__ = ["Given", "is_batch", "read_given", "read_scan_files"]
 
@@ -90,7 +91,7 @@ def read_scan_files(
 
     Raises:
         InputError: If a file cannot be read, if there are more or fewer channels than
-            the network expects, or if a picture lacks its pixel size.
+            the network expects, or if the size of a pixel is not known.
     """
     several = inputs.channels > 1 and len(paths) == 1
     fourth_axis = "channels" if several else "frames"
@@ -101,9 +102,10 @@ def read_scan_files(
             f"{inputs.channels}: give it the same channels as in training, in the same "
             "order"
         )
-    if inputs.sizes and NO_PIXEL_SIZE in scan.notes:
-        raise lacks_size(scan.path)
-    return scan
+    more = check_format(
+        scan.path, spacing_mm=scan.spacing_mm, notes=scan.notes, inputs=inputs
+    )
+    return dataclasses.replace(scan, notes=(*scan.notes, *more))
 
 
 def _are_paths(scan: Any) -> bool:

@@ -1,5 +1,6 @@
 """The masked scans of in-context segmentation: a folder, or one scan with its mask."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,10 +21,13 @@ from pix2rep_jax.data.slices.volume import VolumeFile
 from pix2rep_jax.data.volume_list import list_included
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.scan_files import find_channels
+from pix2rep_jax.inference.scan_format import check_formats
 from pix2rep_jax.runs.data_checks import check_same_channels
 from pix2rep_jax.runs.run_record import RunRecord
 
 __all__ = ["SupportScans", "read_support"]
+
+_LOG = logging.getLogger(__name__)
 
 _OPEN = {"name": "auto", "exclude": (), "patient_regex": "auto", "all_frames": False}
 """What is asked of another folder in place of the run's own settings."""
@@ -92,6 +96,8 @@ def read_support(
     masked = [each for each in volumes if each.label_path is not None]
     dataset = load_volumes(masked, data, expected=record.slice_axis)
     check_same_channels(dataset.images.shape[-1], record.inputs.channels, run)
+    for note in check_formats(dataset.volumes, record.inputs):
+        _LOG.warning(note)
     if not foreground(dataset.labels).any():
         raise InputError(
             f"the masks in {path} show nothing but background within the network's "

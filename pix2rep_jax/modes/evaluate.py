@@ -11,7 +11,6 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.data.checks import check_masks, empty_slices, reading_notes
 from pix2rep_jax.data.dataset import load_dataset
-from pix2rep_jax.data.files.picture_file import NO_PIXEL_SIZE, lacks_size
 from pix2rep_jax.data.splits import make_split
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.evaluation.score_run import score_run
@@ -22,6 +21,7 @@ from pix2rep_jax.inference.postprocess import (
     keep_largest,
     read_options,
 )
+from pix2rep_jax.inference.scan_format import check_formats
 from pix2rep_jax.runs.checkpoint_reader import result_step, unfinished
 from pix2rep_jax.runs.data_checks import (
     check_same_channels,
@@ -94,10 +94,8 @@ def run(config: ConfigDict, workdir: Path, *, others: Sequence[Path] = ()) -> No
     for folder, record in records.items():
         channels = record.inputs.channels
         check_same_channels(dataset.images.shape[-1], channels, folder)
-        if record.inputs.sizes:
-            for each in dataset.volumes:
-                if NO_PIXEL_SIZE in each.notes:
-                    raise lacks_size(each.image_path)
+        for note in check_formats(dataset.volumes, record.inputs):
+            print(note, file=sys.stderr)
         check_unseen(split, record.split, folder)
         if note := unfinished(folder, record.num_steps):
             print(note, file=sys.stderr)

@@ -119,6 +119,7 @@ def test_a_picture_is_npz_only(scans, capsys):
     pictures.mkdir()
     grey = (scan()[..., 0] / 4).astype(np.uint8)
     Image.fromarray(grey).save(pictures / "p.png")
+    (pictures / "pixel_sizes.csv").write_text("p.png,1\n")  # the run had NIfTI
     assert run(pictures, format="nifti")[1] == 1
     assert "p.png" in capsys.readouterr().err
     output, status = run(pictures, grid="scan")

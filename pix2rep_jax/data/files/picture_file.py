@@ -218,9 +218,9 @@ def list_size_files(path: Path) -> list[Path]:
 
 
 def lacks_size(path: Path) -> InputError:
-    """Says that a picture lacks the pixel size that the run's pictures had."""
+    """Says that a picture lacks the pixel size that the run's scans had."""
     return InputError(
-        f"{path} has no pixel size, and the pictures that the network was trained on "
+        f"{path} has no pixel size, and the scans that the network was trained on "
         f"had theirs: put a {PIXEL_SIZES} beside it, with lines such as "
         f"{path.name},0.25 (mm per pixel)"
     )
