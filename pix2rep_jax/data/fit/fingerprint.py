@@ -14,6 +14,7 @@ from pix2rep_jax.data.files.axes import SliceRule
 from pix2rep_jax.data.files.nifti_paths import is_there
 from pix2rep_jax.data.fit.likeness import Likeness, compare, read_thumbnail
 from pix2rep_jax.data.fit.scan_facts import ScanFacts, measure_file
+from pix2rep_jax.data.layout.class_values import with_doubt
 from pix2rep_jax.data.slices import slice_cache
 from pix2rep_jax.data.slices.volume import VolumeFile
 from pix2rep_jax.data.slices.volume_files import read_files
@@ -71,6 +72,7 @@ def take_fingerprint(data: ConfigDict, *, progress: bool = True) -> Fingerprint:
     Raises:
         InputError: If the scans cannot be listed.
     """
+    data = with_doubt(data)
     volumes, _ = list_included(data)
     rule = SliceRule(data.slice_axis, data.orientation)
     missing = _missing(volumes)

@@ -13,6 +13,7 @@ from pix2rep_jax.data.fit.fingerprint import Fault, Fingerprint, take_fingerprin
 from pix2rep_jax.data.fit.likeness import Likeness
 from pix2rep_jax.data.fit.scan_facts import AIR, LEVELS, ScanFacts
 from pix2rep_jax.data.held_out import holdout_numbers, test_patients
+from pix2rep_jax.data.layout.class_values import with_doubt
 from pix2rep_jax.data.layout.dataset_json import read_channel_names
 from pix2rep_jax.data.named_split import sides_of
 from pix2rep_jax.data.slices.volume import VolumeFile
@@ -126,6 +127,7 @@ def make_plan(found: Fingerprint, data: ConfigDict) -> Plan:
     """
     if not found.scans:
         raise InputError("no scan can be read, so there is nothing to plan")
+    data = with_doubt(data)
     tested = _tested([_as_file(each) for each in found.scans], data)
     known = [each for each in found.scans if each.patient not in tested]
     masked = [each for each in known if each.box_mm]
@@ -171,6 +173,7 @@ def describe_settled(data: ConfigDict) -> str:
     Returns:
         A line; "" where masks cannot tell, or cannot be used.
     """
+    data = with_doubt(data)
     try:
         volumes, _ = list_included(data)
         tested = _tested(volumes, data)

@@ -10,6 +10,7 @@ from pix2rep_jax.data.files.labels import UNLABELLED
 from pix2rep_jax.data.files.mask import label_values
 from pix2rep_jax.data.held_out import fold_of_patients, holdout_numbers, ways_to_test
 from pix2rep_jax.data.layout import acdc, nifti_folder
+from pix2rep_jax.data.layout.class_values import looks_ignored
 from pix2rep_jax.data.layout.fourth_axis import (
     count_channels,
     find_fourth_axis,
@@ -158,10 +159,11 @@ def _find_classes(
         f"the values in the masks ({numbers}): name them by "
         f"--config.data.classes={example}, or in {Path(layout.root) / 'labels.json'}"
     )
-    if UNLABELLED in values[2:]:
+    if looks_ignored(values):
         notes.append(
-            f"note: if {UNLABELLED} marks pixels that nobody has labelled, add "
-            f"--config.data.ignore={UNLABELLED}"
+            f"note: the value {UNLABELLED} beside 0 to {values[-2]} looks like pixels "
+            f"that nobody has labelled: add --config.data.ignore={UNLABELLED}. Without "
+            "it the value is a class, though no size is measured on it"
         )
     plain = values == tuple(range(len(values)))
     return {"classes": names, **({} if plain else {"label_values": values})}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from pix2rep_jax.data.files.labels import UNLABELLED
 from pix2rep_jax.data.layout.dataset_json import plain_name, read_facts
 from pix2rep_jax.errors import InputError
 
@@ -14,8 +15,10 @@ __all__ = [
     "find_class_values",
     "have_same_names",
     "ignored_values",
+    "looks_ignored",
     "order_classes_like",
     "values_note",
+    "with_doubt",
 ]
 
 _LOG = logging.getLogger(__name__)
@@ -81,6 +84,39 @@ def ignored_values(data: ConfigDict, values: Sequence[int]) -> tuple[int, ...]:
             "pixels without a label, or correct data.label_values"
         )
     return ignored
+
+
+def looks_ignored(values: Sequence[int]) -> bool:
+    """Whether the last of the masks' values may mark pixels without a label.
+
+    255 beside 0 alone is a structure, and so it is as the brightest of some greys.
+
+    Args:
+        values: All values, ascending.
+    """
+    *others, last = values
+    plain = others == list(range(len(others)))
+    return last == UNLABELLED and len(others) > 1 and plain
+
+
+def with_doubt(data: ConfigDict) -> ConfigDict:
+    """Takes 255 for no structure where nobody has said what it is, for a measurement.
+
+    Args:
+        data: The `data` section.
+
+    Returns:
+        The section; or a copy in which the value is ignored, if nothing names it but
+        itself and it looks so.
+    """
+    values, classes = tuple(data.label_values), tuple(data.classes)
+    named = classes[-1:] != (str(UNLABELLED),)
+    if named or data.get("ignore") or not values or not looks_ignored(values):
+        return data
+    doubted = data.copy_and_resolve_references()
+    doubted.classes, doubted.label_values = classes[:-1], values[:-1]
+    doubted.ignore = (UNLABELLED,)
+    return doubted
 
 
 def values_note(data: ConfigDict, values: Sequence[int]) -> str:

@@ -131,6 +131,23 @@ def test_the_fingerprint_says_what_the_scans_are_like(tmp_path):
     assert len(fingerprint.describe_fingerprint(found)) == 6
 
 
+@pytest.mark.parametrize("name", ["255", "BONE"])
+def test_a_value_that_nobody_named_is_no_structure(tmp_path, name):
+    """Around dots 255 usually means that nobody has looked; a class has a name."""
+    data = make_set(tmp_path)
+    for path in (tmp_path / "labels").iterdir():
+        label = np.full((40, 30, 3), 255, np.uint8)
+        label[15:25, 10:20] = 1
+        label[15, 10:20], label[16, 10:20] = 0, 2
+        save(path, label, (1, 1, 5))
+    data.classes = ("background", "1", "2", name)
+    data.label_values = (0, 1, 2, 255)
+    box = take_fingerprint(data).scans[0].box_mm
+    assert box == ((-4, 5, -5, 5) if name == "255" else (-20, 20, -15, 15))
+    if name == "255":
+        assert plan_data(data).spacing_mm == 1
+
+
 def test_the_fingerprint_is_cached_until_a_file_changes(tmp_path, monkeypatch):
     """The second call reads no scan, and gives the same."""
     data = make_set(tmp_path)

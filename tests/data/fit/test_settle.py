@@ -183,6 +183,16 @@ def test_one_unnamed_class_has_a_name(tmp_path, values):
     assert settings["classes"] == ("background", "structure")
 
 
+@pytest.mark.parametrize(
+    ("values", "doubted"),
+    [((0, 1, 2, 255), True), ((0, 255), False), ((0, 85, 170, 255), False)],
+)
+def test_a_value_that_looks_ignored_is_said(tmp_path, values, doubted):
+    """With the flag that takes it so; greys to 255 are classes."""
+    notes = settle_data(data_of(make_folder(tmp_path, 3, values=values))).notes
+    assert any("--config.data.ignore=255" in note for note in notes) == doubted
+
+
 def test_masks_that_may_be_predicted_are_said(tmp_path):
     """In a flat folder alone, and not of masks with an expert's usual ending."""
     make_folder(tmp_path, 2)
