@@ -6,7 +6,8 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from pix2rep_jax.data.fit.fingerprint import Fault, take_fingerprint
+from pix2rep_jax.data.fault import Fault, group_faults
+from pix2rep_jax.data.fit.fingerprint import take_fingerprint
 from pix2rep_jax.data.fit.plan import make_plan
 from pix2rep_jax.data.scan_notes import count_notes
 from pix2rep_jax.data.slices.cache_limit import list_cache
@@ -38,7 +39,7 @@ def run(config: ConfigDict, workdir: Path) -> int:
         print(*describe(found, plan, data), sep="\n")
     print(_caches(Path(data.cache_dir).expanduser()))
     notes = count_notes((each.volume_id, each.notes) for each in found.scans)
-    for line in (*notes, *_group_faults(found.faults)):
+    for line in (*notes, *_fault_lines(found.faults)):
         print(line, file=sys.stderr)
     if found.faults:
         print(
@@ -53,13 +54,10 @@ def run(config: ConfigDict, workdir: Path) -> int:
     return 0
 
 
-def _group_faults(faults: Sequence[Fault]) -> list[str]:
+def _fault_lines(faults: Sequence[Fault]) -> list[str]:
     """Writes one line per fault, and one line where several files have the same."""
-    groups: dict[str, list[Fault]] = {}
-    for fault in faults:
-        groups.setdefault(fault.kind, []).append(fault)
     lines = []
-    for first, *others in groups.values():
+    for first, *others in group_faults(faults):
         where = ""
         if others:
             shown = name_some((each.name for each in (first, *others)), most=3)

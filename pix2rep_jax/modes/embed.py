@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
+from pix2rep_jax.data.fault import Fault
 from pix2rep_jax.data.files.scan import Scan
 from pix2rep_jax.data.scan_notes import count_notes
 from pix2rep_jax.errors import InputError, check_choice
@@ -34,7 +34,7 @@ from pix2rep_jax.inference.write_embeddings import (
     sample_pixels,
     write_embedding,
 )
-from pix2rep_jax.modes.predict import explain
+from pix2rep_jax.modes.skipped_scans import describe_alike, skip
 from pix2rep_jax.runs.manifest import make_folder
 from pix2rep_jax.runs.start import find_pretraining
 from pix2rep_jax.runtime.progress_bar import open_progress_bar
@@ -114,7 +114,8 @@ def run(
     colours = None
     if format == "rgb" and left:
         colours = choose_colours(backbone, [scan for scan, _ in pairs])
-    failures, notes = 0, []
+    faults: list[Fault] = []
+    notes = []
     with open_progress_bar(len(left), description="embed", unit="scan") as bar:
         for path, target in left:
             try:
@@ -132,11 +133,9 @@ def run(
                 )
                 notes.append((str(path), scan.notes))
             except Exception as error:  # one bad file must not cost the next its own
-                failures += 1
-                said = explain(error, path)
-                tqdm.write(f"skipped {path}: {said}", file=sys.stderr)
+                skip(error, path, faults)
             bar.update()
-    for sentence in count_notes(notes):
+    for sentence in (*describe_alike(faults), *count_notes(notes)):
         print(sentence, file=sys.stderr)
     print(
         describe_written(
@@ -144,12 +143,12 @@ def run(
             output,
             number=len(pairs),
             left=len(left),
-            failures=failures,
+            failures=len(faults),
             things="embeddings",
             done="embedded",
         )
     )
-    return 1 if failures or found.broken else 0
+    return 1 if faults or found.broken else 0
 
 
 def list_targets(

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
+from pix2rep_jax.data.fault import Fault
 from pix2rep_jax.data.files.picture_file import is_picture
 from pix2rep_jax.data.layout.class_values import describe_values, find_class_values
 from pix2rep_jax.data.scan_notes import count_notes
@@ -27,6 +27,7 @@ from pix2rep_jax.inference.scan_files import (
 from pix2rep_jax.inference.segmenter import Segmenter
 from pix2rep_jax.inference.volume_table import write_tables
 from pix2rep_jax.inference.write_masks import write_masks
+from pix2rep_jax.modes.skipped_scans import describe_alike, skip
 from pix2rep_jax.runs.checkpoint_reader import describe_networks
 from pix2rep_jax.runs.manifest import make_folder, read_config
 from pix2rep_jax.runs.start import find_ensemble, find_pretraining
@@ -105,7 +106,8 @@ def run(
     left = [pair for pair in pairs if is_left(pair[1])]
     for path in found.broken:
         print(f"skipped {path}: it cannot be opened", file=sys.stderr)
-    failures, notes = 0, []
+    faults: list[Fault] = []
+    notes = []
     measured: dict[Path, tuple[Row, ...]] = {}
     masks = write_masks(
         segmenter,
@@ -123,10 +125,8 @@ def run(
                 notes.append((str(outcome.scan), outcome.notes))
                 measured[outcome.target] = outcome.rows
             else:
-                failures += 1
-                said = explain(outcome.error, outcome.scan)
-                tqdm.write(f"skipped {outcome.scan}: {said}", file=sys.stderr)
-    for sentence in count_notes(notes):
+                skip(outcome.error, outcome.scan, faults)
+    for sentence in (*describe_alike(faults), *count_notes(notes)):
         print(sentence, file=sys.stderr)
     if not is_file:
         for sentence in write_tables(
@@ -152,12 +152,12 @@ def run(
             output,
             number=len(pairs),
             left=len(left),
-            failures=failures,
+            failures=len(faults),
             things="masks",
             done="segmented",
         )
     )
-    return 1 if failures or found.broken else 0
+    return 1 if faults or found.broken else 0
 
 
 def load_from_support(
@@ -213,16 +213,3 @@ def list_labels(classes: Sequence[str], values: Sequence[int]) -> str:
     """Names the values in the masks, such as "labels: 0 BG, 1 RV"."""
     pairs = zip(values, classes, strict=True)
     return "labels: " + ", ".join(f"{value} {name}" for value, name in pairs)
-
-
-def explain(error: Exception, scan: Path) -> str:
-    """Writes what happened to a scan as one sentence, which follows the scan's path.
-
-    Exceptions other than the program's are named by their type.
-    """
-    if isinstance(error, InputError):
-        said = str(error)
-        rest = said.removeprefix(f"{scan} ")
-        return said if rest == said else f"it {rest}"
-    said = " ".join(str(error).split()) or "no reason given"
-    return f"it cannot be segmented ({type(error).__name__}: {said})"

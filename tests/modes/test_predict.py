@@ -90,6 +90,21 @@ def test_everything_in_the_folder_is_counted(study, capsys):
     assert written(study) == [f"{name}_seg.nii.gz" for name in ("a", "c", "new")]
 
 
+def test_scans_with_the_same_fault_are_said_together(study, capsys):
+    """The first at once, and the others in one line; another fault has its own."""
+    for name in ("d", "e", "f", "g", "h"):
+        save(study / f"{name}.nii.gz")
+        (study / f"{name}.nii.gz").write_bytes(b"damaged")
+    save(study / "flat.nii.gz", np.ones(GREY.shape, np.float32) * np.nan)
+    assert run(study) == 1
+    said = capsys.readouterr()
+    lines = [each for each in said.err.splitlines() if each.startswith("skipped")]
+    assert len(lines) == 3 and "5 " not in lines[0]
+    (many,) = [each for each in lines if "4 more" in each]
+    assert all(f"{name}.nii.gz" in many for name in "defg") and "h.nii" not in many
+    assert "6 could not be segmented" in said.out.splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     "error",
     [

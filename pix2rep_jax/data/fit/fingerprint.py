@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
+from pix2rep_jax.data.fault import Fault, make_fault
 from pix2rep_jax.data.files.axes import SliceRule
 from pix2rep_jax.data.files.nifti_paths import is_there
 from pix2rep_jax.data.fit.likeness import Likeness, compare, read_thumbnail
@@ -22,26 +23,12 @@ from pix2rep_jax.data.volume_list import list_included
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runtime.atomic_file import read_sealed, write_sealed
 
-__all__ = ["Fault", "Fingerprint", "describe_fingerprint", "take_fingerprint"]
+__all__ = ["Fingerprint", "describe_fingerprint", "take_fingerprint"]
 
 VERSION = 3
 """Raise it when the same scans give other facts."""
 
 _LOG = logging.getLogger(__name__)
-
-
-class Fault(NamedTuple):
-    """What is wrong with one file.
-
-    Attributes:
-        name: The file, without its folder; or the scan.
-        sentence: What is wrong, where, and how to mend it.
-        kind: The same without the names of files, to tell which faults are alike.
-    """
-
-    name: str
-    sentence: str
-    kind: str
 
 
 class Fingerprint(NamedTuple):
@@ -79,7 +66,7 @@ def take_fingerprint(data: ConfigDict, *, progress: bool = True) -> Fingerprint:
     if missing:
         volumes = [each for each in volumes if not {*_paths(each)} & {*missing}]
     lost = [
-        _fault(f"{each} cannot be found, or is a link to nothing", [each])
+        make_fault(f"{each} cannot be found, or is a link to nothing", [each])
         for each in missing
     ]
     settings = {"fingerprint": VERSION, "axes": rule, "classes": len(data.classes)}
@@ -187,26 +174,10 @@ def _measure(
     ):
         if isinstance(result, InputError):
             paths = [path for each in file for path in _paths(each)]
-            faults.append(_fault(str(result), paths))
+            faults.append(make_fault(str(result), paths))
         else:
             scans += result
     return scans, faults
-
-
-def _fault(sentence: str, paths: Sequence[Path]) -> Fault:
-    """Takes the name of the file at fault out of a sentence.
-
-    Args:
-        sentence: What is wrong.
-        paths: The files of one scan, its masks among them.
-    """
-    kind, named = sentence, []
-    # A longer path comes before one that it begins with.
-    for path in sorted({*paths}, key=lambda path: -len(str(path))):
-        if str(path) in kind:
-            named.append(path.name)
-            kind = kind.replace(str(path), "FILE")
-    return Fault((*named, paths[0].name)[0], sentence, kind)
 
 
 def _other_channels(scans: Sequence[ScanFacts]) -> list[Fault]:

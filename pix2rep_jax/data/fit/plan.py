@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
+from pix2rep_jax.data.fault import Fault
 from pix2rep_jax.data.few_shot import KNOWN_DUPLICATES
 from pix2rep_jax.data.fit.field_of_view import describe_given, plan_field
-from pix2rep_jax.data.fit.fingerprint import Fault, Fingerprint, take_fingerprint
+from pix2rep_jax.data.fit.fingerprint import Fingerprint, take_fingerprint
 from pix2rep_jax.data.fit.likeness import Likeness
 from pix2rep_jax.data.fit.scan_facts import AIR, LEVELS, ScanFacts
 from pix2rep_jax.data.held_out import holdout_numbers, test_patients
