@@ -24,7 +24,7 @@ from pix2rep_jax.cli.parse import parse
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runtime.home import expand
 from pix2rep_jax.runtime.huge_pages import use_huge_pages
-from pix2rep_jax.runtime.messages import show_messages
+from pix2rep_jax.runtime.messages import hide_compiler_messages, show_messages
 from pix2rep_jax.runtime.standard_streams import abandon_output, mend_streams
 
 __all__ = ["MODES", "main"]
@@ -144,6 +144,7 @@ def main() -> None:
     """Runs the command line of this process, and ends the process."""
     mend_streams()  # before anything opens a file
     use_huge_pages()
+    hide_compiler_messages()
     words = sys.argv
     for flag in flags.FLAGS.get_flags_for_module(__name__):  # --help shows these
         flags.FLAGS.register_key_flag_for_module(words[0], flag)

@@ -73,7 +73,7 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
         print(f"\nthe same from random weights, in {beside}")
         train(own, beside, command=command)
         print(compare(Path(workdir), beside))
-    following = next_command(command, mode="predict")
+    following = next_command(command, mode="predict", workdir=str(workdir))
     print(f"next: {following} --input SCANS --output MASKS")
 
 

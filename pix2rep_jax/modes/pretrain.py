@@ -93,9 +93,7 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
             print("--mode figures, in one process, draws what was learned")
     # A probe of a decoder that is random says nothing.
     following = "probe" if "backbone" in method.trained else "finetune"
-    # What this run started from is not what the next one starts from.
-    start = str(workdir) if config.init.checkpoint else ""
-    proposed = next_command(command, mode=following, start=start)
+    proposed = next_command(command, mode=following, workdir=str(workdir))
     print(describe_next(proposed, loaded.dataset.volumes))
 
 

@@ -78,7 +78,8 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
         key=start.key,
     )
     train_and_score(config, folder, start, task, command=command)
-    print("next: " + next_command(command, mode="finetune"))
+    following = next_command(command, mode="finetune", workdir=str(workdir))
+    print(f"next: {following}")
 
 
 def frozen_data(start: Segmentation, *, budget_mb: float) -> dict[str, np.ndarray]:

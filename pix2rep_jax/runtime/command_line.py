@@ -14,14 +14,15 @@ from pix2rep_jax.runtime.config_checks import walk
 __all__ = ["next_command", "overrides_without_effect"]
 
 
-def next_command(words: Sequence[str], *, mode: str, start: str = "") -> str:
-    """Writes the command that runs another mode with the same options.
+def next_command(words: Sequence[str], *, mode: str, workdir: str = "") -> str:
+    """Writes the command that runs another mode after this one.
 
     Args:
         words: The command line of this one, program first; empty where this one was
             called from Python.
         mode: The mode to run next.
-        start: A new value for `init.checkpoint`; "" leaves the command's own.
+        workdir: The run's folder, which remembers the configuration for later modes; ""
+            repeats all options.
 
     Returns:
         A line to type into a shell.
@@ -34,10 +35,23 @@ def next_command(words: Sequence[str], *, mode: str, start: str = "") -> str:
             options[index + 1] = mode
         elif option.startswith(("--mode=", "-mode=")):
             options[index] = f"--mode={mode}"
-    if start:
-        named = "--config.init.checkpoint="
-        options = [x for x in options if not x.startswith(named)] + [named + start]
+    if workdir:
+        options = _without_config(options)
+        if not any(re.match(r"--?workdir(=|$)", each) for each in options):
+            options = ["--workdir", workdir, *options]
     return shlex.join([*_call(program), *options])
+
+
+def _without_config(options: Sequence[str]) -> list[str]:
+    """Leaves out the configuration file and its settings."""
+    kept, following = [], iter(options)
+    for option in following:
+        if re.match(r"--?config[.=]|--?config$", option):
+            if "=" not in option:
+                next(following, None)  # its value
+        else:
+            kept.append(option)
+    return kept
 
 
 def overrides_without_effect(

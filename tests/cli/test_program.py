@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from pix2rep_jax.cli import program
 from pix2rep_jax.cli.failure import BUG
 from pix2rep_jax.cli.program import MODES
 from pix2rep_jax.errors import explain_memory, explain_missing
@@ -40,6 +41,23 @@ def test_the_command_line_is_read_in_one_place():
         if "sys.argv" in path.read_text()
     }
     assert readers == {"pix2rep_jax/cli/program.py"}
+
+
+@pytest.mark.parametrize(("before", "level"), [(None, "3"), ("0", "0")])
+def test_the_compiler_is_quiet_unless_it_was_asked(monkeypatch, before, level):
+    """XLA reads this once, and would else call a slow compilation a bug."""
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", before or "")  # undone at the end
+    if before is None:
+        monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
+    monkeypatch.setattr(sys, "argv", ["main.py"])
+    seen = []
+    monkeypatch.setattr(
+        program.app,
+        "run",
+        lambda *_, **__: seen.append(os.environ["TF_CPP_MIN_LOG_LEVEL"]),
+    )
+    program.main()
+    assert seen == [level]
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,19 @@ def test_the_next_command_changes_the_mode_alone(mode):
     )
 
 
+@pytest.mark.parametrize(
+    ("given", "workdir"),
+    [(["--workdir", "b"], "b"), ([], "runs/a"), (["-workdir=b"], "")],
+)
+def test_the_next_command_repeats_nothing_that_the_run_remembers(given, workdir):
+    """The workdir has the configuration; what is no setting stays."""
+    words = ["main.py", f"--config={CONFIG}:small", "--config.data.root", "SCANS"]
+    words += [*given, "--config.seed=3", "--mode=pretrain", "--coordinator=auto"]
+    command = next_command(words, mode="probe", workdir="runs/a").partition("main.py ")
+    expected = f"--workdir {workdir}" if workdir else "-workdir=b"
+    assert command[2] == f"{expected} --mode=probe --coordinator=auto"
+
+
 def test_the_next_command_calls_the_program_that_was_called(tmp_path, monkeypatch):
     """`python main.py`, or the installed command by its name if that is on PATH."""
     assert sys.executable.rpartition("/")[2][:6] in next_command(["main.py"], mode="x")

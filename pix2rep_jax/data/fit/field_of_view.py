@@ -176,7 +176,10 @@ def _centred(
         reach = [each.reach_mm for each in masked]
         # The higher of two neighbours: few volumes say little of the others.
         side = 2 * float(np.quantile(reach, _VOLUMES, method="higher"))
-        holds = f"95 % of the mask in {_VOLUMES:.0%} of {len(masked)} volumes"
+        which = f"{_VOLUMES:.0%} of {len(reach)} volumes"
+        if side >= 2 * max(reach):
+            which = f"all {len(reach)} volumes" if len(reach) > 1 else "the only volume"
+        holds = f"95 % of the mask in {which}"
     else:
         longer = [max(np.multiply(x.shape, x.spacing_mm)[:2]) for x in scans]
         side = _MIDDLE * float(np.median(longer))

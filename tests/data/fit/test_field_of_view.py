@@ -121,6 +121,16 @@ def test_pixels_that_were_given_are_measured_too(tmp_path, spacing_mm, enough):
     assert ("--config.data.spacing_mm=auto" in reason) != enough
 
 
+@pytest.mark.parametrize(
+    ("n", "said"), [(1, "the only volume"), (3, "all 3 volumes"), (12, "90% of 12")]
+)
+def test_few_volumes_are_counted_and_have_no_share(tmp_path, n, said):
+    """Of one volume nobody says 90 %."""
+    data = make_discs(tmp_path, n=n, side=40, centre=(10, 10))
+    reason = make_plan(take_fingerprint(data), data).reasons[0]
+    assert f"in {said}" in reason
+
+
 def test_masks_of_test_patients_decide_nothing(tmp_path):
     """The last patient alone has its structure in a corner."""
     data = make_discs(tmp_path, centre=(160, 160), n=3)
