@@ -30,6 +30,7 @@ import torch
 
 from benchmarks import pytorch_augment, pytorch_step
 from benchmarks.step import get_config
+from pix2rep_jax.losses.segmentation import loss_options
 from pix2rep_jax.methods.downstream import supervised
 from pix2rep_jax.methods.downstream.augmentation import finetuning_options
 from pix2rep_jax.methods.pretraining import pix2rep
@@ -147,7 +148,7 @@ def make_jax_finetuning(config, inputs, *, augmented: bool):
     options = finetuning_options(config.augment)
     loss_fn = supervised.make_loss(
         net,
-        **config.segmentation.to_dict(),
+        **loss_options(config.segmentation),
         **(options if augmented else {"spatial": None, "intensity": {}}),
         batch_norm="train",
     )

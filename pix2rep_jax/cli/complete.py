@@ -14,6 +14,7 @@ from pix2rep_jax.data.fit.settle import settle_data
 from pix2rep_jax.data.held_out import USUAL_HOLDOUT
 from pix2rep_jax.runs.data_checks import check_same_root, is_same_data
 from pix2rep_jax.runs.dependencies import settings_of_images
+from pix2rep_jax.runs.kept_checkpoint import kept_checkpoint
 from pix2rep_jax.runs.manifest import read_config
 from pix2rep_jax.runs.remembered import (
     TRAINING,
@@ -23,6 +24,7 @@ from pix2rep_jax.runs.remembered import (
     remembered_settings,
 )
 from pix2rep_jax.runs.run_record import read_run
+from pix2rep_jax.runs.start import find_folds
 
 __all__ = ["complete", "told_names", "told_settings"]
 
@@ -62,7 +64,7 @@ def complete(
     """
     data, told = config.data, told_settings(command, "data")
     source = None if mode == "study" else find_source(workdir, mode)
-    said: list[str] = []
+    said = [settle_keep(config, workdir, mode, command=command)]
     if data.root:
         _put(data, {"root": str(Path(data.root).expanduser().resolve())})
     if source is not None and not config_argument(command):
@@ -136,6 +138,36 @@ def _open_again(config: ConfigDict, command: Sequence[str], *, network: bool) ->
     if not network:
         names = [name.partition(".")[2] for name in settings_of_images(config.data)]
         _put(config.data, {x: size.data[x] for x in names if f"data.{x}" not in told})
+
+
+def settle_keep(
+    config: ConfigDict, workdir: Path, mode: str, *, command: Sequence[str]
+) -> str:
+    """Leaves it to the runs which checkpoint they keep, unless the user says it.
+
+    Args:
+        config: The whole configuration, whose `segmentation.keep` is changed.
+        workdir: The run's folder.
+        mode: The mode that is to run.
+        command: The words of the command line.
+
+    Returns:
+        What was taken over from a run that goes on; "" if nothing was.
+    """
+    segmentation = config.segmentation
+    if "segmentation.keep" in told_names(command):
+        return ""
+    if mode in ("evaluate", "predict", "figures"):
+        segmentation.keep = ""
+    places = {"probe": [workdir], "finetune": [workdir], "folds": find_folds(workdir)}
+    own = "finetune" if mode == "folds" else mode
+    for folder in (place / own for place in places.get(mode, [])):
+        if (folder / "config.json").is_file():
+            before, now = kept_checkpoint(folder), segmentation.keep
+            segmentation.keep = before
+            note = f"note: as before in {folder}: segmentation.keep={before}"
+            return "" if before == now else note
+    return ""
 
 
 def told_settings(command: Sequence[str], section: str) -> set[str]:

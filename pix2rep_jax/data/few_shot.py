@@ -98,7 +98,7 @@ def split_slices(
     if not 0 < val_fraction < 1:
         raise InputError(
             f"data.val_fraction={val_fraction} must lie between 0 and 1, because some "
-            "slices train and the others choose the checkpoint"
+            "slices train and the others validate"
         )
     shown = {key: number for number, key in enumerate(dict.fromkeys(slices))}
     if not shown:

@@ -28,7 +28,7 @@ class Sides(NamedTuple):
 
     Attributes:
         test: Patients to score.
-        validation: Patients that choose the checkpoint, and do nothing else.
+        validation: Patients that validate, and do nothing else.
         labeled: The first labelled patients, in order.
     """
 

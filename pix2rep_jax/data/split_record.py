@@ -22,11 +22,11 @@ class Split:
         left_out: Why a patient takes no part, by name.
         pretrain_slices: Indices into the data set's slices, like the next two.
         train_slices: Annotated slices of labelled patients that train.
-        val_slices: Annotated slices by which a checkpoint is chosen.
+        val_slices: Annotated slices that validate.
         test_volumes: Indices into the data set's volumes; each volume has a mask.
         source: The data set's name. Patients' names mean something within it alone.
         scans: Digests of the scans that take part, as `list_scans` returns them.
-        val_patients: Patients who do nothing but choose a checkpoint. Without any,
+        val_patients: Patients who do nothing but validate. Without any,
             slices of labelled patients do.
     """
 

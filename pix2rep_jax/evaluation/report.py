@@ -37,7 +37,7 @@ GROUND_TRUTH_NOTE = (
     "its expert mask (data.crop=mask_box)."
 )
 
-_TITLES = {"last": "last step"}
+_TITLES = {"last": "last step", "best": "best validation step"}
 
 
 def table(

@@ -10,10 +10,10 @@ from pix2rep_jax.data.dataset import Dataset
 from pix2rep_jax.evaluation.report import write_evaluation
 from pix2rep_jax.evaluation.score_volumes import evaluate_networks
 
-__all__ = ["LAST", "score_run"]
+__all__ = ["score_run"]
 
-LAST = "last"
-"""Name of the result network at the run's last step, where that is scored too."""
+CHECKPOINTS = ("last", "best")
+"""Names of the result network at another checkpoint, where that is scored too."""
 
 
 def score_run(
@@ -50,7 +50,7 @@ def score_run(
         predictors, dataset, volume_indices, classes=classes, finish=finish
     )
     (result, own), *others = scores.items()
-    if {name for name, _ in others} - {LAST}:
+    if {name for name, _ in others} - {*CHECKPOINTS}:
         details = {**details, "scored": result}
     tables = [
         write_evaluation(

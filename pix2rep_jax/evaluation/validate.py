@@ -1,4 +1,4 @@
-"""The score that chooses a checkpoint."""
+"""The validation score, by which a checkpoint may be chosen."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -29,6 +29,7 @@ def restore_fields(
     *,
     mirror: bool | str,
     largest_component: bool | str,
+    keep: str = "",
 ) -> dict[str, Any]:
     """Loads the network of one run, of which the rest has been read.
 
@@ -38,13 +39,14 @@ def restore_fields(
         record: What its run.json holds.
         mirror: As for `Segmenter.load`.
         largest_component: As for `Segmenter.load`.
+        keep: As for `Segmenter.load`.
 
     Raises:
         InputError: As `Segmenter.load`.
     """
     data = config["data"]
     preparation = scan_preparation(run, data, record)
-    networks = restore_predictors(run, config, record, mirror=mirror)
+    networks = restore_predictors(run, config, record, mirror=mirror, keep=keep)
     return {
         "classes": tuple(data["classes"]),
         "predict_network": next(iter(networks.values())),  # the run's result

@@ -12,6 +12,7 @@ from pix2rep_jax.data.files.axes import AUTO, SliceRule
 from pix2rep_jax.data.files.scan import Scan
 from pix2rep_jax.data.slice_summary import Inputs
 from pix2rep_jax.data.slices.grid import Grid
+from pix2rep_jax.errors import check_choice
 from pix2rep_jax.inference.array_scan import ArrayScan
 from pix2rep_jax.inference.ensemble import (
     Prediction,
@@ -30,6 +31,7 @@ from pix2rep_jax.inference.postprocess import keep_largest
 from pix2rep_jax.inference.predict import BATCH_SIZE, predict_scan
 from pix2rep_jax.inference.preparation import Preparation
 from pix2rep_jax.inference.run_fields import restore_fields, support_fields
+from pix2rep_jax.runs.checkpoint_reader import BEST, LAST
 from pix2rep_jax.runs.manifest import read_config
 from pix2rep_jax.runs.run_record import read_run
 from pix2rep_jax.runs.start import find_ensemble, find_pretraining
@@ -137,6 +139,7 @@ class Segmenter:
         *,
         mirror: bool | str = "auto",
         largest_component: bool | str = "auto",
+        keep: str = "",
     ) -> "Segmenter":
         """Loads the network of a run, or those of several runs as an ensemble.
 
@@ -148,6 +151,7 @@ class Segmenter:
                 cross-validation, and a list of folders, give the mean of probabilities.
             mirror: As `predict.mirror` of the configuration.
             largest_component: As `predict.largest_component`.
+            keep: "last" or "best", the checkpoint; "" is what each run keeps.
 
         Raises:
             InputError: If there is no such network, or if two were not trained for the
@@ -160,9 +164,10 @@ class Segmenter:
         configs = {run: read_config(run) for run in runs}
         records = {run: read_run(run) for run in runs}
         check_same_task(configs, records)
+        check_choice("keep", keep, ("", LAST, BEST))
         options = {"mirror": mirror, "largest_component": largest_component}
         members = [
-            cls(**restore_fields(run, configs[run], records[run], **options))
+            cls(**restore_fields(run, configs[run], records[run], **options, keep=keep))
             for run in runs
         ]
         return _join(members)

@@ -1,7 +1,8 @@
 """Cross-entropy and soft Dice over the labelled pixels of a batch."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ from pix2rep_jax.data.files.labels import UNLABELLED
 from pix2rep_jax.losses.rows import mean_over
 from pix2rep_jax.runtime.config_checks import anything, not_below_zero
 
-__all__ = ["cross_entropy", "segmentation_loss", "soft_dice"]
+__all__ = ["cross_entropy", "loss_options", "segmentation_loss", "soft_dice"]
 
 
 SETTINGS = {
@@ -18,7 +19,12 @@ SETTINGS = {
     "dice_weight": not_below_zero,
     "include_background": anything,
 }
-"""The configuration's section `segmentation`."""
+"""Of the configuration's section `segmentation`."""
+
+
+def loss_options(section: Mapping[str, Any]) -> dict[str, Any]:
+    """Takes the arguments of `segmentation_loss` out of the section `segmentation`."""
+    return {name: section[name] for name in SETTINGS}
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:

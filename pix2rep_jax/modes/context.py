@@ -120,7 +120,7 @@ def list_questions(
         InputError: If there is nothing to segment.
     """
     if not own_frame:
-        # Nothing chooses a checkpoint, so the validation slices help too.
+        # Nothing is validated, so the validation slices help too.
         support = np.sort(np.concatenate([split.train_slices, split.val_slices]))
         found = [Question(split.test_volumes, support)] if split.test_volumes else []
     else:

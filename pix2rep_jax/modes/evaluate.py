@@ -22,7 +22,7 @@ from pix2rep_jax.inference.postprocess import (
     read_options,
 )
 from pix2rep_jax.inference.scan_format import check_formats
-from pix2rep_jax.runs.checkpoint_reader import result_step, unfinished
+from pix2rep_jax.runs.checkpoint_reader import unfinished
 from pix2rep_jax.runs.data_checks import (
     check_same_channels,
     check_same_images,
@@ -31,6 +31,11 @@ from pix2rep_jax.runs.data_checks import (
     is_same_data,
     match_classes,
     select_usable,
+)
+from pix2rep_jax.runs.kept_checkpoint import (
+    describe_networks,
+    kept_checkpoint,
+    kept_step,
 )
 from pix2rep_jax.runs.manifest import check_place, make_folder, read_config
 from pix2rep_jax.runs.plan_file import take_recorded
@@ -52,8 +57,8 @@ def run(config: ConfigDict, workdir: Path, *, others: Sequence[Path] = ()) -> No
     their probabilities, in `<workdir>/evaluate/ensemble/` of the first.
 
     Args:
-        config: The whole configuration; `data`, `predict` and `init.checkpoint` are
-            read.
+        config: The whole configuration; `data`, `predict`, `init.checkpoint` and
+            `segmentation.keep` are read.
         workdir: The run's folder.
         others: Further workdirs of an ensemble.
 
@@ -105,10 +110,11 @@ def run(config: ConfigDict, workdir: Path, *, others: Sequence[Path] = ()) -> No
         "have a mask (data.holdout_per_group says how many patients are held out)"
     )
     output = workdir / "evaluate"
-    options = read_options(config)
+    options, keep = read_options(config), config.segmentation.keep
     mirror, wanted = options["mirror"], options["largest_component"]
     groups = {"ensemble": runs} if is_ensemble else {x.name: [x] for x in runs}
     for name, group in reversed(groups.items()):  # the preferred one comes last
+        print(describe_networks(group, keep))
         first = name == next(iter(groups)) and not is_ensemble
         folders = [output / name, *([output] if first else [])]
         for target in folders:
@@ -119,10 +125,10 @@ def run(config: ConfigDict, workdir: Path, *, others: Sequence[Path] = ()) -> No
             kept = ", ".join(classes[each] for each in pieces)
             print(f"{name}: only the largest piece of {kept} is scored")
         if is_ensemble:
-            networks = [load_predict(each, mirror=mirror) for each in group]
+            networks = [load_predict(each, mirror=mirror, keep=keep) for each in group]
             predictors = {name: average_networks(networks)}
         else:
-            predictors = load_predictors(group[0], mirror=mirror)
+            predictors = load_predictors(group[0], mirror=mirror, keep=keep)
         table = score_run(
             predictors,
             dataset,
@@ -132,7 +138,7 @@ def run(config: ConfigDict, workdir: Path, *, others: Sequence[Path] = ()) -> No
             uses_ground_truth=data.crop == "mask_box",
             details={
                 "mode": name,
-                **_describe(group),
+                **_describe(group, keep),
                 "predict": options,
                 "largest_component_of": [classes[each] for each in pieces],
                 "data": config.data.root or config.data.name,
@@ -162,8 +168,13 @@ def _check_ensemble(
         )
 
 
-def _describe(runs: Sequence[Path]) -> dict[str, Any]:
+def _describe(runs: Sequence[Path], keep: str) -> dict[str, Any]:
     """Says for evaluation.json which networks were scored."""
     if len(runs) == 1:
-        return {"run": str(runs[0]), "best_step": result_step(runs[0])}
-    return {"runs": {str(run): result_step(run) for run in runs}}
+        (run,) = runs
+        kept, step = kept_checkpoint(run, keep), kept_step(run, keep)
+        return {"run": str(run), "kept": kept, "scored_step": step}
+    return {
+        "runs": {str(run): kept_step(run, keep) for run in runs},
+        "kept": {str(run): kept_checkpoint(run, keep) for run in runs},
+    }

@@ -99,7 +99,8 @@ def list_pictures(config: ConfigDict, workdir: Path) -> dict[str, Callable[[], F
         found = find_segmenters(workdir, checkpoint=checkpoint)
         usable, _ = select_usable(data, {run: read_config(run) for run in found})
         first = next(iter(usable))
-        return draw_scored(*scans, first, evaluated=workdir / "evaluate")
+        keep = config.segmentation.keep
+        return draw_scored(*scans, first, evaluated=workdir / "evaluate", keep=keep)
 
     def patients() -> Figure:
         rows = patient_rows(dataset, split, num_classes=len(classes))

@@ -40,7 +40,7 @@ TITLES = {
 
 
 def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> None:
-    """Fine-tunes, keeps the best validation checkpoint and scores it.
+    """Fine-tunes, and scores the checkpoint that `segmentation.keep` names.
 
     With `init.checkpoint` "none" this is the paper's fully supervised baseline, or
     with `finetune.method` "mean_teacher" its semi-supervised one. With

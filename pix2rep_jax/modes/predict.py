@@ -28,7 +28,7 @@ from pix2rep_jax.inference.segmenter import Segmenter
 from pix2rep_jax.inference.volume_table import write_tables
 from pix2rep_jax.inference.write_masks import write_masks
 from pix2rep_jax.modes.skipped_scans import describe_alike, skip
-from pix2rep_jax.runs.checkpoint_reader import describe_networks
+from pix2rep_jax.runs.kept_checkpoint import describe_networks
 from pix2rep_jax.runs.manifest import make_folder, read_config
 from pix2rep_jax.runs.start import find_ensemble, find_pretraining
 from pix2rep_jax.runtime.progress_bar import open_progress_bar
@@ -87,8 +87,9 @@ def run(
         segmenter = load_from_support(config, workdir, support)
     else:
         runs = find_ensemble([workdir, *others], checkpoint=config.init.checkpoint)
-        segmenter = Segmenter.load(runs, **read_options(config))
-        print(describe_networks(runs))
+        keep = config.segmentation.keep
+        segmenter = Segmenter.load(runs, **read_options(config), keep=keep)
+        print(describe_networks(runs, keep))
     if note := channels_note(found.scans, segmenter.inputs.files):
         print(note, file=sys.stderr)
     scans = join_channels(found.scans, segmenter.inputs.files, suffix=suffix)

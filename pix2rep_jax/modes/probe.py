@@ -12,6 +12,7 @@ from pix2rep_jax.inference.features import (
     feature_budget,
     feature_size,
 )
+from pix2rep_jax.losses.segmentation import loss_options
 from pix2rep_jax.methods.downstream.augmentation import patch_options, probing_options
 from pix2rep_jax.methods.downstream.probe import make_loss
 from pix2rep_jax.modes.loaded_run import print_notes
@@ -31,7 +32,7 @@ __all__ = ["run"]
 
 
 def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> None:
-    """Probes, keeps the best validation checkpoint and scores it.
+    """Probes, and scores the checkpoint that `segmentation.keep` names.
 
     Args:
         config: The whole configuration.
@@ -65,7 +66,7 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
         )
     task = Task(
         loss_fn=make_loss(
-            start.net, **config.segmentation.to_dict(), **changes, patch=patch
+            start.net, **loss_options(config.segmentation), **changes, patch=patch
         ),
         params=start.params,
         batch_stats=start.batch_stats,

@@ -98,7 +98,13 @@ def in_network_order(data: ConfigDict, runs: Sequence[Path]) -> ConfigDict:
 
 
 def draw_scored(
-    data: ConfigDict, dataset: Dataset, split: Split, run: Path, *, evaluated: Path
+    data: ConfigDict,
+    dataset: Dataset,
+    split: Split,
+    run: Path,
+    *,
+    evaluated: Path,
+    keep: str = "",
 ) -> Figure:
     """Draws the best, the median and the worst test volume of a segmenter.
 
@@ -108,6 +114,7 @@ def draw_scored(
         split: Its test patients have been scored.
         run: The segmenter's folder.
         evaluated: Where `--mode evaluate` has written its scores.
+        keep: As for `load_predict`.
 
     Raises:
         InputError: If the run expects other data or has not been scored on them.
@@ -121,7 +128,7 @@ def draw_scored(
     channels = read_run(run).inputs.channels
     check_same_channels(dataset.images.shape[-1], channels, run)
     table = find_scores(data, split, run, evaluated=evaluated)
-    classes, predict = tuple(data.classes), load_predict(run)
+    classes, predict = tuple(data.classes), load_predict(run, keep=keep)
     index_of = {v.volume_id: i for i, v in enumerate(dataset.volumes)}
     panels = []
     for rank, volume_id in choose_volumes(read_foreground_dice(table)).items():

@@ -19,7 +19,7 @@ from pix2rep_jax.methods.method import Method
 from pix2rep_jax.models.build import initialise
 from pix2rep_jax.models.param_parts import put_parts
 from pix2rep_jax.modes.loaded_run import Loaded, print_notes
-from pix2rep_jax.runs.checkpoint_reader import has_checkpoint
+from pix2rep_jax.runs.checkpoint_reader import SCORE, has_checkpoint
 from pix2rep_jax.runs.checkpoint_writer import Checkpoints
 from pix2rep_jax.runs.diverged_batch import save_batch
 from pix2rep_jax.runs.environment import environment_warning, numeric_environment
@@ -58,13 +58,13 @@ class Trained(NamedTuple):
     """What a training leaves.
 
     Attributes:
-        state: The state with the best score; without scores the last one.
         last: The last state.
+        best: The state with the best score, if it was asked for; else None.
         record: The run's record.
     """
 
-    state: TrainState
     last: TrainState
+    best: TrainState | None
     record: RunRecord
 
 
@@ -151,6 +151,7 @@ def train_run(
     one_piece: Sequence[str] = (),
     evaluate: Callable[[TrainState], Mapping[str, float]] | None = None,
     watch: Callable[[TrainState], Mapping[str, float]] | None = None,
+    wants_best: bool = False,
 ) -> Trained:
     """Opens a run, trains it to its end and closes it.
 
@@ -166,8 +167,9 @@ def train_run(
         message: Printed once the run is open. "{origin}" in it becomes where the
             weights come from.
         one_piece: Classes that are one piece in every training mask, for the record.
-        evaluate: Scores a state by "val_dice"; None never does.
+        evaluate: Scores a state by `SCORE`; None never does.
         watch: Measures a state that is not scored; None never does.
+        wants_best: Whether the state with the best score is restored at the end.
 
     Raises:
         InputError: If the folder holds another run, cannot be written, or is in the
@@ -188,7 +190,7 @@ def train_run(
         inputs=describe_inputs(loaded.dataset),
         one_piece=one_piece,
     )
-    best_metric = None if evaluate is None else "val_dice"
+    best_metric = None if evaluate is None else SCORE
     with contextlib.ExitStack() as stack:
         # First: two that start at once must not both find the folder free.
         stack.enter_context(hold_run(folder))
@@ -226,10 +228,8 @@ def train_run(
                 keep_batch=functools.partial(save_batch, folder),
                 description=mode,
             )
-        last = state
-        if evaluate is not None:
-            state = checkpoints.restore_best(state)
-    return Trained(state, last, record)
+        best = checkpoints.restore_best(state) if wants_best else None
+    return Trained(state, best, record)
 
 
 def describe_resumption(done: int, num_steps: int, *, mode: str) -> str:

@@ -27,6 +27,7 @@ from pix2rep_jax.methods.pretraining import (
     simclr,
 )
 from pix2rep_jax.models import build
+from pix2rep_jax.runs import kept_checkpoint
 from pix2rep_jax.runtime.config_checks import (
     Check,
     anything,
@@ -72,7 +73,7 @@ SECTIONS: dict[str, Mapping[str, Check]] = {
     "augment": augmentation.SETTINGS,
     "augment.spatial": affine.SETTINGS,
     "augment.intensity": intensity.SETTINGS,
-    "segmentation": segmentation.SETTINGS,
+    "segmentation": {**segmentation.SETTINGS, **kept_checkpoint.SETTINGS},
     "pretrain": {"method": anything, **TRAINING, **pix2rep.SETTINGS},
     "simclr": {**TRAINING, **simclr.SETTINGS},
     "byol": {**TRAINING, **byol.SETTINGS},

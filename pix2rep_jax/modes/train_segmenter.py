@@ -18,7 +18,8 @@ from pix2rep_jax.data.dataset import Dataset, take_own
 from pix2rep_jax.data.held_out import ways_to_test
 from pix2rep_jax.data.one_piece import find_one_piece
 from pix2rep_jax.data.split_record import Split
-from pix2rep_jax.evaluation.score_run import LAST, score_run
+from pix2rep_jax.errors import check_choice
+from pix2rep_jax.evaluation.score_run import score_run
 from pix2rep_jax.evaluation.validate import make_validate
 from pix2rep_jax.inference.predict import make_predictors
 from pix2rep_jax.methods.downstream.teacher import networks_of_state
@@ -26,6 +27,7 @@ from pix2rep_jax.models.build import make_segmentation_net
 from pix2rep_jax.models.segmentation_net import SegmentationNet
 from pix2rep_jax.modes.loaded_run import Loaded, load, print_notes
 from pix2rep_jax.modes.run_training import draw_network, train_run
+from pix2rep_jax.runs.checkpoint_reader import BEST, LAST
 from pix2rep_jax.runs.kept_statistics import measure_statistics
 from pix2rep_jax.runs.pretrained_backbone import describe_backbone
 from pix2rep_jax.training.run_keys import make_run_keys
@@ -44,7 +46,7 @@ __all__ = [
 _PREDICT_BATCH = 16
 
 _MOST_VALIDATED_PX = 2**22
-"""Pixels of whole slices that choose a checkpoint: 16 slices of 512 x 512.
+"""Pixels of whole slices that validate: 16 slices of 512 x 512.
 
 Each validation sees all of them, and takes longer than training if they are more.
 """
@@ -82,6 +84,7 @@ def load_segmentation(
     Raises:
         InputError: As `load`, and if no training slice shows a structure.
     """
+    check_choice("segmentation.keep", config.segmentation.keep, (LAST, BEST))
     loaded = load(config, workdir, mode, required_by=required_by)
     dataset, split, backbone = loaded.dataset, loaded.split, loaded.backbone
     if config.data.name == "nifti":
@@ -158,7 +161,7 @@ def validation_slices(
 
     Args:
         dataset: All slices.
-        slices: `[slices]`, the indices of those that may choose a checkpoint.
+        slices: `[slices]`, the indices of those that do not train.
         whole: Whether they are whole slices. All crops are taken.
     """
     most = max(1, _MOST_VALIDATED_PX // dataset.labels[0].size)
@@ -170,10 +173,10 @@ def validation_slices(
 def make_evaluate(
     config: ConfigDict, dataset: Dataset, split: Split, net: SegmentationNet
 ) -> tuple[Callable[[TrainState], Mapping[str, float]] | None, str]:
-    """Makes the score that chooses a checkpoint, and says in words what chooses.
+    """Makes the validation score, and says in words which checkpoint is kept.
 
-    A single labelled picture trains. Nothing is left to choose by then, so that there
-    is None, and the last step is kept.
+    A single labelled picture trains. No slice is left to validate by then, so that
+    there is None, and the last step is kept.
 
     Args:
         config: The whole configuration.
@@ -185,21 +188,25 @@ def make_evaluate(
         dataset, split.val_slices, whole=config.data.crop == "whole"
     )
     if not len(slices):
-        return None, "the last step is kept, because no other labelled slice chooses"
+        return None, "the last step is kept, and no labelled slice is left to validate"
     validate = make_validate(
         net,
         *take_own(dataset, slices),
         num_classes=len(config.data.classes),
         batch_size=_PREDICT_BATCH,
     )
-    others = "more slice(s)"
+    others = f"{len(slices)} more slice(s)"
     if split.val_patients:
-        others = f"slice(s) of {len(split.val_patients)} other patients"
+        others = f"{len(slices)} slice(s) of {len(split.val_patients)} other patients"
+    by_keep = {
+        LAST: f"the last step is kept, and {others} validate",
+        BEST: f"{others} choose the checkpoint",
+    }
     return (
         lambda state: validate(
             networks_of_state(config, state.params, state.model_state)
         ),
-        f"{len(slices)} {others} choose the checkpoint",
+        by_keep[config.segmentation.keep],
     )
 
 
@@ -211,12 +218,13 @@ def train_and_score(
     *,
     command: Sequence[str],
 ) -> None:
-    """Trains, keeps the best validation checkpoint and scores it on the test patients.
+    """Trains, and scores the checkpoint that is kept on the test patients.
 
-    Without validation slices it keeps the last one.
+    `segmentation.keep` says which one that is. Without validation slices it is the last
+    one.
 
-    Where other patients than the labelled ones choose the checkpoint, the last step is
-    scored beside it, so that the effect of choosing is seen.
+    Where other patients than the labelled ones validate, the last and the best
+    checkpoint are both scored, so that the effect of choosing is seen.
 
     Writes evaluation.json and per_volume.csv, if test patients have masks.
 
@@ -231,7 +239,9 @@ def train_and_score(
     split, dataset = loaded.split, loaded.dataset
     source = describe_backbone(loaded.backbone)
     evaluate, chosen_by = make_evaluate(config, dataset, split, net)
-    state, last, record = train_run(
+    keep = LAST if evaluate is None else config.segmentation.keep
+    scores_both = evaluate is not None and bool(split.val_patients)
+    last, best, record = train_run(
         config,
         folder,
         loaded,
@@ -243,6 +253,7 @@ def train_and_score(
         + chosen_by,
         one_piece=find_one_piece(dataset.volumes, split.labeled_patients, classes),
         evaluate=evaluate,
+        wants_best=scores_both or keep == BEST,
     )
     if not split.test_volumes:
         print(
@@ -250,10 +261,13 @@ def train_and_score(
             f"a mask was held out: {ways_to_test(dataset.volumes)}"
         )
         return
-    networks = networks_of_state(config, state.params, state.model_state)
-    if split.val_patients:
-        (at_end, *_) = networks_of_state(config, last.params, last.model_state).values()
-        networks = {**networks, LAST: at_end}
+    states = {LAST: last} if best is None else {LAST: last, BEST: best}
+    kept = states.pop(keep)
+    networks = networks_of_state(config, kept.params, kept.model_state)
+    beside = states if scores_both else {}
+    for name, state in beside.items():
+        (own, *_) = networks_of_state(config, state.params, state.model_state).values()
+        networks = {**networks, name: own}
     origin = record.origin
     table = score_run(
         make_predictors(net, networks, batch_size=_PREDICT_BATCH),
@@ -272,8 +286,9 @@ def train_and_score(
             **(
                 {"val_patients": list(split.val_patients)} if split.val_patients else {}
             ),
-            "best_step": int(state.step),
-            **({"last_step": int(last.step)} if split.val_patients else {}),
+            "kept": keep,
+            "scored_step": int(kept.step),
+            **{f"{name}_step": int(state.step) for name, state in beside.items()},
         },
     )
     print(table)

@@ -16,13 +16,14 @@ from etils import epath
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.runs.run_record import read_num_steps
 from pix2rep_jax.training.state import ModelState
 
 __all__ = [
+    "BEST",
+    "LAST",
+    "SCORE",
     "STATE",
     "describe_arrays",
-    "describe_networks",
     "first_line",
     "has_checkpoint",
     "has_readable_score",
@@ -40,6 +41,12 @@ __all__ = [
 
 STATE = "state"
 """Name of the training state inside a checkpoint."""
+
+LAST, BEST = "last", "best"
+"""Which checkpoint of a run is its result: the newest, or that of the best `SCORE`."""
+
+SCORE = "val_dice"
+"""The metric that segmenters save with their checkpoints; pretrainings save none."""
 
 
 _LocalPath: Any = type(epath.Path("/"))
@@ -70,13 +77,12 @@ def quiet() -> Iterator[None]:
 
 
 @quiet()
-def restore_params(run: str | Path, *, best_metric: str = "val_dice"):
+def restore_params(run: str | Path, *, keep: str = LAST):
     """Restores what a run trained, for another mode or machine.
 
     Args:
         run: The folder of one mode's run.
-        best_metric: The metric that the run saved with its checkpoints. A run without
-            metrics gives its newest parameters.
+        keep: As for `result_step`.
 
     Returns:
         `(params, batch_stats)` as trees of numpy arrays.
@@ -84,26 +90,24 @@ def restore_params(run: str | Path, *, best_metric: str = "val_dice"):
     Raises:
         InputError: If there is no checkpoint, or it cannot be read.
     """
-    return _restore(run, ("params", "batch_stats"), best_metric=best_metric)
+    return _restore(run, ("params", "batch_stats"), keep=keep)
 
 
 @quiet()
-def restore_model(
-    run: str | Path, *, best_metric: str = "val_dice"
-) -> tuple[Any, ModelState]:
+def restore_model(run: str | Path, *, keep: str = LAST) -> tuple[Any, ModelState]:
     """Restores all that a run trained: `restore_params` and its extra state.
 
     Returns:
         `(params, model_state)` as trees of numpy arrays.
     """
     names = ("params", "batch_stats", "extra")
-    params, *rest = _restore(run, names, best_metric=best_metric)
+    params, *rest = _restore(run, names, keep=keep)
     return params, ModelState(*rest)
 
 
-def _restore(run: str | Path, names: Sequence[str], *, best_metric: str) -> tuple:
+def _restore(run: str | Path, names: Sequence[str], *, keep: str) -> tuple:
     """Restores parts of the state that is a run's result."""
-    path = _folder(run) / str(result_step(run, best_metric=best_metric)) / STATE
+    path = _folder(run) / str(result_step(run, keep=keep)) / STATE
     try:
         tree = _read(path, names)
     except Exception as error:
@@ -117,20 +121,21 @@ def _restore(run: str | Path, names: Sequence[str], *, best_metric: str) -> tupl
 
 
 @quiet()
-def result_step(run: str | Path, *, best_metric: str = "val_dice") -> int:
+def result_step(run: str | Path, *, keep: str = LAST) -> int:
     """Finds the step whose parameters are a run's result.
 
     Args:
         run: The folder of one mode's run.
-        best_metric: The metric that the run saved with its checkpoints.
-
-    Returns:
-        The best step, or the newest if no checkpoint has a metric.
+        keep: `LAST`, or `BEST` for the best validation score. Without any score that
+            is the newest step too.
 
     Raises:
-        InputError: If there is no checkpoint, or a score that cannot be read.
+        InputError: If there is no checkpoint, or if the best one is wanted and a score
+            cannot be read.
     """
     newest = newest_step(run)
+    if keep == LAST:
+        return newest
     folder = _folder(run)
     steps = whole_steps(folder)
     for step in steps:
@@ -140,7 +145,7 @@ def result_step(run: str | Path, *, best_metric: str = "val_dice") -> int:
                 f"which checkpoint is the best: start the run in {run} again with its "
                 "own command, which sets that checkpoint aside, or delete the folder"
             )
-    with open_manager(folder, best_metric, read_only=True) as manager:
+    with open_manager(folder, SCORE, read_only=True) as manager:
         best = manager.best_step()
     return best if best in steps else newest
 
@@ -180,23 +185,6 @@ def unfinished(run: str | Path, num_steps: int) -> str:
         f"note: the run in {run} stands at step {newest} of {num_steps}; start its own "
         "command again to finish it"
     )
-
-
-def describe_networks(runs: Sequence[Path]) -> str:
-    """Says in one line which networks are used.
-
-    Args:
-        runs: The folders of their runs.
-
-    Returns:
-        For each its folder, its step and its length. Several are named an ensemble.
-    """
-    each = [
-        f"{run} at step {result_step(run)} of {read_num_steps(run)}" for run in runs
-    ]
-    if len(each) == 1:
-        return f"network: {each[0]}"
-    return f"network: the mean of {len(each)} as an ensemble: {'; '.join(each)}"
 
 
 def open_manager(

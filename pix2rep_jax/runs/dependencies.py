@@ -71,6 +71,7 @@ TABLE: Mapping[str, str] = {
     "pretrain": PRETRAINING,
     "augment": DOWNSTREAM,
     "segmentation": DOWNSTREAM,
+    "segmentation.keep": NOTHING,  # training leaves both checkpoints
     "probe": DOWNSTREAM,
     "finetune": DOWNSTREAM,
     "finetune.compare_scratch": NOTHING,  # another run, in a folder of its own
@@ -100,10 +101,14 @@ EARLIER: Mapping[str, Any] = {
     "data.split": "auto",
     "data.labeled": [],
     "model.sparse_last_block": False,
+    "segmentation.keep": "best",
     "spatial.upright": False,
     "augment.spatial.upright": False,
 }
 """Settings that came later, with what the program did before they were there."""
+
+_OF_PRETRAINING: Mapping[str, Any] = {"segmentation.keep": "last"}
+"""What is otherwise in a pretraining."""
 
 _NO_SECTIONS = ("seed", "variant")
 """Settings that stand outside of all sections."""
@@ -217,13 +222,16 @@ def missing_settings(config: Any) -> list[str]:
     return lacks
 
 
-def add_missing(config: dict[str, Any]) -> None:
+def add_missing(config: dict[str, Any], *, mode: str = "") -> None:
     """Gives a run's configuration the settings that came after the run began.
 
     Args:
         config: The whole configuration, as JSON holds it. It is changed.
+        mode: The run's mode. A pretraining has always kept its last step, and a new
+            fine-tuning of it is not an earlier run.
     """
-    for name, value in EARLIER.items():
+    earlier = {**EARLIER, **(_OF_PRETRAINING if mode == "pretrain" else {})}
+    for name, value in earlier.items():
         *sections, leaf = name.split(".")
         place = functools.reduce(operator.getitem, sections, config)
         place.setdefault(leaf, value)

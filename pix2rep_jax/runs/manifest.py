@@ -77,6 +77,13 @@ def open_run(
             before
         ):  # such as a mask that came since
             _write(folder / RUN_FILE, record_to_dict(record))
+        if (keep := settings["segmentation"]["keep"]) != (
+            read_config(folder)["segmentation"]["keep"]
+        ):
+            # What has been trained stays, and another checkpoint becomes the result.
+            stored = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
+            stored["segmentation"]["keep"] = keep
+            _write(folder / _CONFIG, stored)
         return record
     make_folder(folder)
     # config.json comes last: without it the folder holds no run.
@@ -217,7 +224,7 @@ def read_config(run: str | Path) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
         if missing := missing_settings(config):
             raise ValueError(f"it has no {missing[0]}")
-        add_missing(config)
+        add_missing(config, mode=Path(run).name)
         effective(config)  # compares values, which raises where one is of another type
         return config
     except (

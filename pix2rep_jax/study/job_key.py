@@ -5,7 +5,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pix2rep_jax.runs.dependencies import relevant_settings, settings_of_labels
+from pix2rep_jax.runs.dependencies import (
+    EARLIER,
+    relevant_settings,
+    settings_of_labels,
+)
 from pix2rep_jax.runs.run_record import VERSION
 
 __all__ = ["job_key"]
@@ -31,6 +35,9 @@ def job_key(
     """
     settings = relevant_settings(config, "pretrain" if mode == "data" else mode)
     settings |= settings_of_labels(config["data"])  # the prepared slices have labels
+    keep = config["segmentation"]["keep"]
+    if mode in ("probe", "finetune") and keep != EARLIER["segmentation.keep"]:
+        settings["segmentation.keep"] = keep  # what is scored; training is the same
     if mode == "data":
         settings = {x: y for x, y in settings.items() if x.startswith("data.")}
     if (root := config["data"]["root"]) != home:

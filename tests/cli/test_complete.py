@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from configs.pix2rep import get_config
-from pix2rep_jax.cli.complete import complete
+from pix2rep_jax.cli.complete import complete, settle_keep
 from pix2rep_jax.errors import InputError
 from tests.support.run_folder import begin_run, make_split_of
 
@@ -77,3 +77,33 @@ def test_nothing_that_a_plan_decided_for_other_scans_is_taken_over(work, start, 
     complete(config, work, "finetune", command=["main.py", *filter(None, words)])
     assert config.spatial.upright == config.augment.spatial.upright == "auto"
     assert config.data.spacing_mm == ("auto" if start else 1.0)
+
+
+@pytest.mark.parametrize("mode", ["evaluate", "predict", "figures"])
+def test_runs_say_themselves_which_checkpoint_they_keep(tmp_path, mode):
+    """Unless the user does, for each of several runs."""
+    config = get_config("small")
+    told = ("main.py", "--config.segmentation.keep=last")
+    settle_keep(config, tmp_path, mode, command=told)
+    assert config.segmentation.keep == "last"
+    assert settle_keep(config, tmp_path, mode, command=("main.py",)) == ""
+    assert config.segmentation.keep == ""
+
+
+@pytest.mark.parametrize(
+    ("mode", "folder"),
+    [("finetune", "finetune"), ("probe", "probe"), ("folds", "fold0/finetune")],
+)
+def test_a_training_that_goes_on_keeps_the_same_checkpoint(tmp_path, mode, folder):
+    """A new one goes by the configuration, and both by what the user says."""
+    config = get_config("small")
+    assert settle_keep(config, tmp_path, mode, command=("main.py",)) == ""
+    assert config.segmentation.keep == "last"
+    config.segmentation.keep = "best"
+    begin_run(tmp_path / folder, config)
+    config.segmentation.keep = "last"
+    told = ("main.py", "--config.segmentation.keep=last")
+    assert settle_keep(config, tmp_path, mode, command=told) == ""
+    assert config.segmentation.keep == "last"
+    note = settle_keep(config, tmp_path, mode, command=("main.py",))
+    assert config.segmentation.keep == "best" and folder in note

@@ -57,7 +57,7 @@ def split_of(dataset, **changes):
     ],
 )
 def test_the_sides_are_those_published(dataset, number, labeled):
-    """70 train, 10 choose the checkpoint, 20 are tested; the order is the named one,
+    """70 train, 10 validate, 20 are tested; the order is the named one,
     and all slices of the labelled patients train."""
     split = split_of(dataset, num_labeled=number)
     assert split.test_patients == names(TEST)

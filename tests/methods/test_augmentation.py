@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from configs.pix2rep import get_config
+from pix2rep_jax.losses.segmentation import loss_options
 from pix2rep_jax.methods.downstream import augmentation
 from pix2rep_jax.methods.downstream import probe as probing
 from pix2rep_jax.methods.downstream.finetuning import make_finetuning
@@ -35,7 +36,7 @@ def make_loss(config, method):
     params, batch_stats = draw_variables(SEGMENTATION)
     if method == "probe":
         options = augmentation.probing_options(config.augment)
-        weights = config.segmentation.to_dict()
+        weights = loss_options(config.segmentation)
         loss_fn, extra = probing.make_loss(SEGMENTATION, **weights, **options), {}
     else:
         config.finetune.update(method=method, batch_norm="frozen")

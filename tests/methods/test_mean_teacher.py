@@ -356,7 +356,7 @@ def test_both_networks_are_scored_and_the_result_stands_at_the_top(runs, name):
     result = json.loads((folder / "evaluation.json").read_text())
     assert result["scored"] == "teacher"
     own = {"mode", "scored", "student", "uses_ground_truth", "initialised_from"}
-    own |= {"labeled_patients", "test_patients", "best_step"}
+    own |= {"labeled_patients", "test_patients", "kept", "scored_step"}
     own |= {"pretrained_steps", "pretrained_digest"}
     assert set(result["student"]) == set(result) - own
     assert result["num_volumes"] == result["student"]["num_volumes"] == 4

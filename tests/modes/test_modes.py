@@ -64,7 +64,7 @@ def test_a_run_leaves_the_files_of_the_contract(workdir):
         assert len(split["test_patients"]) == 2
         assert not {*split["test_patients"]} & {*split["pretrain_patients"]}
         validated = [x["step"] for x in lines(folder) if "val_dice" in x]
-        # Ten times a run, so that a short one too has something to choose from.
+        # Ten times a run: a short one too has something to choose from.
         assert validated == ([] if mode == "pretrain" else [1, 2, 3, 4])
     logged = set().union(*(line for line in lines(workdir / "pretrain")))
     assert {
@@ -180,7 +180,7 @@ def test_one_labelled_scan_of_ones_own_is_enough(workdir, cache, tmp_path):
 
 
 def test_one_labelled_picture_is_enough(workdir, cache, tmp_path):
-    """Nothing is left to choose a checkpoint: the last one is kept, and scored."""
+    """Nothing is left to validate: the last checkpoint is kept, and scored."""
     for kind, ending in (("images", ""), ("labels", "_gt")):
         (tmp_path / kind).mkdir()
         for path in (next(cache.glob("phantom-*-5-2")) / "training").glob(
@@ -201,7 +201,7 @@ def test_one_labelled_picture_is_enough(workdir, cache, tmp_path):
         assert process.returncode == 0, process.stderr
     folder = tmp_path / "run" / "finetune"
     results = json.loads((folder / "evaluation.json").read_text())
-    assert results["best_step"] == read_run(folder).num_steps
+    assert results["scored_step"] == read_run(folder).num_steps
     scored = read_metrics(folder / "metrics.jsonl")
     assert scored and not any("val_dice" in line for line in scored)
 

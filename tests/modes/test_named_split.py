@@ -1,14 +1,16 @@
-"""Training in a named split, through main.py: who chooses, and what is reported."""
+"""Training in a named split, through main.py: who validates, what is reported."""
 
 import json
 import os
-import shutil
 
 import pytest
 
 from tests.support.nifti import make_image, make_label, save
 from tests.support.patients import patient
 from tests.support.program import refused, start, succeed
+
+STEPS = {"last": "scored_step", "best": "best_step"}
+"""What evaluation.json calls the step of each checkpoint, if the last one is kept."""
 
 
 @pytest.fixture(scope="module")
@@ -33,35 +35,31 @@ def read(folder):
     return json.loads((folder / "evaluation.json").read_text())
 
 
-def test_the_last_step_stands_beside_the_chosen_one(acdc, cache, tmp_path):
-    """Ten other patients choose; both steps are scored on the 40 test volumes."""
+def test_both_checkpoints_are_scored(acdc, cache, tmp_path):
+    """On the 40 test volumes: the last, and the one that ten other patients choose."""
     own = {"data__name": "acdc", "data__root": acdc, "data__split": "ssl4mis"}
     own |= {"data__num_labeled": 1, "init__checkpoint": "none"}
     output = succeed(start("finetune", tmp_path, cache, **own))
-    assert "last step" in output
+    assert "best validation step" in output
     folder = tmp_path / "finetune"
     split = json.loads((folder / "run.json").read_text())["split"]
-    # 6 slices of one patient train, and 60 of ten patients choose.
+    # 6 slices of one patient train, and 60 of ten patients validate.
     assert (len(split["train_slices"]), len(split["val_slices"])) == (6, 60)
     found = read(folder)
     assert found["labeled_patients"] == ["patient099"]
     assert len(found["val_patients"]) == 10 and found["num_volumes"] == 40
-    assert found["last_step"] == 4 and "scored" not in found
-    assert {"dice", "hd95_mm", "network"} <= set(found["last"])
-    succeed(start("evaluate", tmp_path, cache, **own))
-    assert read(tmp_path / "evaluate")["dice"] == pytest.approx(found["dice"], abs=1e-3)
-    # With the last checkpoint alone, `evaluate` scores the last step.
-    for path in (folder / "checkpoints").iterdir():
-        if path.name != "4":
-            shutil.rmtree(path)
-    succeed(start("evaluate", tmp_path, cache, **own))
-    last = read(tmp_path / "evaluate")
-    assert last["best_step"] == 4
-    for metric in ("dice", "hd95_mm"):
-        expected = {name: x for name, x in last[metric].items() if x is not None}
-        assert expected
-        ours = {name: found["last"][metric][name] for name in expected}
-        assert ours == pytest.approx(expected, abs=1e-2)
+    assert (found["kept"], found["scored_step"]) == ("last", 4)
+    assert found["best_step"] <= 4 and not {"scored", "last_step"} & {*found}
+    assert {"dice", "hd95_mm", "network"} <= set(found["best"])
+    for keep, expected in (("last", found), ("best", found["best"])):
+        succeed(start("evaluate", tmp_path, cache, segmentation__keep=keep, **own))
+        again = read(tmp_path / "evaluate")
+        assert (again["kept"], again["scored_step"]) == (keep, found[STEPS[keep]])
+        for metric in ("dice", "hd95_mm"):
+            numbers = {name: x for name, x in again[metric].items() if x is not None}
+            assert numbers
+            ours = {name: expected[metric][name] for name in numbers}
+            assert ours == pytest.approx(numbers, abs=1e-2)
 
 
 def test_another_split_of_the_same_scans_is_refused(acdc, cache, tmp_path):

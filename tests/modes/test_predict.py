@@ -40,7 +40,7 @@ def study(tmp_path, monkeypatch):
         size=16,
     )
     monkeypatch.setattr(predict, "find_ensemble", lambda *_, **__: [tmp_path])
-    monkeypatch.setattr(predict, "describe_networks", str)
+    monkeypatch.setattr(predict, "describe_networks", lambda *_: "")
     monkeypatch.setattr(Segmenter, "load", lambda *_, **__: segmenter)
     data = get_config("quick").data.to_dict() | {"label_values": (0, 7, 8, 9)}
     monkeypatch.setattr(predict, "read_config", lambda _: {"data": data})

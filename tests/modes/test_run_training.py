@@ -12,6 +12,7 @@ from pix2rep_jax.data.checks import cut_masks, unseen_classes
 from pix2rep_jax.data.slices.volume import VolumeRecord
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.features import feature_budget
+from pix2rep_jax.inference.segmenter import Segmenter
 from pix2rep_jax.runs.manifest import read_config
 from pix2rep_jax.runs.pretrained_backbone import other_images_note
 from pix2rep_jax.runs.run_record import read_run
@@ -80,7 +81,7 @@ def test_a_pretraining_that_has_not_ended_is_told(workdir, cache, tmp_path):
     assert result.returncode == 0, result.stderr
     assert "step 4 of 9" in result.stderr
     again = json.loads((tmp_path / "evaluate" / "evaluation.json").read_text())
-    assert again["best_step"] == scores["best_step"]
+    assert again["scored_step"] == scores["scored_step"]
 
 
 @pytest.mark.slow
@@ -154,3 +155,38 @@ def test_features_of_every_step_are_those_computed_once(workdir, cache, tmp_path
     )
     assert 0 < once["mean"] < 1
     assert anew == pytest.approx(once, abs=1e-3)
+
+
+@pytest.mark.slow
+def test_one_may_change_ones_mind_about_the_checkpoint(workdir, cache, tmp_path):
+    """Scoring takes either; a finished training scores the other one without training,
+    and what reads the run afterwards goes by it."""
+    run = tmp_path / "finetune"
+    shutil.copytree(workdir / "finetune", run)
+    (run / "checkpoints" / "3" / "metrics" / "metrics").write_text('{"val_dice": 2.0}')
+    options = {"init__checkpoint": workdir}
+
+    def scored(mode, **changes):
+        succeed(start(mode, tmp_path, cache, **options, **changes))
+        content = json.loads((tmp_path / mode / "evaluation.json").read_text())
+        return content["kept"], content["scored_step"], content["dice"]["mean"]
+
+    last = scored("evaluate")
+    assert last[:2] == ("last", 4)
+    best = scored("evaluate", segmentation__keep="best")
+    assert best[:2] == ("best", 3) and best[2] != last[2]
+    assert read_config(run)["segmentation"]["keep"] == "last"  # for once
+    again = scored("finetune", segmentation__keep="best")
+    assert again[:2] == best[:2] and again[2] == pytest.approx(best[2], abs=1e-3)
+    assert scored("evaluate")[:2] == ("best", 3)
+    scan = np.random.default_rng(0).normal(size=(40, 40, 2)).astype(np.float32)
+    masks = [
+        Segmenter.load(tmp_path, keep=keep).predict_probabilities(
+            scan, spacing_mm=(5.0, 5.0)
+        )
+        for keep in ("", "best", "last")
+    ]
+    np.testing.assert_array_equal(masks[0], masks[1])
+    assert np.abs(masks[1] - masks[2]).max() > 1e-6
+    with pytest.raises(InputError, match="keep"):
+        Segmenter.load(tmp_path, keep="first")

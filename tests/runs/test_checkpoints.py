@@ -82,13 +82,15 @@ def test_without_a_metric_the_newest_two_are_kept(tmp_path):
 
 
 def test_params_are_restored_without_the_optimizer(tmp_path):
-    """Another mode reads the best parameters as numpy arrays, knowing no optimiser."""
+    """Another mode reads the last or the best as numpy arrays, knowing no optimiser."""
     folder = tmp_path / "checkpoints"
     with Checkpoints(folder, best_metric="val_dice") as checkpoints:
         for step, score in ((1, 0.9), (2, 0.1), (3, 0.2)):
             state = make_state(step, value=step)
             checkpoints.save(state, metrics={"val_dice": score})
-    params, batch_stats = restore_params(tmp_path)
+    last, _ = restore_params(tmp_path)
+    np.testing.assert_array_equal(last["backbone"]["kernel"], np.full((2, 3), 3.0))
+    params, batch_stats = restore_params(tmp_path, keep="best")
     assert isinstance(params["backbone"]["kernel"], np.ndarray)
     np.testing.assert_array_equal(params["backbone"]["kernel"], np.ones((2, 3)))
     np.testing.assert_array_equal(batch_stats["backbone"]["mean"], np.full(3, 2.0))
@@ -176,12 +178,13 @@ def test_a_broken_score_is_said_by_whoever_only_reads(tmp_path):
         for step in (1, 2):
             checkpoints.save(make_state(step), metrics={"val_dice": 1 / step})
     (folder / "1" / "metrics" / "metrics").write_text("")
+    assert result_step(tmp_path) == 2  # no score is needed for the last one
     for read in (result_step, restore_params):
         with pytest.raises(InputError, match="1/metrics"):
-            read(tmp_path)
+            read(tmp_path, keep="best")
     with Checkpoints(folder, best_metric="val_dice"):
         pass
-    assert result_step(tmp_path) == 2
+    assert result_step(tmp_path, keep="best") == 2
 
 
 @pytest.mark.parametrize(
@@ -278,7 +281,8 @@ def test_a_runs_result_and_how_far_it_has_come_are_told_apart(tmp_path):
         for step, score in ((2, 0.9), (4, 0.3), (6, None)):
             metrics = None if score is None else {"val_dice": score}
             checkpoints.save(make_state(step), metrics=metrics)
-    assert (result_step(tmp_path), newest_step(tmp_path)) == (2, 6)
+    assert (result_step(tmp_path, keep="best"), newest_step(tmp_path)) == (2, 6)
+    assert result_step(tmp_path) == 6
 
 
 def test_a_broken_checkpoint_of_another_run_is_said(tmp_path):

@@ -57,8 +57,8 @@ def test_a_folder_may_have_any_name(tmp_path, capsys, name):
             best = checkpoints.restore_best(make_state())
     assert_equal(best, make_state(2, value=2))
     assert steps(folder) == [2, 3, 4]
-    assert (result_step(run), newest_step(run)) == (2, 4)
-    params, _ = restore_params(run)
+    assert (result_step(run, keep="best"), newest_step(run)) == (2, 4)
+    params, _ = restore_params(run, keep="best")
     np.testing.assert_array_equal(params["backbone"]["kernel"], np.full((2, 3), 2.0))
     assert "broken" not in capsys.readouterr().err
 

@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from configs import ablation, pix2rep, study
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.runs.dependencies import relevant_settings
 from pix2rep_jax.study import command as study_mode
 from pix2rep_jax.study.jobs import list_cells
 from pix2rep_jax.study.report.paper_numbers import find_number
@@ -65,6 +66,20 @@ def test_keys_follow_what_changes_the_numbers_and_nothing_else():
     config.study.methods = ("proposed", "twin")
     cells = list_cells(config, Path("/x"))
     assert cells[0].job.workdir == cells[2].job.workdir
+
+
+def test_runs_that_keep_their_best_have_the_keys_of_before():
+    """Which is what they kept. Scored at the last step they are other runs, of the
+    same pretraining."""
+    keys = {}
+    for keep in ("last", "best"):
+        config = plan_config("proposed", "proposed_context", draws=1, labeled=(1,))
+        config.segmentation.keep = keep
+        tuned, context = list_cells(config, Path("/nowhere"))
+        keys[keep] = [tuned.job.key, context.job.key, tuned.pretraining.key]
+        settings = relevant_settings(tuned.job.config, "finetune")
+        assert "segmentation.keep" not in settings
+    assert [a == b for a, b in zip(*keys.values(), strict=True)] == [False, True, True]
 
 
 @pytest.mark.parametrize("variant", pix2rep.SIZES)

@@ -122,7 +122,8 @@ def published_config(name):
     """The configuration of a published document, with its file of runs."""
     file, plan, variant, overrides = TABLES[name]
     config = plan.get_config(variant)
-    config.update_from_flattened_dict({"data.root": "ACDC"} | overrides)
+    usual = {"data.root": "ACDC", "segmentation.keep": "best"}
+    config.update_from_flattened_dict(usual | overrides)
     config.study.records = str(RESULTS / f"{file}.csv")
     return config
 

@@ -7,6 +7,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from pix2rep_jax.errors import InputError, check_choice
+from pix2rep_jax.losses.segmentation import loss_options
 from pix2rep_jax.methods.downstream import mean_teacher, supervised, unimatch
 from pix2rep_jax.methods.downstream.augmentation import (
     finetuning_options,
@@ -99,7 +100,7 @@ def make_finetuning(
     """
     recipe = config.finetune
     options = {
-        **config.segmentation.to_dict(),
+        **loss_options(config.segmentation),
         **finetuning_options(config.augment),
         "batch_norm": recipe.batch_norm,
         "patch": patch_options(config.data),

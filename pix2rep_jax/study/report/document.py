@@ -36,6 +36,13 @@ HEADINGS = {
 STRUCTURE_TABLES = {"LV": 5, "RV": 6, "MYO": 7, "BG": 8}
 """Numbers of the paper's tables of single structures."""
 
+SCORED_AT = {
+    "last": "Each run is scored at its last step.",
+    "best": "Each run is scored at the checkpoint with the best Dice on its own "
+    "validation slices.",
+}
+"""What `segmentation.keep` means to a reader of the tables."""
+
 
 def make_document(
     config: ConfigDict, results: Sequence[Result], *, command: str = ""
@@ -122,8 +129,8 @@ def opening(
         f"<u>underlined</u>; cells with missing runs are not ranked.{brackets} "
         "study.csv has one line per run.",
         "",
-        f"{scored_on(num_patients)} Each run is scored at the checkpoint with the best "
-        f"Dice on its own validation slices. {about_seeds(config)}",
+        f"{scored_on(num_patients)} "
+        f"{SCORED_AT[config.segmentation.keep]} {about_seeds(config)}",
         *about_versions(results, crop=config.data.crop),
     ]
 
@@ -197,7 +204,7 @@ def other_networks(
                 f"## Mean Teacher's {name}",
                 "",
                 "Dice (%), mean of the foreground structures. The tables above show "
-                "the other network, which also chooses the checkpoint.",
+                "the other network.",
                 "",
                 *method_table(results, own, f"{name}_{column}", **sizes),
             ]

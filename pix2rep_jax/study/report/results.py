@@ -43,7 +43,7 @@ class Result(NamedTuple):
             Teacher's other network begin with its name: "student_dice_LV".
         patients: Foreground Dice of each test patient, the mean over the patient's
             volumes; NaN without any.
-        best_step: Step of the checkpoint that was scored.
+        scored_step: Step of the checkpoint that was scored.
         hardware: The devices it ran on.
         backbone: Digest of the pretrained network; empty if there is none, or no
             record of it.
@@ -61,7 +61,7 @@ class Result(NamedTuple):
     stage_seconds: tuple[float, ...] = ()
     scores: Mapping[str, float] = NOTHING
     patients: Mapping[str, float] = NOTHING
-    best_step: str = ""
+    scored_step: str = ""
     hardware: str = ""
     backbone: str = ""
     scans: str = ""
@@ -115,7 +115,8 @@ def add_scores(result: Result) -> Result:
         return result._replace(
             scores=take_scores(content, crop=job.config.data.crop),
             patients=read_patients(job, content),
-            best_step=str(content.get("best_step", "")),
+            # "best_step" is its earlier name.
+            scored_step=str(content.get("scored_step", content.get("best_step", ""))),
             backbone=content.get("pretrained_digest", ""),
         )
     except (OSError, ValueError, KeyError) as error:

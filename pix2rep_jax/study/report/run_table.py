@@ -21,7 +21,7 @@ PLACE = ("method", "protocol", "mode", "num_labeled", "draw", "seed")
 """What a run of another version, or of other settings, is known by."""
 
 HOW = (
-    "best_step",
+    "scored_step",
     "seconds",
     "pretraining_seconds",
     "first_stage_seconds",
@@ -34,6 +34,9 @@ HOW = (
     "reason",
     "notice",
 )
+
+EARLIER_NAMES = {"best_step": "scored_step"}
+"""Columns that files of earlier runs name otherwise."""
 
 
 def run_table(results: Sequence[Result], *, titles: Mapping[str, str]) -> str:
@@ -67,7 +70,7 @@ def run_table(results: Sequence[Result], *, titles: Mapping[str, str]) -> str:
             "draw": cell.draw,
             "seed": cell.seed,
             "status": each.status,
-            "best_step": each.best_step,
+            "scored_step": each.scored_step,
             "seconds": each.seconds or "",
             "pretraining_seconds": round(sum(times), 1) or "",
             "first_stage_seconds": times[0] if len(times) > 1 else "",
@@ -106,7 +109,10 @@ def read_runs(path: str | Path, cells: Sequence[Cell]) -> dict[str, Result]:
     found: dict[str, Result] = {}
     try:
         with Path(path).open(encoding="utf-8", newline="") as file:
-            lines = list(csv.DictReader(file))
+            lines = [
+                {EARLIER_NAMES.get(name, name): text for name, text in line.items()}
+                for line in csv.DictReader(file)
+            ]
         for line in lines:
             place = tuple(line[name] for name in PLACE)
             cell = by_key.get(line["key"]) or by_place.get(place)
@@ -172,7 +178,7 @@ def _read_line(line: Mapping[str, str], cell: Cell) -> Result:
             for name, text in numbers.items()
             if name.startswith(PATIENT)
         },
-        best_step=line["best_step"],
+        scored_step=line["scored_step"],
         hardware=line["hardware"],
         backbone=line["pretrained_digest"],
         scans=line["scans"],
