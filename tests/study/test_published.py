@@ -62,6 +62,29 @@ def test_every_published_run_is_a_cell_of_its_plan(name):
     assert run_table(results, titles=titles) == text
 
 
+def test_the_step_that_was_scored_is_the_one_that_the_command_keeps():
+    """The last of every run, or of some an earlier one."""
+    for name in TABLES:
+        config, results = published_results(name)
+        found = [x for x in results if x.scored_step]  # nothing trains in context
+        modes = {x.cell.job.mode for x in found} if config.variant == "small" else ()
+        for mode in modes:
+            steps = [int(x.scored_step) for x in found if x.cell.job.mode == mode]
+            last = [step == config[mode].num_steps for step in steps]
+            assert all(last) == (config.segmentation.keep == "last"), (name, mode)
+
+
+def test_files_with_the_earlier_name_of_the_step_are_read(tmp_path):
+    """It was called "best_step", also where the last step was scored."""
+    text = (RESULTS / "wide_small.csv").read_text(encoding="utf-8")
+    earlier = text.replace(",scored_step,", ",best_step,", 1)
+    assert earlier != text
+    (tmp_path / "study.csv").write_text(earlier, encoding="utf-8")
+    cells = list_cells(published_config("wide_small"), Path("/nowhere"))
+    expected = read_runs(RESULTS / "wide_small.csv", cells)
+    assert read_runs(tmp_path / "study.csv", cells) == expected
+
+
 def test_the_figure_is_drawn_from_the_csv():
     """Both averages, and the paper's numbers in the first."""
     config, results = published_results("study_paper")
@@ -119,6 +142,11 @@ def test_the_commands_that_draw_published_tables_run(tmp_path):
         if word.startswith("--config.study.records=")
     }
     assert named == files
+    for words in commands:  # as the tables are drawn
+        (file,) = [x for x in words if x.startswith("--config.study.records=")]
+        config = published_config(Path(file.partition("=")[2]).stem)
+        is_best = "--config.segmentation.keep=best" in words
+        assert is_best == (config.segmentation.keep == "best")
     (words,) = [each for each in commands if each[-1] == "runs/constant"]
     words = [sys.executable, str(ROOT / "main.py"), *words[2:-1], str(tmp_path)]
     succeed(launch(words))
