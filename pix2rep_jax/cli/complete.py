@@ -12,6 +12,8 @@ from pix2rep_jax.cli.config_file import config_argument
 from pix2rep_jax.cli.run_config import config_of_size
 from pix2rep_jax.data.fit.settle import settle_data
 from pix2rep_jax.data.held_out import USUAL_HOLDOUT
+from pix2rep_jax.errors import check_choice
+from pix2rep_jax.runs.checkpoint_reader import BEST, LAST
 from pix2rep_jax.runs.data_checks import check_same_root, is_same_data
 from pix2rep_jax.runs.dependencies import settings_of_images
 from pix2rep_jax.runs.kept_checkpoint import kept_checkpoint
@@ -153,9 +155,13 @@ def settle_keep(
 
     Returns:
         What was taken over from a run that goes on; "" if nothing was.
+
+    Raises:
+        InputError: If the user says neither "last" nor "best".
     """
     segmentation = config.segmentation
-    if "segmentation.keep" in told_names(command):
+    if mode == "study" or "segmentation.keep" in told_names(command):
+        check_choice("segmentation.keep", segmentation.keep, (LAST, BEST))
         return ""
     if mode in ("evaluate", "predict", "figures"):
         segmentation.keep = ""

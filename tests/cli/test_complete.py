@@ -88,6 +88,8 @@ def test_runs_say_themselves_which_checkpoint_they_keep(tmp_path, mode):
     assert config.segmentation.keep == "last"
     assert settle_keep(config, tmp_path, mode, command=("main.py",)) == ""
     assert config.segmentation.keep == ""
+    with pytest.raises(InputError, match=r"segmentation\.keep"):
+        settle_keep(config, tmp_path, mode, command=told)
 
 
 @pytest.mark.parametrize(
