@@ -51,6 +51,18 @@ def test_the_map_leads_to_the_code(file):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_headings_that_a_page_links_to_exist(page):
+    """Also those that bear the name of a setting."""
+    for path, anchor in re.findall(
+        r"\]\(([^)#\s]*\.md)?#([\w-]+)\)", page.read_text("utf-8")
+    ):
+        target = (page.parent / path if path else page).read_text("utf-8")
+        headings = re.findall(r"^#+ (.*)$", target, re.MULTILINE)
+        plain = (re.sub(r"[^\w\s-]", "", each).strip().lower() for each in headings)
+        assert anchor in {re.sub(r"[-\s]+", "-", each) for each in plain}, anchor
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_files_that_a_page_names_exist(page):
     """Paths of the repository in `code`, targets of links, and pictures."""
     text = page.read_text("utf-8")
