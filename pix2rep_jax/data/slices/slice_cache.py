@@ -102,16 +102,16 @@ def save(path: Path, dataset: Any, *, limit_gb: float = 0.0) -> None:
         }
         for record in dataset.volumes
     ]
+    arrays: dict[str, Any] = {
+        _NAME: np.array(path.name),
+        "records": np.array(json.dumps(records, default=str)),
+        "grids": np.concatenate([record.grids for record in dataset.volumes]),
+        **{name: getattr(dataset, name) for name in _ARRAYS},
+    }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as partial, open(partial, "wb") as file:
-            np.savez(
-                file,
-                **{_NAME: np.array(path.name)},
-                records=np.array(json.dumps(records, default=str)),
-                grids=np.concatenate([record.grids for record in dataset.volumes]),
-                **{name: getattr(dataset, name) for name in _ARRAYS},
-            )
+            np.savez(file, **arrays)
             file.flush()
             os.fsync(file.fileno())
     except (OSError, ValueError) as error:  # a clock before 1980 is a ValueError
