@@ -15,10 +15,10 @@ from pix2rep_jax.figures.drawing import (
     new_sheet,
     show_image,
 )
+from pix2rep_jax.inference.compared_pixels import similarity
 
 __all__ = [
     "argmax_pixel",
-    "cosine_similarity",
     "draw_comparison",
     "draw_similarity",
     "innermost_pixel",
@@ -64,10 +64,10 @@ def draw_similarity(
     """
     others = range(1, len(images))
     maps = {
-        name: cosine_similarity(embeddings[0][pixel], embeddings[1:])
+        name: similarity(embeddings[0][pixel], embeddings[1:])
         for name, pixel in queries.items()
     }
-    lowest = min(similarity.min() for similarity in maps.values())
+    lowest = min(alike.min() for alike in maps.values())
     titles = [f"query\n{names[0]}"]
     for index in others:
         titles += [f"closest pixel\n{names[index]}", "cosine\nsimilarity"]
@@ -79,17 +79,17 @@ def draw_similarity(
         mark(panels[0], pixel, color=_COLOR, hollow=True)
         panels[0].set_ylabel(name, fontsize=10)
         for index in others:
-            similarity = maps[name][index - 1]
-            closest = argmax_pixel(similarity, images[index] >= _AIR)
+            alike = maps[name][index - 1]
+            closest = argmax_pixel(alike, images[index] >= _AIR)
             picture, heat = panels[2 * index - 1], panels[2 * index]
             show_image(picture, images[index])
             mark(picture, closest, color=_COLOR, hollow=True)
-            note = f"{similarity[closest]:.2f}"
+            note = f"{alike[closest]:.2f}"
             if labels is not None and labels[index][closest] != UNLABELLED:
                 note += f" on {classes[labels[index][closest]]}"
             picture.set_xlabel(note, fontsize=9)
             heat_image = show_image(
-                heat, similarity, cmap="viridis", value_range=(float(lowest), 1.0)
+                heat, alike, cmap="viridis", value_range=(float(lowest), 1.0)
             )
             mark(heat, closest, color=_COLOR, hollow=True)
         if labels is not None and name in classes:
@@ -126,24 +126,6 @@ def draw_comparison(
     return draw_similarity(
         images, embeddings, queries, names=names, labels=labels, classes=classes
     )
-
-
-def cosine_similarity(query: np.ndarray, embeddings: np.ndarray) -> np.ndarray:
-    """Computes the cosine of the angle between an embedding and others.
-
-    Args:
-        query: `[d]`.
-        embeddings: `[..., d]`.
-
-    Returns:
-        `[...]` in [-1, 1]; 0 if either vector has length zero.
-    """
-    query = np.asarray(query, np.float64)
-    lengths = np.linalg.norm(embeddings, axis=-1) * np.linalg.norm(query)
-    products = embeddings @ query
-    return np.divide(
-        products, lengths, out=np.zeros_like(products), where=lengths > 0
-    ).clip(-1, 1)
 
 
 def argmax_pixel(

@@ -76,7 +76,7 @@ def run(config: ConfigDict, workdir: Path, *, others: Sequence[Path] = ()) -> No
     recorded_configs: dict[Path, Mapping[str, Any]] = {
         folder: read_config(folder) for folder in found
     }
-    own = take_recorded(config.data, recorded_configs[found[0]]["data"])
+    own = take_recorded(config, recorded_configs[found[0]]).data
     if is_ensemble:
         _check_ensemble(own, recorded_configs, workdir)
         select_usable(own, {found[0]: recorded_configs[found[0]]})

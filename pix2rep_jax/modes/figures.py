@@ -26,7 +26,7 @@ from pix2rep_jax.modes.run_pictures import (
 )
 from pix2rep_jax.runs.data_checks import expected_slice_axis, select_usable
 from pix2rep_jax.runs.manifest import read_config
-from pix2rep_jax.runs.plan_file import take_recorded, take_recorded_views
+from pix2rep_jax.runs.plan_file import take_recorded
 from pix2rep_jax.runs.run_record import read_run
 from pix2rep_jax.runs.start import find_all_runs, find_pretraining, find_segmenters
 
@@ -70,8 +70,8 @@ def list_pictures(config: ConfigDict, workdir: Path) -> dict[str, Callable[[], F
     configs = {run: read_config(run) for run in runs}
     pictures = {"curves": lambda: draw_curves(read_series(runs))}
     try:
-        own = take_recorded(config.data, configs[runs[-1]]["data"])
-        data = in_network_order(own, runs)
+        settled = take_recorded(config, configs[runs[-1]])
+        data = in_network_order(settled.data, runs)
         recorded = read_run(runs[-1]).slice_axis
         expected = expected_slice_axis(data, configs[runs[-1]], recorded)
         dataset = load_dataset(data, expected=expected)
@@ -90,7 +90,7 @@ def list_pictures(config: ConfigDict, workdir: Path) -> dict[str, Callable[[], F
             jax.random.key(config.seed),
             some_slices(dataset, split, side=data.size),
         )
-        spatial = take_recorded_views(config, configs[runs[-1]]).spatial.to_dict()
+        spatial = settled.spatial.to_dict()
         intensity = config.intensity.to_dict()
         sampled = sample_views(key, *slices, spatial=spatial, intensity=intensity)
         return draw_views(*sampled)

@@ -53,7 +53,7 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
     scores: list[VolumeScore] = []
     patients: dict[str, list[str]] = {}
     for own, place in zip(configs, places, strict=True):
-        own.data = take_recorded(own.data, read_config(place / "finetune")["data"])
+        own.data = take_recorded(own, read_config(place / "finetune")).data
         dataset = load_dataset(own.data)
         split = make_split(dataset, own.data, draw_labeled=False)
         patients[place.name] = list(split.test_patients)

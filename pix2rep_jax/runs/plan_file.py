@@ -37,7 +37,6 @@ __all__ = [
     "read_plan",
     "settle",
     "take_recorded",
-    "take_recorded_views",
     "write_plan",
 ]
 
@@ -94,15 +93,13 @@ def settle(config: ConfigDict, workdir: Path, mode: str) -> ConfigDict:
     settled = config.copy_and_resolve_references()
     folder = Path(workdir) / mode
     if (folder / "config.json").is_file():
-        recorded = read_config(folder)
-        settled.data = take_recorded(data, recorded["data"])
-        return take_recorded_views(settled, recorded)
+        return take_recorded(config, read_config(folder))
     if (planned := read_plan(workdir, data)) is not None:
         settled.data = apply_plan(data, planned)
         return _with_upright(settled, planned["upright"])
     start = decide_start(config.init.checkpoint, workdir, mode)
     if start is not None and not is_settled(data):
-        settled.data = take_recorded(data, read_config(start)["data"])
+        settled.data = take_recorded(config, read_config(start)).data
         if (data.crop, settled.data.crop) == ("auto", "mask_box"):
             settled.data.crop = "center"  # a box around the mask has to be asked for
         print(
@@ -125,26 +122,16 @@ def settle(config: ConfigDict, workdir: Path, mode: str) -> ConfigDict:
     return _with_upright(settled, plan.upright)
 
 
-def take_recorded(data: ConfigDict, recorded: Mapping[str, Any]) -> ConfigDict:
-    """Replaces "auto" in a `data` section by what a run has recorded.
-
-    Args:
-        data: The section.
-        recorded: The `data` section of the run's configuration.
-    """
-    if is_settled(data):
-        return data
-    return apply_plan(data, recorded)
-
-
-def take_recorded_views(config: ConfigDict, recorded: Mapping[str, Any]) -> ConfigDict:
-    """Decides as a run did whether views stay upright, where "auto" leaves it open.
+def take_recorded(config: ConfigDict, recorded: Mapping[str, Any]) -> ConfigDict:
+    """Replaces "auto" in a configuration by what a run has recorded.
 
     Args:
         config: The whole configuration; it is copied.
         recorded: The whole configuration of the run.
     """
     settled, before = config.copy_and_resolve_references(), ConfigDict(recorded)
+    if not is_settled(config.data):
+        settled.data = apply_plan(config.data, recorded["data"])
     for section in _open_views(settled):
         _set_upright(settled, section, before[section].upright)
     return settled

@@ -23,12 +23,12 @@ from pix2rep_jax.figures.predictions import choose_volumes, draw_predictions
 from pix2rep_jax.figures.sampled_views import sample_views, some_slices
 from pix2rep_jax.figures.similarity import (
     argmax_pixel,
-    cosine_similarity,
     draw_similarity,
     innermost_pixel,
     query_pixels,
 )
 from pix2rep_jax.figures.views import choose_points, draw_views, warped_grid
+from pix2rep_jax.inference.compared_pixels import similarity
 from pix2rep_jax.methods.pretraining import pix2rep
 from pix2rep_jax.models.build import initialise, make_segmentation_net
 from pix2rep_jax.modes import figures
@@ -252,18 +252,18 @@ def test_the_argmax_pixel_is_a_plain_loops():
     query, embeddings = draw.normal(size=6), draw.normal(size=(7, 9, 6))
     embeddings[2, 3] = 0
     best, where = -2.0, None
-    similarity = cosine_similarity(query, embeddings)
+    found = similarity(query, embeddings)
     for i in range(7):
         for j in range(9):
             e = embeddings[i, j]
             lengths = sum(x * x for x in e) ** 0.5 * sum(x * x for x in query) ** 0.5
             dot = sum(x * y for x, y in zip(e, query, strict=True))
             expected = dot / lengths if lengths else 0.0
-            assert similarity[i, j] == pytest.approx(expected)
+            assert found[i, j] == pytest.approx(expected, abs=1e-6)
             if expected > best:
                 best, where = expected, (i, j)
-    assert argmax_pixel(similarity) == where
-    assert argmax_pixel(cosine_similarity(3 * query, 0.1 * embeddings)) == where
+    assert argmax_pixel(found) == where
+    assert argmax_pixel(similarity(3 * query, 0.1 * embeddings)) == where
 
 
 def test_similarity_marks_query_and_closest_and_names_the_class():
@@ -289,7 +289,8 @@ def test_similarity_marks_query_and_closest_and_names_the_class():
         for other in (1, 2):
             np.testing.assert_allclose(
                 own[2 * other].images[0].get_array().T,
-                cosine_similarity(embeddings[0][pixels[name]], embeddings[other]),
+                similarity(embeddings[0][pixels[name]], embeddings[other]),
+                rtol=1e-6,
             )
     assert axes[0, 1].get_xlabel() == "1.00 on LV"
     assert axes[1, 1].get_xlabel() == "1.00 on BG"
@@ -312,8 +313,8 @@ def test_the_argmax_pixel_does_not_lie_in_air():
     assert closest() == (2, 2)
     images[1, 2, 2] = 0.02
     assert closest() == (5, 5)
-    similarity = embeddings[1, ..., 0]
-    assert argmax_pixel(similarity, np.zeros((8, 8), bool)) == argmax_pixel(similarity)
+    found = embeddings[1, ..., 0]
+    assert argmax_pixel(found, np.zeros((8, 8), bool)) == argmax_pixel(found)
 
 
 def test_queries_lie_inside_what_they_are_named_after():

@@ -19,7 +19,6 @@ from pix2rep_jax.runs.plan_file import (
     read_plan,
     settle,
     take_recorded,
-    take_recorded_views,
 )
 from tests.support.program import finish, start
 
@@ -231,9 +230,10 @@ def test_views_follow_the_scans_and_not_the_network(config, tmp_path, monkeypatc
 def test_a_run_older_than_the_setting_had_views_at_all_angles(config):
     """So its views stay as they were when it goes on."""
     recorded = config.to_dict()
+    recorded["data"].update(crop="center", spacing_mm=2.0)
     del recorded["spatial"]["upright"], recorded["augment"]["spatial"]["upright"]
     add_missing(recorded)
-    settled = take_recorded_views(config, recorded)
+    settled = take_recorded(config, recorded)
     assert settled.spatial.upright is settled.augment.spatial.upright is False
     assert config.spatial.upright == "auto"
 
@@ -280,7 +280,7 @@ def test_what_a_run_recorded_comes_before_its_plan(config, workdir):
     run = json.loads((workdir / "finetune" / "config.json").read_text())
     del run["data"]["normalization"], run["data"]["window"]
     add_missing(run)
-    data = take_recorded(config.data, run["data"])
+    data = take_recorded(config, run).data
     assert (data.spacing_mm, data.normalization, data.window) == (5, "percentiles", ())
 
 
