@@ -15,12 +15,8 @@ from pix2rep_jax.data.files.labels import UNLABELLED
 from pix2rep_jax.data.preparation import check_preparation, field_of_view_mm
 from pix2rep_jax.data.slices import slice_cache
 from pix2rep_jax.data.slices.normalization import read_normalization
-from pix2rep_jax.data.slices.volume import (
-    PreparedVolume,
-    VolumeFile,
-    VolumeRecord,
-    prepare_file,
-)
+from pix2rep_jax.data.slices.prepared_volume import PreparedVolume, prepare_file
+from pix2rep_jax.data.slices.volume import VolumeFile, VolumeRecord
 from pix2rep_jax.data.slices.volume_files import read_files
 from pix2rep_jax.data.volume_list import list_included
 from pix2rep_jax.errors import InputError, name_some

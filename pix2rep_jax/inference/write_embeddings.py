@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pix2rep_jax.data.files import nifti
+from pix2rep_jax.data.files.nifti_writer import write_values
 from pix2rep_jax.data.files.scan import Scan
 from pix2rep_jax.data.slices.grid import Grid, scan_box
 from pix2rep_jax.data.slices.resample import restore_values
@@ -155,7 +155,7 @@ def _write_nifti(path: Path, slices: _Slices, scan: Scan) -> None:
         return result
 
     assert scan.volume is not None
-    nifti.write_values(
+    write_values(
         path,
         (volume(x, frame) for x in range(channels) for frame in range(frames)),
         scan.volume,
@@ -180,7 +180,7 @@ def _write_rgb(path: Path, slices: _Slices, scan: Scan, colours: Colours) -> Non
         return result
 
     assert scan.volume is not None
-    nifti.write_values(
+    write_values(
         path,
         (volume() for _ in range(frames)),
         scan.volume,

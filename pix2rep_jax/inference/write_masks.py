@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pix2rep_jax.data.files import nifti
+from pix2rep_jax.data.files.nifti_writer import store_probabilities
 from pix2rep_jax.data.files.scan import Scan, write_mask, write_probabilities
 from pix2rep_jax.data.slices.grid import Grid
 from pix2rep_jax.inference.ensemble import (
@@ -226,7 +226,7 @@ def _finish(
     mean = mean_slice(predictions, 0)
     # A third of the memory; a picture has one slice.
     is_nifti = scan.scan.volume is not None
-    return _Slice(labels, nifti.store_probabilities(mean) if is_nifti else mean)
+    return _Slice(labels, store_probabilities(mean) if is_nifti else mean)
 
 
 def _predict_alone(segmenter: Segmenter, scan: _Scan) -> _Scan:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from configs.pix2rep import get_config
-from pix2rep_jax.data.files import nifti, nifti_file
+from pix2rep_jax.data.files import nifti, nifti_file, nifti_writer
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.segmenter import Segmenter
 from pix2rep_jax.modes import predict
@@ -187,14 +187,14 @@ def wait_for(condition):
 
 def test_a_full_disk_costs_one_sentence(study, monkeypatch, capsys):
     """The scan whose mask cannot be written is named, and nothing of it is left."""
-    original = nifti._save
+    original = nifti_writer._save
 
     def save(image, path):
         original(image, path)
         if "b_seg" in path.name:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(nifti, "_save", save)
+    monkeypatch.setattr(nifti_writer, "_save", save)
     assert run(study) == 1
     assert written(study) == ["a_seg.nii.gz", "c_seg.nii.gz"]
     said = capsys.readouterr()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pix2rep_jax.data.files import nifti
+from pix2rep_jax.data.files import nifti, nifti_writer
 from pix2rep_jax.data.files.axes import AUTO, LAST, Axes, SliceAxis, SliceRule
 from pix2rep_jax.data.files.nifti_file import NiftiSource, source_path
 from pix2rep_jax.data.files.nifti_header import apart_mm
@@ -199,7 +199,7 @@ def write_mask(
     if labels.shape[3] == 1:
         labels = labels[..., 0]
     if like.volume is not None:
-        nifti.write_mask(path, labels, like.volume, overwrite=overwrite)
+        nifti_writer.write_mask(path, labels, like.volume, overwrite=overwrite)
         return
     stored = like.axes.to_file(labels).reshape(like.file_shape)
     write_picture_mask(path, stored, values=values, overwrite=overwrite)
@@ -218,7 +218,7 @@ def write_probabilities(
         path: The `.nii.gz` or `.npz` file to write, in an existing folder. It is
             replaced if it exists.
         restore: Gives `[rows, columns, classes]` of a frame, a slice and some classes,
-            as numbers from 0 to 1; for NIfTI also as `nifti.store_probabilities` does.
+            as numbers from 0 to 1; for NIfTI also as `store_probabilities` does.
         like: The scan.
         num_classes: How many classes there are.
 
@@ -237,8 +237,10 @@ def write_probabilities(
         for index in range(slices):
             each = restore(frame, index, slice(value, value + 1))[..., 0]
             is_stored = each.dtype == np.uint16
-            result[..., index] = each if is_stored else nifti.store_probabilities(each)
+            result[..., index] = (
+                each if is_stored else nifti_writer.store_probabilities(each)
+            )
         return result
 
     volumes = (volume(x, frame) for x in range(num_classes) for frame in range(frames))
-    nifti.write_values(path, volumes, like.volume, shape=(frames, num_classes))
+    nifti_writer.write_values(path, volumes, like.volume, shape=(frames, num_classes))

@@ -23,7 +23,8 @@ from pix2rep_jax.data.phantom.acquisition import (
     receive,
 )
 from pix2rep_jax.data.phantom.canvas import Canvas
-from pix2rep_jax.data.phantom.heart import contours, draw_heart, paint_heart
+from pix2rep_jax.data.phantom.heart import contours, draw_heart
+from pix2rep_jax.data.phantom.heart_image import paint_heart
 from pix2rep_jax.data.phantom.thorax import draw_thorax, draw_tissues
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runtime.leftovers import partial_path, remove_leftovers

@@ -1,9 +1,4 @@
-"""From a scan's own pixels to the network's grid, and back.
-
-The interpolation weights ("taps") are computed here instead of by a library. Published
-numbers depend on them to the last bit, and this folder does not import JAX, whose
-`scale_and_translate` is the nearest equivalent.
-"""
+"""From a scan's own pixels to the network's grid, and back."""
 
 import functools
 from collections.abc import Sequence
@@ -13,6 +8,13 @@ import numpy as np
 from pix2rep_jax.data.files.labels import UNLABELLED
 from pix2rep_jax.data.slices.grid import Grid
 from pix2rep_jax.data.slices.percentile import find_percentiles
+from pix2rep_jax.data.slices.taps import (
+    TIE,
+    combine,
+    restoring_taps,
+    sampling_taps,
+    triangle_taps,
+)
 from pix2rep_jax.errors import InputError
 
 __all__ = [
@@ -32,9 +34,6 @@ INTERPOLATIONS = ("linear", "nearest")
 
 _PIXELS_AT_ONCE = 2**23
 """Pixels that are resampled at once, so that a large scan needs little memory."""
-
-_TIE = 1e-5
-"""Classes whose weights differ by less are equal: rounding must not choose a side."""
 
 
 def percentile_range(
@@ -110,7 +109,7 @@ def resample_image(
     Returns:
         `[..., height, width]`, within the range of the image's values and 0.
     """
-    rows, columns = (_sampling_taps(grid, axis, interpolation) for axis in (0, 1))
+    rows, columns = (sampling_taps(grid, axis, interpolation) for axis in (0, 1))
     top, left = rows[0].min(), columns[0].min()
     nearby = image[..., top : rows[0].max() + 1, left : columns[0].max() + 1]
     if stretch is None:
@@ -123,8 +122,8 @@ def resample_image(
         part = part if stretch is None else normalise(part, *stretch)
         # What NIfTI stores column by column is turned once, not for each tap.
         sampled = np.ascontiguousarray(part)
-        sampled = _combine(sampled, rows[0] - top, rows[1], axis=-2)
-        sampled = _combine(sampled, columns[0] - left, columns[1], axis=-1)
+        sampled = combine(sampled, rows[0] - top, rows[1], axis=-2)
+        sampled = combine(sampled, columns[0] - left, columns[1], axis=-1)
         # Rounding may take the sum of the weights slightly above one.
         return np.clip(sampled, lowest, highest)
 
@@ -162,7 +161,7 @@ def resample_label(
     Returns:
         `[..., height, width]` of the same type. Of equal classes the lowest counts.
     """
-    rows, columns = (_sampling_taps(grid, axis, interpolation) for axis in (0, 1))
+    rows, columns = (sampling_taps(grid, axis, interpolation) for axis in (0, 1))
     planes = label.reshape(-1, *label.shape[-2:])
     result = np.zeros((len(planes), *grid.size), label.dtype)
     # One slice and one class at a time, so that many classes need no more memory.
@@ -170,13 +169,13 @@ def resample_label(
         best, rest = np.zeros(grid.size, np.float32), np.ones(grid.size, np.float32)
         known = plane != UNLABELLED
         for value in np.unique(plane[known & (plane != 0)]):
-            weight = _combine(plane == value, *rows, axis=-2)
-            weight = _combine(weight, *columns, axis=-1)
-            chosen[weight > best + _TIE] = value
+            weight = combine(plane == value, *rows, axis=-2)
+            weight = combine(weight, *columns, axis=-1)
+            chosen[weight > best + TIE] = value
             best, rest = np.maximum(best, weight), rest - weight
         if not known.all():
-            rest = _combine(_combine(plane == 0, *rows, axis=-2), *columns, axis=-1)
-        chosen[rest >= best - _TIE] = 0
+            rest = combine(combine(plane == 0, *rows, axis=-2), *columns, axis=-1)
+        chosen[rest >= best - TIE] = 0
         if not known.all():
             chosen[~_known_pixels(known, grid, interpolation)] = UNLABELLED
     return result.reshape(*label.shape[:-2], *grid.size)
@@ -211,10 +210,10 @@ def restore_values(values: np.ndarray, grid: Grid) -> np.ndarray:
         `[..., rows, columns, d]`; 0 outside the network's field of view.
     """
     (rows, row_weights), (columns, column_weights) = (
-        _restoring_taps(grid, axis) for axis in (0, 1)
+        restoring_taps(grid, axis) for axis in (0, 1)
     )
-    restored = _combine(values, rows, row_weights, axis=-3)
-    return _combine(restored, columns, column_weights, axis=-2)
+    restored = combine(values, rows, row_weights, axis=-3)
+    return combine(restored, columns, column_weights, axis=-2)
 
 
 def restore_labels(probabilities: np.ndarray, grid: Grid) -> np.ndarray:
@@ -233,10 +232,10 @@ def restore_labels(probabilities: np.ndarray, grid: Grid) -> np.ndarray:
     labels = np.zeros((len(planes), *grid.shape[::-1]), np.uint8)
     # One slice at a time, so that a large scan needs little memory.
     for plane, label in zip(planes, labels, strict=True):
-        restored = _combine(plane, *row_taps, axis=-3)
+        restored = combine(plane, *row_taps, axis=-3)
         # With columns in front whole rows are copied, not single pixels.
         restored = np.ascontiguousarray(restored.transpose(1, 2, 0))
-        restored = _combine(restored, *column_taps, axis=-3)
+        restored = combine(restored, *column_taps, axis=-3)
         label[seen_columns, seen_rows] = _largest(restored.transpose(1, 0, 2))
     return labels.reshape(*lead, *grid.shape[::-1]).swapaxes(-2, -1)
 
@@ -251,7 +250,7 @@ def _seen_taps(grid: Grid) -> list[tuple[slice, np.ndarray, np.ndarray]]:
     for axis in (0, 1):
         seen = np.flatnonzero(grid.is_seen(axis))
         side = slice(seen[0], seen[-1] + 1) if seen.size else slice(0)
-        index, weights = _restoring_taps(grid, axis)
+        index, weights = restoring_taps(grid, axis)
         sides.append((side, index[side], weights[side]))
     return sides
 
@@ -272,80 +271,13 @@ def _known_pixels(known: np.ndarray, grid: Grid, interpolation: str) -> np.ndarr
     """Finds the network's pixels that have a label, in a slice where not all do."""
     for axis in (0, 1):
         if interpolation == "nearest":
-            index, weights = _sampling_taps(grid, axis, "nearest")
+            index, weights = sampling_taps(grid, axis, "nearest")
         else:  # half the triangle's height is half a pixel of the coarser grid away
-            index, weights = _taps(grid.centres(axis), max(1.0, grid.step[axis]))
+            index, weights = triangle_taps(
+                grid.centres(axis), max(1.0, grid.step[axis])
+            )
             inside = (index >= 0) & (index < grid.shape[axis])
             index, weights = np.where(inside, index, 0), np.where(inside, weights, 0)
-        near = (weights >= 0.5 - _TIE).astype(np.float32)
-        known = _combine(known, index, near, axis=axis - 2) > 0
+        near = (weights >= 0.5 - TIE).astype(np.float32)
+        known = combine(known, index, near, axis=axis - 2) > 0
     return known
-
-
-def _sampling_taps(
-    grid: Grid, axis: int, interpolation: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the slice's pixels that make up each network pixel, and their weights."""
-    if interpolation == "nearest":
-        index = _nearest(grid.centres(axis))[:, None]
-        weights = np.ones(index.shape)
-    else:
-        support = max(1.0, grid.step[axis])
-        index, weights = _taps(grid.centres(axis), support)
-    # The total includes pixels beyond the slice, because they count as black.
-    weights /= weights.sum(1, keepdims=True)
-    inside = (index >= 0) & (index < grid.shape[axis])
-    return np.where(inside, index, 0), np.where(inside, weights, 0)
-
-
-def _restoring_taps(grid: Grid, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the network's pixels that make up each slice pixel, and their weights."""
-    size = grid.size[axis]
-    index, weights = _taps(grid.places(axis), max(1.0, 1 / grid.step[axis]))
-    # Here the total leaves out absent pixels, so the outermost pixels reach half a
-    # pixel further. Beyond that the network saw nothing.
-    weights = np.where((index >= 0) & (index < size), weights, 0)
-    seen = grid.is_seen(axis)
-    total = np.where(seen, weights.sum(1), 1)
-    weights = np.where(seen[:, None], weights / total[:, None], 0)
-    return np.clip(index, 0, size - 1), weights
-
-
-def _taps(centres: np.ndarray, support: float) -> tuple[np.ndarray, np.ndarray]:
-    """Returns `[centres, taps]` pixels under a triangle, and its height at each."""
-    reach = np.arange(1 - np.ceil(support), np.ceil(support) + 1)
-    index = np.floor(centres)[:, None] + reach
-    weights = np.maximum(0, 1 - np.abs(index - centres[:, None]) / support)
-    return index.astype(int), weights
-
-
-def _combine(
-    array: np.ndarray, index: np.ndarray, weights: np.ndarray, *, axis: int
-) -> np.ndarray:
-    """Sums the taps of an axis.
-
-    A matrix product would do the same. But NumPy's products start threads that wait by
-    spinning, and on a busy machine they took ten times as long.
-    """
-    after = (1,) * (-axis - 1)
-    shape = list(array.shape)
-    shape[axis] = len(index)
-    total = np.zeros(shape, np.float32)
-    for position, weight in zip(index.T, weights.T.astype(np.float32), strict=True):
-        # If pixels are far larger than a slice, most taps lie beside it.
-        if weight.any():
-            total += np.take(array, position, axis) * weight.reshape(-1, *after)
-    return total
-
-
-def _nearest(centres: np.ndarray) -> np.ndarray:
-    """Returns the nearest pixel of each centre.
-
-    Of two equally near ones it is the one towards the middle of the centres, so that
-    ties move nothing as a whole.
-    """
-    before = centres < centres.mean()
-    index = np.where(
-        before, np.floor(centres + 0.5 + _TIE), np.ceil(centres - 0.5 - _TIE)
-    )
-    return index.astype(int)

@@ -30,9 +30,6 @@ _LOG = logging.getLogger(__name__)
 
 _PATHS = ("image_path", "label_path")
 
-_NAME = "name"
-"""Under this the file says its own name, so that it counts under no other."""
-
 _ARRAYS = ("images", "labels", "volume_index", "slice_index", "boxes")
 
 
@@ -140,7 +137,7 @@ def load(path: Path, dataset_type: type, record_type: type) -> Any | None:
     try:
         if (found := read_arrays(path)) is None:
             return None
-        if (name := found[_NAME].item()) != path.name:
+        if (name := found["name"].item()) != path.name:
             raise ValueError(f"it was written as {name}, for other scans")
         arrays = {name: found[name] for name in _ARRAYS}
         fields, grids = json.loads(found["records"].item()), found["grids"]

@@ -6,9 +6,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from pix2rep_jax.data.files import nifti
+from pix2rep_jax.data.files import nifti_writer
 from pix2rep_jax.data.files.mask import read_label
-from pix2rep_jax.data.files.nifti import read_volume, write_mask
+from pix2rep_jax.data.files.nifti import read_volume
+from pix2rep_jax.data.files.nifti_writer import write_mask
 from pix2rep_jax.errors import InputError
 from tests.support.nifti import (
     AFFINE,
@@ -188,7 +189,7 @@ def test_full_disk_leaves_what_was_there(tmp_path, scan, monkeypatch, stage, exi
             second.write_bytes(b"half")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(nifti if stage == "_save" else os, stage, fail)
+    monkeypatch.setattr(nifti_writer if stage == "_save" else os, stage, fail)
     labels = np.zeros(SHAPE, np.uint8)
     refuse(path, lambda p: write_mask(p, labels, scan, overwrite=True), "No space left")
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
@@ -201,7 +202,7 @@ def test_interrupted_write_leaves_no_half_file(tmp_path, scan, monkeypatch):
         path.write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(nifti, "_save", interrupt)
+    monkeypatch.setattr(nifti_writer, "_save", interrupt)
     with pytest.raises(KeyboardInterrupt):
         write_mask(tmp_path / "mask.nii", make_label(), scan)
     assert [p.name for p in tmp_path.iterdir()] == ["scan.nii.gz"]

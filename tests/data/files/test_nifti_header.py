@@ -4,7 +4,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from pix2rep_jax.data.files.nifti import read_volume, write_mask
+from pix2rep_jax.data.files.nifti import read_volume
+from pix2rep_jax.data.files.nifti_writer import write_mask
 from pix2rep_jax.data.scan_notes import NOTES, count_notes
 from pix2rep_jax.errors import InputError
 

@@ -11,7 +11,8 @@ from pix2rep_jax.data.files.scan import read_scan
 from pix2rep_jax.data.layout.dataset_json import read_channel_names
 from pix2rep_jax.data.layout.fourth_axis import name_fourth_axis
 from pix2rep_jax.data.slice_summary import Inputs, describe_inputs
-from pix2rep_jax.data.slices.volume import VolumeFile, prepare_file
+from pix2rep_jax.data.slices.prepared_volume import prepare_file
+from pix2rep_jax.data.slices.volume import VolumeFile
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.found_scans import find_scans
 from pix2rep_jax.inference.scan_files import find_channels, join_channels
