@@ -92,10 +92,10 @@ def complete(
         and config.init.checkpoint not in ("", "none")
         and (source is None or source.name != mode)
     ):
-        taken, run = inherited_settings(data, config.init.checkpoint, told=told)
+        taken, run = inherited_settings(data, config.init.checkpoint, mode, told=told)
         _put(data, taken)
         said.append(describe_taken(taken, run))
-    needs_no_scans = mode in ("predict", "embed") or (
+    needs_no_scans = mode in ("predict", "embed", "report") or (
         mode == "study" and config.study.tables_only  # the records alone
     )
     if needs_no_scans:

@@ -57,11 +57,11 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
             used.
     """
     both = config.finetune.get("compare_scratch", False)
-    if both and config.init.checkpoint == "none":
+    if both and Path(config.init.checkpoint).name in ("none", "finetune"):
         raise InputError(
-            "finetune.compare_scratch compares a pretrained network with random "
-            "weights, and init.checkpoint=none has these alone: name a pretraining, or "
-            "leave finetune.compare_scratch out"
+            "finetune.compare_scratch compares a pretraining with random weights, and "
+            f"init.checkpoint={config.init.checkpoint} is not a pretraining: name one, "
+            "or leave finetune.compare_scratch out"
         )
     check_recipe(config)
     config = settle(config, workdir, "finetune")  # once: both see the same images

@@ -1,4 +1,4 @@
-"""A pretrained backbone for a new network: the parts that its run has trained."""
+"""A trained network for a new one to start from: the parts that its run has trained."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -10,8 +10,14 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.methods.downstream.teacher import networks_of_state
 from pix2rep_jax.models.param_parts import take_parts
-from pix2rep_jax.runs.checkpoint_reader import newest_step, restore_params
+from pix2rep_jax.runs.checkpoint_reader import (
+    newest_step,
+    restore_model,
+    restore_params,
+    result_step,
+)
 from pix2rep_jax.runs.dependencies import settings_of_images
 from pix2rep_jax.runs.manifest import read_config
 from pix2rep_jax.runs.run_record import Origin, read_run
@@ -26,11 +32,11 @@ __all__ = [
 
 
 class TrainedBackbone(NamedTuple):
-    """What a pretraining run has trained of the backbone.
+    """What a pretraining run has trained of the backbone, or a fine-tuning of it all.
 
     Attributes:
         params: By dotted name, as `put_parts` takes them: either "backbone", or blocks
-            of it such as "backbone.encode_0".
+            of it such as "backbone.encode_0". Of a fine-tuning "head" too.
         batch_stats: BatchNorm's statistics, by the same names.
         origin: The run and the step that they come from.
     """
@@ -40,18 +46,26 @@ class TrainedBackbone(NamedTuple):
     origin: Origin
 
 
-def read_backbone(model: ConfigDict, run: Path) -> TrainedBackbone:
-    """Reads what a pretraining run has trained of the backbone.
+def read_backbone(
+    model: ConfigDict, run: Path, *, classes: Sequence[str] = ()
+) -> TrainedBackbone:
+    """Reads what a run has trained, for a network that is to start from it.
 
     Args:
         model: The `model` section of the network that is to start from it.
-        run: The folder of the pretraining run.
+        run: The folder of a pretraining run, or of a fine-tuning, whose head is read
+            too.
+        classes: Names of the new network's classes; needed for a fine-tuning.
 
     Raises:
-        InputError: If that run's network has another shape, or if no checkpoint can be
-            read.
+        InputError: If that run's network has another shape or other classes, or if no
+            checkpoint can be read.
     """
-    check_same_network(model, read_config(run), run)
+    config = read_config(run)
+    check_same_network(model, config, run)
+    if run.name == "finetune":
+        check_same_classes(classes, config["data"]["classes"], run)
+        return _read_segmenter(ConfigDict(config), run)
     names = [name for name in read_run(run).trained if name.startswith("backbone")]
     params, batch_stats = restore_params(run)
     # Upsampling has no statistics.
@@ -64,6 +78,25 @@ def read_backbone(model: ConfigDict, run: Path) -> TrainedBackbone:
     params, batch_stats = take_parts(params, names), take_parts(batch_stats, measured)
     origin = Origin(str(run), newest_step(run), digest((params, batch_stats)))
     return TrainedBackbone(params, batch_stats, origin)
+
+
+def _read_segmenter(config: ConfigDict, run: Path) -> TrainedBackbone:
+    """Reads the network that is the result of a fine-tuning, at its best step."""
+    networks = networks_of_state(config, *restore_model(run))
+    found = next(iter(networks.values()))
+    parts = dict(found["params"]), dict(found["batch_stats"])
+    return TrainedBackbone(*parts, Origin(str(run), result_step(run), digest(parts)))
+
+
+def check_same_classes(ours: Sequence[str], theirs: Sequence[str], run: Path) -> None:
+    """Raises InputError if a segmenter cannot go on with masks of these classes."""
+    if list(ours) != list(theirs):
+        raise InputError(
+            f"the network in {run} segments {','.join(theirs)}, and these masks have "
+            f"{','.join(ours)}: name the same classes in this order by "
+            "--config.data.classes, or start from its pretraining by --config.init."
+            f"checkpoint={run.parent}"
+        )
 
 
 def describe_backbone(backbone: TrainedBackbone | None) -> str:
@@ -98,13 +131,18 @@ def digest(tree: Mapping[str, Any] | tuple) -> str:
 
 
 def check_same_network(model: ConfigDict, pretrained: Any, run: Path) -> None:
-    """Checks that a pretraining run has the backbone that is to start from it.
+    """Checks that a run has the backbone that a new network expects.
 
     Raises:
         InputError: If it has another one; names the first difference.
     """
     for name in ("channels", "num_features", "last_hidden"):
         theirs, ours = pretrained["model"][name], model[name]
+        if name == "num_features" and run.name == "finetune":
+            is_scratch = read_run(run).origin is None
+            theirs = (
+                pretrained["model"]["scratch_num_features"] if is_scratch else theirs
+            )
         listed = list(ours) if isinstance(ours, tuple) else ours
         if theirs != listed:
             written = ",".join(map(str, theirs)) if name == "channels" else theirs

@@ -7,8 +7,8 @@ from typing import Any
 from pix2rep_jax.data.layout.dataset_json import read_facts
 from pix2rep_jax.runs.data_checks import is_same_data
 from pix2rep_jax.runs.dependencies import answer, settings_of_images
-from pix2rep_jax.runs.manifest import find_run, read_config
-from pix2rep_jax.runs.start import SEGMENTERS, find_folds
+from pix2rep_jax.runs.manifest import read_config
+from pix2rep_jax.runs.start import SEGMENTERS, find_folds, find_network
 
 __all__ = [
     "TRAINING",
@@ -80,7 +80,7 @@ def remembered_settings(
     if other:
         images = settings_of_images(before) if network else ()
         names = [each.partition(".")[2] for each in images]
-        if data["root"] and not read_facts(Path(data["root"]).expanduser()).classes:
+        if data["root"] and not _names_classes(data):
             names.append("classes")
     elif mode in TRAINING and run.name != mode:
         names = [name for name in names if answer(f"data.{name}") != "downstream"]
@@ -88,16 +88,18 @@ def remembered_settings(
 
 
 def inherited_settings(
-    data: Mapping[str, Any], checkpoint: str, *, told: Collection[str]
+    data: Mapping[str, Any], checkpoint: str, mode: str, *, told: Collection[str]
 ) -> tuple[dict[str, Any], Path]:
     """Selects what a run takes over from the one whose network it starts from.
 
     That is how images are prepared: spacing, normalisation and the slices' axis. It is
-    never the folder, the classes or the patients.
+    never the folder or the patients. From a segmenter it is the classes too, where the
+    folder does not name its own.
 
     Args:
         data: The `data` section of the run that is to start.
         checkpoint: The setting `init.checkpoint`, which names a run.
+        mode: The mode that is to run.
         told: Names of settings that the user has given.
 
     Returns:
@@ -106,11 +108,13 @@ def inherited_settings(
     Raises:
         InputError: If there is no such run.
     """
-    run = find_run(checkpoint, "pretrain")
+    run = find_network(checkpoint, mode)
     before = read_config(run)["data"]
     names = [each.partition(".")[2] for each in settings_of_images(before)]
     # A box around the mask needs masks, which other scans may lack.
     names = [name for name in names if name in data and name != "crop"]
+    if run.name in SEGMENTERS and not _names_classes(data):
+        names.append("classes")
     return _differing(data, before, names, told), run
 
 
@@ -120,6 +124,12 @@ def describe_taken(settings: Mapping[str, Any], run: Path) -> str:
         return ""
     values = ", ".join(f"data.{name}={_shown(x)}" for name, x in settings.items())
     return f"note: taken over from {run}: {values}"
+
+
+def _names_classes(data: Mapping[str, Any]) -> bool:
+    """Whether the folder of the scans names its classes."""
+    root = data["root"]
+    return bool(root) and bool(read_facts(Path(root).expanduser()).classes)
 
 
 def _differing(

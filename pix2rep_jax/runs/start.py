@@ -16,6 +16,7 @@ __all__ = [
     "find_all_runs",
     "find_ensemble",
     "find_folds",
+    "find_network",
     "find_pretraining",
     "find_segmenters",
 ]
@@ -42,7 +43,8 @@ def decide_start(
             it can.
 
     Returns:
-        The folder of a pretraining run; None for random weights.
+        The folder of a pretraining run, or of a fine-tuning that is to go on with other
+        masks; None for random weights.
 
     Raises:
         InputError: If there is no such run, or if random weights will not do.
@@ -65,11 +67,28 @@ def _named_start(checkpoint: str, workdir: Path, mode: str) -> Path | None:
     # 2. A pretraining that names no run, or its own: random weights.
     if mode == "pretrain" and (not checkpoint or _is_same_place(checkpoint, workdir)):
         return None
-    # 3. A run that is named: its pretraining.
+    # 3. A run that is named: its pretraining, or that very fine-tuning.
     if checkpoint:
-        return find_run(checkpoint, "pretrain")
+        return find_network(checkpoint, mode)
     # 4. Nothing is named: the pretraining of this workdir.
     return find_run(workdir, "pretrain")
+
+
+def find_network(checkpoint: str, mode: str) -> Path:
+    """Finds the run whose network `init.checkpoint` names.
+
+    Args:
+        checkpoint: A workdir, or the folder of a pretraining. Only `RUN/finetune`, and
+            only in fine-tuning, names a segmenter, which then goes on with other masks.
+        mode: The mode that starts from it.
+
+    Raises:
+        InputError: If there is none.
+    """
+    place = Path(checkpoint).expanduser().resolve()
+    if mode == place.name == "finetune" and (place / "config.json").is_file():
+        return place
+    return find_run(checkpoint, "pretrain")
 
 
 def find_pretraining(workdir: str | Path, *, checkpoint: str = "") -> Path:

@@ -63,10 +63,11 @@ def test_other_scans_keep_their_own_patients(run):
 
 def test_a_start_gives_spacing_and_axis_but_never_folder_or_classes(run):
     data = get_config("small").data
-    taken, found = inherited_settings(data, str(run.parent), told=())
+    taken, found = inherited_settings(data, str(run.parent), "finetune", told=())
     assert found == run.resolve()
     assert taken == {"spacing_mm": 1.0, "slice_axis": 1}
-    taken, _ = inherited_settings(data, str(run.parent), told={"spacing_mm"})
+    told = {"spacing_mm"}
+    taken, _ = inherited_settings(data, str(run.parent), "finetune", told=told)
     assert taken == {"slice_axis": 1}
 
 
