@@ -219,7 +219,10 @@ def split_workdirs(named: str | Path, mode: str) -> list[str]:
         mode: The mode that is to run.
     """
     named = str(named)
-    if mode not in ("predict", "evaluate") or expand(named, "--workdir").exists():
+    if (
+        mode not in ("predict", "evaluate", "report")
+        or expand(named, "--workdir").exists()
+    ):
         return [named]
     return [each.strip() for each in named.split(",") if each.strip()] or [named]
 

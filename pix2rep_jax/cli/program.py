@@ -50,6 +50,10 @@ MODES = {
         ),
     ),
     "figures": ("pix2rep_jax.modes.figures", ()),
+    "report": (
+        "pix2rep_jax.modes.report",
+        ("command", "others", "output", "overwrite", "anonymise"),
+    ),
     "embed": (
         "pix2rep_jax.modes.embed",
         (
@@ -81,13 +85,14 @@ _WORKDIR = flags.DEFINE_string(
     "workdir",
     None,
     "The run's folder; the default is runs/<config>[-<size>]. predict and evaluate "
-    "take several, A,B,C, as an ensemble.",
+    "take several, A,B,C, as an ensemble; report compares them.",
 )
 _INPUT = flags.DEFINE_string("input", None, "predict, embed: a NIfTI file or a folder.")
 _OUTPUT = flags.DEFINE_string(
     "output",
     None,
-    "predict: the folder for the masks, or one scan's mask. embed: a folder.",
+    "predict: the folder for the masks, or one scan's mask. embed: a folder. report: "
+    "the HTML file.",
 )
 _SUPPORT = flags.DEFINE_string(
     "support",
@@ -96,7 +101,7 @@ _SUPPORT = flags.DEFINE_string(
     "segments by them, without training.",
 )
 _OVERWRITE = flags.DEFINE_bool(
-    "overwrite", False, "predict, embed: replace files that are there."
+    "overwrite", False, "predict, embed, report: replace files that are there."
 )
 _EMBEDDING = flags.DEFINE_enum(
     "embedding",
@@ -121,8 +126,8 @@ _FORMAT = flags.DEFINE_enum(
 _ANONYMISE = flags.DEFINE_bool(
     "anonymise",
     False,
-    "embed: leave the scans' names and headers out of what is written. It still holds "
-    "images of patients.",
+    "embed, report: leave the scans' names and headers out of what is written. It "
+    "still holds images of patients.",
 )
 _PROBABILITIES = flags.DEFINE_bool(
     "probabilities", False, "predict: write NAME_probabilities too."

@@ -16,7 +16,14 @@ from pix2rep_jax.evaluation.volume_score import display_order
 from pix2rep_jax.figures.selection import middle_slice
 from pix2rep_jax.inference.predict import predict_volume
 
-__all__ = ["Panel", "field_of_view", "predicted_panel", "scan_panels", "volume_title"]
+__all__ = [
+    "Panel",
+    "field_of_view",
+    "predicted_panel",
+    "read_own_grid",
+    "scan_panels",
+    "volume_title",
+]
 
 
 class Panel(NamedTuple):
@@ -115,13 +122,14 @@ def predicted_panel(
 
 
 def read_own_grid(
-    record: VolumeRecord, *, num_classes: int
+    record: VolumeRecord, *, num_classes: int, with_label: bool = True
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Reads a volume on its own grid.
 
     Args:
         record: The volume.
         num_classes: Number of classes in the masks, background included.
+        with_label: Whether the mask is read too.
 
     Returns:
         `[rows, columns, slices]` in [0, 1], the first channel, normalised like the
@@ -133,7 +141,7 @@ def read_own_grid(
     scan = read_scan(record.image_paths, record.axes, fourth_axis=record.fourth_axis)
     first = take_frame(record, scan)[..., 0]
     image = resample.normalise(first, record.low[0], record.high[0])
-    if record.label_path is None:
+    if record.label_path is None or not with_label:
         return image, None
     return image, read_expert(record, num_classes=num_classes)
 

@@ -19,7 +19,7 @@ EXAMPLES = [example for example in examples() if example.is_run]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, cache):
-    """A user's folder: ACDC, SCANS and scan.nii.gz, as the pages name them."""
+    """A user's folder: ACDC, SCANS, CORRECTED and scan.nii.gz, as pages name them."""
     folder = tmp_path_factory.mktemp("user")
     for name in ("configs", "results"):
         (folder / name).symlink_to(ROOT / name)
@@ -36,6 +36,8 @@ def folder(tmp_path_factory, cache):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, target)
     shutil.copy(target, folder / "scan.nii.gz")
+    (folder / "CORRECTED").mkdir()
+    shutil.copytree(folder / "SCANS" / "images", folder / "CORRECTED" / "images")
     write_named_sets(folder)
     return folder
 

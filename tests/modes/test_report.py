@@ -1,0 +1,223 @@
+"""--mode report: what the page says of runs, with and without their scans."""
+
+import base64
+import csv
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+import configs.pix2rep
+from pix2rep_jax.errors import InputError
+from pix2rep_jax.modes.report import check_target
+from pix2rep_jax.modes.report_numbers import (
+    Names,
+    answer_part,
+    command_part,
+    dice_part,
+    hide_words,
+    patient_part,
+)
+from pix2rep_jax.modes.reported_runs import find_baseline, find_gain, find_reported
+from tests.support.program import finish, start, succeed
+from tests.support.run_folder import begin_run, make_split_of
+
+PATIENTS = tuple(f"Jane{i}" for i in range(8))
+SPLIT = make_split_of(test_patients=PATIENTS)
+
+
+class Reader(HTMLParser):
+    """Collects the words and pictures of a page, and finds tags that do not close."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.open, self.words, self.pictures = [], [], []
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        if tag == "img":
+            self.pictures.append(dict(attributes)["src"])
+        if tag not in ("meta", "img", "line", "path", "circle"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if self.open and self.open[-1] == tag:
+            self.open.pop()
+        else:
+            assert tag in ("line", "path", "circle")
+
+    def handle_data(self, data):
+        self.words += data.split() if self.open[-1:] != ["style"] else []
+
+
+def read_page(path):
+    page = path.read_text("utf-8")
+    assert not re.findall(r'(?:src|href)="(?!data:image/png)|https?:|url\(', page)
+    return page, Reader(page)
+
+
+def score(folder, dice):
+    """Writes a per_volume.csv with one volume per patient."""
+    names = ["volume_id", "patient", "resolution", "dice_RV", "dice_mean_foreground"]
+    with open(folder / "per_volume.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(names)
+        for patient, value in zip(PATIENTS, dice, strict=True):
+            writer.writerow([f"{patient}_ED", patient, "native", value, value])
+
+
+@pytest.fixture(scope="module")
+def arms(tmp_path_factory):
+    """A workdir with both arms of two seeds, by name; nothing was trained."""
+    workdir = tmp_path_factory.mktemp("arms")
+    draw = np.random.default_rng(0)
+    for seed in (0, 1):
+        config = configs.pix2rep.get_config("quick")
+        config.seed = seed
+        for name, origin, gain in (("a", True, 0.05), ("a/scratch", None, 0)):
+            place = workdir / str(seed) / name / "finetune"
+            own = config.copy_and_resolve_references()
+            own.init.checkpoint = "" if origin else "none"
+            begin_run(place, own, origin=origin, split=SPLIT)
+            score(place, draw.uniform(0.5, 0.6, 8) + gain)
+    return workdir
+
+
+def test_both_arms_are_found_and_compared_over_all_seeds(arms):
+    """By pairs of patient and seed; the sentence has the mean of the plain formula."""
+    runs = find_reported([arms / "0" / "a", arms / "1" / "a"])
+    assert [run.is_pretrained for run in runs] == [True, False, True, False]
+    main = runs[0]
+    baseline = find_baseline(main, runs)
+    assert baseline.folder == arms / "0" / "a" / "scratch" / "finetune"
+    gain = find_gain(main, baseline, runs)
+    values = [[run.patients[x]["mean_foreground"] for x in PATIENTS] for run in runs]
+    expected = np.mean(values[0::2]) - np.mean(values[1::2])
+    assert gain.mean == pytest.approx(expected)
+    assert gain.num_runs == 2 and gain.num_patients == 8
+    page = answer_part(main, baseline, runs, command="")
+    assert f"gains {100 * expected:.1f} points" in page
+    assert "8 test patients" in page and "2 pairs" in page
+    alone = answer_part(main, None, runs[:1], command="the command")
+    assert "not known" in alone and "the command" in alone
+    assert find_baseline(baseline, runs) is None
+
+
+def test_other_labelled_patients_or_scans_are_not_compared(arms, tmp_path):
+    """A difference would then not be that of the start."""
+    config = configs.pix2rep.get_config("quick")
+    (main, *_) = find_reported([arms / "0" / "a"])
+    for index, changes in enumerate(
+        (
+            {"labeled_patients": ("someone",)},
+            {"test_patients": PATIENTS[:-1]},
+            {"scans": {"patient002": {"patient002_ED": "c2 d2"}}},
+        )
+    ):
+        place = tmp_path / str(index) / "finetune"
+        split = make_split_of(**({"test_patients": PATIENTS} | changes))
+        begin_run(place, config, split=split)
+        score(place, [0.5] * 8)
+        assert find_baseline(main, find_reported([place])) is None
+    changed = configs.pix2rep.get_config("quick")
+    changed.finetune.num_steps += 1
+    begin_run(tmp_path / "more" / "finetune", changed, split=SPLIT)
+    score(tmp_path / "more" / "finetune", [0.5] * 8)
+    (other,) = find_reported([tmp_path / "more"])
+    assert find_baseline(main, [other]) is other
+    page = answer_part(main, other, [main, other], command="")
+    assert "finetune.num_steps" in page
+
+
+def test_patients_are_listed_from_the_worst_on(arms):
+    """With the Dice of both networks and the difference."""
+    runs = find_reported([arms / "0" / "a"])
+    names = Names(PATIENTS, hidden=True)
+    page = patient_part(runs[0], runs[1], names=names) + dice_part(runs)
+    assert "Jane" not in page
+    rows = re.findall(r"<th>(patient-\d+)</th>", page)
+    dice = [runs[0].patients[x]["mean_foreground"] for x in PATIENTS]
+    assert rows == [f"patient-{i + 1:03d}" for i in np.argsort(dice)]
+    worst = 100 * np.array(
+        [min(dice), runs[1].patients[PATIENTS[np.argmin(dice)]]["RV"]]
+    )
+    assert f"{worst[0]:.1f}" in page and f"{worst[0] - worst[1]:+.1f}" in page
+
+
+def test_hidden_commands_have_no_name_and_no_folder():
+    """The options stay, and so do numbers and switches."""
+    line = (
+        "/home/Jane/main.py --config /home/Jane/own.py:small --mode finetune --workdir="
+        "/data/Jane --config.data.root '/data/Jane x' --config.data.labeled=101,102 "
+        "--config.data.draw=3 --config.finetune.compare_scratch=True --overwrite"
+    )
+    hidden = hide_words(line)
+    assert not re.search("Jane|data/|home|10[12]", hidden)
+    for kept in ("--mode finetune", "draw=3", "compare_scratch=True", "--overwrite"):
+        assert kept in hidden
+    part = command_part(None, [], line.split(), names=Names((), hidden=True))
+    assert "Jane" not in part
+
+
+def test_another_file_is_not_replaced(tmp_path):
+    """A report is, and any file with --overwrite."""
+    own, other = tmp_path / "own.html", tmp_path / "other.html"
+    other.write_text("<p>mine</p>")
+    check_target(own, overwrite=False)
+    check_target(other, overwrite=True)
+    for path in (other, tmp_path, tmp_path / "a.pdf"):
+        with pytest.raises(InputError, match="--output"):
+            check_target(path, overwrite=False)
+
+
+def test_a_whole_page_is_made_of_a_workdir(workdir, cache, tmp_path):
+    """With pictures of its scans, and again without a single name."""
+    folder = tmp_path / "Jane-Doe"
+    for mode in ("pretrain", "finetune", "probe"):
+        shutil.copytree(workdir / mode, folder / mode)
+    shutil.copytree(workdir / "probe", folder / "scratch" / "finetune")
+    record = folder / "scratch" / "finetune" / "run.json"
+    content = json.loads(record.read_text())
+    record.write_text(json.dumps(content | {"origin": None}))
+    succeed(start("report", folder, cache))
+    page, read = read_page(folder / "report" / "report.html")
+    split = json.loads((folder / "finetune" / "run.json").read_text())["split"]
+    for patient in (*split["labeled_patients"], *split["test_patients"]):
+        assert patient in page
+    # Two ranks of expert and both networks, and three lists of up to five scans.
+    lists = len(read.pictures) - 2 * 3
+    assert 0 < lists <= 15
+    for picture in read.pictures:
+        content = base64.b64decode(picture.partition(",")[2])
+        assert content.startswith(b"\x89PNG")
+    assert "curve" in page and "finished" not in page
+    hidden = tmp_path / "hidden.html"
+    flags = ("--anonymise", f"--output={hidden}")
+    result = finish(start("report", folder, cache, *flags))
+    assert result.returncode == 0 and "images of patients" in result.stderr
+    page, read = read_page(hidden)
+    names = {*split["pretrain_patients"], *split["test_patients"], "Jane", str(cache)}
+    assert [name for name in names if name in page] == []
+    assert len(read.pictures) == 6 + lists
+
+
+def test_a_page_without_scans_has_the_numbers(workdir, cache, tmp_path):
+    """And says why it has no pictures; a pretraining alone has its curve."""
+    shutil.copytree(workdir / "finetune", tmp_path / "a" / "finetune")
+    config = tmp_path / "a" / "finetune" / "config.json"
+    content = json.loads(config.read_text())
+    content["data"] |= {"name": "acdc", "root": str(tmp_path / "gone")}
+    config.write_text(json.dumps(content))
+    gone = {"data__name": "acdc", "data__root": tmp_path / "gone"}
+    shutil.copytree(workdir / "pretrain", tmp_path / "b" / "pretrain")
+    succeed(start("report", tmp_path / "b", cache))
+    page, read = read_page(tmp_path / "b" / "report" / "report.html")
+    assert "curve" in page and read.pictures == []
+    process = finish(start("report", tmp_path / "a", cache, **gone))
+    assert process.returncode == 0, process.stderr
+    page, read = read_page(tmp_path / "a" / "report" / "report.html")
+    assert "Left out" in page and "Dice by class" in page
