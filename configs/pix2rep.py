@@ -265,7 +265,8 @@ def _base() -> ConfigDict:
 
     config.init = init = ConfigDict()
     # "": this workdir's pretraining (a pretraining starts at random)
-    # a run's folder: that pretraining | "none": random weights
+    # a run's folder, a .safetensors file or its folder, hf://owner/name: that
+    # pretraining | "none": random weights
     # RUN/finetune: fine-tuning goes on from that network with other masks
     init.checkpoint = ""
     # Measure BatchNorm's statistics anew on training images, without labels; ours

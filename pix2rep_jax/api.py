@@ -25,10 +25,10 @@ from pix2rep_jax.cli.parse import read_settings
 from pix2rep_jax.cli.prepare import check, prepare
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runs.remembered import find_source
-from pix2rep_jax.runs.start import find_ensemble
+from pix2rep_jax.runs.start import find_ensemble, find_network
 from pix2rep_jax.runtime.home import expand
 
-__all__ = ["Run", "evaluate", "finetune", "predict", "pretrain", "probe"]
+__all__ = ["Run", "evaluate", "export", "finetune", "predict", "pretrain", "probe"]
 
 _Place = str | os.PathLike[str]
 
@@ -260,6 +260,43 @@ def predict(
         support=support,
     )
     return Run(workdir, Path(output).expanduser(), complete=status == 0)
+
+
+def export(
+    run: _Place | Run,
+    out: _Place,
+    *,
+    format: str = "safetensors",
+    overwrite: bool = False,
+) -> Path:
+    """Writes a network for other programs, and a config.json that says how to use it.
+
+    Args:
+        run: A workdir, or what a function that trains returned. A workdir's segmenter
+            comes before its pretraining.
+        out: The folder.
+        format: "safetensors", "onnx", "stablehlo" or "pytorch".
+        overwrite: Whether an earlier export in the folder is replaced.
+
+    Returns:
+        The network's file.
+
+    Raises:
+        InputError: If there is no network, if `out` holds something else, or if a
+            package is missing.
+
+    >>> from pix2rep_jax.api import export
+    >>> export("no_such_folder", "exported")
+    Traceback (most recent call last):
+        ...
+    pix2rep_jax.errors.InputError: there is no pretrain run in ...
+    """
+    from pix2rep_jax.export.network import load_network  # late: few need it
+    from pix2rep_jax.export.write import write_export
+
+    network, _ = load_network(find_network(os.fspath(run)))
+    place = expand(os.fspath(out), "the folder of the export")
+    return write_export(network, place, format=format, overwrite=overwrite)
 
 
 def _train(

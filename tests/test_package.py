@@ -83,7 +83,10 @@ def test_all_that_is_imported_is_declared():
                 imported |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 imported.add(node.module.partition(".")[0])
+    optional = PROJECT["project"]["optional-dependencies"].values()
+    extra = {Requirement(each).name for group in optional for each in group}
     imported -= {*sys.stdlib_module_names, "pix2rep_jax"}
+    imported -= {each.replace("-", "_") for each in extra}
     needed = {DISTRIBUTIONS.get(name, name) for name in imported}
     assert needed <= declared, f"undeclared: {needed - declared}"
     assert declared - needed == set(), f"never imported: {declared - needed}"
@@ -101,7 +104,7 @@ def test_a_wheel_has_every_folder_and_the_configurations():
 
 
 @pytest.mark.parametrize(
-    "mode", ["pretrain", "probe", "finetune", "evaluate", "predict", "embed"]
+    "mode", ["pretrain", "probe", "finetune", "evaluate", "predict", "embed", "export"]
 )
 def test_a_mode_imports_nothing_that_it_needs_later_or_never(mode):
     """A start waits for its imports: these take as long as jax does."""
@@ -111,6 +114,7 @@ def test_a_mode_imports_nothing_that_it_needs_later_or_never(mode):
     )
     said = printed_by(code)
     absent = {"matplotlib", "scipy.ndimage", "sklearn", "tensorboardX", "torch"}
+    absent |= {"huggingface_hub", "onnx", "safetensors"}
     assert absent & {*said.split()} == set()
 
 

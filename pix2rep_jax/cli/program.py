@@ -66,6 +66,7 @@ MODES = {
             "anonymise",
         ),
     ),
+    "export": ("pix2rep_jax.modes.export", ("output", "overwrite", "format")),
     "study": ("pix2rep_jax.study.command", ("command",)),
 }
 """The module of each --mode, and what its `run(config, workdir, ...)` takes besides."""
@@ -91,8 +92,8 @@ _INPUT = flags.DEFINE_string("input", None, "predict, embed: a NIfTI file or a f
 _OUTPUT = flags.DEFINE_string(
     "output",
     None,
-    "predict: the folder for the masks, or one scan's mask. embed: a folder. report: "
-    "the HTML file.",
+    "predict: the folder for the masks, or one scan's mask. embed, export: a folder. "
+    "report: the HTML file.",
 )
 _SUPPORT = flags.DEFINE_string(
     "support",
@@ -101,7 +102,9 @@ _SUPPORT = flags.DEFINE_string(
     "segments by them, without training.",
 )
 _OVERWRITE = flags.DEFINE_bool(
-    "overwrite", False, "predict, embed, report: replace files that are there."
+    "overwrite",
+    False,
+    "predict, embed, export, report: replace files that are there.",
 )
 _EMBEDDING = flags.DEFINE_enum(
     "embedding",
@@ -118,10 +121,11 @@ _GRID = flags.DEFINE_enum(
 )
 _FORMAT = flags.DEFINE_enum(
     "format",
-    "npz",
-    ["npz", "nifti", "rgb"],
-    "embed: float16 npz; NIfTI with the channels last; or the first three principal "
-    "components as the colours of a NIfTI.",
+    None,
+    ["npz", "nifti", "rgb", "safetensors", "onnx", "stablehlo", "pytorch"],
+    "embed: float16 npz (default); NIfTI with the channels last; or the first three "
+    "principal components as the colours of a NIfTI. export: safetensors (default), "
+    "onnx, stablehlo, or pytorch, a state dict for examples/pytorch_unet.py.",
 )
 _ANONYMISE = flags.DEFINE_bool(
     "anonymise",

@@ -3,7 +3,6 @@
 import dataclasses
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -69,7 +68,8 @@ class Backbone:
         """Loads the network of a pretraining.
 
         Args:
-            run: The folder of a pretraining, its workdir, or what `pretrain` returned.
+            run: The folder of a pretraining, its workdir, or what `pretrain` returned;
+                or a file of weights, its folder, or a name on the hub.
             embedding: "features", what segmentation heads use; or "projection", what
                 the pretraining compares.
 
@@ -77,7 +77,7 @@ class Backbone:
             InputError: If there is no such run, if its network cannot embed a scan
                 without a mask, or if its method has no projection of pixels.
         """
-        folder = find_pretraining(Path(run))
+        folder = find_pretraining(os.fspath(run))
         record = read_run(folder)
         fields = scan_preparation(folder, read_config(folder)["data"], record)
         rule = fields.pop("rule")

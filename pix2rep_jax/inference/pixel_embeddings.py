@@ -17,6 +17,7 @@ from pix2rep_jax.models.build import make_backbone
 from pix2rep_jax.runs.checkpoint_reader import restore_params
 from pix2rep_jax.runs.manifest import read_config
 from pix2rep_jax.runs.run_record import read_run
+from pix2rep_jax.runs.weights_file import is_weights
 from pix2rep_jax.runtime.compiler import compiler_options
 
 __all__ = ["EMBEDDINGS", "load_embed", "load_embedding"]
@@ -107,6 +108,11 @@ def load_embedding(
 
 def check_embeds_pixels(config: ConfigDict, run: Path) -> None:
     """Raises InputError if a run has no projection g of pixels."""
+    if is_weights(run):
+        raise InputError(
+            f"{run} holds the backbone alone, without the projection: choose the "
+            "embedding 'features', or name the folder of the pretraining"
+        )
     if method_name(config) != "pix2rep":
         raise InputError(
             f"{run} was pretrained by {method_name(config)}, which does not embed "

@@ -54,7 +54,7 @@ def run(
     overwrite: bool = False,
     embedding: str = "features",
     grid: str | None = None,
-    format: str = "npz",
+    format: str | None = None,
     anonymise: bool = False,
 ) -> int:
     """Writes the embedding of every scan of a file or folder.
@@ -72,9 +72,9 @@ def run(
         embedding: "features" or "projection".
         grid: The pixels of an npz, "network" or "scan"; None is the former. NIfTI has
             the scan's.
-        format: "npz" has float16 `embedding` `[slices, rows, columns, d]`, and where
-            its pixels lie: `origin_px` and `step_px`, in pixels of the slice, and
-            `spacing_mm`. "nifti" has the channels last. "rgb" has the first three
+        format: "npz" (default) has float16 `embedding` `[slices, rows, columns, d]`,
+            and where its pixels lie: `origin_px` and `step_px`, in pixels of the slice,
+            and `spacing_mm`. "nifti" has the channels last. "rgb" has the first three
             principal components of some pixels of all scans as colours.
         anonymise: Whether files are named `scan-001` and so on, in the order of the
             scans' names, and NIfTI headers have nothing but affine and shape.
@@ -86,6 +86,7 @@ def run(
         InputError: If there is no scan, no pretraining, or no place for the files. Also
             if `anonymise` would number scans anew beside files that are there.
     """
+    format = format or "npz"
     check_choice("--format", format, tuple(FORMATS))
     check_choice("--grid", grid or "network", GRIDS)
     if not input or not output:

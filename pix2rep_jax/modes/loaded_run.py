@@ -73,7 +73,12 @@ def load(
     start = decide_start(config.init.checkpoint, workdir, mode, required_by=required_by)
     backbone = None
     if start is not None:
-        backbone = read_backbone(config.model, start, classes=config.data.classes)
+        backbone = read_backbone(
+            config.model,
+            start,
+            named=config.init.checkpoint,
+            classes=config.data.classes,
+        )
         print_notes(
             other_images_note(config.data, start),
             unfinished(start, read_num_steps(start)),

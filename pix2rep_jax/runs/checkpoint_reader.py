@@ -16,6 +16,7 @@ from etils import epath
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.runs.weights_file import is_weights, read_about, read_weights
 from pix2rep_jax.training.state import ModelState
 
 __all__ = [
@@ -107,6 +108,10 @@ def restore_model(run: str | Path, *, keep: str = LAST) -> tuple[Any, ModelState
 
 def _restore(run: str | Path, names: Sequence[str], *, keep: str) -> tuple:
     """Restores parts of the state that is a run's result."""
+    if is_weights(run):
+        params, batch_stats = read_weights(run)
+        tree = {"params": params, "batch_stats": batch_stats, "extra": {}}
+        return tuple(tree[name] for name in names)
     path = _folder(run) / str(result_step(run, keep=keep)) / STATE
     try:
         tree = _read(path, names)
@@ -134,7 +139,7 @@ def result_step(run: str | Path, *, keep: str = LAST) -> int:
             cannot be read.
     """
     newest = newest_step(run)
-    if keep == LAST:
+    if keep == LAST or is_weights(run):
         return newest
     folder = _folder(run)
     steps = whole_steps(folder)
@@ -156,11 +161,13 @@ def has_checkpoint(run: str | Path) -> bool:
 
 
 def newest_step(run: str | Path) -> int:
-    """Finds the step of a run's newest checkpoint.
+    """Finds the step of a run's newest checkpoint, or of a file of weights.
 
     Raises:
         InputError: If there is no checkpoint.
     """
+    if is_weights(run):
+        return read_about(run).step
     if not has_checkpoint(run):
         raise InputError(
             f"there is no checkpoint in {_folder(run)}: let the run in {run} get as "

@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.data.few_shot import KNOWN_DUPLICATES, with_twins
 from pix2rep_jax.data.files.axes import SliceAxis
+from pix2rep_jax.data.hidden_names import reveal_names
 from pix2rep_jax.data.layout.class_values import have_same_names, order_classes_like
 from pix2rep_jax.data.scan_digests import find_exchanged, shared_patients
 from pix2rep_jax.data.split_record import Split
@@ -106,9 +107,10 @@ def check_unseen(split: Split, pretraining: Split, folder: Path) -> None:
         InputError: If a test patient did; names it and the settings to change.
     """
     duplicates = KNOWN_DUPLICATES if split.source == "acdc" else ()
-    seen = set(pretraining.pretrain_patients) & with_twins(
-        split.test_patients, duplicates
-    )
+    tested = with_twins(split.test_patients, duplicates)
+    volumes = [name for own in split.scans.values() for name in own]
+    pretraining = reveal_names(pretraining, [*tested, *split.scans, *volumes])
+    seen = set(pretraining.pretrain_patients) & tested
     if pretraining.source != split.source:  # it may have been moved, and have grown
         seen &= shared_patients(pretraining.scans, split.scans)
     if seen:

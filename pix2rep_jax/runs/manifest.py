@@ -17,6 +17,7 @@ from pix2rep_jax.runs.dependencies import (
     changed_settings,
     missing_settings,
 )
+from pix2rep_jax.runs.find_weights import find_weights
 from pix2rep_jax.runs.run_record import (
     RUN_FILE,
     Origin,
@@ -25,6 +26,7 @@ from pix2rep_jax.runs.run_record import (
     read_run,
     record_to_dict,
 )
+from pix2rep_jax.runs.weights_file import is_weights, read_about
 from pix2rep_jax.runtime.atomic_file import write_whole
 from pix2rep_jax.runtime.config_checks import effective
 
@@ -150,7 +152,7 @@ def check_same_origin(
             f"the run in {folder} started from the network of {before.run} at step "
             f"{before.step}, but the network of {now.run} at step {now.step} has other "
             "values: to start from it, name another --workdir and --config.init."
-            f"checkpoint={Path(now.run).parent}, or delete {folder}"
+            f"checkpoint={now.weights or Path(now.run).parent}, or delete {folder}"
         )
 
 
@@ -190,15 +192,21 @@ def make_folder(path: Path, *, option: str = "--workdir") -> None:
 
 
 def find_run(path: str | Path, mode: str) -> Path:
-    """Finds a mode's run in a workdir.
+    """Finds a mode's run in a workdir; a pretraining may be a file of weights.
 
     Args:
-        path: A workdir, or the folder of the mode in it.
+        path: A workdir, or the folder of the mode in it. For a pretraining also what
+            `find_weights` takes.
         mode: Such as "pretrain".
+
+    Returns:
+        The folder of the run, or the file of weights.
 
     Raises:
         InputError: If there is none.
     """
+    if mode == "pretrain" and (weights := find_weights(path)) is not None:
+        return weights
     path = Path(path).expanduser().resolve()
     for folder in (path / mode, path):
         if (folder / _CONFIG).is_file() and folder.name == mode:
@@ -221,7 +229,10 @@ def read_config(run: str | Path) -> dict[str, Any]:
     read_content(Path(run))
     path = Path(run) / _CONFIG
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        if is_weights(run):
+            path, config = Path(run), read_about(run).config
+        else:
+            config = json.loads(path.read_text(encoding="utf-8"))
         if missing := missing_settings(config):
             raise ValueError(f"it has no {missing[0]}")
         add_missing(config, mode=Path(run).name)

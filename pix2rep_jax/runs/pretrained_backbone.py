@@ -19,12 +19,15 @@ from pix2rep_jax.runs.checkpoint_reader import (
     result_step,
 )
 from pix2rep_jax.runs.dependencies import settings_of_images
+from pix2rep_jax.runs.find_weights import hub_name
 from pix2rep_jax.runs.manifest import read_config
 from pix2rep_jax.runs.run_record import Origin, read_run
+from pix2rep_jax.runs.weights_file import is_weights
 
 __all__ = [
     "TrainedBackbone",
     "describe_backbone",
+    "digest",
     "list_trained",
     "other_images_note",
     "read_backbone",
@@ -47,14 +50,15 @@ class TrainedBackbone(NamedTuple):
 
 
 def read_backbone(
-    model: ConfigDict, run: Path, *, classes: Sequence[str] = ()
+    model: ConfigDict, run: Path, *, named: str = "", classes: Sequence[str] = ()
 ) -> TrainedBackbone:
     """Reads what a run has trained, for a network that is to start from it.
 
     Args:
         model: The `model` section of the network that is to start from it.
-        run: The folder of a pretraining run, or of a fine-tuning, whose head is read
-            too.
+        run: The folder of a pretraining run, or its file of weights; or the folder of a
+            fine-tuning, whose head is read too.
+        named: The setting `init.checkpoint`, for the record of where weights came from.
         classes: Names of the new network's classes; needed for a fine-tuning.
 
     Raises:
@@ -76,7 +80,9 @@ def read_backbone(
         or name.removeprefix("backbone.") in batch_stats["backbone"]
     ]
     params, batch_stats = take_parts(params, names), take_parts(batch_stats, measured)
-    origin = Origin(str(run), newest_step(run), digest((params, batch_stats)))
+    weights = hub_name(named) or str(run) if is_weights(run) else ""
+    hashed = digest((params, batch_stats))
+    origin = Origin(str(run), newest_step(run), hashed, weights)
     return TrainedBackbone(params, batch_stats, origin)
 
 
@@ -103,10 +109,11 @@ def describe_backbone(backbone: TrainedBackbone | None) -> str:
     """Names the run of a backbone, and its trained parts if they are not all."""
     if backbone is None:
         return "random weights"
+    source = backbone.origin.weights or backbone.origin.run
     if "backbone" in backbone.params:
-        return backbone.origin.run
+        return source
     blocks = ", ".join(name.removeprefix("backbone.") for name in backbone.params)
-    return f"{backbone.origin.run} ({blocks}; the rest of the backbone is random)"
+    return f"{source} ({blocks}; the rest of the backbone is random)"
 
 
 def list_trained(own: Sequence[str], backbone: TrainedBackbone | None) -> list[str]:

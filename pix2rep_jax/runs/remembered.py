@@ -8,7 +8,7 @@ from pix2rep_jax.data.layout.dataset_json import read_facts
 from pix2rep_jax.runs.data_checks import is_same_data
 from pix2rep_jax.runs.dependencies import answer, settings_of_images
 from pix2rep_jax.runs.manifest import read_config
-from pix2rep_jax.runs.start import SEGMENTERS, find_folds, find_network
+from pix2rep_jax.runs.start import SEGMENTERS, find_folds, find_start
 
 __all__ = [
     "TRAINING",
@@ -108,7 +108,7 @@ def inherited_settings(
     Raises:
         InputError: If there is no such run.
     """
-    run = find_network(checkpoint, mode)
+    run = find_start(checkpoint, mode)
     before = read_config(run)["data"]
     names = [each.partition(".")[2] for each in settings_of_images(before)]
     # A box around the mask needs masks, which other scans may lack.

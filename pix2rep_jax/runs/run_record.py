@@ -15,6 +15,7 @@ from pix2rep_jax.data.slice_summary import Inputs
 from pix2rep_jax.data.split_record import Split
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runs.environment import numeric_environment
+from pix2rep_jax.runs.weights_file import is_weights, read_about
 
 __all__ = [
     "RUN_FILE",
@@ -53,11 +54,14 @@ class Origin(NamedTuple):
         run: The folder of the pretraining run.
         step: The step of the checkpoint that was read.
         digest: A hash of every parameter and statistic that was taken.
+        weights: What `init.checkpoint` named, if that was a file of weights or a name
+            on the hub. `run` is then the file's path. "" for a run's folder.
     """
 
     run: str
     step: int
     digest: str
+    weights: str = ""
 
 
 class RunRecord(NamedTuple):
@@ -162,8 +166,13 @@ def read_content(run: Path) -> dict[str, Any]:
     """
     path = run / RUN_FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        if is_weights(run):
+            path, content = run, read_about(run).run
+        else:
+            content = json.loads(path.read_text(encoding="utf-8"))
         version = content["version"]
+    except InputError:
+        raise
     except FileNotFoundError as error:
         raise InputError(
             f"the run in {run} has no run.json, so an earlier version of this program "
@@ -235,7 +244,7 @@ def record_from_dict(content: Mapping[str, Any]) -> RunRecord:
     if origin is not None:
         step = _whole(origin["step"])
         run, hashed = (_text(origin[name], name) for name in ("run", "digest"))
-        origin = Origin(run, step, hashed)
+        origin = Origin(run, step, hashed, _text(origin.get("weights", ""), "weights"))
     trained = _texts(content["trained"], "trained")
     if not trained:
         raise ValueError("trained does not list a part of the network")

@@ -19,6 +19,7 @@ __all__ = [
     "find_network",
     "find_pretraining",
     "find_segmenters",
+    "find_start",
 ]
 
 _LOG = logging.getLogger(__name__)
@@ -69,13 +70,13 @@ def _named_start(checkpoint: str, workdir: Path, mode: str) -> Path | None:
         return None
     # 3. A run that is named: its pretraining, or that very fine-tuning.
     if checkpoint:
-        return find_network(checkpoint, mode)
+        return find_start(checkpoint, mode)
     # 4. Nothing is named: the pretraining of this workdir.
     return find_run(workdir, "pretrain")
 
 
-def find_network(checkpoint: str, mode: str) -> Path:
-    """Finds the run whose network `init.checkpoint` names.
+def find_start(checkpoint: str, mode: str) -> Path:
+    """Finds the run that a mode starts from, as `init.checkpoint` names it.
 
     Args:
         checkpoint: A workdir, or the folder of a pretraining. Only `RUN/finetune`, and
@@ -107,6 +108,22 @@ def find_pretraining(workdir: str | Path, *, checkpoint: str = "") -> Path:
         if checkpoint in ("", "none"):
             raise
         return find_run(checkpoint, "pretrain")
+
+
+def find_network(workdir: str | Path, *, checkpoint: str = "") -> Path:
+    """Finds the network of a workdir: its segmenter, or else its pretraining.
+
+    Args:
+        workdir: As for `find_segmenters`; `<workdir>/pretrain` is the pretraining.
+        checkpoint: The setting `init.checkpoint`; the run it names comes second.
+
+    Raises:
+        InputError: If there is neither.
+    """
+    try:
+        return find_segmenters(workdir)[0]
+    except InputError:
+        return find_pretraining(workdir, checkpoint=checkpoint)
 
 
 def find_segmenters(workdir: str | Path, *, checkpoint: str = "") -> list[Path]:

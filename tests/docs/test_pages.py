@@ -66,7 +66,8 @@ def test_the_headings_that_a_page_links_to_exist(page):
 def test_the_files_that_a_page_names_exist(page):
     """Paths of the repository in `code`, targets of links, and pictures."""
     text = page.read_text("utf-8")
-    roots = "|".join(["pix2rep_jax", "configs", "benchmarks", "tests", "notebooks"])
+    folders = ["pix2rep_jax", "configs", "benchmarks", "tests", "notebooks"]
+    roots = "|".join([*folders, "examples", "release"])
     named = re.findall(rf"`((?:{roots})/[\w./-]*)`", text)
     missing = [path for path in named if not (ROOT / path).exists()]
     example = "pix2rep_jax/methods/pretraining/uniformity.py"  # add-a-method's

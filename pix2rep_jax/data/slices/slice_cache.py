@@ -100,7 +100,7 @@ def save(path: Path, dataset: Any, *, limit_gb: float = 0.0) -> None:
         for record in dataset.volumes
     ]
     arrays: dict[str, Any] = {
-        _NAME: np.array(path.name),
+        "name": np.array(path.name),
         "records": np.array(json.dumps(records, default=str)),
         "grids": np.concatenate([record.grids for record in dataset.volumes]),
         **{name: getattr(dataset, name) for name in _ARRAYS},
