@@ -87,7 +87,7 @@ def read_backbone(
 
 
 def _read_segmenter(config: ConfigDict, run: Path) -> TrainedBackbone:
-    """Reads the network that is the result of a fine-tuning, at its best step."""
+    """Reads the network that is the result of a fine-tuning, at the step it keeps."""
     networks = networks_of_state(config, *restore_model(run))
     found = next(iter(networks.values()))
     parts = dict(found["params"]), dict(found["batch_stats"])
