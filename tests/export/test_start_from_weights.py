@@ -74,8 +74,8 @@ def test_what_a_start_takes_over_is_that_of_the_run(run, file):
     data = ConfigDict(CONFIG).data
     with data.ignore_type():
         data.spacing_mm, data.percentiles, data.slice_axis = 1.0, (0.0, 100.0), "auto"
-    taken, _ = inherited_settings(data, str(run), told=())
-    found, place = inherited_settings(data, str(file), told=())
+    taken, _ = inherited_settings(data, str(run), "finetune", told=())
+    found, place = inherited_settings(data, str(file), "finetune", told=())
     assert found == taken and place == file
     assert found["spacing_mm"] == 2.5 and found["percentiles"] == (1.0, 99.0)
     names = ("slice_axis", "inputs", "trained", "num_steps")
