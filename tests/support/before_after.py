@@ -22,10 +22,12 @@ MARK = "<!-- before and after -->\n"
 TEXT = f"""
 ## Before and after version 3
 
-"Before" is version 2 ([results/{BEFORE.name}](../../results/{BEFORE.name})), "after" is
-version 3 ([results/{AFTER.name}](../../results/{AFTER.name})). All runs are on CPU
-cores, and each version has one pretraining. Another one by the same recipe moves
-Proposed's lead by 1 to 2 points ([notes](notes.md)). Both rows gain by an
+"Before" is version 2 ([results/{BEFORE.name}](../../results/{BEFORE.name})) at the best
+step by validation slices. "After" is version 3
+([results/{AFTER.name}](../../results/{AFTER.name})) at the
+[last step](notes.md#which-checkpoint-is-kept). All runs are on CPU cores, and each
+version has one pretraining. Another one by the same recipe moves Proposed's lead by 1
+to 2 points ([notes](notes.md)). Both rows gain by an
 [augmentation](notes.md#augmentation-of-labelled-slices) that keeps most slices upright.
 
 """
