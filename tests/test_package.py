@@ -104,7 +104,11 @@ def test_a_wheel_has_every_folder_and_the_configurations():
 
 
 @pytest.mark.parametrize(
-    "mode", ["pretrain", "probe", "finetune", "evaluate", "predict", "embed", "export"]
+    "mode",
+    [
+        *("pretrain", "probe", "finetune", "evaluate"),
+        *("predict", "embed", "export", "explore"),
+    ],
 )
 def test_a_mode_imports_nothing_that_it_needs_later_or_never(mode):
     """A start waits for its imports: these take as long as jax does."""

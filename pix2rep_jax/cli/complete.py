@@ -95,7 +95,7 @@ def complete(
         taken, run = inherited_settings(data, config.init.checkpoint, mode, told=told)
         _put(data, taken)
         said.append(describe_taken(taken, run))
-    needs_no_scans = mode in ("predict", "embed", "export", "report") or (
+    needs_no_scans = mode in ("predict", "embed", "explore", "export", "report") or (
         mode == "study" and config.study.tables_only  # the records alone
     )
     if needs_no_scans:

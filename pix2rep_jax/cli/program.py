@@ -67,6 +67,10 @@ MODES = {
         ),
     ),
     "export": ("pix2rep_jax.modes.export", ("output", "overwrite", "format")),
+    "explore": (
+        "pix2rep_jax.modes.explore",
+        ("input", "output", "overwrite", "embedding", "anonymise"),
+    ),
     "study": ("pix2rep_jax.study.command", ("command",)),
 }
 """The module of each --mode, and what its `run(config, workdir, ...)` takes besides."""
@@ -88,12 +92,14 @@ _WORKDIR = flags.DEFINE_string(
     "The run's folder; the default is runs/<config>[-<size>]. predict and evaluate "
     "take several, A,B,C, as an ensemble; report compares them.",
 )
-_INPUT = flags.DEFINE_string("input", None, "predict, embed: a NIfTI file or a folder.")
+_INPUT = flags.DEFINE_string(
+    "input", None, "predict, embed, explore: a NIfTI file or a folder."
+)
 _OUTPUT = flags.DEFINE_string(
     "output",
     None,
     "predict: the folder for the masks, or one scan's mask. embed, export: a folder. "
-    "report: the HTML file.",
+    "report, explore: the HTML file.",
 )
 _SUPPORT = flags.DEFINE_string(
     "support",
@@ -104,13 +110,14 @@ _SUPPORT = flags.DEFINE_string(
 _OVERWRITE = flags.DEFINE_bool(
     "overwrite",
     False,
-    "predict, embed, export, report: replace files that are there.",
+    "predict, embed, explore, export, report: replace files that are there.",
 )
 _EMBEDDING = flags.DEFINE_enum(
     "embedding",
-    "features",
+    None,
     ["features", "projection"],
-    "embed: the backbone's features, or what the pretraining compares.",
+    "embed, explore: the backbone's features (default of embed), or what the "
+    "pretraining compares (default of explore, where there is such a thing).",
 )
 _GRID = flags.DEFINE_enum(
     "grid",
@@ -130,8 +137,8 @@ _FORMAT = flags.DEFINE_enum(
 _ANONYMISE = flags.DEFINE_bool(
     "anonymise",
     False,
-    "embed, report: leave the scans' names and headers out of what is written. It "
-    "still holds images of patients.",
+    "embed, explore, report: leave the scans' names and headers out of what is "
+    "written. It still holds images of patients.",
 )
 _PROBABILITIES = flags.DEFINE_bool(
     "probabilities", False, "predict: write NAME_probabilities too."

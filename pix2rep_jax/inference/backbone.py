@@ -15,7 +15,11 @@ from pix2rep_jax.data.slices.resample import restore_values
 from pix2rep_jax.errors import check_choice
 from pix2rep_jax.inference.array_scan import ArrayScan
 from pix2rep_jax.inference.given_scan import Given, is_batch, read_given
-from pix2rep_jax.inference.pixel_embeddings import SLICES_AT_ONCE, load_embedding
+from pix2rep_jax.inference.pixel_embeddings import (
+    SLICES_AT_ONCE,
+    load_embedding,
+    load_segmenter_features,
+)
 from pix2rep_jax.inference.preparation import Preparation
 from pix2rep_jax.inference.run_fields import scan_preparation
 from pix2rep_jax.runs.manifest import read_config
@@ -78,10 +82,32 @@ class Backbone:
                 without a mask, or if its method has no projection of pixels.
         """
         folder = find_pretraining(os.fspath(run))
+        return cls._of_run(folder, load_embedding(folder, embedding), embedding)
+
+    @classmethod
+    def of_segmenter(cls, run: str | os.PathLike[str]) -> "Backbone":
+        """Loads the features below the head of a segmenter.
+
+        Args:
+            run: The folder of a finetune or probe run.
+
+        Raises:
+            InputError: If its network cannot embed a scan without a mask.
+        """
+        folder = Path(run)
+        return cls._of_run(folder, load_segmenter_features(folder), "features")
+
+    @classmethod
+    def _of_run(
+        cls,
+        folder: Path,
+        embed: Callable[[np.ndarray], np.ndarray],
+        embedding: str,
+    ) -> "Backbone":
+        """Prepares scans as those of a run."""
         record = read_run(folder)
         fields = scan_preparation(folder, read_config(folder)["data"], record)
         rule = fields.pop("rule")
-        embed = load_embedding(folder, embedding)
         return cls(embed, Preparation(**fields), embedding, rule, record.inputs)
 
     def __repr__(self) -> str:

@@ -11,16 +11,17 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.errors import InputError, check_choice
 from pix2rep_jax.inference.predict import predict_slices
+from pix2rep_jax.methods.downstream.teacher import networks_of_state
 from pix2rep_jax.methods.pretraining import method_name, pix2rep
 from pix2rep_jax.methods.recalibration import recalibrate_backbone
-from pix2rep_jax.models.build import make_backbone
-from pix2rep_jax.runs.checkpoint_reader import restore_params
+from pix2rep_jax.models.build import make_backbone, make_segmentation_net
+from pix2rep_jax.runs.checkpoint_reader import restore_model, restore_params
 from pix2rep_jax.runs.manifest import read_config
 from pix2rep_jax.runs.run_record import read_run
 from pix2rep_jax.runs.weights_file import is_weights
 from pix2rep_jax.runtime.compiler import compiler_options
 
-__all__ = ["EMBEDDINGS", "load_embed", "load_embedding"]
+__all__ = ["EMBEDDINGS", "load_embed", "load_embedding", "load_segmenter_features"]
 
 EMBEDDINGS = ("features", "projection")
 """What stands for a pixel: f(x), the backbone's features, or z = (g∘f)(x)."""
@@ -97,6 +98,31 @@ def load_embedding(
     variables = {"params": params, "batch_stats": batch_stats}
     apply = jax.jit(
         functools.partial(net.apply, train=False), compiler_options=compiler_options()
+    )
+
+    def embed(images: np.ndarray) -> np.ndarray:
+        found = predict_slices(apply, variables, images, batch_size=SLICES_AT_ONCE)
+        return found.astype(np.float32)
+
+    return embed
+
+
+def load_segmenter_features(run: Path) -> Callable[[np.ndarray], np.ndarray]:
+    """Loads the backbone of a segmentation run, at the step where its result is best.
+
+    Args:
+        run: The folder of a finetune or probe run.
+
+    Returns:
+        A function like that of `load_embedding`.
+    """
+    config = ConfigDict(read_config(run))
+    net = make_segmentation_net(config, scratch=read_run(run).origin is None)
+    networks = networks_of_state(config, *restore_model(run))
+    variables = next(iter(networks.values()))  # the run's result
+    apply = jax.jit(
+        functools.partial(net.apply, method="features"),
+        compiler_options=compiler_options(),
     )
 
     def embed(images: np.ndarray) -> np.ndarray:

@@ -52,7 +52,7 @@ def run(
     input: str | Path | None,
     output: str | Path | None,
     overwrite: bool = False,
-    embedding: str = "features",
+    embedding: str | None = None,
     grid: str | None = None,
     format: str | None = None,
     anonymise: bool = False,
@@ -69,7 +69,7 @@ def run(
         output: The folder for the files, in the subfolders that the input has:
             `NAME_embedding.npz`, `NAME_embedding.nii.gz` or `NAME_rgb.nii.gz`.
         overwrite: Whether a file that exists is replaced.
-        embedding: "features" or "projection".
+        embedding: "features", which None stands for, or "projection".
         grid: The pixels of an npz, "network" or "scan"; None is the former. NIfTI has
             the scan's.
         format: "npz" (default) has float16 `embedding` `[slices, rows, columns, d]`,
@@ -100,6 +100,7 @@ def run(
             "or choose --format npz"
         )
     input, output = Path(input).expanduser(), Path(output).expanduser()
+    embedding = embedding or "features"
     run = find_pretraining(workdir, checkpoint=config.init.checkpoint)
     found = find_scans(input, output=output)
     backbone = Backbone.load(run, embedding=embedding)

@@ -12,7 +12,13 @@ from pix2rep_jax.inference.backbone import Backbone
 from pix2rep_jax.inference.compared_pixels import nearest_pixels, similarity
 from pix2rep_jax.inference.preparation import Preparation
 from pix2rep_jax.methods.pretraining import pix2rep
-from tests.inference.test_segmenter import CONFIG, save_checkpoint, scan, segmenter
+from tests.inference.test_segmenter import (
+    CONFIG,
+    save_checkpoint,
+    scan,
+    segmenter,
+    write_run,
+)
 from tests.support.run_folder import begin_run
 
 SPACING = (1.25, 1.25, 8.0)
@@ -67,6 +73,17 @@ def test_on_the_networks_grid_it_is_the_network_on_prepared_slices(pretrained, c
     features = net.backbone.apply(parts, slices, train=False)
     found = Backbone.load(folder / "pretrain").embed(image, spacing_mm=(2.5, 2.5))
     np.testing.assert_allclose(found, features, rtol=1e-4, atol=1e-4)
+
+
+def test_a_segmenters_features_are_those_below_its_head(tmp_path):
+    """At fine-tuning's own weights, not at those it began with."""
+    net, variables = write_run(tmp_path / "finetune")
+    image = np.random.default_rng(0).random((24, 20, 5)).astype(np.float32)
+    uses = Backbone.of_segmenter(tmp_path / "finetune")
+    slices, _ = uses.preparation.prepare(image[..., None, None], spacing_mm=(2.5, 2.5))
+    expected = net.apply(variables, slices, method="features")
+    found = uses.embed(image, spacing_mm=(2.5, 2.5))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_the_scans_grid_has_the_scans_shape():
