@@ -15,10 +15,9 @@ from pix2rep_jax.evaluation.report import GROUND_TRUTH_NOTE, read_foreground_dic
 from pix2rep_jax.inference.anonymous_scan import ANONYMOUS_NOTE
 from pix2rep_jax.inference.load_networks import load_predict
 from pix2rep_jax.inference.pixel_embeddings import load_embedding
+from pix2rep_jax.modes.report_names import Names, command_part
 from pix2rep_jax.modes.report_numbers import (
-    Names,
     answer_part,
-    command_part,
     curve_part,
     dice_part,
     overview,

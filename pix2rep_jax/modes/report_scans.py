@@ -28,7 +28,7 @@ from pix2rep_jax.inference.label_next import (
     standardise,
 )
 from pix2rep_jax.inference.predict import predict_volume
-from pix2rep_jax.modes.report_numbers import Names
+from pix2rep_jax.modes.report_names import Names
 from pix2rep_jax.page.document import legend, section, text
 from pix2rep_jax.page.slice_picture import captioned, slice_picture
 from pix2rep_jax.runtime.progress_bar import open_progress_bar

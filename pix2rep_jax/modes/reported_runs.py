@@ -37,7 +37,7 @@ class ReportedRun(NamedTuple):
         record: What its run.json holds.
         series: What it has logged.
         patients: Dice by test patient and class; empty where nothing was scored.
-        best_step: The step that was scored; 0 where nothing was.
+        scored_step: The step that was scored; 0 where nothing was.
     """
 
     title: str
@@ -46,7 +46,7 @@ class ReportedRun(NamedTuple):
     record: RunRecord
     series: Series
     patients: Mapping[str, Mapping[str, float]]
-    best_step: int = 0
+    scored_step: int = 0
 
     @property
     def key(self) -> tuple[int, int]:
@@ -98,14 +98,15 @@ def read_reported(folder: Path) -> ReportedRun:
     log, table = folder / "metrics.jsonl", folder / "per_volume.csv"
     series = read_metrics(log) if log.is_file() else {}
     patients = read_dice(table) if table.is_file() else {}
-    best_step = 0
+    scored_step = 0
     if patients:
         try:
             content = (folder / "evaluation.json").read_text(encoding="utf-8")
-            best_step = int(json.loads(content).get("best_step", 0))
+            found = json.loads(content)
+            scored_step = int(found.get("scored_step", found.get("best_step", 0)))
         except (OSError, ValueError, AttributeError, TypeError):
-            best_step = 0  # the scores themselves stand in the table
-    return ReportedRun(title, folder, config, record, series, patients, best_step)
+            scored_step = 0  # the scores themselves stand in the table
+    return ReportedRun(title, folder, config, record, series, patients, scored_step)
 
 
 def find_start(workdirs: Sequence[Path], main: ReportedRun | None) -> Path | None:
@@ -180,6 +181,8 @@ def find_gain(
 def other_settings(one: ReportedRun, other: ReportedRun) -> list[str]:
     """Lists settings of two runs that differ, besides draw, seed and start."""
     changed = changed_settings(one.config, other.config, one.folder.name)
+    kept = [each.config["segmentation"]["keep"] for each in (one, other)]
+    changed += [f"segmentation.keep: {' -> '.join(kept)}"] * (kept[0] != kept[1])
     passed = ("data.draw", "seed", "init.", "model.scratch_num_features")
     return [x for x in changed if not x.startswith(passed)]
 

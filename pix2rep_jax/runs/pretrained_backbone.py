@@ -87,11 +87,13 @@ def read_backbone(
 
 
 def _read_segmenter(config: ConfigDict, run: Path) -> TrainedBackbone:
-    """Reads the network that is the result of a fine-tuning, at the step it keeps."""
-    networks = networks_of_state(config, *restore_model(run))
+    """Reads the network that is the result of a fine-tuning."""
+    keep = config.segmentation.keep
+    networks = networks_of_state(config, *restore_model(run, keep=keep))
     found = next(iter(networks.values()))
     parts = dict(found["params"]), dict(found["batch_stats"])
-    return TrainedBackbone(*parts, Origin(str(run), result_step(run), digest(parts)))
+    step = result_step(run, keep=keep)
+    return TrainedBackbone(*parts, Origin(str(run), step, digest(parts)))
 
 
 def check_same_classes(ours: Sequence[str], theirs: Sequence[str], run: Path) -> None:

@@ -13,14 +13,8 @@ import pytest
 import configs.pix2rep
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.modes.report import check_target
-from pix2rep_jax.modes.report_numbers import (
-    Names,
-    answer_part,
-    command_part,
-    dice_part,
-    hide_words,
-    patient_part,
-)
+from pix2rep_jax.modes.report_names import Names, command_part, hide_words
+from pix2rep_jax.modes.report_numbers import answer_part, dice_part, patient_part
 from pix2rep_jax.modes.reported_runs import find_baseline, find_gain, find_reported
 from tests.support.program import finish, start, succeed
 from tests.support.run_folder import begin_run, make_split_of
