@@ -79,7 +79,7 @@ def test_nothing_that_a_plan_decided_for_other_scans_is_taken_over(work, start, 
     assert config.data.spacing_mm == ("auto" if start else 1.0)
 
 
-@pytest.mark.parametrize("mode", ["evaluate", "predict", "figures"])
+@pytest.mark.parametrize("mode", ["evaluate", "predict", "figures", "export"])
 def test_runs_say_themselves_which_checkpoint_they_keep(tmp_path, mode):
     """Unless the user does, for each of several runs."""
     config = get_config("small")
