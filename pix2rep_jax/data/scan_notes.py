@@ -33,11 +33,12 @@ NOTES = {
     "with data.orientation=canonical",
     "not_canonical": "the affine is missing, or oblique by more than 30 degrees, so "
     "data.orientation=canonical was not applied",
-    "picture_for_nifti": "the network was trained on NIfTI: a picture needs the grey "
-    "levels of such scans, and rows and columns in the same order",
-    "nifti_for_pictures": "the network was trained on pictures: a scan needs their "
-    "grey levels, and rows and columns in the same order (NIfTI often stores them "
-    "the other way round)",
+    "picture_for_nifti": "the grey levels are a picture's, and the network was trained "
+    "on NIfTI: they must be those of such scans, with rows and columns in the same "
+    "order",
+    "nifti_for_pictures": "the grey levels are NIfTI's, and the network was trained on "
+    "pictures: they must be those of such pictures, with rows and columns in the same "
+    "order (NIfTI often stores them the other way round)",
 }
 """What each key says."""
 
