@@ -9,6 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
+from pix2rep_jax.data.fault import Fault
 from pix2rep_jax.data.files.scan import Scan
 from pix2rep_jax.data.scan_notes import count_notes
 from pix2rep_jax.errors import InputError
@@ -23,7 +24,7 @@ from pix2rep_jax.inference.postprocess import read_options
 from pix2rep_jax.inference.scan_files import find_channels, join_channels
 from pix2rep_jax.inference.scan_masks import find_masks, name_classes, read_scan_mask
 from pix2rep_jax.inference.segmenter import Segmenter
-from pix2rep_jax.modes.predict import explain
+from pix2rep_jax.modes.skipped_scans import describe_alike, skip
 from pix2rep_jax.runs.manifest import make_folder, read_config
 from pix2rep_jax.runs.start import find_pretraining, find_segmenters
 from pix2rep_jax.runtime.progress_bar import open_progress_bar
@@ -95,7 +96,8 @@ def run(
     masks = Masks(folder, [case.path for case in cases], input, segmenter)
     make_folder(output.parent, option="--output")
     scans: list[ExploredScan] = []
-    notes, failures = [], 0
+    faults: list[Fault] = []
+    notes = []
     with open_progress_bar(len(cases), description="explore", unit="scan") as bar:
         for case, name in zip(cases, names, strict=True):
             try:
@@ -114,13 +116,11 @@ def run(
                 )
                 notes.append((str(case.path), scan.notes))
             except Exception as error:  # one bad file must not cost the others
-                failures += 1
-                said = explain(error, case.path)
-                tqdm.write(f"skipped {case.path}: {said}", file=sys.stderr)
+                skip(error, case.path, faults)
             bar.update()
     if not scans:
         raise InputError(f"none of the scans in {input} can be shown: see above")
-    for sentence in count_notes(notes):
+    for sentence in (*describe_alike(faults), *count_notes(notes)):
         print(sentence, file=sys.stderr)
     reduced = reduce_vectors([scan.embeddings for scan in scans])
     write_page(
@@ -139,7 +139,7 @@ def run(
         f"{reduced.error:.3f}, all that were compared to {reduced.largest_error:.3f}: "
         "open it in a browser"
     )
-    return 1 if failures or found.broken else 0
+    return 1 if faults or found.broken else 0
 
 
 def load(
@@ -165,7 +165,9 @@ def load(
         if embedding != "projection":
             with contextlib.suppress(InputError):
                 folder = find_segmenters(place)[0]
-                segmenter = Segmenter.load(folder, **read_options(config))
+                segmenter = Segmenter.load(
+                    folder, **read_options(config), keep=config.segmentation.keep
+                )
                 return folder, Backbone.of_segmenter(folder), segmenter
         with contextlib.suppress(InputError):
             folder = find_pretraining(place)
