@@ -103,7 +103,7 @@ def load_network(run: Path, *, keep: str = "") -> tuple[Network, str]:
     settings.model.dtype = "float32"
     net: nn.Module
     if is_weights(run) or run.name == "pretrain":
-        params, model_state = restore_model(run)
+        params, model_state = restore_model(run, keep=LAST)
         kind, net, keep = "backbone", make_backbone(settings), LAST
         params = {"backbone": params["backbone"]}
         batch_stats = {"backbone": model_state.batch_stats["backbone"]}

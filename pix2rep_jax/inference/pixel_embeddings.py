@@ -108,7 +108,7 @@ def load_embedding(
 
 
 def load_segmenter_features(run: Path) -> Callable[[np.ndarray], np.ndarray]:
-    """Loads the backbone of a segmentation run, at the step where its result is best.
+    """Loads the backbone of a segmentation run, at the step that it keeps.
 
     Args:
         run: The folder of a finetune or probe run.
@@ -118,7 +118,9 @@ def load_segmenter_features(run: Path) -> Callable[[np.ndarray], np.ndarray]:
     """
     config = ConfigDict(read_config(run))
     net = make_segmentation_net(config, scratch=read_run(run).origin is None)
-    networks = networks_of_state(config, *restore_model(run))
+    networks = networks_of_state(
+        config, *restore_model(run, keep=config.segmentation.keep)
+    )
     variables = next(iter(networks.values()))  # the run's result
     apply = jax.jit(
         functools.partial(net.apply, method="features"),

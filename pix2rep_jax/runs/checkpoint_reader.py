@@ -95,7 +95,7 @@ def restore_params(run: str | Path, *, keep: str = LAST):
 
 
 @quiet()
-def restore_model(run: str | Path, *, keep: str = LAST) -> tuple[Any, ModelState]:
+def restore_model(run: str | Path, *, keep: str) -> tuple[Any, ModelState]:
     """Restores all that a run trained: `restore_params` and its extra state.
 
     Returns:

@@ -76,8 +76,11 @@ def test_on_the_networks_grid_it_is_the_network_on_prepared_slices(pretrained, c
 
 
 def test_a_segmenters_features_are_those_below_its_head(tmp_path):
-    """At fine-tuning's own weights, not at those it began with."""
-    net, variables = write_run(tmp_path / "finetune")
+    """At fine-tuning's own weights of the step that it keeps, here not the last."""
+    config = {"segmentation": CONFIG["segmentation"] | {"keep": "best"}}
+    net, variables = write_run(tmp_path / "finetune", changes=config)
+    later = jax.tree.map(lambda leaf: leaf * 1.5, variables)
+    save_checkpoint(tmp_path / "finetune", later, step=3, score=0.4)
     image = np.random.default_rng(0).random((24, 20, 5)).astype(np.float32)
     uses = Backbone.of_segmenter(tmp_path / "finetune")
     slices, _ = uses.preparation.prepare(image[..., None, None], spacing_mm=(2.5, 2.5))

@@ -265,7 +265,9 @@ CONFIG = QUICK | {
 }
 
 
-def save_checkpoint(folder, variables, *, trained=("backbone", "head")):
+def save_checkpoint(
+    folder, variables, *, trained=("backbone", "head"), step=0, score=0.5
+):
     """Saves variables as a training run does."""
     rates = dict.fromkeys(trained, 1e-3)
     tx = make_optimizer(rates, make_schedule("constant", num_steps=1, warmup_steps=0))
@@ -277,14 +279,16 @@ def save_checkpoint(folder, variables, *, trained=("backbone", "head")):
         trainable=tuple(rates),
     )
     with Checkpoints(folder / "checkpoints", best_metric="val_dice") as checkpoints:
-        checkpoints.save(state, metrics={"val_dice": 0.5})
+        state = state.replace(step=jnp.asarray(step, state.step.dtype))
+        checkpoints.save(state, metrics={"val_dice": score})
 
 
-def write_run(folder, *, checkpoint="", slice_axis=LAST, **data):
+def write_run(folder, *, checkpoint="", slice_axis=LAST, changes=None, **data):
     """Writes the run of a tiny random network: its settings and its checkpoint."""
     config = CONFIG | {
         "data": CONFIG["data"] | data,
         "init": CONFIG["init"] | {"checkpoint": checkpoint},
+        **(changes or {}),
     }
     net = make_segmentation_net(ConfigDict(config), scratch=checkpoint == "none")
     shapes = jax.eval_shape(

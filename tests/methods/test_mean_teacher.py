@@ -385,7 +385,9 @@ def test_prediction_uses_the_network_that_was_scored(runs, cache, tmp_path):
     agree = np.asarray(nib.load(mask).dataobj) == segmenter.predict(scan)
     assert agree.mean() > 0.999
     config = ConfigDict(read_config(folder / "finetune"))
-    networks = networks_of_state(config, *restore_model(folder / "finetune"))
+    networks = networks_of_state(
+        config, *restore_model(folder / "finetune", keep="last")
+    )
     images = np.random.default_rng(0).random((8, 32, 32, 1), np.float32)
     apply = make_predict(make_segmentation_net(config, scratch=True))
     found = segmenter.predict_network(images)
