@@ -113,7 +113,8 @@ def cut_masks(volumes: Sequence[VolumeRecord]) -> str:
         f"note: in {len(cut)} of {len(masked)} labelled and test scans more than "
         f"{_TOLERATED_SHARE:.0%} of the mask lies outside the field of view "
         f"({1 - most.label_share:.0%} in {most.volume_id}). Nothing is segmented "
-        "there: raise data.size to see more, and data.crop_px with it if it is not 0"
+        "there. In a new workdir, data.crop=whole sees all of each slice, and a larger "
+        "data.size sees more (with data.crop_px, if that is not 0)"
     )
 
 

@@ -14,6 +14,7 @@ from pix2rep_jax.data.files.nifti_paths import (
     list_folder,
     scan_stem,
 )
+from pix2rep_jax.data.files.picture_file import PIXEL_SIZES
 from pix2rep_jax.data.layout.known_layouts import holds_masks
 from pix2rep_jax.data.layout.recognise import IMAGE_FOLDERS, recognise
 from pix2rep_jax.errors import InputError, name_some
@@ -69,6 +70,7 @@ def find_scans(input: Path, *, output: Path | None = None) -> FoundScans:
             )
         return FoundScans([NiftiPath(stem, input)], [], [])
     listing = list_folder(input, deep=True)
+    others = [each for each in listing.others if each.name != PIXEL_SIZES]
     by_name = {file.name: file.path for file in listing.files}
     folders = {file.name: (input / file.name).parent for file in listing.files}
     of_masks = {each for each in {*folders.values()} if _is_folder_of_masks(each)}
@@ -121,8 +123,8 @@ def find_scans(input: Path, *, output: Path | None = None) -> FoundScans:
         left_out.append(f"{_count(training, 'file')} that --input {place} takes")
     if listing.repeated:
         left_out.append(_count(len(listing.repeated), "link") + " to the same folders")
-    if listing.others:
-        left_out.append(count_suffixes(listing.others))
+    if others:
+        left_out.append(count_suffixes(others))
     found = FoundScans(scans, left_out, [*listing.broken, *listing.unsearched])
     if not found.scans:
         reasons = [*left_out]
@@ -131,7 +133,7 @@ def find_scans(input: Path, *, output: Path | None = None) -> FoundScans:
         raise InputError(
             f"there is no scan in {input}: --input takes a scan, or a folder "
             f"that holds some (it holds {', '.join(reasons) or 'nothing'})"
-            + (f"; {CONVERT}" if listing.others else "")
+            + (f"; {CONVERT}" if others else "")
         )
     return found
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from PIL import Image
 
 from pix2rep_jax.data.files.nifti_paths import NiftiPath
 from pix2rep_jax.data.layout.known_layouts import LAYOUTS
@@ -59,6 +60,14 @@ def test_scans_of_all_folders_are_found(tmp_path):
     assert found.left_out == ["1 link to the same folders"] and not found.broken
     for scan in found.scans:
         assert nib.load(scan.path).shape == GREY.shape
+
+
+def test_the_table_of_pixel_sizes_is_not_left_out(tmp_path):
+    """It is used; a table of something else is counted."""
+    Image.fromarray(MASK[..., 0]).save(tmp_path / "a.png")
+    for name in ("pixel_sizes.csv", "patients.csv"):
+        (tmp_path / name).touch()
+    assert find_scans(tmp_path).left_out == ["1 other file (.csv)"]
 
 
 def test_masks_are_left_out_and_counted(tmp_path):

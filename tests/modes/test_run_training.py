@@ -44,6 +44,7 @@ def test_masks_beyond_the_field_of_view_are_said():
     whole = [record("a", 1.0), record("b", 0.96), record("c", 1.0, mask=None)]
     assert cut_masks([*whole, record("f", 0.9496)]) == ""  # 5 % as it is shown
     note = cut_masks([*whole, record("d", 0.9), record("e", 0.25)])
+    assert "data.crop=whole" in note and "data.size" in note
     assert all(fact in note for fact in ("2 of 4", "5%", "75% in e"))
     assert "data.crop_px" in note and "data.size" in note
 
