@@ -287,6 +287,11 @@ def _base() -> ConfigDict:
     log.validate_every = 500
     log.checkpoint_every = 1000  # steps
     log.checkpoint_minutes = 5.0  # and at least this often
+    # Validations between two pictures of predictions in TensorBoard; in a pretraining
+    # measurements between two pictures of views. 0: no pictures
+    log.pictures_every = 5
+    log.wandb = ""  # the project in Weights & Biases; "": none
+    log.mlflow = ""  # MLflow's tracking URI, such as http://localhost:5000; "": none
     return config
 
 

@@ -19,6 +19,7 @@ from matplotlib.image import AxesImage
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
+from pix2rep_jax.figures.colors import CLASS_COLORS, PALETTE, class_color
 from pix2rep_jax.runtime.atomic_file import replacing
 
 __all__ = [
@@ -40,24 +41,7 @@ __all__ = [
 DPI = 150
 """Resolution of the PNG files."""
 
-PALETTE = (  # by Okabe and Ito, for colour-blind readers too
-    "#E69F00",  # orange
-    "#56B4E9",  # sky blue
-    "#009E73",  # green
-    "#F0E442",  # yellow
-    "#0072B2",  # blue
-    "#D55E00",  # vermilion
-    "#CC79A7",  # purple
-)
-CLASS_COLORS = tuple(PALETTE[i] for i in (1, 3, 5, 2, 6, 0, 4))
-"""Colours of the label values from 1 on, beginning with ACDC's RV, MYO and LV."""
-
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-
-
-def class_color(label: int) -> str:
-    """Returns the colour of a foreground class; many classes repeat the colours."""
-    return CLASS_COLORS[(label - 1) % len(CLASS_COLORS)]
 
 
 def new_sheet(

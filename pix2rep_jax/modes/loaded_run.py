@@ -30,6 +30,7 @@ from pix2rep_jax.runs.pretrained_backbone import (
 )
 from pix2rep_jax.runs.run_record import read_num_steps, read_run
 from pix2rep_jax.runs.start import decide_start
+from pix2rep_jax.runs.trackers import check_trackers
 from pix2rep_jax.runtime.multihost import check_alike
 from pix2rep_jax.training.sharding import make_mesh
 
@@ -69,6 +70,7 @@ def load(
     """
     check_place(workdir)
     # Before the data: a mistake here should not cost a minute.
+    check_trackers(config.log)
     check_begun(Path(workdir) / mode, config.to_dict())
     start = decide_start(config.init.checkpoint, workdir, mode, required_by=required_by)
     backbone = None

@@ -20,6 +20,7 @@ from pix2rep_jax.methods.pretraining import (
 )
 from pix2rep_jax.methods.pretraining.collapse import collapse_note
 from pix2rep_jax.modes.loaded_run import load
+from pix2rep_jax.modes.logged_pictures import show_views
 from pix2rep_jax.modes.run_training import make_pretraining, train_run
 from pix2rep_jax.runs.metric_log import read_metrics
 from pix2rep_jax.runs.plan_file import settle
@@ -63,9 +64,12 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
         size=config.data.size,
         backbone=loaded.backbone,
     )
-    watch = None
+    watch, show = None, None
     if method.make_watch is not None:
-        watch = method.make_watch(watched_slices(loaded.dataset, loaded.split))
+        watched = watched_slices(loaded.dataset, loaded.split)
+        watch = method.make_watch(watched)
+        if config.data.crop != "whole":  # else views are patches
+            show = show_views(config, watched["image"], watched["box"])
     split, devices = loaded.split, jax.default_backend().upper()
     train_run(
         config,
@@ -79,6 +83,7 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
         f"{recipe.batch_size} on {loaded.mesh.size} {devices} device(s), from "
         "{origin}",
         watch=watch,
+        show=show,
     )
     print(f"the pretrained network is in {folder}")
     if jax.process_index() == 0:

@@ -172,8 +172,11 @@ def scan_parts(
 
     def label_next() -> str:
         embed: Any = "there is no pretraining to embed the scans by"
+        origin = main.record.origin
         if pretraining is not None:
             embed = load_embedding(pretraining.folder, "features")
+        elif origin is not None and origin.weights and Path(origin.run).is_file():
+            embed = load_embedding(Path(origin.run), "features")
         return next_part(doubted, embed, dataset, split, classes=classes, names=names)
 
     made: dict[str, Callable[[], str]] = {"Test scans": cases} if main.patients else {}

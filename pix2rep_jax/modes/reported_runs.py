@@ -57,7 +57,7 @@ class ReportedRun(NamedTuple):
     def is_pretrained(self) -> bool:
         """Whether it started from a pretraining, and not from a fine-tuning."""
         origin = self.record.origin
-        return origin is not None and Path(origin.run).name == "pretrain"
+        return origin is not None and Path(origin.run).name != "finetune"
 
 
 def find_reported(workdirs: Sequence[Path]) -> list[ReportedRun]:

@@ -19,6 +19,7 @@ from pix2rep_jax.methods.method import Method
 from pix2rep_jax.models.build import initialise
 from pix2rep_jax.models.param_parts import put_parts
 from pix2rep_jax.modes.loaded_run import Loaded, print_notes
+from pix2rep_jax.modes.logged_pictures import Show, with_pictures
 from pix2rep_jax.runs.checkpoint_reader import SCORE, has_checkpoint
 from pix2rep_jax.runs.checkpoint_writer import Checkpoints
 from pix2rep_jax.runs.diverged_batch import save_batch
@@ -36,6 +37,8 @@ from pix2rep_jax.runs.run_record import (
     RunRecord,
     make_record,
 )
+from pix2rep_jax.runs.trackers import open_trackers
+from pix2rep_jax.runtime.config_checks import walk
 from pix2rep_jax.training.loop import train
 from pix2rep_jax.training.optimizer import count_steps
 from pix2rep_jax.training.run_keys import make_run_keys
@@ -151,6 +154,7 @@ def train_run(
     one_piece: Sequence[str] = (),
     evaluate: Callable[[TrainState], Mapping[str, float]] | None = None,
     watch: Callable[[TrainState], Mapping[str, float]] | None = None,
+    show: Show | None = None,
     wants_best: bool = False,
 ) -> Trained:
     """Opens a run, trains it to its end and closes it.
@@ -169,6 +173,7 @@ def train_run(
         one_piece: Classes that are one piece in every training mask, for the record.
         evaluate: Scores a state by `SCORE`; None never does.
         watch: Measures a state that is not scored; None never does.
+        show: Draws a state for TensorBoard, now and then when it is measured.
         wants_best: Whether the state with the best score is restored at the end.
 
     Raises:
@@ -209,27 +214,52 @@ def train_run(
             print(describe_resumption(done, num_steps, mode=mode))
             if done < num_steps:
                 print_notes(numerics_note(record))
-        with MetricWriter(folder, first_step=int(state.step) + 1) as log:
-            state = train(
-                state,
-                feed(state),
-                step,
+        done = int(state.step)
+        trackers = open_trackers(folder, config) if done < num_steps else []
+        log = stack.enter_context(
+            MetricWriter(folder, first_step=done + 1, trackers=trackers)
+        )
+        log.write_text(done, "config", describe_config(config))
+        # A short run too has checkpoints to choose from.
+        eval_every = min(config.log.validate_every, max(1, num_steps // 10))
+        watch_every = max(_WATCH_EVERY, config.log.validate_every)
+
+        def drawn(measure, every):
+            return measure and with_pictures(
+                measure,
+                show,
+                log,
+                every=config.log.get("pictures_every", 0),
+                measured_every=every,
                 num_steps=num_steps,
-                log_every=config.log.metrics_every,
-                save_every=config.log.checkpoint_every,
-                save_minutes=config.log.checkpoint_minutes,
-                # A short run too has checkpoints to choose from.
-                eval_every=min(config.log.validate_every, max(1, num_steps // 10)),
-                evaluate=evaluate,
-                watch_every=max(_WATCH_EVERY, config.log.validate_every),
-                watch=watch,
-                save=lambda state, scores: checkpoints.save(state, metrics=scores),
-                log=log.write,
-                keep_batch=functools.partial(save_batch, folder),
-                description=mode,
             )
+
+        state = train(
+            state,
+            feed(state),
+            step,
+            num_steps=num_steps,
+            log_every=config.log.metrics_every,
+            save_every=config.log.checkpoint_every,
+            save_minutes=config.log.checkpoint_minutes,
+            eval_every=eval_every,
+            evaluate=drawn(evaluate, eval_every),
+            watch_every=watch_every,
+            watch=drawn(watch, watch_every),
+            save=lambda state, scores: checkpoints.save(state, metrics=scores),
+            log=log.write,
+            keep_batch=functools.partial(save_batch, folder),
+            description=mode,
+        )
+        log.close()
         best = checkpoints.restore_best(state) if wants_best else None
     return Trained(state, best, record)
+
+
+def describe_config(config: ConfigDict) -> str:
+    """Lists all settings as Markdown that is shown as it is."""
+    lines = [f"    {name} = {value!r}" for name, value in walk(config)]
+    return "\n".join(lines)
 
 
 def describe_resumption(done: int, num_steps: int, *, mode: str) -> str:

@@ -27,7 +27,7 @@ from pix2rep_jax.methods.pretraining import (
     simclr,
 )
 from pix2rep_jax.models import build
-from pix2rep_jax.runs import kept_checkpoint
+from pix2rep_jax.runs import kept_checkpoint, trackers
 from pix2rep_jax.runtime.config_checks import (
     Check,
     anything,
@@ -52,10 +52,19 @@ RATES = dict.fromkeys(
 )
 """Learning rates of fine-tuning, which modes/finetune.py chooses from."""
 
-LOG = dict.fromkeys(
-    ("metrics_every", "validate_every", "checkpoint_every", "checkpoint_minutes"),
-    not_below_zero,
-)
+LOG = {
+    **dict.fromkeys(
+        (
+            "metrics_every",
+            "validate_every",
+            "checkpoint_every",
+            "checkpoint_minutes",
+            "pictures_every",
+        ),
+        not_below_zero,
+    ),
+    **trackers.SETTINGS,
+}
 """How often a run logs, validates and saves; read by modes/run_training.py."""
 
 SECTIONS: dict[str, Mapping[str, Check]] = {
@@ -126,6 +135,9 @@ REQUIRED = (
 
 OPTIONAL = (
     "variant",
+    "log.pictures_every",
+    "log.wandb",
+    "log.mlflow",
     "data.cache_gb",
     "pretrain.method",
     "pretrain.min_steps",

@@ -26,6 +26,7 @@ from pix2rep_jax.methods.downstream.teacher import networks_of_state
 from pix2rep_jax.models.build import make_segmentation_net
 from pix2rep_jax.models.segmentation_net import SegmentationNet
 from pix2rep_jax.modes.loaded_run import Loaded, load, print_notes
+from pix2rep_jax.modes.logged_pictures import show_predictions
 from pix2rep_jax.modes.run_training import draw_network, train_run
 from pix2rep_jax.runs.checkpoint_reader import BEST, LAST
 from pix2rep_jax.runs.kept_statistics import measure_statistics
@@ -240,6 +241,12 @@ def train_and_score(
     source = describe_backbone(loaded.backbone)
     evaluate, chosen_by = make_evaluate(config, dataset, split, net)
     keep = LAST if evaluate is None else config.segmentation.keep
+    show = None
+    if evaluate is not None:
+        whole = config.data.crop == "whole"
+        slices = validation_slices(dataset, split.val_slices, whole=whole)
+        own = take_own(dataset, slices)
+        show = show_predictions(config, net, *own, batch_size=_PREDICT_BATCH)
     scores_both = evaluate is not None and bool(split.val_patients)
     last, best, record = train_run(
         config,
@@ -253,6 +260,7 @@ def train_and_score(
         + chosen_by,
         one_piece=find_one_piece(dataset.volumes, split.labeled_patients, classes),
         evaluate=evaluate,
+        show=show,
         wants_best=scores_both or keep == BEST,
     )
     if not split.test_volumes:

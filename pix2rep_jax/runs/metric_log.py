@@ -1,24 +1,32 @@
-"""What a run measures: metrics.jsonl and TensorBoard events."""
+"""What a run measures: metrics.jsonl, TensorBoard events, and others' trackers."""
 
+import io
 import json
+import logging
 import math
 import socket
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
 import jax
+import numpy as np
 
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runs.tensorboard_events import (
+    image_event,
     restart_event,
     scalar_event,
+    text_event,
     version_event,
 )
+from pix2rep_jax.runs.trackers import Tracker
 
 __all__ = ["MetricWriter", "Series", "read_metrics"]
+
+_LOG = logging.getLogger(__name__)
 
 Series = Mapping[str, tuple[list[int], list[float]]]
 """Steps and values by a metric's name."""
@@ -29,16 +37,20 @@ class MetricWriter:
 
     A run that was killed may have logged steps after its last checkpoint. It logs them
     again when it goes on, and readers take the last value of a step. Only the first of
-    several processes writes.
+    several processes writes. Pictures and texts go to TensorBoard alone.
     """
 
-    def __init__(self, folder: Path, *, first_step: int = 1) -> None:
+    def __init__(
+        self, folder: Path, *, first_step: int = 1, trackers: Sequence[Tracker] = ()
+    ) -> None:
         """Opens the files of a run's folder, which exists.
 
         Args:
             folder: The run's folder.
             first_step: The step that comes next. TensorBoard forgets what it was told
                 of this step and later ones.
+            trackers: Are told the metrics too, and closed at the end. One that fails
+                is left out from then on, with a warning.
 
         Raises:
             InputError: If the files cannot be written.
@@ -46,6 +58,7 @@ class MetricWriter:
         self._path = Path(folder) / "metrics.jsonl"
         self._file: TextIO | None = None
         self._events: BinaryIO | None = None
+        self._trackers = list(trackers)
         if jax.process_index() != 0:
             return
         try:
@@ -87,6 +100,45 @@ class MetricWriter:
             self._events.flush()
         except OSError as error:
             raise self._cannot_write(error) from error
+        known = {name: value for name, value in values.items() if value is not None}
+        for tracker in list(self._trackers):
+            try:
+                tracker.write(step, known)
+            except Exception as error:  # a service must not end a training
+                self._trackers.remove(tracker)
+                _LOG.warning("note: %s gets no more metrics: %s", tracker.name, error)
+
+    def write_text(self, step: int, name: str, text: str) -> None:
+        """Writes a text in Markdown for TensorBoard.
+
+        Raises:
+            InputError: As `write`.
+        """
+        self._write_event(text_event(step, name, text))
+
+    def write_image(self, step: int, name: str, pixels: np.ndarray) -> None:
+        """Writes a picture, `[rows, columns, 3]` uint8, for TensorBoard.
+
+        Raises:
+            InputError: As `write`.
+        """
+        from PIL import Image  # late: a run without pictures does without it
+
+        content = io.BytesIO()
+        Image.fromarray(pixels).save(content, format="png")
+        height, width = pixels.shape[:2]
+        self._write_event(
+            image_event(step, name, content.getvalue(), height=height, width=width)
+        )
+
+    def _write_event(self, event: bytes) -> None:
+        if self._events is None:
+            return
+        try:
+            self._events.write(event)
+            self._events.flush()
+        except OSError as error:
+            raise self._cannot_write(error) from error
 
     def close(self) -> None:
         """Closes the files.
@@ -94,6 +146,12 @@ class MetricWriter:
         Raises:
             InputError: If what was written cannot be kept.
         """
+        trackers, self._trackers = self._trackers, []
+        for tracker in trackers:
+            try:
+                tracker.close()
+            except Exception as error:
+                _LOG.warning("note: %s was not closed: %s", tracker.name, error)
         if self._file is None:
             return
         file, self._file = self._file, None

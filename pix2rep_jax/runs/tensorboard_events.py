@@ -1,7 +1,7 @@
 """TensorBoard's events as bytes, without a package for them.
 
 tensorboardX would import PyTorch wherever that is installed. That takes 1.2 s, as long
-as all other imports of a run together. A run writes three kinds of events only.
+as all other imports of a run together. A run writes five kinds of events only.
 
 Reference: `event.proto`, `summary.proto` and `record_writer.h` in the sources
 of TensorBoard and TensorFlow, and protobuf's "Encoding".
@@ -10,10 +10,19 @@ of TensorBoard and TensorFlow, and protobuf's "Encoding".
 import struct
 import time
 
-__all__ = ["restart_event", "scalar_event", "version_event"]
+__all__ = [
+    "image_event",
+    "restart_event",
+    "scalar_event",
+    "text_event",
+    "version_event",
+]
 
 _VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
 """How protobuf marks a field's size."""
+
+_STRING = 7
+"""TensorFlow's number of the type of texts."""
 
 
 def version_event() -> bytes:
@@ -31,6 +40,22 @@ def scalar_event(step: int, name: str, value: float) -> bytes:
     """One value of a step; it is stored in float32."""
     scalar = _bytes(1, name.encode()) + _field(2, _FOUR_BYTES) + _float(value)
     return _record(_varint(2, step) + _bytes(5, _bytes(1, scalar)))
+
+
+def image_event(step: int, name: str, png: bytes, *, height: int, width: int) -> bytes:
+    """One picture of a step, in three colours."""
+    size = _varint(1, height) + _varint(2, width) + _varint(3, 3)
+    value = _bytes(1, name.encode()) + _bytes(4, size + _bytes(4, png))
+    return _record(_varint(2, step) + _bytes(5, _bytes(1, value)))
+
+
+def text_event(step: int, name: str, text: str) -> bytes:
+    """A text of a step, which TensorBoard shows as Markdown."""
+    one = _bytes(2, _varint(1, 1))  # a vector of one entry
+    strings = _varint(1, _STRING) + _bytes(2, one) + _bytes(8, text.encode())
+    shown_by = _bytes(9, _bytes(1, _bytes(1, b"text")))
+    value = _bytes(1, name.encode()) + _bytes(8, strings) + shown_by
+    return _record(_varint(2, step) + _bytes(5, _bytes(1, value)))
 
 
 def masked_checksum(content: bytes) -> int:

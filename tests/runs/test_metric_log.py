@@ -1,21 +1,30 @@
 """metrics.jsonl and TensorBoard events."""
 
+import io
 import json
 import math
 import pathlib
 
+import numpy as np
 import pytest
+from PIL import Image
 from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.proto.summary_pb2 import Summary
+from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
+from tensorboardX.proto.tensor_pb2 import TensorProto
+from tensorboardX.proto.tensor_shape_pb2 import TensorShapeProto
+from tensorboardX.proto.types_pb2 import DT_STRING
 from tensorboardX.record_writer import masked_crc32c
 
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runs.metric_log import MetricWriter, read_metrics
 from pix2rep_jax.runs.tensorboard_events import (
+    image_event,
     masked_checksum,
     restart_event,
     scalar_event,
+    text_event,
 )
+from pix2rep_jax.runs.trackers import Tracker
 
 
 def read(folder):
@@ -70,6 +79,59 @@ def test_an_event_is_encoded_as_protobuf_does():
         check_record(restart_event(step), step=step, session_log=start)
     for content in (b"", b"123456789", bytes(range(256))):
         assert masked_checksum(content) == masked_crc32c(content)
+
+
+def test_pictures_and_texts_are_encoded_as_protobuf_does():
+    """As TensorBoard's plugins for images and texts read them."""
+    for size in (3, 200):
+        png = bytes(range(size))
+        image = Summary.Image(
+            height=size, width=7, colorspace=3, encoded_image_string=png
+        )
+        summary = Summary(value=[Summary.Value(tag="views", image=image)])
+        record = image_event(130, "views", png, height=size, width=7)
+        check_record(record, step=130, summary=summary)
+        text = size * "größe "
+        tensor = TensorProto(
+            dtype=DT_STRING,
+            string_val=[text.encode()],
+            tensor_shape=TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)]),
+        )
+        plugin = SummaryMetadata.PluginData(plugin_name="text")
+        metadata = SummaryMetadata(plugin_data=plugin)
+        value = Summary.Value(tag="config", tensor=tensor, metadata=metadata)
+        record = text_event(2, "config", text)
+        check_record(record, step=2, summary=Summary(value=[value]))
+
+
+def test_a_picture_comes_back_as_it_was(tmp_path):
+    """With its size beside it."""
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 8, 3), np.uint8)
+    with MetricWriter(tmp_path) as log:
+        log.write_image(3, "predictions", pixels)
+    (image,) = [v.image for x in read_events(tmp_path) for v in x.summary.value]
+    assert (image.height, image.width, image.colorspace) == (5, 8, 3)
+    found = Image.open(io.BytesIO(image.encoded_image_string))
+    np.testing.assert_array_equal(np.asarray(found), pixels)
+
+
+def test_a_tracker_that_fails_is_left_out(tmp_path, caplog):
+    """The files go on, and so do other trackers; all are closed at the end."""
+    told, closed = [], []
+
+    def fail(step, metrics):
+        raise ConnectionError("no network")
+
+    trackers = [
+        Tracker("one", fail, lambda: closed.append("one")),
+        Tracker("two", lambda *x: told.append(x), lambda: closed.append("two")),
+    ]
+    with MetricWriter(tmp_path, trackers=trackers) as log:
+        log.write(1, {"loss": 2.5, "norm": math.nan})
+        log.write(2, {"loss": 1.5})
+    assert told == [(1, {"loss": 2.5}), (2, {"loss": 1.5})]
+    assert closed == ["two"] and len(read(tmp_path)) == 2
+    assert [x.getMessage().count("no network") for x in caplog.records] == [1]
 
 
 def check_record(record, **fields):
