@@ -103,6 +103,22 @@ def test_a_wheel_has_every_folder_and_the_configurations():
     assert settings["package-dir"]["pix2rep_jax.configs"] == "configs"
 
 
+def test_a_wheel_has_the_files_that_are_not_python():
+    """They are listed by hand too."""
+    settings = PROJECT["tool"]["setuptools"]["package-data"]
+    listed = {
+        f"{package.replace('.', '/')}/{name}"
+        for package, names in settings.items()
+        for name in names
+    }
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "pix2rep_jax").rglob("*")
+        if path.is_file() and path.suffix not in (".py", ".pyc")
+    }
+    assert listed == found
+
+
 @pytest.mark.parametrize(
     "mode",
     [

@@ -466,6 +466,12 @@ function place(scan, pixel, scale) {
   return [pixel.column, pixel.row].map((x) => (first + step * x + 0.5) * scale);
 }
 
+/** @param {Scan} scan How many pixels of the canvas are one of the screen. */
+function unitOf(scan) {
+  const { canvas } = scan.parts;
+  return canvas.width / (canvas.clientWidth || 400);
+}
+
 /**
  * @param {CanvasRenderingContext2D} context
  * @param {Scan} scan
@@ -475,17 +481,19 @@ function place(scan, pixel, scale) {
  */
 function ring(context, scan, pixel, scale, isQuery) {
   const [x, y] = place(scan, pixel, scale);
+  const unit = unitOf(scan);
+  const [near, far] = [8 * unit, 14 * unit];
   for (const [colour, thick] of /** @type {[string, number][]} */ ([
-    ["#000", 11], ["#fff", 8], [MARK, 5],
+    ["#000", 6], ["#fff", 4.5], [MARK, 2.5],
   ])) {
     context.strokeStyle = colour;
-    context.lineWidth = thick;
+    context.lineWidth = thick * unit;
     context.beginPath();
-    context.arc(x, y, 17, 0, 2 * Math.PI);
+    context.arc(x, y, near, 0, 2 * Math.PI);
     if (isQuery) {
       for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
-        context.moveTo(x + 17 * dx, y + 17 * dy);
-        context.lineTo(x + 30 * dx, y + 30 * dy);
+        context.moveTo(x + near * dx, y + near * dy);
+        context.lineTo(x + far * dx, y + far * dy);
       }
     }
     context.stroke();
@@ -502,10 +510,10 @@ function ring(context, scan, pixel, scale, isQuery) {
 function dot(context, scan, pixel, scale, colour) {
   const [x, y] = place(scan, pixel, scale);
   context.beginPath();
-  context.arc(x, y, 9, 0, 2 * Math.PI);
+  context.arc(x, y, 5 * unitOf(scan), 0, 2 * Math.PI);
   context.fillStyle = colour;
   context.fill();
-  context.lineWidth = 3;
+  context.lineWidth = 1.5 * unitOf(scan);
   context.strokeStyle = "#fff";
   context.stroke();
 }
@@ -547,7 +555,8 @@ function showAll() {
   const status = part("status", HTMLElement);
   const name = classAt(query);
   status.textContent = `${state.held ? "Held" : "Query"}: ${describe(query)}${name ? ` (${name})` : ""}`;
-  if (state.held && words.length) status.textContent += `. Closest: ${words.join(", ")}`;
+  // Everybody else sees it above each scan.
+  if (state.held && words.length) add("span", status, "hidden", `. Closest: ${words.join(", ")}`);
   part("add", HTMLButtonElement).disabled = !state.held;
 }
 
@@ -787,6 +796,7 @@ function makeControls() {
     changeExamples();
   });
   window.addEventListener("hashchange", readAddress);
+  window.addEventListener("resize", showSoon);
   window.addEventListener("keydown", (event) => {
     if (event.key === "Escape") ask(state.query, false);
   });

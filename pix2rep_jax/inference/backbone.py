@@ -86,17 +86,19 @@ class Backbone:
         return cls._of_run(folder, load_embedding(folder, embedding), embedding)
 
     @classmethod
-    def of_segmenter(cls, run: str | os.PathLike[str]) -> "Backbone":
+    def of_segmenter(cls, run: str | os.PathLike[str], *, keep: str = "") -> "Backbone":
         """Loads the features below the head of a segmenter.
 
         Args:
             run: The folder of a finetune or probe run.
+            keep: As for `Segmenter.load`.
 
         Raises:
             InputError: If its network cannot embed a scan without a mask.
         """
         folder = Path(run)
-        return cls._of_run(folder, load_segmenter_features(folder), "features")
+        embed = load_segmenter_features(folder, keep=keep)
+        return cls._of_run(folder, embed, "features")
 
     @classmethod
     def _of_run(

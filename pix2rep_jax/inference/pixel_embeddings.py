@@ -107,20 +107,22 @@ def load_embedding(
     return embed
 
 
-def load_segmenter_features(run: Path) -> Callable[[np.ndarray], np.ndarray]:
+def load_segmenter_features(
+    run: Path, *, keep: str = ""
+) -> Callable[[np.ndarray], np.ndarray]:
     """Loads the backbone of a segmentation run, at the step that it keeps.
 
     Args:
         run: The folder of a finetune or probe run.
+        keep: "last" or "best", the checkpoint; "" is what the run keeps.
 
     Returns:
         A function like that of `load_embedding`.
     """
     config = ConfigDict(read_config(run))
     net = make_segmentation_net(config, scratch=read_run(run).origin is None)
-    networks = networks_of_state(
-        config, *restore_model(run, keep=config.segmentation.keep)
-    )
+    keep = keep or config.segmentation.keep
+    networks = networks_of_state(config, *restore_model(run, keep=keep))
     variables = next(iter(networks.values()))  # the run's result
     apply = jax.jit(
         functools.partial(net.apply, method="features"),

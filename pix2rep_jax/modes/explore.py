@@ -158,17 +158,18 @@ def load(
     Raises:
         InputError: If there is no run.
     """
-    checkpoint = config.init.checkpoint
+    checkpoint, keep = config.init.checkpoint, config.segmentation.keep
     for place in (workdir, checkpoint):
         if place in ("", "none"):
             continue
+        segmenters: list[Path] = []
         if embedding != "projection":
             with contextlib.suppress(InputError):
-                folder = find_segmenters(place)[0]
-                segmenter = Segmenter.load(
-                    folder, **read_options(config), keep=config.segmentation.keep
-                )
-                return folder, Backbone.of_segmenter(folder), segmenter
+                segmenters = find_segmenters(place)
+        if segmenters:
+            folder, options = segmenters[0], read_options(config)
+            segmenter = Segmenter.load(folder, **options, keep=keep)
+            return folder, Backbone.of_segmenter(folder, keep=keep), segmenter
         with contextlib.suppress(InputError):
             folder = find_pretraining(place)
             break

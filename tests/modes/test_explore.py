@@ -159,13 +159,14 @@ def test_the_run_decides_what_is_compared(
             raise InputError("it has none")
         return f"{run.relative_to(tmp_path)} {embedding}"
 
-    def of_segmenter(run):
+    def of_segmenter(run, *, keep):
         return f"{run.relative_to(tmp_path)} features"
 
     monkeypatch.setattr(explore.Backbone, "load", load)
     monkeypatch.setattr(explore.Backbone, "of_segmenter", of_segmenter)
     monkeypatch.setattr(explore.Segmenter, "load", lambda run, **options: "it")
     config = ConfigDict(CONFIG)
+    config.segmentation = ConfigDict({"keep": "last"})
     config.init = ConfigDict({"checkpoint": str(tmp_path / "both")})
     (tmp_path / "empty").mkdir()
     _, backbone, segmenter = explore.load(config, tmp_path / place, embedding)
