@@ -62,8 +62,13 @@ def prepare(
 
     Raises:
         InputError: If a run or the folder of the scans cannot be used, or if a value
-            that was settled makes no sense.
+            that was settled makes no sense. Also if a study has no plan.
     """
+    if mode == "study" and "study" not in config:
+        raise InputError(
+            "--mode study needs a plan, which the configuration lacks: use --config "
+            "configs/study.py"
+        )
     check_utf8(workdir, "--workdir")
     cache_programs(Path(config.data.cache_dir).expanduser() / "programs")
     complete(config, workdir, mode, command=command)

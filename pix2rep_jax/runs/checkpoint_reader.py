@@ -16,6 +16,7 @@ from etils import epath
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.runs.silent_tasks import silent_tasks
 from pix2rep_jax.runs.weights_file import is_weights, read_about, read_weights
 from pix2rep_jax.training.state import ModelState
 
@@ -249,7 +250,7 @@ def has_readable_score(path: Path) -> bool:
 
 def describe_arrays(path: Path) -> dict:
     """Describes the arrays of a checkpoint as a tree, without reading them."""
-    with ocp.PyTreeCheckpointer() as checkpointer:
+    with silent_tasks(), ocp.PyTreeCheckpointer() as checkpointer:
         return checkpointer.metadata(LiteralPath(path)).item_metadata.tree
 
 
@@ -304,7 +305,7 @@ def _read(path: Path, names: Sequence[str]) -> dict:
         ),
         partial_restore=True,
     )
-    with ocp.PyTreeCheckpointer() as checkpointer:
+    with silent_tasks(), ocp.PyTreeCheckpointer() as checkpointer:
         return checkpointer.restore(LiteralPath(path), args=args)
 
 

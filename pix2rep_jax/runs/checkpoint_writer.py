@@ -1,15 +1,11 @@
 """Checkpoints of a run: the newest two and the best one, written by Orbax."""
 
-import contextlib
 import errno
-import gc
 import logging
 import os
 import shutil
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jax
@@ -28,6 +24,7 @@ from pix2rep_jax.runs.checkpoint_reader import (
     quiet,
     whole_steps,
 )
+from pix2rep_jax.runs.silent_tasks import silent_tasks
 from pix2rep_jax.training.state import TrainState
 
 __all__ = ["Checkpoints"]
@@ -89,16 +86,13 @@ class Checkpoints:
         args = ocp.args.Composite(**{STATE: ocp.args.StandardSave(state)})
         metrics = dict(metrics) if metrics else None
         fault = ""
-        with quiet(), _without_tracebacks():
-            try:
+        try:
+            with quiet(), silent_tasks():
                 _reserve(self._folder, _expected_bytes(state))
                 self._manager.save(step, args=args, metrics=metrics)
-            except (OSError, RuntimeError, ValueError) as error:
-                full = isinstance(error, OSError) and error.errno in _FULL
-                fault = "the disk is full" if full else first_line(error)
-            for _ in range(5 if fault else 0):
-                time.sleep(0.1)  # some tasks are still under way
-                gc.collect()
+        except (OSError, RuntimeError, ValueError) as error:
+            full = isinstance(error, OSError) and error.errno in _FULL
+            fault = "the disk is full" if full else first_line(error)
         if fault:
             if jax.process_count() == 1:
                 shutil.rmtree(self._folder / f"{step}{_TEMPORARY}", ignore_errors=True)
@@ -177,7 +171,18 @@ class Checkpoints:
     def _restore(self, step: int, like: TrainState) -> TrainState:
         target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         args = ocp.args.Composite(**{STATE: ocp.args.StandardRestore(target)})
-        return self._manager.restore(step, args=args)[STATE]
+        with silent_tasks():
+            restored = self._manager.restore(step, args=args)[STATE]
+        return jax.tree.map(_typed_key, restored, like)
+
+
+def _typed_key(restored: jax.Array, like: jax.Array) -> jax.Array:
+    """Makes a random key of its bits, if the file is lost that says that it is one."""
+    if restored.dtype == like.dtype or not jax.dtypes.issubdtype(
+        like.dtype, jax.dtypes.prng_key
+    ):
+        return restored
+    return jax.random.wrap_key_data(restored, impl=jax.random.key_impl(like))
 
 
 def _cannot_write(folder: Path, reason: str) -> InputError:
@@ -196,20 +201,6 @@ def _expected_bytes(state: TrainState) -> int:
     leaves = jax.tree.leaves(state)
     arrays = sum(leaf.nbytes for leaf in leaves)
     return int(1.1 * arrays) + 4096 * len(leaves) + 2**18
-
-
-@contextlib.contextmanager
-def _without_tracebacks() -> Iterator[None]:
-    """Lets the tasks of a save that failed end silently: the caller says why it did.
-
-    Orbax leaves them to the garbage collector, which prints a traceback for each.
-    """
-    logger, hook = logging.getLogger("asyncio"), sys.unraisablehook
-    logger.disabled, sys.unraisablehook = True, lambda _: None
-    try:
-        yield
-    finally:
-        logger.disabled, sys.unraisablehook = False, hook
 
 
 def _reserve(folder: Path, num_bytes: int) -> None:

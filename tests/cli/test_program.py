@@ -79,6 +79,7 @@ def test_the_compiler_is_quiet_unless_it_was_asked(monkeypatch, before, level):
         (["--config", CONFIG, "--mode", "prtrain"], "pretrain"),
         (["--config", CONFIG], "mode"),
         (["--mode", "probe"], "config"),
+        (["--config", CONFIG, "--mode", "study"], "configs/study.py"),
         (["--config", CONFIG, "--mode", "probe", "now"], "'now'"),
         (["--config", CONFIG, "--mode", "probe", "--config.seed=x"], "seed"),
         (["--config", CONFIG, "--mode", "probe", "--num_processes=2"], "--coordinator"),
