@@ -46,7 +46,7 @@ def tile_views(
         `[rows, columns, 3]` uint8.
     """
     first, second, third = (to_grey(x[..., 0]) for x in (images, view_a, view_b))
-    third = np.where(valid[..., None], third, np.uint8((40, 60, 110)))
+    third = np.where(valid[..., None], third, np.array((40, 60, 110), np.uint8))
     return tile([first, second, third])
 
 

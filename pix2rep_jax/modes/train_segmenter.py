@@ -274,8 +274,8 @@ def train_and_score(
     networks = networks_of_state(config, kept.params, kept.model_state)
     beside = states if scores_both else {}
     for name, state in beside.items():
-        (own, *_) = networks_of_state(config, state.params, state.model_state).values()
-        networks = {**networks, name: own}
+        found = networks_of_state(config, state.params, state.model_state)
+        networks = {**networks, name: next(iter(found.values()))}
     origin = record.origin
     table = score_run(
         make_predictors(net, networks, batch_size=_PREDICT_BATCH),
