@@ -35,6 +35,7 @@ __all__ = [
     "predict",
     "pretrain",
     "probe",
+    "report",
     "similarity",
     "warp",
 ]
@@ -52,6 +53,7 @@ _MODULES = {
     "predict": "pix2rep_jax.api",
     "pretrain": "pix2rep_jax.api",
     "probe": "pix2rep_jax.api",
+    "report": "pix2rep_jax.api",
     "similarity": "pix2rep_jax.inference.compared_pixels",
     "warp": "pix2rep_jax.views.warp",
 }

@@ -28,7 +28,16 @@ from pix2rep_jax.runs.remembered import find_source
 from pix2rep_jax.runs.start import find_ensemble, find_network
 from pix2rep_jax.runtime.home import expand
 
-__all__ = ["Run", "evaluate", "export", "finetune", "predict", "pretrain", "probe"]
+__all__ = [
+    "Run",
+    "evaluate",
+    "export",
+    "finetune",
+    "predict",
+    "pretrain",
+    "probe",
+    "report",
+]
 
 _Place = str | os.PathLike[str]
 
@@ -297,6 +306,42 @@ def export(
     network, _ = load_network(find_network(os.fspath(run)))
     place = expand(os.fspath(out), "the folder of the export")
     return write_export(network, place, format=format, overwrite=overwrite)
+
+
+def report(
+    run: _Place | Run | Sequence[_Place | Run],
+    output: _Place | None = None,
+    *,
+    overwrite: bool = False,
+    anonymise: bool = False,
+) -> Path:
+    """Writes a page that says whether pretraining has helped.
+
+    Args:
+        run: A workdir, or what `finetune` returned. Several are compared.
+        output: The HTML file; None is `<workdir>/report/report.html`.
+        overwrite: Whether a file is replaced that is not such a page.
+        anonymise: Whether numbers stand for the names of patients and folders.
+
+    Returns:
+        The file's path.
+
+    Raises:
+        InputError: If there is no run, or the file cannot be written.
+
+    >>> from pix2rep_jax import report
+    >>> report("no_such_folder")
+    Traceback (most recent call last):
+        ...
+    pix2rep_jax.errors.InputError: there is nothing to report of in ...
+    """
+    workdir, *others = _workdirs(run)
+    words = _command("report", workdir, None, None, None, {})
+    given = None if output is None else os.fspath(output)
+    options = {"output": given, "overwrite": overwrite, "anonymise": anonymise}
+    _run("report", workdir, words, others=others, command=words, **options)
+    default = workdir / "report" / "report.html"
+    return default if given is None else Path(given).expanduser()
 
 
 def _train(

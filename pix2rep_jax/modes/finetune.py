@@ -74,7 +74,10 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
         train(own, beside, command=command)
         print(compare(Path(workdir), beside))
     following = next_command(command, mode="predict", workdir=str(workdir))
-    print(f"next: {following} --input SCANS --output MASKS")
+    following += " --input SCANS --output MASKS"
+    if both:
+        following = next_command(command, mode="report", workdir=str(workdir))
+    print(f"next: {following}")
 
 
 def check_recipe(config: ConfigDict) -> None:

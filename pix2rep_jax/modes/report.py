@@ -15,7 +15,7 @@ from pix2rep_jax.evaluation.report import GROUND_TRUTH_NOTE, read_foreground_dic
 from pix2rep_jax.inference.anonymous_scan import ANONYMOUS_NOTE
 from pix2rep_jax.inference.load_networks import load_predict
 from pix2rep_jax.inference.pixel_embeddings import load_embedding
-from pix2rep_jax.modes.report_names import Names, command_part
+from pix2rep_jax.modes.report_names import Names, baseline_command, command_part
 from pix2rep_jax.modes.report_numbers import (
     answer_part,
     curve_part,
@@ -41,7 +41,6 @@ from pix2rep_jax.modes.reported_runs import (
 from pix2rep_jax.page.document import MARK, document, section, text
 from pix2rep_jax.runs.manifest import make_folder
 from pix2rep_jax.runtime.atomic_file import write_whole
-from pix2rep_jax.runtime.command_line import next_command
 
 __all__ = ["run"]
 
@@ -124,10 +123,9 @@ def number_parts(
 ) -> list[str]:
     """Makes the parts that need no scan; "" for one that has nothing to show."""
     baseline = None if main is None else find_baseline(main, runs)
-    both = [*command, "--config.finetune.compare_scratch=True"] if command else ()
     tail = [curve_part(pretraining, runs), run_part(pretraining, runs, names=names)]
     tail.append(command_part(pretraining, runs, command, names=names))
-    beside = next_command(both, mode="finetune")
+    beside = baseline_command(main, command, names=names)
     answer = answer_part(main, baseline, runs, command=beside)
     if main is None:
         return [answer, *tail]

@@ -9,8 +9,9 @@ from pix2rep_jax.data.slices.volume import VolumeFile
 from pix2rep_jax.inference.anonymous_scan import anonymous_names
 from pix2rep_jax.modes.reported_runs import ReportedRun
 from pix2rep_jax.page.document import code, section
+from pix2rep_jax.runtime.command_line import next_command
 
-__all__ = ["Names", "command_part"]
+__all__ = ["Names", "baseline_command", "command_part"]
 
 
 class Names:
@@ -40,6 +41,25 @@ class Names:
     def folder(self, path: str | Path) -> str:
         """Names a folder; hidden, only what the program itself has called it."""
         return Path(path).name if self.hidden else str(path)
+
+
+def baseline_command(
+    main: ReportedRun | None, command: Sequence[str], *, names: Names
+) -> str:
+    """Writes the command that trains a run's baseline beside it.
+
+    Args:
+        main: The run; "" is returned without any.
+        command: The words of this command line, program first.
+        names: Whether the run's folder may be named.
+    """
+    if main is None:
+        return ""
+    workdir = str(main.folder.parent)
+    words = [*command[:1], "--mode", "report", "--workdir", workdir]
+    line = next_command(words if command else (), mode="finetune", workdir=workdir)
+    line += " --config.finetune.compare_scratch=True"
+    return hide_words(line) if names.hidden else line
 
 
 def command_part(

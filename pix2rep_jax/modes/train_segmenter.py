@@ -245,8 +245,8 @@ def train_and_score(
     if evaluate is not None:
         whole = config.data.crop == "whole"
         slices = validation_slices(dataset, split.val_slices, whole=whole)
-        own = take_own(dataset, slices)
-        show = show_predictions(config, net, *own, batch_size=_PREDICT_BATCH)
+        pairs = take_own(dataset, slices)
+        show = show_predictions(config, net, *pairs, batch_size=_PREDICT_BATCH)
     scores_both = evaluate is not None and bool(split.val_patients)
     last, best, record = train_run(
         config,

@@ -6,6 +6,8 @@ import json
 import re
 import shutil
 from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +15,12 @@ import pytest
 import configs.pix2rep
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.modes.report import check_target
-from pix2rep_jax.modes.report_names import Names, command_part, hide_words
+from pix2rep_jax.modes.report_names import (
+    Names,
+    baseline_command,
+    command_part,
+    hide_words,
+)
 from pix2rep_jax.modes.report_numbers import answer_part, dice_part, patient_part
 from pix2rep_jax.modes.reported_runs import find_baseline, find_gain, find_reported
 from tests.support.program import finish, start, succeed
@@ -153,6 +160,13 @@ def test_hidden_commands_have_no_name_and_no_folder():
     assert not re.search("Jane|data/|home|10[12]", hidden)
     for kept in ("--mode finetune", "draw=3", "compare_scratch=True", "--overwrite"):
         assert kept in hidden
+    folder = "/data/Jane/finetune"
+    main = SimpleNamespace(folder=Path(folder))
+    for hide, shown in ((True, False), (False, True)):
+        names = Names((), hidden=hide)
+        line = baseline_command(main, ["main.py", "--mode", "report"], names=names)
+        assert ("/data/Jane" in line) == shown
+        assert "--mode finetune" in line and line.endswith("compare_scratch=True")
     part = command_part(None, [], line.split(), names=Names((), hidden=True))
     assert "Jane" not in part
 
@@ -195,6 +209,7 @@ def test_a_whole_page_is_made_of_a_workdir(workdir, cache, tmp_path):
     assert result.returncode == 0 and "images of patients" in result.stderr
     page, read = read_page(hidden)
     names = {*split["pretrain_patients"], *split["test_patients"], "Jane", str(cache)}
+    names.add(str(tmp_path.parent))
     assert [name for name in names if name in page] == []
     assert len(read.pictures) == 6 + lists
 
