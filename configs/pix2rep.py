@@ -14,8 +14,8 @@ Seince et al., "Dense Self-Supervised Learning for Medical Image Segmentation", 
 chosen here.
 
 Measured on 2 CPU cores, foreground Dice with 5 labelled patients (docs/results/):
-quick: pretrain 47 s, probe 13 s and .69, finetune 19 s and .80 (both cores);
-small: pretrain 12 min, probe 30 s and .68, finetune 6 to 12 min and .82 (one core each,
+quick: pretrain 47 s, probe 13 s and .68, finetune 19 s and .80 (both cores);
+small: pretrain 12 min, probe 30 s and .68, finetune 6 to 12 min and .83 (one core each,
 two side by side);
 paper: docs/results/paper-scale.md.
 """
