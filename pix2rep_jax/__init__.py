@@ -11,7 +11,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pix2rep_jax.api import Run, evaluate, finetune, predict, pretrain, probe
+    from pix2rep_jax.api import (
+        Run,
+        evaluate,
+        finetune,
+        predict,
+        pretrain,
+        probe,
+        report,
+    )
     from pix2rep_jax.inference.backbone import Backbone
     from pix2rep_jax.inference.compared_pixels import nearest_pixels, similarity
     from pix2rep_jax.inference.segmenter import Segmenter
