@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pix2rep_jax.api import (
         Run,
         evaluate,
+        explore,
         finetune,
         predict,
         pretrain,
@@ -37,6 +38,7 @@ __all__ = [
     "UNet",
     "cross_correlation",
     "evaluate",
+    "explore",
     "finetune",
     "info_nce",
     "nearest_pixels",
@@ -55,6 +57,7 @@ _MODULES = {
     "UNet": "pix2rep_jax.models.unet",
     "cross_correlation": "pix2rep_jax.losses.decorrelation",
     "evaluate": "pix2rep_jax.api",
+    "explore": "pix2rep_jax.api",
     "finetune": "pix2rep_jax.api",
     "info_nce": "pix2rep_jax.losses.contrastive",
     "nearest_pixels": "pix2rep_jax.inference.compared_pixels",

@@ -31,6 +31,7 @@ from pix2rep_jax.runtime.home import expand
 __all__ = [
     "Run",
     "evaluate",
+    "explore",
     "export",
     "finetune",
     "predict",
@@ -342,6 +343,55 @@ def report(
     _run("report", workdir, words, others=others, command=words, **options)
     default = workdir / "report" / "report.html"
     return default if given is None else Path(given).expanduser()
+
+
+def explore(
+    run: _Place | Run,
+    scans: _Place,
+    out: _Place,
+    *,
+    overwrite: bool = False,
+    embedding: str | None = None,
+    anonymise: bool = False,
+    **settings: Any,
+) -> Path:
+    """Makes one HTML page to look into the embeddings of a few scans.
+
+    Args:
+        run: A workdir, or what a mode returned. Its segmenter is preferred to its
+            pretraining.
+        scans: A scan, or a folder that is searched with its subfolders.
+        out: The `.html` file.
+        overwrite: Whether a file that exists is replaced.
+        embedding: "features" or "projection", which only a pretraining has.
+        anonymise: Whether the scans' names are left out.
+        **settings: Such as `predict__largest_component=True`.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        InputError: If there is no scan, no run, or no place for the page.
+
+    >>> from pix2rep_jax import explore
+    >>> explore("no_such_folder", "no_such_scans", "page.txt")
+    Traceback (most recent call last):
+        ...
+    pix2rep_jax.errors.InputError: --output page.txt is not the name of a page: ...
+    """
+    (workdir,) = _workdirs(run)
+    words = _command("explore", workdir, None, None, None, settings)
+    _run(
+        "explore",
+        workdir,
+        words,
+        input=os.fspath(scans),
+        output=os.fspath(out),
+        overwrite=overwrite,
+        embedding=embedding,
+        anonymise=anonymise,
+    )
+    return Path(out).expanduser()
 
 
 def _train(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -82,6 +83,19 @@ def test_a_run_stands_for_its_folder(workdir):
     run = api.Run(workdir, workdir / "finetune")
     assert os.fspath(run) == str(workdir / "finetune")
     assert pix2rep_jax.Segmenter.load(run).classes[0] in ("BG", "LV")
+
+
+def test_explore_looks_into_a_run(workdir, cache, tmp_path):
+    """The segmenter that was trained there, on scans whose masks lie beside them."""
+    scans = next(cache.glob("phantom*/testing/*"))
+    page = pix2rep_jax.explore(workdir, scans, tmp_path / "page.html")
+    facts = re.search(r'id="facts">(.*?)</script>', page.read_text("utf-8"), re.S)[1]
+    shown = json.loads(facts)["scans"]
+    assert len(shown) == 2  # end diastole and end systole
+    for scan in shown:
+        assert scan["shape"][1:] == scan["grid"] == [32, 32]
+        assert None not in (scan["labels"], scan["predictions"])
+    assert json.loads(facts)["error"] < 0.01
 
 
 def test_settings_are_those_of_a_command_line(tmp_path):

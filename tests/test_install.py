@@ -63,7 +63,7 @@ def test_a_wheel_holds_the_package_and_its_configurations(source, tmp_path):
         for path in (source / "pix2rep_jax").rglob("*.py")
     }
     configs = {f"pix2rep_jax/configs/{x.name}" for x in (source / "configs").iterdir()}
-    page = {f"pix2rep_jax/explore/page.{kind}" for kind in ("html", "css", "js")}
+    page = {f"pix2rep_jax/explorer/page.{kind}" for kind in ("html", "css", "js")}
     assert {*ours, *configs, *page, "pix2rep_jax/py.typed"} <= names
 
 

@@ -78,7 +78,8 @@ def test_the_badge_opens_the_repository_that_is_cloned():
 def test_every_mode_is_shown_and_the_data_are_looked_at_first():
     """From the check to the masks, each by a command; a study is for a workstation."""
     shown = [mode_of(shlex.split(line)) for line in commands()]
-    assert {*shown} == {*MODES} - {"study", "folds", "context", "embed", "explore"}
+    others = {"study", "folds", "context", "embed", "explore", "export", "report"}
+    assert {*shown} == {*MODES} - others
     assert list(dict.fromkeys(shown))[:3] == ["check", "pretrain", "finetune"]
 
 

@@ -1,8 +1,10 @@
 """The picture of similar embeddings: a pixel, and the closest of other patients."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import ndimage
 
@@ -30,32 +32,48 @@ _AIR = 0.1
 """Darker pixels show air."""
 
 
+class _Match(NamedTuple):
+    """The pixel of a scan that is most similar to a query.
+
+    Attributes:
+        slice: Its slice.
+        pixel: Its row and column.
+        similarity: `[height, width]`, that of all pixels of the slice.
+    """
+
+    slice: int
+    pixel: tuple[int, int]
+    similarity: np.ndarray
+
+
 def draw_similarity(
-    images: np.ndarray,
-    embeddings: np.ndarray,
+    images: Sequence[np.ndarray],
+    embeddings: Sequence[np.ndarray],
     queries: Mapping[str, tuple[int, int]],
     *,
     names: Sequence[str],
-    labels: np.ndarray | None = None,
+    labels: Sequence[np.ndarray] | None = None,
     classes: Sequence[str] = (),
 ) -> Figure:
-    """Draws pixels of one image, and the most similar pixels of other images.
+    """Draws pixels of one image, and the most similar pixels of other scans.
 
     Pixels that show air are passed over: air looks alike in all patients.
 
     Args:
-        images: `[1 + others, height, width]` in [0, 1], the query image first.
-        embeddings: `[1 + others, height, width, d]`.
+        images: The query image `[height, width]` in [0, 1], then those of other scans,
+            `[height, width]` or `[slices, height, width]`. Of several slices the one
+            with the most similar pixel is drawn.
+        embeddings: The same with a last axis of values.
         queries: Pixels (row, column) of the query image by name; each gets one row.
         names: Names of the images.
-        labels: `[1 + others, height, width]` classes. If given, the structure that a
+        labels: Classes, in the shape of the images. If given, the structure that a
             query is named after is outlined, and the class under each closest pixel is
             written below the panel.
         classes: Names of the classes.
 
     Returns:
         A figure whose first column is the query image with its pixel marked. Each other
-        image has two columns: the image with its closest pixel marked, and the cosine
+        scan has two columns: the slice with its closest pixel marked, and the cosine
         similarity of all its pixels.
 
     Reference:
@@ -63,50 +81,79 @@ def draw_similarity(
         Segmentation", MIDL 2024, Figure 2.
     """
     others = range(1, len(images))
-    maps = {
-        name: similarity(embeddings[0][pixel], embeddings[1:])
+    matches = {
+        (name, index): _find_closest(
+            embeddings[0][pixel], images[index], embeddings[index]
+        )
         for name, pixel in queries.items()
+        for index in others
     }
-    lowest = min(alike.min() for alike in maps.values())
+    lowest = min(match.similarity.min() for match in matches.values())
     titles = [f"query\n{names[0]}"]
     for index in others:
         titles += [f"closest pixel\n{names[index]}", "cosine\nsimilarity"]
     figure, axes = new_sheet(
         len(queries), len(titles), panel_in=1.8, titles=titles, extra_in=0.5
     )
+
+    def outline(ax: Axes, label: np.ndarray, name: str) -> None:
+        if name in classes:
+            lines = mask_outlines(label == classes.index(name))
+            draw_lines(ax, lines, color=class_color(classes.index(name)), width=0.8)
+
     for panels, (name, pixel) in zip(axes, queries.items(), strict=True):
         show_image(panels[0], images[0])
         mark(panels[0], pixel, color=_COLOR, hollow=True)
         panels[0].set_ylabel(name, fontsize=10)
+        if labels is not None:
+            outline(panels[0], labels[0], name)
         for index in others:
-            alike = maps[name][index - 1]
-            closest = argmax_pixel(alike, images[index] >= _AIR)
+            match = matches[name, index]
             picture, heat = panels[2 * index - 1], panels[2 * index]
-            show_image(picture, images[index])
-            mark(picture, closest, color=_COLOR, hollow=True)
-            note = f"{alike[closest]:.2f}"
-            if labels is not None and labels[index][closest] != UNLABELLED:
-                note += f" on {classes[labels[index][closest]]}"
+            show_image(picture, _planes(images[index])[match.slice])
+            mark(picture, match.pixel, color=_COLOR, hollow=True)
+            note = f"{match.similarity[match.pixel]:.2f}"
+            if labels is not None:
+                label = _planes(labels[index])[match.slice]
+                if label[match.pixel] != UNLABELLED:
+                    note += f" on {classes[label[match.pixel]]}"
+                outline(picture, label, name)
             picture.set_xlabel(note, fontsize=9)
             heat_image = show_image(
-                heat, alike, cmap="viridis", value_range=(float(lowest), 1.0)
+                heat,
+                match.similarity,
+                cmap="viridis",
+                value_range=(float(lowest), 1.0),
             )
-            mark(heat, closest, color=_COLOR, hollow=True)
-        if labels is not None and name in classes:
-            for index, label in enumerate(labels):
-                lines = mask_outlines(label == classes.index(name))
-                ax = panels[max(0, 2 * index - 1)]
-                draw_lines(ax, lines, color=class_color(classes.index(name)), width=0.8)
+            mark(heat, match.pixel, color=_COLOR, hollow=True)
     bar = figure.colorbar(heat_image, ax=axes, fraction=0.02, aspect=40, pad=0.01)
     bar.set_label("cosine similarity", fontsize=9)
     bar.ax.tick_params(labelsize=8)
     return figure
 
 
+def _planes(image: np.ndarray) -> np.ndarray:
+    """Adds an axis of slices to a single one."""
+    return image if image.ndim == 3 else image[None]
+
+
+def _find_closest(
+    query: np.ndarray, images: np.ndarray, embeddings: np.ndarray
+) -> _Match:
+    """Finds the pixel of a scan that is most similar to a query and shows no air."""
+    images = _planes(images)
+    maps = similarity(query, embeddings.reshape(*images.shape, -1))
+    shown = images >= _AIR
+    best = np.where(shown, maps, -np.inf) if shown.any() else maps
+    index = int(best.max((1, 2)).argmax())
+    pixel = argmax_pixel(maps[index], shown[index])
+    return _Match(index, pixel, maps[index])
+
+
 def draw_comparison(
-    images: np.ndarray,
-    embeddings: np.ndarray,
-    labels: np.ndarray | None,
+    images: Sequence[np.ndarray],
+    embeddings: Sequence[np.ndarray],
+    labels: Sequence[np.ndarray] | None,
     names: Sequence[str],
     *,
     classes: Sequence[str],
@@ -115,13 +162,13 @@ def draw_comparison(
 
     Args:
         images: As for `draw_similarity`, like all others.
-        embeddings: `[images, height, width, d]`, one embedding per pixel.
+        embeddings: One embedding per pixel.
         labels: Without them, fixed pixels are taken.
         names: The patient of each image.
         classes: Names of the classes, background first.
     """
     queries = query_pixels(
-        None if labels is None else labels[0], classes=classes, size=images.shape[-1]
+        None if labels is None else labels[0], classes=classes, size=images[0].shape[-1]
     )
     return draw_similarity(
         images, embeddings, queries, names=names, labels=labels, classes=classes

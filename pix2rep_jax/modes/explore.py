@@ -13,9 +13,9 @@ from pix2rep_jax.data.fault import Fault
 from pix2rep_jax.data.files.scan import Scan
 from pix2rep_jax.data.scan_notes import count_notes
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.explore.explored_scan import ExploredScan, explore_scan
-from pix2rep_jax.explore.page import write_page
-from pix2rep_jax.explore.reduced_vectors import reduce_vectors
+from pix2rep_jax.explorer.explored_scan import ExploredScan, explore_scan
+from pix2rep_jax.explorer.page import write_page
+from pix2rep_jax.explorer.reduced_vectors import reduce_vectors
 from pix2rep_jax.inference.anonymous_scan import ANONYMOUS_NOTE, anonymous_names
 from pix2rep_jax.inference.backbone import Backbone
 from pix2rep_jax.inference.found_scans import find_scans

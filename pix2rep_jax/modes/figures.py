@@ -1,6 +1,5 @@
 """--mode figures: pictures of what a workdir holds, as PNG and PDF."""
 
-import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from pix2rep_jax.data.dataset import load_dataset
 from pix2rep_jax.data.splits import make_split
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.figures.curves import draw_curves
+from pix2rep_jax.figures.embedded_slices import embed_middle_slices, embed_scans
 from pix2rep_jax.figures.embedding_map import draw_embedding_map
 from pix2rep_jax.figures.patients import draw_patients, patient_rows
 from pix2rep_jax.figures.sampled_views import sample_views, some_slices
@@ -81,9 +81,9 @@ def list_pictures(config: ConfigDict, workdir: Path) -> dict[str, Callable[[], F
         return pictures
     scans, classes = (data, dataset, split), tuple(data.classes)
 
-    @functools.cache
-    def compared():
-        return compare_run(*scans, find_pretraining(workdir, checkpoint=checkpoint))
+    def compared(choose):
+        run = find_pretraining(workdir, checkpoint=checkpoint)
+        return compare_run(*scans, run, choose=choose)
 
     def views() -> Figure:
         key, slices = (
@@ -109,9 +109,9 @@ def list_pictures(config: ConfigDict, workdir: Path) -> dict[str, Callable[[], F
     return pictures | {
         "data": patients,
         "views": views,
-        "similarity": lambda: draw_comparison(*compared(), classes=classes),
+        "similarity": lambda: draw_comparison(*compared(embed_scans), classes=classes),
         "embeddings": lambda: draw_embedding_map(
-            **compared()._asdict(), classes=classes, seed=config.seed
+            **compared(embed_middle_slices)._asdict(), classes=classes, seed=config.seed
         ),
         "predictions": predictions,
     }

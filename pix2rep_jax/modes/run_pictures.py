@@ -1,7 +1,8 @@
 """Pictures of runs: reads the runs' folders for `figures`, which knows none."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import jax
 from matplotlib.figure import Figure
@@ -14,7 +15,7 @@ from pix2rep_jax.data.split_record import Split
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.evaluation.report import GROUND_TRUTH_NOTE, read_foreground_dice
 from pix2rep_jax.figures.drawing import save
-from pix2rep_jax.figures.embedded_slices import EmbeddedSlices, embed_middle_slices
+from pix2rep_jax.figures.embedded_slices import embed_scans
 from pix2rep_jax.figures.panels import predicted_panel
 from pix2rep_jax.figures.predictions import choose_volumes, draw_predictions
 from pix2rep_jax.figures.similarity import draw_comparison
@@ -40,6 +41,8 @@ __all__ = [
     "write_picture",
 ]
 
+T = TypeVar("T")
+
 
 def read_series(runs: Sequence[Path]) -> dict[str, Series]:
     """Reads the metrics that runs have logged, by mode.
@@ -57,8 +60,13 @@ def read_series(runs: Sequence[Path]) -> dict[str, Series]:
 
 
 def compare_run(
-    data: ConfigDict, dataset: Dataset, split: Split, run: Path
-) -> EmbeddedSlices:
+    data: ConfigDict,
+    dataset: Dataset,
+    split: Split,
+    run: Path,
+    *,
+    choose: Callable[..., T],
+) -> T:
     """Embeds slices of three test patients by a pretraining run.
 
     Args:
@@ -66,6 +74,7 @@ def compare_run(
         dataset: All slices.
         split: Its test patients are taken.
         run: The pretraining run's folder.
+        choose: `embed_scans`, or another function of `figures.embedded_slices`.
 
     Raises:
         InputError: If the run expects other data or has seen a test patient, or if it
@@ -75,7 +84,7 @@ def compare_run(
     record = read_run(run)
     check_same_channels(dataset.images.shape[-1], record.inputs.channels, run)
     check_unseen(split, record.split, run)
-    return embed_middle_slices(dataset, split, load_embed(run), side=data.size)
+    return choose(dataset, split, load_embed(run), side=data.size)
 
 
 def in_network_order(data: ConfigDict, runs: Sequence[Path]) -> ConfigDict:
@@ -206,7 +215,7 @@ def draw_learned(data: ConfigDict, dataset: Dataset, split: Split, run: Path) ->
     try:
         newest = (run / "checkpoints").stat().st_mtime
         if not (path.exists() and path.stat().st_mtime > newest):
-            compared = compare_run(data, dataset, split, run)
+            compared = compare_run(data, dataset, split, run, choose=embed_scans)
             figure = draw_comparison(*compared, classes=tuple(data.classes))
             path = write_picture(figure, stem)
     except Exception as error:  # the run has ended well, whatever becomes of a picture

@@ -317,6 +317,38 @@ def test_the_argmax_pixel_does_not_lie_in_air():
     assert argmax_pixel(found, np.zeros((8, 8), bool)) == argmax_pixel(found)
 
 
+def test_of_several_slices_that_of_the_closest_pixel_is_drawn():
+    """Each query has its own, with its own mask and its own map."""
+    draw = np.random.default_rng(0)
+    query, scan = draw.normal(size=(8, 8, 4)), draw.normal(size=(3, 8, 8, 4))
+    pixels = {"LV": (4, 4), "MYO": (1, 6)}
+    closest = {"LV": (2, 3, 5), "MYO": (0, 6, 1)}
+    labels = np.zeros((3, 8, 8), np.uint8)
+    for name, place in closest.items():
+        scan[place] = 3 * query[pixels[name]]
+        labels[place] = CLASSES.index(name)
+    images = [np.ones((8, 8)), draw.uniform(0.2, 1, (3, 8, 8))]
+    figure = draw_similarity(
+        images,
+        [query, scan],
+        pixels,
+        names="ab",
+        labels=[np.zeros((8, 8), np.uint8), labels],
+        classes=CLASSES,
+    )
+    axes = np.reshape(figure.axes[:6], (2, 3))
+    for (_, picture, heat), (name, (slice_, *pixel)) in zip(
+        axes, closest.items(), strict=True
+    ):
+        np.testing.assert_array_equal(
+            picture.images[0].get_array().T, images[1][slice_]
+        )
+        expected = similarity(query[pixels[name]], scan[slice_])
+        np.testing.assert_allclose(heat.images[0].get_array().T, expected, rtol=1e-6)
+        assert [*picture.lines[0].get_xydata()[0].astype(int)] == pixel
+        assert picture.get_xlabel() == f"1.00 on {name}"
+
+
 def test_queries_lie_inside_what_they_are_named_after():
     """A disc's centre, a pixel of a ring, and fixed places where nobody has drawn."""
     row, column = np.mgrid[:32, :32]

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from pix2rep_jax.explore.explored_scan import ExploredScan
-from pix2rep_jax.explore.reduced_vectors import (
+from pix2rep_jax.explorer.explored_scan import ExploredScan
+from pix2rep_jax.explorer.reduced_vectors import (
     ReducedVectors,
     restore_vectors,
 )
@@ -103,7 +103,7 @@ def write_page(
 
 def _read(name: str) -> str:
     """Reads a file of this folder."""
-    place = importlib.resources.files("pix2rep_jax.explore") / name
+    place = importlib.resources.files("pix2rep_jax.explorer") / name
     return place.read_text("utf-8")
 
 

@@ -6,9 +6,11 @@ import pytest
 
 from pix2rep_jax.data.files.axes import SliceRule
 from pix2rep_jax.data.files.scan import read_scan
-from pix2rep_jax.explore import explored_scan
-from pix2rep_jax.explore.explored_scan import explore_scan
-from tests.inference.test_backbone import backbone
+from pix2rep_jax.explorer import explored_scan
+from pix2rep_jax.explorer.explored_scan import explore_scan
+from pix2rep_jax.inference.backbone import Backbone
+from pix2rep_jax.inference.preparation import Preparation
+from tests.inference.test_backbone import backbone, coordinates
 
 AFFINE = np.array(
     [[-1.2, 0.1, 0.3, 80], [0.2, 1.25, 0, -30], [0.1, 0, 8.1, 12.5], [0, 0, 0, 1]]
@@ -25,8 +27,9 @@ def test_the_affine_leads_to_the_voxels_of_the_file(tmp_path, order, orientation
     affine = AFFINE[:, [*order, 3]]
     nib.save(nib.Nifti1Image(stored, affine), tmp_path / "scan.nii.gz")
     scan = read_scan([tmp_path / "scan.nii.gz"], SliceRule("auto", orientation))
-    size = 32 * scan.spacing_mm[0]  # the network's rows are those of the scan
-    found = explore_scan(backbone(fov_mm=size), scan, name="a", share=1.0)
+    # The network's rows are those of the scan, and one voxel is enough to be seen.
+    how = Preparation((0.0, 100.0), 32 * scan.spacing_mm[0], 32)
+    found = explore_scan(Backbone(coordinates, how), scan, name="a", share=1.0)
     slice_, row, column = np.unravel_index(found.images.argmax(), found.images.shape)
     place = found.affine @ (row, column, slice_, 1)
     expected = affine @ (*np.argwhere(stored)[0], 1)

@@ -9,9 +9,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from pix2rep_jax.explore.explored_scan import ExploredScan
-from pix2rep_jax.explore.page import write_page
-from pix2rep_jax.explore.reduced_vectors import reduce_vectors
+from pix2rep_jax.explorer.explored_scan import ExploredScan
+from pix2rep_jax.explorer.page import write_page
+from pix2rep_jax.explorer.reduced_vectors import reduce_vectors
 from pix2rep_jax.inference.compared_pixels import nearest_pixels, similarity
 from tests.support.browser import run_in_page
 from tests.support.program import ROOT
@@ -189,14 +189,14 @@ def test_the_page_fits_a_phone(made):
 def test_the_program_is_valid_javascript():
     if not (node := shutil.which("node")):
         pytest.skip("node is not on PATH")
-    path = ROOT / "pix2rep_jax" / "explore" / "page.js"
+    path = ROOT / "pix2rep_jax" / "explorer" / "page.js"
     subprocess.run([node, "--check", path], check=True)
 
 
 def test_the_types_of_the_program_fit():
     if not (tsc := shutil.which("tsc")):
         pytest.skip("tsc is not on PATH: npm install --global typescript")
-    path = ROOT / "pix2rep_jax" / "explore" / "page.js"
+    path = ROOT / "pix2rep_jax" / "explorer" / "page.js"
     options = ["--checkJs", "--noEmit", "--strict", "--target", "es2022"]
     done = subprocess.run([tsc, *options, path], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pix2rep_jax.explore.reduced_vectors import reduce_vectors, restore_vectors
+from pix2rep_jax.explorer.reduced_vectors import reduce_vectors, restore_vectors
 
 
 def cosines(first, second):
