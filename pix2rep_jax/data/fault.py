@@ -30,10 +30,13 @@ def make_fault(sentence: str, paths: Sequence[Path]) -> Fault:
     """
     kind, named = sentence, []
     # A longer path comes before one that it begins with.
-    for path in sorted({*paths}, key=lambda path: -len(str(path))):
+    ordered = sorted({*paths}, key=lambda path: -len(str(path)))
+    for path in ordered:
         if str(path) in kind:
             named.append(path.name)
-        kind = kind.replace(str(path), "FILE").replace(path.name, "FILE")
+            kind = kind.replace(str(path), "FILE")
+    for path in ordered:  # after all paths: a scan and its mask may share a name
+        kind = kind.replace(path.name, "FILE")
     return Fault((*named, paths[0].name)[0], sentence, kind)
 
 
