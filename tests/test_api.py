@@ -31,6 +31,7 @@ tuned = pix2rep_jax.finetune(out=first, data__num_labeled=2, data__cache_dir=cac
 again = pix2rep_jax.evaluate(tuned)
 scans = next(pathlib.Path(cache).glob("phantom-*")) / "testing"
 masks = pix2rep_jax.predict(tuned, scans, f"{out}/masks")
+pix2rep_jax.report(tuned, f"{out}/page.html", anonymise=True)
 runs = [first, probed, tuned, again, masks]
 report = [[str(x.folder), dict(x.scores), x.complete] for x in runs]
 pathlib.Path(out, "report.json").write_text(json.dumps(report))
@@ -53,6 +54,12 @@ def called(tmp_path_factory, workdir, cache):
     assert done.returncode == 0, done.stderr[-3000:]
     assert "absl" not in done.stderr  # Orbax tells of every file
     return out, json.loads((out / "report.json").read_text())
+
+
+def test_a_report_is_a_page(called):
+    """It is written where it was asked for, without the names."""
+    page = (called[0] / "page.html").read_text("utf-8")
+    assert page.startswith("<!DOCTYPE html>") and str(called[0]) not in page
 
 
 @pytest.mark.parametrize("mode", ["pretrain", "probe", "finetune"])
