@@ -3,8 +3,9 @@
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -14,6 +15,7 @@ from pix2rep_jax.data.files.axes import SliceAxis, SliceRule
 from pix2rep_jax.data.files.labels import UNLABELLED
 from pix2rep_jax.data.preparation import check_preparation, field_of_view_mm
 from pix2rep_jax.data.slices import slice_cache
+from pix2rep_jax.data.slices.gathered_slices import GatheredSlices
 from pix2rep_jax.data.slices.normalization import read_normalization
 from pix2rep_jax.data.slices.prepared_volume import PreparedVolume, prepare_file
 from pix2rep_jax.data.slices.volume import VolumeFile, VolumeRecord
@@ -44,6 +46,10 @@ class Dataset:
             and last row, then first and last column. The others are padding.
         volumes: The volumes, and how they were prepared.
         excluded: The volumes that were not read because of `data.exclude`.
+        annotated: `[slices]` bool, whether any pixel has a label; None looks at them.
+
+    Images and labels that would fill the memory are `StoredRows`, which are indexed as
+    arrays are.
     """
 
     images: np.ndarray
@@ -53,6 +59,13 @@ class Dataset:
     boxes: np.ndarray
     volumes: tuple[VolumeRecord, ...]
     excluded: tuple[VolumeFile, ...] = ()
+    annotated: np.ndarray | None = None
+
+    def is_annotated(self) -> np.ndarray:
+        """Tells of each slice whether any pixel of it has a label."""
+        if self.annotated is not None:
+            return self.annotated
+        return _is_annotated(self.labels)
 
 
 def load_dataset(
@@ -110,9 +123,9 @@ def load_volumes(
     path = slice_cache.find_path(Path(data.cache_dir).expanduser(), settings, volumes)
     dataset = slice_cache.load(path, Dataset, VolumeRecord)
     if dataset is None:
-        dataset = _prepare(volumes, settings, progress=progress)
+        dataset, described = _prepare(volumes, settings, path, progress=progress)
         limit_gb = data.get("cache_gb", 0.0)  # runs of earlier versions lack it
-        slice_cache.save(path, dataset, limit_gb=limit_gb)
+        slice_cache.save(path, dataset, limit_gb=limit_gb, described=described)
     # When the slices were cached, the same files may have had other relative paths.
     records = tuple(
         dataclasses.replace(record, **vars(volume))
@@ -146,40 +159,93 @@ def _explain(refused: Sequence[tuple[Path, InputError]]) -> InputError:
     return InputError(f"{first[1]}; check also {rest}{stopped}")
 
 
+class _Prepared(NamedTuple):
+    """What is known of all volumes, beside their images and labels."""
+
+    records: list[VolumeRecord]
+    kept: list[np.ndarray]
+    boxes: list[np.ndarray]
+    annotated: list[np.ndarray]
+
+
 def _prepare(
+    volumes: Sequence[VolumeFile], settings: dict, path: Path, *, progress: bool
+) -> tuple[Dataset, dict[str, np.ndarray] | None]:
+    """Reads and prepares the volumes, several files at the same time.
+
+    Args:
+        volumes: The volumes.
+        settings: As for `prepare_file`.
+        path: The file of the cache; beside it lie slices that would fill the memory.
+        progress: As for `load_dataset`.
+
+    Returns:
+        The data set; and of slices that are in a file, what describes it.
+    """
+    found = _Prepared([], [], [], [])
+    with contextlib.ExitStack() as stack:
+        pixels = stack.enter_context(GatheredSlices(slice_cache.stored_path(path)))
+        for each in _read_all(volumes, settings, progress=progress):
+            pixels.add(each.images, each.labels)
+            found.records.append(each.record)
+            found.kept.append(each.kept)
+            found.boxes.append(each.boxes)
+            found.annotated.append(_is_annotated(each.labels))
+        if not sum(map(len, found.kept)):
+            raise InputError(
+                "every mask is empty, so data.crop='mask_box' leaves no slice: check "
+                "the masks, or set data.crop='center'"
+            )
+        _check_channels(found.records)
+        described = pixels.finish()
+    counts = [len(indices) for indices in found.kept]
+    arrays: dict[str, Any]
+    if described is None:
+        arrays = {
+            "images": _join(pixels.images, 0),
+            "labels": _join(pixels.labels, UNLABELLED),
+        }
+    else:
+        arrays = slice_cache.open_stored(path, described)
+    dataset = Dataset(
+        **arrays,
+        volume_index=np.repeat(np.arange(len(counts), dtype=np.int32), counts),
+        slice_index=np.concatenate(found.kept).astype(np.int32),
+        boxes=np.concatenate(found.boxes),
+        volumes=tuple(found.records),
+        annotated=np.concatenate(found.annotated),
+    )
+    return dataset, described
+
+
+def _read_all(
     volumes: Sequence[VolumeFile], settings: dict, *, progress: bool
-) -> Dataset:
-    """Reads and prepares the volumes, several files at the same time."""
-    prepared: list[PreparedVolume] = []
+) -> Iterator[PreparedVolume]:
+    """Yields the prepared volumes in their order.
+
+    Raises:
+        InputError: At the end, or after the first few, if files cannot be used.
+    """
     refused: list[tuple[Path, InputError]] = []
     read = functools.partial(prepare_file, settings=settings)
-    results = read_files(read, volumes, title="prepare scans", progress=progress)
+    results = read_files(
+        read, volumes, title="prepare scans", progress=progress, processes=True
+    )
     with contextlib.closing(results):
         for file, result in results:
             if not isinstance(result, InputError):
-                prepared += result
+                if not refused:
+                    yield from result
                 continue
             refused.append((file[0].image_path, result))
             if len(refused) == _MOST_REFUSED:
                 break
     if refused:
         raise _explain(refused)
-    records, images, labels, kept, boxes = zip(*prepared, strict=True)
-    if not sum(map(len, images)):
-        raise InputError(
-            "every mask is empty, so data.crop='mask_box' leaves no slice: check the "
-            "masks, or set data.crop='center'"
-        )
-    _check_channels(records)
-    counts = [len(indices) for indices in kept]
-    return Dataset(
-        images=_join(images, 0),
-        labels=_join(labels, UNLABELLED),
-        volume_index=np.repeat(np.arange(len(counts), dtype=np.int32), counts),
-        slice_index=np.concatenate(kept).astype(np.int32),
-        boxes=np.concatenate(boxes),
-        volumes=records,
-    )
+
+
+def _is_annotated(labels: np.ndarray) -> np.ndarray:
+    return np.array([(label != UNLABELLED).any() for label in labels], bool)
 
 
 def _join(arrays: Sequence[np.ndarray], fill: int) -> np.ndarray:

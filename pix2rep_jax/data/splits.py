@@ -14,10 +14,10 @@ from pix2rep_jax.data.few_shot import (
     split_slices,
     with_twins,
 )
-from pix2rep_jax.data.files.labels import UNLABELLED
 from pix2rep_jax.data.held_out import group_patients, held_out
 from pix2rep_jax.data.named_split import first_labeled, named_split, pick_labeled
 from pix2rep_jax.data.scan_digests import list_scans
+from pix2rep_jax.data.slices.stored_slices import select
 from pix2rep_jax.data.slices.volume import VolumeFile
 from pix2rep_jax.data.split_record import Split
 from pix2rep_jax.errors import InputError
@@ -164,7 +164,7 @@ def take_pretraining_slices(dataset: Dataset, split: Split) -> dict[str, np.ndar
             + patients_hint(dataset.volumes, split.source.partition(" ")[0])
         )
     return {
-        "image": dataset.images[chosen],
+        "image": select(dataset.images, chosen),
         "box": dataset.boxes[chosen],
         "volume": dataset.volume_index[chosen],
         "slice": dataset.slice_index[chosen],
@@ -232,7 +232,7 @@ def _slices(dataset: Dataset, wanted: np.ndarray) -> np.ndarray:
 
 def _annotated(dataset: Dataset) -> np.ndarray:
     """Tells of each slice whether any pixel of it has a label."""
-    return (dataset.labels != UNLABELLED).any((1, 2))
+    return dataset.is_annotated()
 
 
 def _shown(

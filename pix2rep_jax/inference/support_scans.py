@@ -98,15 +98,16 @@ def read_support(
     check_same_channels(dataset.images.shape[-1], record.inputs.channels, run)
     for note in check_formats(dataset.volumes, record.inputs):
         _LOG.warning(note)
-    if not foreground(dataset.labels).any():
+    images, labels = np.asarray(dataset.images), np.asarray(dataset.labels)
+    if not foreground(labels).any():
         raise InputError(
             f"the masks in {path} show nothing but background within the network's "
             "field of view: check them, and that they belong to their scans"
         )
     values = find_class_values(data)
     return SupportScans(
-        dataset.images,
-        dataset.labels,
+        images,
+        labels,
         dataset.boxes,
         tuple(data.classes),
         () if values == tuple(range(len(values))) else values,

@@ -17,6 +17,7 @@ from pix2rep_jax.data.checks import (
 from pix2rep_jax.data.dataset import Dataset, take_own
 from pix2rep_jax.data.held_out import ways_to_test
 from pix2rep_jax.data.one_piece import find_one_piece
+from pix2rep_jax.data.slices.stored_slices import select
 from pix2rep_jax.data.split_record import Split
 from pix2rep_jax.errors import check_choice
 from pix2rep_jax.evaluation.score_run import score_run
@@ -111,7 +112,7 @@ def load_segmentation(
             net.backbone,
             params,
             batch_stats,
-            dataset.images[split.pretrain_slices],
+            select(dataset.images, split.pretrain_slices),
             dataset.boxes[split.pretrain_slices],
         )
     return Segmentation(loaded, net, params, batch_stats, key)
@@ -151,7 +152,7 @@ def take_images(
     dataset: Dataset, slices: np.ndarray, *, whole: bool
 ) -> dict[str, np.ndarray]:
     """Takes the "image" of slices, and if they are whole their "box"."""
-    images = {"image": dataset.images[slices]}
+    images = {"image": select(dataset.images, slices)}
     return images | ({"box": dataset.boxes[slices]} if whole else {})
 
 

@@ -60,7 +60,10 @@ def make_batches(
     """
     order_key = make_order_key(key)
     size = sum(array.nbytes for array in jax.tree.leaves(data))
-    stream = resident_batches if size <= budget_mb * 1e6 else host_batches
+    stream = host_batches
+    if size <= budget_mb * 1e6:
+        stream = resident_batches
+        data = jax.tree.map(np.asarray, data)  # slices on the disk are read
     return stream(
         data,
         order_key=order_key,

@@ -170,7 +170,7 @@ def _measure(
     faults: list[Fault] = []
     read = functools.partial(measure_file, rule=rule, num_classes=num_classes)
     for file, result in read_files(
-        read, volumes, title="look at scans", progress=progress
+        read, volumes, title="look at scans", progress=progress, processes=True
     ):
         if isinstance(result, InputError):
             paths = [path for each in file for path in _paths(each)]

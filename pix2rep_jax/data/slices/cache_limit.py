@@ -12,7 +12,7 @@ _LOG = logging.getLogger(__name__)
 
 _OURS = re.compile(
     r"(slices|statistics)-[0-9a-f]{24}\.npz|(fingerprint|detail)-[0-9a-f]{24}\.json"
-    r"|programs/.+-[0-9a-f]{64}-(cache|atime)"
+    r"|slices-[0-9a-f]{24}\.bin|programs/.+-[0-9a-f]{64}-(cache|atime)"
 )
 """What may be removed: all of it is made again when it is needed.
 
@@ -45,7 +45,7 @@ def limit_cache(folder: Path, *, limit_gb: float, keep: Path) -> None:
     Args:
         folder: The folder of all caches.
         limit_gb: Room for all files together, GB; 0 is no limit.
-        keep: A file that stays, however large it is.
+        keep: A file that stays, however large it is, with the slices that it describes.
     """
     if not limit_gb:
         return
@@ -54,7 +54,7 @@ def limit_cache(folder: Path, *, limit_gb: float, keep: Path) -> None:
     for _, size, path in sorted(found):
         if total - freed <= limit_gb * 1e9:
             break
-        if path == keep:
+        if path.with_suffix("") == keep.with_suffix(""):
             continue
         with contextlib.suppress(OSError):
             os.unlink(path)

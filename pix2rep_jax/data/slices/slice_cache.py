@@ -1,5 +1,6 @@
 """One file of prepared slices for each set of scans and settings."""
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -13,15 +14,17 @@ from typing import Any
 import numpy as np
 
 from pix2rep_jax.data.files.axes import Axes, SliceAxis
+from pix2rep_jax.data.files.labels import UNLABELLED
 from pix2rep_jax.data.files.nifti_paths import file_parts
 from pix2rep_jax.data.files.picture_file import is_picture, list_size_files
 from pix2rep_jax.data.slices.cache_limit import limit_cache
+from pix2rep_jax.data.slices.stored_slices import StoredRows
 from pix2rep_jax.data.slices.volume import VolumeFile
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runtime.atomic_file import replacing
 from pix2rep_jax.runtime.kept_arrays import DAMAGE, read_arrays
 
-__all__ = ["find_path", "load", "save"]
+__all__ = ["find_path", "load", "open_stored", "save", "stored_path"]
 
 VERSION = 13
 """Raise it when the same scans and settings give other slices or records."""
@@ -31,6 +34,9 @@ _LOG = logging.getLogger(__name__)
 _PATHS = ("image_path", "label_path")
 
 _ARRAYS = ("images", "labels", "volume_index", "slice_index", "boxes")
+
+_STORED = ("places", "dtype", "channels", "bytes")
+"""What describes slices in a file of their own, in place of images and labels."""
 
 
 def find_path(
@@ -81,17 +87,48 @@ def _stamp(path: Path, resolve: Callable[[Path], Path]) -> tuple[str, int, int]:
     return str(place), status.st_size, status.st_mtime_ns
 
 
-def save(path: Path, dataset: Any, *, limit_gb: float = 0.0) -> None:
+def stored_path(path: Path) -> Path:
+    """Names the file of slices that do not fit the memory."""
+    return path.with_suffix(".bin")
+
+
+def open_stored(
+    path: Path, described: Mapping[str, np.ndarray]
+) -> dict[str, StoredRows]:
+    """Opens images and labels that a `SliceWriter` wrote.
+
+    Args:
+        path: The path that `find_path` returned.
+        described: From `SliceWriter.describe`.
+    """
+    how, file = dict(described), stored_path(path)
+    return {
+        "images": StoredRows(file, how, labels=False, fill=0),
+        "labels": StoredRows(file, how, labels=True, fill=UNLABELLED),
+    }
+
+
+def save(
+    path: Path,
+    dataset: Any,
+    *,
+    limit_gb: float = 0.0,
+    described: Mapping[str, np.ndarray] | None = None,
+) -> None:
     """Writes a data set atomically, and removes what was not used for longest.
 
-    A run has its slices in memory. So if they cannot be written (a full disk), there is
-    a warning and no error.
+    A run has its slices. So if they cannot be written (a full disk), there is a warning
+    and no error.
 
     Args:
         path: The path that `find_path` returned.
         dataset: The data set.
         limit_gb: As for `limit_cache`.
+        described: Of slices that lie in a file of their own, what describes it.
     """
+    names = [*_ARRAYS[2:], "annotated"]
+    if described is None:
+        names += _ARRAYS[:2]
     records = [
         {
             **{name: value for name, value in vars(record).items() if name != "grids"},
@@ -103,7 +140,8 @@ def save(path: Path, dataset: Any, *, limit_gb: float = 0.0) -> None:
         "name": np.array(path.name),
         "records": np.array(json.dumps(records, default=str)),
         "grids": np.concatenate([record.grids for record in dataset.volumes]),
-        **{name: getattr(dataset, name) for name in _ARRAYS},
+        **{name: getattr(dataset, name) for name in names},
+        **(described or {}),
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -139,7 +177,14 @@ def load(path: Path, dataset_type: type, record_type: type) -> Any | None:
             return None
         if (name := found["name"].item()) != path.name:
             raise ValueError(f"it was written as {name}, for other scans")
-        arrays = {name: found[name] for name in _ARRAYS}
+        arrays: dict[str, Any] = {name: found[name] for name in _ARRAYS[2:]}
+        if "places" in found:
+            with contextlib.suppress(OSError):  # another user's
+                os.utime(stored_path(path))
+            arrays |= open_stored(path, {name: found[name] for name in _STORED})
+        else:
+            arrays |= {name: found[name] for name in _ARRAYS[:2]}
+        arrays["annotated"] = found.get("annotated")  # older files lack it
         fields, grids = json.loads(found["records"].item()), found["grids"]
         counts = [volume["shape"][2] for volume in fields]
         grids_by_volume = np.split(grids, np.cumsum(counts)[:-1])
