@@ -36,7 +36,7 @@ def test_the_readme_is_short():
 def test_all_pages_together_are_short():
     """README and docs/, as they are written: generated tables are not counted."""
     pages = [page for page in PAGES if page.name != "CONTRIBUTING.md"]
-    assert sum(words(page.read_text("utf-8")) for page in pages) <= 17_000
+    assert sum(words(page.read_text("utf-8")) for page in pages) <= 18_000
 
 
 @pytest.mark.parametrize("file", MAP)

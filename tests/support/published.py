@@ -79,6 +79,7 @@ OTHER_SET = {
 """A data set other than ACDC, with the spacing and intensities of its plan."""
 
 HIPPOCAMPUS = OTHER_SET | {"data.classes": ("background", "anterior", "posterior")}
+FETAL_HEAD = OTHER_SET | {"data.classes": ("background", "1")}
 PLANNED_VIEWS = {"spatial.upright": "auto", "augment.spatial.upright": "auto"}
 
 BATCH_NORM = pair("joint_batch_norm", "separate_batch_norm")
@@ -113,11 +114,17 @@ TABLES = {
         "small",
         HIPPOCAMPUS,
     ),
+    "fetal_head_small": (
+        "fetal_head_small",
+        study,
+        "small",
+        FETAL_HEAD | PLANNED_VIEWS,
+    ),
     "ablation_small": ("ablation_small", ablation, "small", {"study.draws": 3}),
 }
 """Of each published document: its file of runs, and what they were run with."""
 
-LAST = ("context_small", "hippocampus_small", "study_cpu_3")
+LAST = ("context_small", "fetal_head_small", "hippocampus_small", "study_cpu_3")
 """Files whose runs were scored at their last step; the others have the best one."""
 
 
