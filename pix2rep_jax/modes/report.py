@@ -83,7 +83,7 @@ def run(
     target = Path(workdir) / "report" / "report.html"
     target = target if output is None else Path(output).expanduser()
     check_target(target, overwrite=overwrite)
-    runs = find_reported(workdirs)
+    runs = find_reported(workdirs, hidden=anonymise)
     main = next((each for each in runs if each.is_pretrained), next(iter(runs), None))
     found = find_start(workdirs, main)
     pretraining = None if found is None else read_reported(found)

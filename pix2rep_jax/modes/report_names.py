@@ -9,6 +9,7 @@ from pix2rep_jax.data.slices.volume import VolumeFile
 from pix2rep_jax.inference.anonymous_scan import anonymous_names
 from pix2rep_jax.modes.reported_runs import ReportedRun
 from pix2rep_jax.page.document import code, section
+from pix2rep_jax.runs.remembered import TRAINING
 from pix2rep_jax.runtime.command_line import next_command
 
 __all__ = ["Names", "baseline_command", "command_part"]
@@ -39,8 +40,10 @@ class Names:
         return f"{self.patient(record.patient)} {record.phase}".strip()
 
     def folder(self, path: str | Path) -> str:
-        """Names a folder; hidden, only what the program itself has called it."""
-        return Path(path).name if self.hidden else str(path)
+        """Names a folder; hidden, only if the program itself has named it."""
+        if not self.hidden:
+            return str(path)
+        return Path(path).name if Path(path).name in TRAINING else "…"
 
 
 def baseline_command(

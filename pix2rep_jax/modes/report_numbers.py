@@ -231,7 +231,7 @@ def _facts(run: ReportedRun, names: Names) -> dict[str, str]:
     found = {
         "method": str(method),
         "size": str(config.get("variant", "")),
-        "scans": names.folder(data["root"] or data["name"]),
+        "scans": data["name"] if names.hidden else data["root"] or data["name"],
         "slices as seen": f"{data['size']} x {data['size']} px of {spacing}, crop "
         f"{data['crop']}, intensities by {data['normalization']}",
         "U-Net channels": channels,

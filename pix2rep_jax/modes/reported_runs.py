@@ -60,25 +60,29 @@ class ReportedRun(NamedTuple):
         return origin is not None and Path(origin.run).name != "finetune"
 
 
-def find_reported(workdirs: Sequence[Path]) -> list[ReportedRun]:
+def find_reported(
+    workdirs: Sequence[Path], *, hidden: bool = False
+) -> list[ReportedRun]:
     """Reads the segmentation runs of workdirs, and their baselines beside them.
 
     Args:
         workdirs: The folders of runs. A fine-tuning from random weights is looked for
             in `<workdir>/scratch` too.
+        hidden: Whether workdirs are numbered, and not named.
 
     Returns:
-        Fine-tuning before probing. Several workdirs are named in the titles.
+        Fine-tuning before probing. Several workdirs are told apart in the titles.
     """
     found = []
-    for workdir in workdirs:
+    for number, workdir in enumerate(workdirs, start=1):
+        called = f"run {number}" if hidden else workdir.name
         places = [workdir] if workdir.name in SEGMENTERS else []
         places += [workdir / mode for mode in SEGMENTERS]
         places.insert(1, workdir / SCRATCH / "finetune")
         for folder in places:
             if (folder / "config.json").is_file():
                 run = read_reported(folder)
-                several = f", {workdir.name}" if len(workdirs) > 1 else ""
+                several = f", {called}" if len(workdirs) > 1 else ""
                 found.append(run._replace(title=run.title + several))
     return found
 

@@ -21,7 +21,12 @@ from pix2rep_jax.modes.report_names import (
     command_part,
     hide_words,
 )
-from pix2rep_jax.modes.report_numbers import answer_part, dice_part, patient_part
+from pix2rep_jax.modes.report_numbers import (
+    answer_part,
+    dice_part,
+    patient_part,
+    run_part,
+)
 from pix2rep_jax.modes.reported_runs import find_baseline, find_gain, find_reported
 from tests.support.program import finish, start, succeed
 from tests.support.run_folder import begin_run, make_split_of
@@ -106,6 +111,17 @@ def test_both_arms_are_found_and_compared_over_all_seeds(arms):
     alone = answer_part(main, None, runs[:1], command="the command")
     assert "not known" in alone and "the command" in alone
     assert find_baseline(baseline, runs) is None
+
+
+def test_folders_are_not_named_where_names_are_hidden(arms, tmp_path):
+    """Their names may be those of patients."""
+    shutil.copytree(arms / "0" / "a", tmp_path / "Jane-Doe")
+    workdirs = [tmp_path / "Jane-Doe", arms / "1" / "a"]
+    for hidden in (True, False):
+        runs = find_reported(workdirs, hidden=hidden)
+        page = run_part(None, runs, names=Names(PATIENTS, hidden=hidden))
+        assert ("Jane" in page) == (not hidden)
+        assert len({run.title for run in runs}) == 4
 
 
 def test_other_labelled_patients_or_scans_are_not_compared(arms, tmp_path):
