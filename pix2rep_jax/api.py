@@ -295,14 +295,14 @@ def export(
         InputError: If there is no network, if `out` holds something else, or if a
             package is missing.
 
-    >>> from pix2rep_jax.api import export
+    >>> from pix2rep_jax import export
     >>> export("no_such_folder", "exported")
     Traceback (most recent call last):
         ...
     pix2rep_jax.errors.InputError: there is no pretrain run in ...
     """
-    from pix2rep_jax.export.network import load_network  # late: few need it
-    from pix2rep_jax.export.write import write_export
+    from pix2rep_jax.formats.network import load_network  # late: few need it
+    from pix2rep_jax.formats.write import write_export
 
     network, _ = load_network(find_network(os.fspath(run)))
     place = expand(os.fspath(out), "the folder of the export")

@@ -18,8 +18,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.export.network import Network, load_network
-from pix2rep_jax.export.write import write_export
+from pix2rep_jax.formats.network import Network, load_network
+from pix2rep_jax.formats.write import write_export
 from pix2rep_jax.methods.pretraining import make_recipe
 from pix2rep_jax.runs.find_weights import file_sha256
 from pix2rep_jax.runs.pretrained_backbone import read_backbone
@@ -75,7 +75,7 @@ pix2rep --mode finetune --workdir runs/new --config.data.root=SCANS \\
 For PyTorch, ONNX or StableHLO:
 
 ```python
-from pix2rep_jax.api import export
+from pix2rep_jax import export
 
 export("FOLDER_OR_HUB_NAME", "EXPORT", format="pytorch")
 ```

@@ -6,11 +6,10 @@ import sys
 import pytest
 
 import pix2rep_jax
-from pix2rep_jax.api import export
 from pix2rep_jax.evaluation.dice import dice_per_class
 
 DOCUMENTED = [*(getattr(pix2rep_jax, name) for name in pix2rep_jax.__all__)]
-DOCUMENTED += [dice_per_class, export]
+DOCUMENTED += [dice_per_class]
 
 
 @pytest.mark.parametrize("documented", DOCUMENTED, ids=lambda each: each.__name__)

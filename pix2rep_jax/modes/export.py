@@ -6,8 +6,8 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from pix2rep_jax.errors import InputError, check_choice
-from pix2rep_jax.export.network import load_network
-from pix2rep_jax.export.write import FORMATS, check_folder, write_export
+from pix2rep_jax.formats.network import load_network
+from pix2rep_jax.formats.write import FORMATS, check_folder, write_export
 from pix2rep_jax.runs.start import find_network
 
 __all__ = ["run"]

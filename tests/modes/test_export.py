@@ -9,14 +9,14 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.api import Run, export
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.export.network import load_network
+from pix2rep_jax.formats.network import load_network
 from pix2rep_jax.modes import embed
 from pix2rep_jax.modes import export as mode
 from pix2rep_jax.runs.checkpoint_writer import Checkpoints
 from pix2rep_jax.runs.manifest import read_config
 from pix2rep_jax.training.optimizer import make_optimizer, make_schedule
 from pix2rep_jax.training.state import create_state
-from tests.export.networks import write_pretraining, write_segmenter
+from tests.formats.networks import write_pretraining, write_segmenter
 from tests.inference.test_segmenter import CONFIG
 
 

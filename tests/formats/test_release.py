@@ -8,7 +8,7 @@ import pytest
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runs.find_weights import find_weights
 from release.weights import ACDC, Source, describe_results, make_release
-from tests.export.networks import write_pretraining
+from tests.formats.networks import write_pretraining
 from tests.support.program import ROOT
 from tests.support.run_folder import make_split_of
 

@@ -5,7 +5,7 @@ from typing import Any
 import pix2rep_jax
 from pix2rep_jax.data.preparation import field_of_view_mm
 from pix2rep_jax.data.slices.normalization import read_normalization
-from pix2rep_jax.export.network import Network
+from pix2rep_jax.formats.network import Network
 from pix2rep_jax.inference.postprocess import choose_components
 from pix2rep_jax.runs.pretrained_backbone import digest
 

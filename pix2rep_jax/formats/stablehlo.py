@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import export
 
-from pix2rep_jax.export.network import Network
+from pix2rep_jax.formats.network import Network
 from pix2rep_jax.runtime.atomic_file import replacing
 
 __all__ = ["write_stablehlo"]

@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pix2rep_jax.errors import InputError, check_choice, name_some
-from pix2rep_jax.export.description import describe
-from pix2rep_jax.export.network import Network
-from pix2rep_jax.export.onnx import write_onnx
-from pix2rep_jax.export.pytorch import write_pytorch
-from pix2rep_jax.export.safetensors import write_safetensors
-from pix2rep_jax.export.stablehlo import write_stablehlo
+from pix2rep_jax.formats.description import describe
+from pix2rep_jax.formats.network import Network
+from pix2rep_jax.formats.onnx import write_onnx
+from pix2rep_jax.formats.pytorch import write_pytorch
+from pix2rep_jax.formats.safetensors import write_safetensors
+from pix2rep_jax.formats.stablehlo import write_stablehlo
 from pix2rep_jax.runs.find_weights import DESCRIPTION, file_sha256
 from pix2rep_jax.runs.manifest import make_folder
 from pix2rep_jax.runtime.atomic_file import read_object, write_whole

@@ -16,8 +16,8 @@ from safetensors.numpy import load_file, save_file
 
 from pix2rep_jax.data.hidden_names import hide_names, reveal_names
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.export.network import load_network
-from pix2rep_jax.export.write import write_export
+from pix2rep_jax.formats.network import load_network
+from pix2rep_jax.formats.write import write_export
 from pix2rep_jax.inference.backbone import Backbone
 from pix2rep_jax.runs.checkpoint_reader import restore_params, unfinished
 from pix2rep_jax.runs.data_checks import check_unseen
@@ -27,7 +27,7 @@ from pix2rep_jax.runs.pretrained_backbone import other_images_note, read_backbon
 from pix2rep_jax.runs.remembered import inherited_settings
 from pix2rep_jax.runs.run_record import read_run, record_from_dict, record_to_dict
 from pix2rep_jax.runs.start import decide_start, find_network
-from tests.export.networks import write_pretraining, write_segmenter
+from tests.formats.networks import write_pretraining, write_segmenter
 from tests.inference.test_segmenter import CONFIG
 from tests.support.program import ROOT, environment, start, succeed
 from tests.support.run_folder import make_run_record, make_split_of

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from pix2rep_jax.export.network import Network
-from pix2rep_jax.export.torch_tensors import torch_tensors
+from pix2rep_jax.formats.network import Network
+from pix2rep_jax.formats.torch_tensors import torch_tensors
 from pix2rep_jax.runs.weights_file import write_tensors
 
 __all__ = ["write_pytorch"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pix2rep_jax.data.hidden_names import hide_names
-from pix2rep_jax.export.network import Network
+from pix2rep_jax.formats.network import Network
 from pix2rep_jax.runs.run_record import record_to_dict
 from pix2rep_jax.runs.weights_file import About, write_weights
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.export.network import Network
-from pix2rep_jax.export.torch_tensors import torch_tensors
+from pix2rep_jax.formats.network import Network
+from pix2rep_jax.formats.torch_tensors import torch_tensors
 from pix2rep_jax.models.norm_relu import EPSILON
 from pix2rep_jax.runtime.atomic_file import replacing
 

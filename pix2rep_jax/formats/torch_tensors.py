@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from pix2rep_jax.export.network import Network
+from pix2rep_jax.formats.network import Network
 
 __all__ = ["torch_tensors"]
 

@@ -12,14 +12,14 @@ import pytest
 from safetensors.numpy import load_file
 
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.export.network import load_network
-from pix2rep_jax.export.write import FORMATS, write_export
+from pix2rep_jax.formats.network import load_network
+from pix2rep_jax.formats.write import FORMATS, write_export
 from pix2rep_jax.inference.backbone import Backbone
 from pix2rep_jax.inference.given_scan import read_given
 from pix2rep_jax.inference.segmenter import Segmenter
 from pix2rep_jax.runs.start import find_network
 from pix2rep_jax.runs.weights_file import read_weights
-from tests.export.networks import numpy_unet, write_pretraining, write_segmenter
+from tests.formats.networks import numpy_unet, write_pretraining, write_segmenter
 from tests.support.program import ROOT
 
 
