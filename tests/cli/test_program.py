@@ -50,6 +50,7 @@ def test_the_compiler_is_quiet_unless_it_was_asked(monkeypatch, before, level):
     if before is None:
         monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
     monkeypatch.setattr(sys, "argv", ["main.py"])
+    monkeypatch.setattr(program, "use_huge_pages", lambda: None)  # starts anew
     seen = []
     monkeypatch.setattr(
         program.app,
