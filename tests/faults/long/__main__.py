@@ -1,12 +1,12 @@
 """All fault tests in their long form, case by case.
 
 python -m tests.faults.long [--folder runs/faults] [--only kill,signal] [--most N]
-python -m tests.faults.long --table
+python -m tests.faults.long [--folder runs/faults] --table | --write
 
 Each case's result is a line in FOLDER/cases.csv. A started command goes on after the
 last line; delete the file to begin anew. Each kind has a process of its own, and two
-run at a time. The exit status is 1 if a case has failed. `--table` prints the table of
-docs/explanation/reliability.md from the file of results, and `--write` puts it there.
+run at a time. The exit status is 1 if a case has failed. `--table` prints the summary,
+and `--write` publishes it in docs/explanation/reliability.md and results/faults.csv.
 """
 
 import argparse
@@ -93,6 +93,16 @@ def run_all(kinds: list[str], options: list[str], jobs: int) -> None:
         running = [each for each in running if each.poll() is None]
 
 
+def publish(results: list[Result]) -> None:
+    """Writes the file of results, without places on this machine, and the table."""
+    FILE.unlink(missing_ok=True)
+    for each in results:
+        record.append(FILE, each._replace(detail=""))
+    above, _, below = PAGE.read_text(encoding="utf-8").split(MARK)
+    text = record.table(record.read(FILE))
+    PAGE.write_text(f"{above}{MARK}\n{text}\n{MARK}{below}", encoding="utf-8")
+
+
 def main() -> int:
     """Reads the command line, and runs what it asks for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -103,15 +113,13 @@ def main() -> int:
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
-    if given.table or given.write:
-        text = record.table(record.read(FILE))
-        print(text)
-        if given.write:
-            above, _, below = PAGE.read_text(encoding="utf-8").split(MARK)
-            whole = f"{above}{MARK}\n{text}\n{MARK}{below}"
-            PAGE.write_text(whole, encoding="utf-8")
-        return 0
     work = given.folder.resolve()
+    if given.table or given.write:
+        results = record.read(work / "cases.csv")
+        print(record.table(results))
+        if given.write:
+            publish(results)
+        return 0
     (work / "scenes").mkdir(parents=True, exist_ok=True)
     # One cache of compiled programs for all scenes.
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(work / "programs"))

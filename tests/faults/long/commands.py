@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import os
 import random
 import re
 import shutil
@@ -38,9 +39,12 @@ KILLS = {
     "finetune": (6, 3),
     "evaluate": (4, 1),
     "predict": (4, 1),
-    "embed": (3, 0),
-    "context": (2, 0),
-    "figures": (2, 0),
+    "embed": (2, 0),
+    "export": (1, 0),
+    "explore": (1, 0),
+    "report": (1, 0),
+    "context": (1, 0),
+    "figures": (1, 0),
     "folds": (2, 1),
     "study": (2, 1),
 }
@@ -207,7 +211,6 @@ def _fill(work: Path, mode: str, share: float) -> Result:
     scene.prepare(work, mode, source)
     before = _kilobytes(source)
     size = int(before + share * _needed(work, mode, before))
-    shutil.rmtree(root, ignore_errors=True)
     with small_disk(root, size) as mounted:
         if not mounted:
             return Result("disk", "", tried=0, detail="nothing can be mounted here")
@@ -242,7 +245,9 @@ def _needed(work: Path, mode: str, before: int) -> int:
 @contextlib.contextmanager
 def small_disk(folder: Path, kilobytes: int) -> Iterator[bool]:
     """A file system of its own size; False where none may be mounted."""
-    folder.mkdir(parents=True)
+    if os.path.ismount(folder):  # an earlier start was killed
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    folder.mkdir(parents=True, exist_ok=True)
     options = f"size={kilobytes}k,nr_inodes=20000"
     line = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
     try:

@@ -167,11 +167,11 @@ def _try(work: Path, name: str, file: str, how: str) -> Result:
 def _other_numbers(root: Path, file: str, known: dict[str, str]) -> str:
     """Names what differs from an ending, apart from the damaged file itself."""
     own = scene._HASHES.sub(r"\1", file)
-    try:
-        found = scene.ending(root)
-    except Exception as error:
-        return f"the end cannot be read: {error}"[:300]
+    found = scene.ending(root)
     names = {x for x in {*found, *known} if found.get(x) != known.get(x)}
+    # An older checkpoint that nobody had to read is still damaged.
+    step, _, _ = file.partition("/state/")
+    names -= {x for x in names if found.get(x) == scene.UNREADABLE and step in x}
     # A log that somebody has damaged stays as it is; what was saved counts.
     names = {x for x in names if x != own and not x.startswith(f"{own}/")}
     return (

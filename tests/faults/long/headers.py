@@ -10,7 +10,8 @@ import nibabel as nib
 import numpy as np
 from hypothesis import strategies as st
 
-from pix2rep_jax.data.slices.volume import VolumeFile, prepare_file
+from pix2rep_jax.data.slices.prepared_volume import prepare_file
+from pix2rep_jax.data.slices.volume import VolumeFile
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.segmenter import Segmenter
 from pix2rep_jax.inference.write_masks import write_masks
