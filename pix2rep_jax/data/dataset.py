@@ -123,7 +123,11 @@ def load_volumes(
     path = slice_cache.find_path(Path(data.cache_dir).expanduser(), settings, volumes)
     dataset = slice_cache.load(path, Dataset, VolumeRecord)
     if dataset is None:
-        dataset, described = _prepare(volumes, settings, path, progress=progress)
+        place = slice_cache.stored_path(path)
+        try:
+            dataset, described = _prepare(volumes, settings, place, progress=progress)
+        except OSError:  # `save` says so
+            dataset, described = _prepare(volumes, settings, None, progress=progress)
         limit_gb = data.get("cache_gb", 0.0)  # runs of earlier versions lack it
         slice_cache.save(path, dataset, limit_gb=limit_gb, described=described)
     # When the slices were cached, the same files may have had other relative paths.
@@ -169,22 +173,30 @@ class _Prepared(NamedTuple):
 
 
 def _prepare(
-    volumes: Sequence[VolumeFile], settings: dict, path: Path, *, progress: bool
+    volumes: Sequence[VolumeFile],
+    settings: dict,
+    path: Path | None,
+    *,
+    progress: bool,
 ) -> tuple[Dataset, dict[str, np.ndarray] | None]:
     """Reads and prepares the volumes, several files at the same time.
 
     Args:
         volumes: The volumes.
         settings: As for `prepare_file`.
-        path: The file of the cache; beside it lie slices that would fill the memory.
+        path: The file for slices that would fill the memory; None keeps all there.
         progress: As for `load_dataset`.
 
     Returns:
         The data set; and of slices that are in a file, what describes it.
+
+    Raises:
+        InputError: If scans cannot be used.
+        OSError: If the file cannot be written.
     """
     found = _Prepared([], [], [], [])
     with contextlib.ExitStack() as stack:
-        pixels = stack.enter_context(GatheredSlices(slice_cache.stored_path(path)))
+        pixels = stack.enter_context(GatheredSlices(path))
         for each in _read_all(volumes, settings, progress=progress):
             pixels.add(each.images, each.labels)
             found.records.append(each.record)
@@ -200,7 +212,7 @@ def _prepare(
         described = pixels.finish()
     counts = [len(indices) for indices in found.kept]
     arrays: dict[str, Any]
-    if described is None:
+    if described is None or path is None:
         arrays = {
             "images": _join(pixels.images, 0),
             "labels": _join(pixels.labels, UNLABELLED),

@@ -10,7 +10,6 @@ import numpy as np
 
 from pix2rep_jax.data.slices import stored_slices
 from pix2rep_jax.data.slices.stored_slices import SliceWriter
-from pix2rep_jax.errors import InputError
 from pix2rep_jax.runtime.atomic_file import replacing
 
 __all__ = ["GatheredSlices"]
@@ -24,11 +23,11 @@ class GatheredSlices:
         labels: `[slices, height, width]` of each.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
         """Begins with nothing.
 
         Args:
-            path: The file for slices that would fill the memory.
+            path: The file for slices that would fill the memory; None keeps all there.
         """
         self.images: list[np.ndarray] = []
         self.labels: list[np.ndarray] = []
@@ -52,23 +51,20 @@ class GatheredSlices:
         """Adds the slices of a volume.
 
         Raises:
-            InputError: If the disk is full.
+            OSError: If the file cannot be written, such as on a full disk.
         """
         self.images.append(images)
         self.labels.append(labels)
         self._bytes += images.nbytes + labels.nbytes
-        if self._bytes <= stored_slices.STORED_BYTES:
+        if self._path is None or self._bytes <= stored_slices.STORED_BYTES:
             return
-        try:
-            if self._writer is None:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                partial = self._stack.enter_context(replacing(self._path))
-                self._file = self._stack.enter_context(partial.open("wb"))
-                self._writer = SliceWriter(self._file)
-            for each in zip(self.images, self.labels, strict=True):
-                self._writer.add(*each)
-        except OSError as error:
-            raise self._cannot_write(error) from error
+        if self._writer is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            partial = self._stack.enter_context(replacing(self._path))
+            self._file = self._stack.enter_context(partial.open("wb"))
+            self._writer = SliceWriter(self._file)
+        for each in zip(self.images, self.labels, strict=True):
+            self._writer.add(*each)
         self.images.clear()
         self.labels.clear()
 
@@ -79,21 +75,11 @@ class GatheredSlices:
             What describes the file; None if all slices are in memory.
 
         Raises:
-            InputError: If the disk is full.
+            OSError: As `add`.
         """
         if self._file is None or self._writer is None:
             return None
-        try:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._stack.close()  # closes the file, and moves it
-        except OSError as error:
-            raise self._cannot_write(error) from error
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._stack.close()  # closes the file, and moves it
         return self._writer.describe()
-
-    def _cannot_write(self, error: OSError) -> InputError:
-        return InputError(
-            f"the prepared slices do not fit the memory, and {self._path} cannot be "
-            f"written ({error.strerror or error}): free some space, or name a folder "
-            "on another disk by --config.data.cache_dir"
-        )

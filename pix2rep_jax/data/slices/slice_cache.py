@@ -93,15 +93,15 @@ def stored_path(path: Path) -> Path:
 
 
 def open_stored(
-    path: Path, described: Mapping[str, np.ndarray]
+    file: Path, described: Mapping[str, np.ndarray]
 ) -> dict[str, StoredRows]:
     """Opens images and labels that a `SliceWriter` wrote.
 
     Args:
-        path: The path that `find_path` returned.
+        file: The file.
         described: From `SliceWriter.describe`.
     """
-    how, file = dict(described), stored_path(path)
+    how = dict(described)
     return {
         "images": StoredRows(file, how, labels=False, fill=0),
         "labels": StoredRows(file, how, labels=True, fill=UNLABELLED),
@@ -181,7 +181,9 @@ def load(path: Path, dataset_type: type, record_type: type) -> Any | None:
         if "places" in found:
             with contextlib.suppress(OSError):  # another user's
                 os.utime(stored_path(path))
-            arrays |= open_stored(path, {name: found[name] for name in _STORED})
+            arrays |= open_stored(
+                stored_path(path), {name: found[name] for name in _STORED}
+            )
         else:
             arrays |= {name: found[name] for name in _ARRAYS[:2]}
         arrays["annotated"] = found.get("annotated")  # older files lack it

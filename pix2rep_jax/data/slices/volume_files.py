@@ -56,7 +56,7 @@ def read_files(
     with contextlib.ExitStack() as stack:
         call = read
         if processes and len(files) >= MANY and cores > 1 and os.name == "posix":
-            number = cores
+            number = min(8, cores)  # each has a scan in memory
             call = stack.enter_context(_in_processes(read, number))
         executor = stack.enter_context(concurrent.futures.ThreadPoolExecutor(number))
         bar = stack.enter_context(

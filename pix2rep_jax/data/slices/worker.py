@@ -29,7 +29,7 @@ class Worker:
         places = (str(_PACKAGE), os.environ.get("PYTHONPATH", ""))
         path = os.pathsep.join(filter(None, places))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "pix2rep_jax.data.slices.worker"],
+            [sys.executable, "-P", "-m", "pix2rep_jax.data.slices.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | {"PYTHONPATH": path},
