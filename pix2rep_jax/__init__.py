@@ -11,17 +11,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pix2rep_jax.api import (
-        Run,
-        evaluate,
-        explore,
-        export,
-        finetune,
-        predict,
-        pretrain,
-        probe,
-        report,
-    )
+    from pix2rep_jax.api.learned import embed, explore, export, report
+    from pix2rep_jax.api.masks import evaluate, predict
+    from pix2rep_jax.api.run import Run
+    from pix2rep_jax.api.training import finetune, pretrain, probe
     from pix2rep_jax.inference.backbone import Backbone
     from pix2rep_jax.inference.compared_pixels import nearest_pixels, similarity
     from pix2rep_jax.inference.segmenter import Segmenter
@@ -38,6 +31,7 @@ __all__ = [
     "Segmenter",
     "UNet",
     "cross_correlation",
+    "embed",
     "evaluate",
     "explore",
     "export",
@@ -54,20 +48,21 @@ __all__ = [
 
 _MODULES = {
     "Backbone": "pix2rep_jax.inference.backbone",
-    "Run": "pix2rep_jax.api",
+    "Run": "pix2rep_jax.api.run",
     "Segmenter": "pix2rep_jax.inference.segmenter",
     "UNet": "pix2rep_jax.models.unet",
     "cross_correlation": "pix2rep_jax.losses.decorrelation",
-    "evaluate": "pix2rep_jax.api",
-    "explore": "pix2rep_jax.api",
-    "export": "pix2rep_jax.api",
-    "finetune": "pix2rep_jax.api",
+    "embed": "pix2rep_jax.api.learned",
+    "evaluate": "pix2rep_jax.api.masks",
+    "explore": "pix2rep_jax.api.learned",
+    "export": "pix2rep_jax.api.learned",
+    "finetune": "pix2rep_jax.api.training",
     "info_nce": "pix2rep_jax.losses.contrastive",
     "nearest_pixels": "pix2rep_jax.inference.compared_pixels",
-    "predict": "pix2rep_jax.api",
-    "pretrain": "pix2rep_jax.api",
-    "probe": "pix2rep_jax.api",
-    "report": "pix2rep_jax.api",
+    "predict": "pix2rep_jax.api.masks",
+    "pretrain": "pix2rep_jax.api.training",
+    "probe": "pix2rep_jax.api.training",
+    "report": "pix2rep_jax.api.learned",
     "similarity": "pix2rep_jax.inference.compared_pixels",
     "warp": "pix2rep_jax.views.warp",
 }

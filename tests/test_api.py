@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import pix2rep_jax
-from pix2rep_jax import api
+from pix2rep_jax.api.command import write_command
+from pix2rep_jax.api.run import Run
 from pix2rep_jax.cli.parse import read_settings
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runs.checkpoint_reader import restore_params
@@ -87,7 +88,7 @@ def test_functions_return_their_runs(called, workdir):
 
 def test_a_run_stands_for_its_folder(workdir):
     """So that it can be given wherever a folder can."""
-    run = api.Run(workdir, workdir / "finetune")
+    run = Run(workdir, workdir / "finetune")
     assert os.fspath(run) == str(workdir / "finetune")
     assert pix2rep_jax.Segmenter.load(run).classes[0] in ("BG", "LV")
 
@@ -109,7 +110,9 @@ def test_settings_are_those_of_a_command_line(tmp_path):
     """Numbers, lists and words, with dots or double underscores."""
     settings = {"data__num_labeled": 1, "model.channels": [4, 8], "seed": 3}
     settings |= {"data__exclude": ("p01",), "finetune__head_learning_rate": 1e-3}
-    words = api._command("finetune", tmp_path, "small", tmp_path, "none", settings)
+    words = write_command(
+        "finetune", tmp_path, settings, size="small", data=tmp_path, start="none"
+    )
     config = read_settings([words[0], f"--config={ROOT}/{words[1][9:]}", *words[2:]])
     assert (config.data.num_labeled, config.seed) == (1, 3)
     assert (config.model.channels, config.data.exclude) == ((4, 8), ("p01",))
@@ -125,13 +128,10 @@ def test_going_on_and_starting_from_weights_are_two_things(tmp_path, workdir):
         pix2rep_jax.pretrain(out=tmp_path, start=workdir, resume=False)
     with pytest.raises(InputError, match=r"data\.root"):
         pix2rep_jax.pretrain("scans", out=tmp_path / "new", data__root="others")
-    words = api._command("pretrain", tmp_path / "new", None, None, workdir, {})
+    words = write_command("pretrain", tmp_path / "new", {}, start=workdir)
     assert f"--config.init.checkpoint={workdir}" in words
     assert "--config=configs/pix2rep.py:small" in words
-    assert not any(
-        "--config=" in x
-        for x in api._command("finetune", workdir, None, None, None, {})
-    )
+    assert not any("--config=" in x for x in write_command("finetune", workdir, {}))
 
 
 def test_an_interrupted_cell_is_no_end_of_the_kernel(monkeypatch, workdir):

@@ -176,9 +176,11 @@ class Segmenter:
         networks = sum(each.weight for each in self.members)
         kept = ", ".join(self.classes[each] for each in self.largest_of)
         pieces = f"the largest piece of {kept}" if kept else "every piece of each class"
+        channels = self.inputs.channels
+        seen = (each.preparation.describe(channels) for each in self.members)
         return (
             f"Segmenter of {', '.join(self.classes)} by {networks} network(s)\n"
-            f"  sees {self.preparation.describe(self.inputs.channels)}\n"
+            f"  sees {'; or '.join(seen)}\n"
             f"  keeps {pieces}"
         )
 

@@ -66,6 +66,13 @@ class Method(NamedTuple):
             gets; None if the method has none.
         collapsed_loss: The loss of a network that maps all images to one embedding;
             None if such a network has a small loss.
+
+    >>> def darkness(params, model_state, batch, key):
+    ...     return batch["image"].mean(), (model_state, {})
+    >>> method = Method(nn.Dense(2), darkness, trained=("backbone",))
+    >>> samples = method.make_samples({"image": np.ones((3, 8, 8, 1)), "volume": None})
+    >>> float(method.loss_fn({}, {}, samples, None)[0]), method.requires_pretrained
+    (1.0, False)
     """
 
     net: nn.Module

@@ -60,6 +60,13 @@ def make_views(
     Reference:
         Seince et al., "Dense Self-Supervised Learning for Medical Image
         Segmentation", MIDL 2024, section 3 (1) and (2).
+
+    >>> image = jax.random.uniform(jax.random.key(0), (2, 16, 16, 1))
+    >>> flip = {"flip_probability": 1.0, "max_rotation": 0.0}
+    >>> flip |= {"extent": (1.0, 1.0), "max_shift": (0.0, 0.0)}
+    >>> views = make_views(jax.random.key(1), image, spatial=flip, intensity={})
+    >>> views.view_b.shape, views.sources.shape, bool(views.valid.all())
+    ((2, 16, 16, 1), (2, 16, 16, 2), True)
     """
     height, width = image.shape[1:3]
 
@@ -127,6 +134,11 @@ def sample_points(
 
     Raises:
         ValueError: If an image has fewer pixels than `num_points`.
+
+    >>> valid = jnp.zeros((1, 4, 4), bool).at[0, 1, :2].set(True)
+    >>> points, is_drawn = sample_points(jax.random.key(0), valid, num_points=3)
+    >>> sorted(points[is_drawn].tolist()), is_drawn.tolist()
+    ([4, 5], [[True, True, False]])
     """
     batch, height, width = valid.shape
     if num_points > height * width:

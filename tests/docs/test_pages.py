@@ -9,6 +9,7 @@ import pytest
 from absl import flags
 
 import pix2rep_jax
+import pix2rep_jax.api
 from pix2rep_jax.cli import program
 from tests.docs.pages import PAGES
 from tests.support.program import ROOT

@@ -61,6 +61,13 @@ MEMBERS = {
 }
 
 
+def test_three_lines_say_what_a_segmenter_is():
+    """Of an ensemble the grids of all its networks."""
+    lines = repr(module._join(MEMBERS["two grids"])).splitlines()
+    assert len(lines) == 3 and "3 network" in lines[0]
+    assert "40 x 40 px" in lines[1] and lines[1].count(" mm as ") == 2
+
+
 @pytest.mark.parametrize("kind", MEMBERS)
 def test_probabilities_are_the_mean(kind):
     """On the scan's own grid, whatever grids the networks have."""
