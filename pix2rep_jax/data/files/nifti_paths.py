@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -173,12 +174,11 @@ def find_subfolder(root: Path, name: str) -> Path:
     """
     usual = root / name
     try:
-        entries = sorted(root.iterdir())
+        # The folder itself may hold thousands of scans.
+        names = sorted(each for each in os.listdir(root) if each.casefold() == name)
     except OSError:
         return usual
-    found = [
-        each for each in entries if each.name.casefold() == name and _is_folder(each)
-    ]
+    found = [each for each in map(root.joinpath, names) if _is_folder(each)]
     if len(found) > 1:
         raise InputError(
             f"{root} holds {name_some(each.name for each in found)}: put all files "
