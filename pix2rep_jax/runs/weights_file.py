@@ -9,10 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
+from ml_collections import ConfigDict
 
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.models.build import make_backbone
 from pix2rep_jax.runtime.atomic_file import replacing
 
 __all__ = [
@@ -125,11 +129,12 @@ def read_weights(path: str | Path) -> tuple[Any, Any]:
         Parameters and statistics, as trees of NumPy arrays.
 
     Raises:
-        InputError: As `read_about`, and if an array has changed since.
+        InputError: As `read_about`, if an array has changed since, or if the arrays are
+            not those of the network that the settings describe.
     """
     numpy, path = _import(), Path(path)
     metadata = _read_metadata(path)
-    _about(path, metadata)
+    about = _about(path, metadata)
     try:
         tensors = numpy.load_file(path)
     except Exception as error:
@@ -139,14 +144,65 @@ def read_weights(path: str | Path) -> tuple[Any, Any]:
             f"the weights in {path} are not those that were written into it: get the "
             "file again"
         )
+    if about.mode == "pretrain" and (wrong := _misfit(about, tensors)):
+        raise InputError(
+            f"the weights in {path} do not fit the settings in it ({wrong}): get the "
+            "file again, or export its run again"
+        )
     return split_tensors(tensors)
+
+
+def _misfit(about: About, tensors: Mapping[str, np.ndarray]) -> str:
+    """Says what of a pretraining's arrays is not what its settings ask for.
+
+    Only the parts that it has trained are looked at, and "" means that they fit.
+    """
+    try:
+        expected = _shapes(about)
+        parts = [x for x in about.run["trained"] if f"{x}.".startswith("backbone.")]
+    except Exception as error:  # settings of any kind, read by Flax
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        return f"they describe no network: {said}"
+    if not parts:
+        return "nothing of a backbone is trained"
+    for part in parts:
+        names = [name for name in expected if name.startswith(f"{part}.")]
+        if not names:
+            return f"there is no {part}"
+        for name in names:
+            array = tensors.get(name)
+            if array is None:
+                return f"{name} is missing"
+            if array.shape != expected[name] or array.dtype != np.float32:
+                found = f"{array.dtype} {list(array.shape)}"
+                return f"{name} is {found}, and not float32 {list(expected[name])}"
+            if not np.isfinite(array).all():
+                return f"{name} holds values that are not finite"
+    names = {name.rpartition(".")[0] for name in tensors} & {*tensors}
+    return f"{min(names)} is an array and a part" if names else ""
+
+
+def _shapes(about: About) -> dict[str, tuple[int, ...]]:
+    """The shape of each array of a pretraining's backbone; nothing is computed."""
+    config, channels = ConfigDict(about.config), about.run["inputs"]["channels"]
+    net, side = make_backbone(config), 2 ** (len(config.model.channels) - 1)
+    variables = jax.eval_shape(
+        lambda key: net.init(key, jnp.zeros((1, side, side, channels)), train=False),
+        jax.random.key(0),
+    )
+    trees = [variables["params"], variables["batch_stats"]]
+    flat = [flatten_dict({"backbone": tree}, sep=".") for tree in trees]
+    return {name: tuple(x.shape) for each in flat for name, x in each.items()}
 
 
 def _about(path: Path, metadata: Mapping[str, str]) -> About:
     """Reads the metadata; raises InputError if they are those of another program."""
     try:
         config, run = (json.loads(metadata[name]) for name in ("config", "run"))
-        return About(metadata["mode"], int(metadata["step"]), config, run)
+        step = int(metadata["step"])
+        if step < 0 or not (isinstance(config, dict) and isinstance(run, dict)):
+            raise ValueError("these are not a run's")
+        return About(metadata["mode"], step, config, run)
     except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise InputError(
             f"{path} does not hold the settings of a run: name a file that --mode "

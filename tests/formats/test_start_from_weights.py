@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from pix2rep_jax.data.hidden_names import hide_names, reveal_names
@@ -19,6 +20,7 @@ from pix2rep_jax.errors import InputError
 from pix2rep_jax.formats.network import load_network
 from pix2rep_jax.formats.write import write_export
 from pix2rep_jax.inference.backbone import Backbone
+from pix2rep_jax.runs import weights_file
 from pix2rep_jax.runs.checkpoint_reader import restore_params, unfinished
 from pix2rep_jax.runs.data_checks import check_unseen
 from pix2rep_jax.runs.find_weights import find_weights, hub_name
@@ -27,6 +29,7 @@ from pix2rep_jax.runs.pretrained_backbone import other_images_note, read_backbon
 from pix2rep_jax.runs.remembered import inherited_settings
 from pix2rep_jax.runs.run_record import read_run, record_from_dict, record_to_dict
 from pix2rep_jax.runs.start import decide_start, find_network
+from pix2rep_jax.runs.weights_file import write_tensors
 from tests.formats.networks import write_pretraining, write_segmenter
 from tests.inference.test_segmenter import CONFIG
 from tests.support.program import ROOT, environment, start, succeed
@@ -140,6 +143,70 @@ def test_changed_weights_are_refused(run, file, tmp_path):
     file.write_bytes(data)
     with pytest.raises(InputError, match="SHA-256"):
         started(file.parent, tmp_path)
+
+
+KERNEL = "backbone.encode_0.Conv_0.kernel"
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda x: {KERNEL: x[KERNEL][..., :1]}, "encode_0.Conv_0.kernel"),
+        (lambda x: {KERNEL: np.nan * x[KERNEL]}, "encode_0.Conv_0.kernel"),
+        (lambda x: {KERNEL: x[KERNEL].astype(np.float16)}, "float16"),
+        (lambda x: {KERNEL: None}, "encode_0.Conv_0.kernel"),
+        (lambda x: {f"{KERNEL}.deep": x[KERNEL]}, "encode_0.Conv_0.kernel"),
+        (lambda x: dict.fromkeys(x), "backbone"),
+    ],
+    ids=["shape", "not finite", "half", "missing", "nested", "empty"],
+)
+def test_arrays_that_do_not_fit_the_settings_are_refused(
+    run, file, tmp_path, change, named
+):
+    """Also where whoever wrote the file has hashed them too."""
+    tensors = load_file(file)
+    tensors |= change(tensors)
+    tensors = {name: x for name, x in tensors.items() if x is not None}
+    write_tensors(file, tensors, hashed(file, tensors))
+    (file.parent / "config.json").unlink()
+    with pytest.raises(InputError, match=named):
+        started(file, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"step": "-3"},
+        {"config": "[]"},
+        {"run": "[]"},
+        {"run": {"trained": ["backbone.encode_9"]}},
+        {"run": {"trained": ["head"]}},
+        {"run": {"inputs": {"channels": 3}}},
+        {"config": {"model": {"channels": "x"}}},
+    ],
+    ids=str,
+)
+def test_settings_that_do_not_fit_the_arrays_are_refused(file, tmp_path, changes):
+    tensors = load_file(file)
+    metadata = hashed(file, tensors)
+    for name, change in changes.items():
+        if isinstance(change, dict):
+            content = json.loads(metadata[name])
+            for key, value in change.items():
+                both = isinstance(value, dict)
+                content[key] = content[key] | value if both else value
+            change = json.dumps(content)
+        metadata[name] = change
+    write_tensors(file, tensors, metadata)
+    (file.parent / "config.json").unlink()
+    with pytest.raises(InputError, match=r"safetensors|model\.channels"):
+        started(file, tmp_path)
+
+
+def hashed(file, tensors):
+    """The metadata of a file, with the digest of these tensors."""
+    with safe_open(file, "np") as opened:
+        return opened.metadata() | {"tensors_sha256": weights_file._digest(tensors)}
 
 
 def test_other_files_are_refused(file, tmp_path):
