@@ -4,6 +4,7 @@ import base64
 import gzip
 import importlib.resources
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -90,14 +91,15 @@ def write_page(
     packed = base64.b64encode(gzip.compress(content, 6, mtime=0)).decode("ascii")
     # No text in it may end the element that holds it.
     said = json.dumps(facts).replace("<", "\\u003c")
-    page = _read("page.html")
-    for name, text in {
-        "{{style}}": _read("page.css"),
-        "{{program}}": _read("page.js"),
-        "{{facts}}": said,
-        "{{content}}": packed,
-    }.items():
-        page = page.replace(name, text)
+    parts_of_page = {
+        "style": _read("page.css"),
+        "program": _read("page.js"),
+        "facts": said,
+        "content": packed,
+    }
+    # All at once: a scan may be called like one of them.
+    names = r"\{\{(" + "|".join(parts_of_page) + r")\}\}"
+    page = re.sub(names, lambda found: parts_of_page[found[1]], _read("page.html"))
     write_whole(path, page)
 
 

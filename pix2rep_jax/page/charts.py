@@ -13,6 +13,7 @@ _WIDTH, _HEIGHT = 420, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 12, 12, 36
 _MOST_POINTS = 240
 _ROW = 21
+_LARGEST = 1e300
 
 
 class Reach(NamedTuple):
@@ -45,14 +46,16 @@ def curves(
         series: For each name of a curve its steps, its values and its colour's number.
     """
     last = max(max(steps) for steps, _, _ in series.values())
-    low = min(min(values) for _, values, _ in series.values())
-    high = max(max(values) for _, values, _ in series.values())
+    # A loss that runs away may be larger than can be subtracted.
+    low = max(-_LARGEST, min(min(values) for _, values, _ in series.values()))
+    high = min(_LARGEST, max(max(values) for _, values, _ in series.values()))
     ticks = nice_ticks(low, high)
     low, high = min(low, ticks[0]), max(high, ticks[-1])
     wide, tall = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
 
     def place(step: float, value: float) -> tuple[float, float]:
         x = _LEFT + wide * step / max(last, 1)
+        value = min(max(value, low), high)
         return x, _TOP + tall * (1 - (value - low) / ((high - low) or 1))
 
     parts = []
@@ -126,9 +129,10 @@ def nice_ticks(low: float, high: float, *, number: int = 4) -> list[float]:
     """Chooses round values that reach from one value to another.
 
     >>> nice_ticks(0.13, 0.92)
-    [0.0, 0.25, 0.5, 0.75, 1.0]
+    [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
     """
-    span = (high - low) or abs(high) or 1.0
+    spans = (high - low, abs(high), 1.0)
+    span = next(x for x in spans if x > 1 / _LARGEST)
     power = 10.0 ** math.floor(math.log10(span / number))
     steps = [factor * power for factor in (1, 2, 2.5, 5, 10)]
     step = next(x for x in steps if span / x <= number + 1e-9)

@@ -13,6 +13,7 @@ from pix2rep_jax.page.document import text
 __all__ = ["captioned", "slice_picture"]
 
 _SIDE_IN, _DPI = 2.0, 140
+_LEAST_PX = 4
 
 
 def slice_picture(panel: Panel, label: np.ndarray | None, *, num_classes: int) -> str:
@@ -30,7 +31,9 @@ def slice_picture(panel: Panel, label: np.ndarray | None, *, num_classes: int) -
     wide = (last_row - first_row) * panel.spacing[0]
     tall = (last_column - first_column) * panel.spacing[1]
     scale = _SIDE_IN / max(wide, tall)
-    figure = Figure(figsize=(wide * scale, tall * scale), facecolor="black")
+    # At least a few pixels: a slice may be one row of a long scan.
+    sides = [max(side * scale, _LEAST_PX / _DPI) for side in (wide, tall)]
+    figure = Figure(figsize=sides, facecolor="black")
     ax = figure.add_axes((0, 0, 1, 1))
     ax.set_axis_off()
     box = first_row, last_row, first_column, last_column

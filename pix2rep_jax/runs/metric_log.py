@@ -185,10 +185,11 @@ def read_metrics(path: Path) -> Series:
         try:
             record = json.loads(line)
             step = int(record.pop("step"))
-        except (ValueError, KeyError, AttributeError, TypeError):
+        except (ValueError, KeyError, AttributeError, TypeError, OverflowError):
             continue
         for name, value in record.items():
-            if value is not None:
+            # Another program may have written NaN, or a word.
+            if type(value) in (int, float) and math.isfinite(value):
                 series.setdefault(name, {})[step] = value
     return {
         name: (sorted(values), [values[step] for step in sorted(values)])

@@ -1,6 +1,7 @@
 """The page in a browser: its similarities, its mask and its controls."""
 
 import base64
+import json
 import re
 import shutil
 import subprocess
@@ -75,6 +76,16 @@ def test_the_page_needs_no_other_file(made):
     assert not re.search(r"\{\{\w+\}\}", text)
     assert not [word for word in ("http:", "https:", "src=", "@import") if word in text]
     assert text.count("</script>") == 3  # a name ends none
+
+
+def test_a_name_stays_as_it_is(tmp_path):
+    """Also one that looks like a place of the page, or like the end of an element."""
+    path, names = tmp_path / "a.html", ["{{content}}", "</script>", "\\1 {{style}} é"]
+    scans = [make_scan(name, 1) for name in names]
+    reduced = reduce_vectors([scan.embeddings for scan in scans])
+    write_page(path, scans, reduced, title="T", about="A.")
+    facts = re.search(r'id="facts">(.*?)</script>', path.read_text("utf-8"), re.S)[1]
+    assert [each["name"] for each in json.loads(facts)["scans"]] == names
 
 
 def test_a_click_gives_the_similarities_that_python_computes(made):

@@ -39,6 +39,14 @@ def test_means_and_intervals_stand_at_their_values():
     assert words.count("LV") == 1 and "<RV>" in words
 
 
+def test_a_curve_that_runs_away_is_drawn():
+    """Of the largest and of the least numbers that there are."""
+    for values in ([1e308, -1e308, 1.0], [5e-324, 0.0, 0.0], [1.0, 1.0 + 2e-16, 1.0]):
+        tree = svg(curves("loss", {"a": ([1, 2, 3], values, 0)}))
+        (path,) = (each.get("d") for each in tree.iter("path"))
+        assert all(0 <= float(y) <= 220 for y in re.findall(r",([-\d.]+)", path))
+
+
 def test_a_curve_goes_through_its_values():
     """Long ones are thinned out, but end where they end."""
     steps = list(range(0, 10_000, 10))

@@ -163,6 +163,16 @@ def test_a_run_that_goes_on_only_appends(tmp_path):
     assert read_metrics(path) == {"loss": ([1, 2, 3, 4, 5], [0.5, 1.0, 1.5, 9.0, 2.5])}
 
 
+def test_only_finite_numbers_are_read(tmp_path):
+    """Whatever else a line holds, curves can be drawn of what comes back."""
+    path = tmp_path / "metrics.jsonl"
+    values = ("NaN", "Infinity", "1e999", '"x"', "true", "[1]", "null", "1e308", "2")
+    lines = [f'{{"step": {i}, "loss": {x}}}' for i, x in enumerate(values)]
+    lines += ["[1]", "3", '{"step": "x", "loss": 1}', '{"step": 1e999, "loss": 1}']
+    path.write_text("\n".join(lines))
+    assert read_metrics(path) == {"loss": ([7, 8], [1e308, 2])}
+
+
 def test_a_folder_that_cannot_be_written_is_said(tmp_path):
     """A missing folder is one sentence that names the file."""
     with pytest.raises(InputError, match=r"metrics\.jsonl"):
