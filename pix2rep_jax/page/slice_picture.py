@@ -32,8 +32,8 @@ def slice_picture(panel: Panel, label: np.ndarray | None, *, num_classes: int) -
     tall = (last_column - first_column) * panel.spacing[1]
     scale = _SIDE_IN / max(wide, tall)
     # At least a few pixels: a slice may be one row of a long scan.
-    sides = [max(side * scale, _LEAST_PX / _DPI) for side in (wide, tall)]
-    figure = Figure(figsize=sides, facecolor="black")
+    width, height = (max(side * scale, _LEAST_PX / _DPI) for side in (wide, tall))
+    figure = Figure(figsize=(width, height), facecolor="black")
     ax = figure.add_axes((0, 0, 1, 1))
     ax.set_axis_off()
     box = first_row, last_row, first_column, last_column

@@ -178,8 +178,8 @@ def _misfit(about: About, tensors: Mapping[str, np.ndarray]) -> str:
                 return f"{name} is {found}, and not float32 {list(expected[name])}"
             if not np.isfinite(array).all():
                 return f"{name} holds values that are not finite"
-    names = {name.rpartition(".")[0] for name in tensors} & {*tensors}
-    return f"{min(names)} is an array and a part" if names else ""
+    parents = {name.rpartition(".")[0] for name in tensors} & {*tensors}
+    return f"{min(parents)} is an array and a part" if parents else ""
 
 
 def _shapes(about: About) -> dict[str, tuple[int, ...]]:
