@@ -165,7 +165,8 @@ def doubt_part(
         if dataset.volumes[each.volume].volume_id in scores
     ]
     rule = f"{DOUBT_RULE}. Each picture shows the slice with the most entropy."
-    if len(pairs) >= 10:
+    differ = all(len({*values}) > 1 for values in zip(*pairs, strict=True))
+    if len(pairs) >= 10 and differ:
         rank = float(spearmanr(*zip(*pairs, strict=True)).statistic)
         if not math.isnan(rank):
             rule += (

@@ -14,6 +14,7 @@ import pytest
 
 import configs.pix2rep
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.modes import report_scans
 from pix2rep_jax.modes.report import check_target
 from pix2rep_jax.modes.report_names import (
     Names,
@@ -27,6 +28,7 @@ from pix2rep_jax.modes.report_numbers import (
     patient_part,
     run_part,
 )
+from pix2rep_jax.modes.report_scans import Doubted, doubt_part
 from pix2rep_jax.modes.reported_runs import find_baseline, find_gain, find_reported
 from tests.support.program import finish, start, succeed
 from tests.support.run_folder import begin_run, make_split_of
@@ -91,6 +93,22 @@ def arms(tmp_path_factory):
             begin_run(place, own, origin=origin, split=SPLIT)
             score(place, draw.uniform(0.5, 0.6, 8) + gain)
     return workdir
+
+
+@pytest.mark.parametrize("doubts", [[0.0] * 10, [0.1 * i for i in range(10)]])
+def test_doubt_is_compared_with_dice_where_it_differs(monkeypatch, doubts):
+    """The rank correlation of equal numbers is not defined."""
+    monkeypatch.setattr(report_scans, "_doubted_picture", lambda *args: "")
+    volumes = [SimpleNamespace(volume_id=f"v{i}") for i in range(10)]
+    scans = [Doubted(i, doubt, 0, np.zeros(())) for i, doubt in enumerate(doubts)]
+    part = doubt_part(
+        scans,
+        SimpleNamespace(volumes=volumes),
+        {f"v{i}": 0.9 - 0.05 * i for i in range(10)},
+        classes=("BG", "LV"),
+        names=Names((), hidden=False),
+    )
+    assert ("-1.00" in part) == (doubts[0] != doubts[1])
 
 
 def test_both_arms_are_found_and_compared_over_all_seeds(arms):
