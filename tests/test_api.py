@@ -13,7 +13,7 @@ import pytest
 
 import pix2rep_jax
 from pix2rep_jax.api.command import write_command
-from pix2rep_jax.api.run import Run
+from pix2rep_jax.api.run import Run, network_folder
 from pix2rep_jax.cli.parse import read_settings
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runs.checkpoint_reader import restore_params
@@ -104,6 +104,15 @@ def test_explore_looks_into_a_run(workdir, cache, tmp_path):
         assert scan["shape"][1:] == scan["grid"] == [32, 32]
         assert None not in (scan["labels"], scan["predictions"])
     assert json.loads(facts)["error"] < 0.01
+
+
+def test_what_pretrain_returned_stands_for_the_pretraining(workdir, tmp_path):
+    """Even where the workdir has a segmenter; other runs stand for their workdir."""
+    assert network_folder(Run(workdir, workdir / "pretrain")) == workdir / "pretrain"
+    assert network_folder(Run(workdir, workdir / "evaluate")) == workdir
+    assert network_folder(str(workdir)) == workdir
+    run = Run(workdir, workdir / "pretrain")
+    assert pix2rep_jax.export(run, tmp_path / "one").stem == "backbone"
 
 
 def test_settings_are_those_of_a_command_line(tmp_path):
