@@ -1,6 +1,7 @@
 """--mode report: one HTML page that says whether pretraining has helped."""
 
 import datetime
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -79,19 +80,30 @@ def run(
     Raises:
         InputError: If there is no run, or the file cannot be written.
     """
-    workdirs = [Path(workdir), *map(Path, others)]
+    workdirs = [Path(os.path.abspath(each)) for each in (workdir, *others)]
+    workdirs = list(dict.fromkeys(workdirs))
     target = Path(workdir) / "report" / "report.html"
     target = target if output is None else Path(output).expanduser()
     check_target(target, overwrite=overwrite)
-    runs = find_reported(workdirs, hidden=anonymise)
+    unread: list[InputError] = []
+    runs = find_reported(
+        workdirs, hidden=anonymise, skip=lambda folder, error: unread.append(error)
+    )
     main = next((each for each in runs if each.is_pretrained), next(iter(runs), None))
-    found = find_start(workdirs, main)
-    pretraining = None if found is None else read_reported(found)
+    pretraining = None
+    try:
+        if (found := find_start(workdirs, main)) is not None:
+            pretraining = read_reported(found)
+    except InputError as error:
+        if main is None:
+            raise
+        unread.append(error)
     if main is None and pretraining is None:
         raise InputError(
             f"there is nothing to report of in {workdir}: run --mode pretrain and "
             "--mode finetune there first"
         )
+    make_folder(target.parent, option="--output")  # before any work
     every = [run for run in (pretraining, *runs) if run is not None]
     patients = [x for run in every for x in _patients(run)]
     names = Names(patients, hidden=anonymise)
@@ -99,14 +111,14 @@ def run(
     if main is not None:
         place = 4 if main.patients else 1
         parts[place:place] = scan_parts(config, main, pretraining, runs, names=names)
+    parts += [_left_out("A run", error, names) for error in unread]
     today = datetime.date.today().isoformat()
     page = document(
-        "Report" if anonymise else f"Report of {Path(workdir).name}",
+        "Report" if anonymise else f"Report of {workdirs[0].name}",
         f"pix2rep-jax {pix2rep_jax.__version__}, {today}",
         filter(None, parts),
         note=_NOTE,
     )
-    make_folder(target.parent, option="--output")
     write_whole(target, page)
     if anonymise:
         print(ANONYMOUS_NOTE, file=sys.stderr)
@@ -161,8 +173,12 @@ def scan_parts(
 
     def cases() -> str:
         networks = {main.title: ours}
-        if (baseline := find_baseline(main, runs)) is not None:
-            networks[baseline.title] = load_predict(baseline.folder)
+        baseline = find_baseline(main, runs)
+        if baseline is not None and baseline.patients:
+            try:
+                networks[baseline.title] = load_predict(baseline.folder)
+            except InputError as error:  # the other network's cases stay
+                _say_left_out(f"pictures of {baseline.title}", error)
         return case_part(networks, dataset, table, classes=classes, names=names)
 
     def doubtful() -> str:
@@ -242,6 +258,11 @@ def _patients(run: ReportedRun) -> list[str]:
 
 def _left_out(title: str, error: Exception, names: Names) -> str:
     """Says in a part's place why it is not there; what was said may name a patient."""
-    print(f"left out of the report: {title}: {error}", file=sys.stderr)
+    _say_left_out(title, error)
     why = "the program has said why" if names.hidden else str(error)
     return section(title, f'<p class="note">Left out: {text(why)}.</p>')
+
+
+def _say_left_out(title: str, error: Exception) -> None:
+    """Says on the command line what the page lacks."""
+    print(f"left out of the report: {title}: {error}", file=sys.stderr)

@@ -87,11 +87,28 @@ def command_part(
     return section("To get it again", *parts)
 
 
+_NAMING = (
+    *("workdir", "input", "output", "support"),
+    *(
+        "root",
+        "cache_dir",
+        "checkpoint",
+        "split",
+        "labeled",
+        "exclude",
+        "patient_regex",
+    ),
+)
+"""Options and settings whose values name folders, files or patients."""
+
+
 def hide_words(line: str) -> str:
     """Takes everything out of a command line that may name a patient or a folder.
 
     What stays is the name of each option, and values that are numbers, switches or the
     program's own words.
+
+    Numbers may be names of patients and of folders, and then go too.
 
     >>> hide_words("main.py --mode report --workdir /data/Jane --config.seed=3")
     'pix2rep --mode report --workdir … --config.seed=3'
@@ -107,10 +124,10 @@ def hide_words(line: str) -> str:
             continue
         own = name.lstrip("-") in ("mode", "config")
         is_number = re.fullmatch(r"[\d.,e+-]+|True|False|auto|none", value)
-        is_patient = name.endswith(("labeled", "exclude", "root", "regex"))
+        is_place = name.lstrip("-").rpartition(".")[2] in _NAMING
         if own:
             value = Path(value).name
-        elif not is_number or is_patient:
+        elif not is_number or (is_place and value not in ("auto", "none")):
             value = "…"
         kept.append(f"{name}={value}" if equals else value)
     return " ".join(["pix2rep", *kept])

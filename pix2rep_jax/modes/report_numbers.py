@@ -65,7 +65,12 @@ def answer_part(
         lines = []
         if main.patients:
             why = "the same fine-tuning from random weights is not there"
+            if baseline is not None:
+                why = "the same fine-tuning from random weights has no scores yet"
             lines = ["<p>This command trains it beside the other:</p>", code(command)]
+        elif len(main.record.split.test_volumes):
+            why = "this network has no scores yet. The command that trains it goes on "
+            why += "where it was stopped, and scores it at the end"
         if not main.is_pretrained:
             why, lines = "this network has not started from a pretraining", []
         said = f"<p>Whether pretraining has helped is not known: {why}.</p>"
@@ -252,6 +257,8 @@ def _facts(run: ReportedRun, names: Names) -> dict[str, str]:
             )
     took = duration(run)
     found["steps"] = f"{record.num_steps:,}" + (f" (about {took})" if took else "")
+    if 0 < run.newest_step < record.num_steps:
+        found["steps"] += f"; only {run.newest_step:,} are done yet"
     if run.scored_step:
         found["step that was scored"] = f"{run.scored_step:,}"
     found["draw, seed"] = f"{run.key[0]}, {run.key[1]}"

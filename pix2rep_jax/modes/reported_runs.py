@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from pix2rep_jax.errors import InputError
 from pix2rep_jax.evaluation.gain import measure_gain
 from pix2rep_jax.evaluation.paired_bootstrap import Difference
 from pix2rep_jax.evaluation.patient_dice import FOREGROUND, read_dice
+from pix2rep_jax.runs.checkpoint_reader import has_checkpoint, newest_step
 from pix2rep_jax.runs.data_checks import is_scored_alike
 from pix2rep_jax.runs.dependencies import changed_settings
 from pix2rep_jax.runs.manifest import read_config
@@ -38,6 +40,7 @@ class ReportedRun(NamedTuple):
         series: What it has logged.
         patients: Dice by test patient and class; empty where nothing was scored.
         scored_step: The step that was scored; 0 where nothing was.
+        newest_step: That of its newest checkpoint; 0 without any.
     """
 
     title: str
@@ -47,6 +50,7 @@ class ReportedRun(NamedTuple):
     series: Series
     patients: Mapping[str, Mapping[str, float]]
     scored_step: int = 0
+    newest_step: int = 0
 
     @property
     def key(self) -> tuple[int, int]:
@@ -61,7 +65,10 @@ class ReportedRun(NamedTuple):
 
 
 def find_reported(
-    workdirs: Sequence[Path], *, hidden: bool = False
+    workdirs: Sequence[Path],
+    *,
+    hidden: bool = False,
+    skip: Callable[[Path, InputError], None] | None = None,
 ) -> list[ReportedRun]:
     """Reads the segmentation runs of workdirs, and their baselines beside them.
 
@@ -69,22 +76,43 @@ def find_reported(
         workdirs: The folders of runs. A fine-tuning from random weights is looked for
             in `<workdir>/scratch` too.
         hidden: Whether workdirs are numbered, and not named.
+        skip: Is given the folder of a run that cannot be read, and why. Only the first
+            run of all must be readable. None raises for each.
 
     Returns:
         Fine-tuning before probing. Several workdirs are told apart in the titles.
+
+    Raises:
+        InputError: If a run cannot be read.
     """
-    found = []
+    found: list[ReportedRun] = []
+    shown = _short_names(workdirs)
     for number, workdir in enumerate(workdirs, start=1):
-        called = f"run {number}" if hidden else workdir.name
+        called = f"run {number}" if hidden else shown[number - 1]
         places = [workdir] if workdir.name in SEGMENTERS else []
         places += [workdir / mode for mode in SEGMENTERS]
         places.insert(1, workdir / SCRATCH / "finetune")
         for folder in places:
             if (folder / "config.json").is_file():
-                run = read_reported(folder)
+                try:
+                    run = read_reported(folder)
+                except InputError as error:
+                    if skip is None or not found:
+                        raise
+                    skip(folder, error)
+                    continue
                 several = f", {called}" if len(workdirs) > 1 else ""
                 found.append(run._replace(title=run.title + several))
     return found
+
+
+def _short_names(workdirs: Sequence[Path]) -> list[str]:
+    """Names workdirs by as few parts of their paths as tell them apart."""
+    parts = [Path(os.path.abspath(each)).parts for each in workdirs]
+    for length in range(1, max(map(len, parts), default=1)):
+        if len({own[-length:] for own in parts}) == len(set(parts)):
+            break
+    return [str(Path(*own[-length:])) for own in parts]
 
 
 def read_reported(folder: Path) -> ReportedRun:
@@ -110,7 +138,10 @@ def read_reported(folder: Path) -> ReportedRun:
             scored_step = int(found.get("scored_step", found.get("best_step", 0)))
         except (OSError, ValueError, AttributeError, TypeError):
             scored_step = 0  # the scores themselves stand in the table
-    return ReportedRun(title, folder, config, record, series, patients, scored_step)
+    newest = newest_step(folder) if has_checkpoint(folder) else 0
+    return ReportedRun(
+        title, folder, config, record, series, patients, scored_step, newest
+    )
 
 
 def find_start(workdirs: Sequence[Path], main: ReportedRun | None) -> Path | None:

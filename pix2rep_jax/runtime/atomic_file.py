@@ -57,7 +57,7 @@ def write_whole(path: Path, text: str) -> None:
     except OSError as error:
         raise InputError(
             f"{path} cannot be written ({error.strerror or error}): free some space or "
-            "name another --workdir"
+            "name another folder"
         ) from error
 
 

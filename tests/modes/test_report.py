@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import dataclasses
 import json
 import re
 import shutil
@@ -142,6 +143,57 @@ def test_folders_are_not_named_where_names_are_hidden(arms, tmp_path):
         assert len({run.title for run in runs}) == 4
 
 
+def test_workdirs_of_one_name_are_told_apart(arms):
+    """Curves and legends go by the titles."""
+    workdirs = [arms / seed / "a" for seed in ("0", "1")]
+    titles = [run.title for run in find_reported(workdirs)]
+    assert len(set(titles)) == 4
+    for title, seed in zip(titles, "0011", strict=True):
+        assert title.endswith(str(Path(seed, "a")))
+
+
+def test_an_unreadable_run_costs_no_other(arms, tmp_path):
+    """Only the one that the page is about must be readable."""
+    workdirs = [tmp_path / seed / "a" for seed in ("0", "1")]
+    shutil.copytree(arms, tmp_path, dirs_exist_ok=True)
+    broken = workdirs[0] / "scratch" / "finetune"
+    (broken / "run.json").write_text("{")
+    skipped = []
+    runs = find_reported(workdirs, skip=lambda *x: skipped.append(x))
+    assert [run.is_pretrained for run in runs] == [True, True, False]
+    assert [folder for folder, _ in skipped] == [broken]
+    with pytest.raises(InputError):
+        find_reported(workdirs)
+    (workdirs[0] / "finetune" / "run.json").write_text("{")
+    with pytest.raises(InputError):
+        find_reported(workdirs, skip=lambda *x: None)
+
+
+def test_a_run_without_scores_is_not_taken_for_one_without_test_patients(
+    arms, tmp_path
+):
+    shutil.copytree(arms / "0", tmp_path, dirs_exist_ok=True)
+    (tmp_path / "a" / "scratch" / "finetune" / "per_volume.csv").unlink()
+    main, baseline = find_reported([tmp_path / "a"])
+    page = answer_part(main, baseline, [main, baseline], command="the command")
+    assert "no scores yet" in page and "the command" in page
+    main = main._replace(patients={})
+    unscored = answer_part(main, None, [main], command="")
+    assert "no scores yet" in unscored and "held out" not in unscored
+    split = main.record.split
+    record = main.record._replace(split=dataclasses.replace(split, test_volumes=()))
+    main = main._replace(record=record)
+    assert "held out" in answer_part(main, None, [main], command="")
+
+
+def test_a_run_that_has_not_finished_says_how_far_it_is(arms):
+    (main, *_) = find_reported([arms / "0" / "a"])
+    names = Names(PATIENTS, hidden=False)
+    assert "done yet" not in run_part(None, [main], names=names)
+    half = main._replace(newest_step=3)
+    assert "only 3 are done yet" in run_part(None, [half], names=names)
+
+
 def test_other_labelled_patients_or_scans_are_not_compared(arms, tmp_path):
     """A difference would then not be that of the start."""
     config = configs.pix2rep.get_config("quick")
@@ -194,6 +246,9 @@ def test_hidden_commands_have_no_name_and_no_folder():
     assert not re.search("Jane|data/|home|10[12]", hidden)
     for kept in ("--mode finetune", "draw=3", "compare_scratch=True", "--overwrite"):
         assert kept in hidden
+    line = "main.py --workdir 1234 --config.init.checkpoint=1234 --output=1234"
+    assert "1234" not in hide_words(f"{line} --config.data.split=1234 --input 1234")
+    assert "=none" in hide_words("main.py --config.init.checkpoint=none")
     folder = "/data/Jane/finetune"
     main = SimpleNamespace(folder=Path(folder))
     for hide, shown in ((True, False), (False, True)):
@@ -260,7 +315,10 @@ def test_a_page_without_scans_has_the_numbers(workdir, cache, tmp_path):
     succeed(start("report", tmp_path / "b", cache))
     page, read = read_page(tmp_path / "b" / "report" / "report.html")
     assert "curve" in page and read.pictures == []
+    shutil.copytree(workdir / "probe", tmp_path / "a" / "probe")
+    (tmp_path / "a" / "probe" / "run.json").write_text("{")
     process = finish(start("report", tmp_path / "a", cache, **gone))
     assert process.returncode == 0, process.stderr
     page, read = read_page(tmp_path / "a" / "report" / "report.html")
-    assert "Left out" in page and "Dice by class" in page
+    assert page.count("Left out") == 2 and "Dice by class" in page
+    assert str(tmp_path / "a" / "probe" / "run.json") in process.stderr
