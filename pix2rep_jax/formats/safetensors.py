@@ -9,6 +9,7 @@ from typing import Any
 from pix2rep_jax.data.hidden_names import hide_names
 from pix2rep_jax.formats.network import Network
 from pix2rep_jax.runs.run_record import record_to_dict
+from pix2rep_jax.runs.trackers import SETTINGS as TRACKERS
 from pix2rep_jax.runs.weights_file import About, write_weights
 
 __all__ = ["write_safetensors"]
@@ -37,10 +38,13 @@ def write_safetensors(path: Path, network: Network) -> None:
 
 
 def hidden_config(network: Network) -> dict[str, Any]:
-    """The run's configuration, without places of one machine and names of patients."""
+    """The run's configuration, without places, services and names of patients."""
     config = network.config
     data = {k: _OPEN.get(k, value) for k, value in config["data"].items()}
-    return {**config, "data": data, "init": {**config["init"], "checkpoint": ""}}
+    init, log = {**config["init"], "checkpoint": ""}, dict(config.get("log", {}))
+    # An address of a service may hold a password.
+    log |= {name: "" for name in TRACKERS if name in log}
+    return {**config, "data": data, "init": init, "log": log}
 
 
 def hidden_record(network: Network) -> dict[str, Any]:

@@ -97,6 +97,21 @@ def test_a_file_says_nothing_of_places_and_patients(run, file):
     assert [*scans.values()] == ["a1"]
 
 
+def test_a_file_says_nothing_of_services(tmp_path):
+    """Their addresses may hold a password."""
+    write_pretraining(tmp_path)
+    config = tmp_path / "pretrain" / "config.json"
+    content = json.loads(config.read_text())
+    log = {"wandb": "secret-a", "mlflow": "http://me:secret-b@host"}
+    content["log"] = content.get("log", {}) | log
+    config.write_text(json.dumps(content))
+    out = tmp_path / "out"
+    path = write_export(load_network(config.parent)[0], out, format="safetensors")
+    written = path.read_bytes() + (out / "config.json").read_bytes()
+    assert b"secret" not in written
+    assert read_config(path)["log"] | log == content["log"]
+
+
 def test_a_test_patient_that_pretrained_is_found_by_the_hash_of_its_name(run):
     """By name within one set, by name and scan across sets; others pass."""
     hidden = hide_names(make_split_of())
