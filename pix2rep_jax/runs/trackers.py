@@ -90,9 +90,11 @@ def open_trackers(folder: Path, config: Mapping[str, Any]) -> list[Tracker]:
         except Exception as error:
             for each in opened:
                 each.close()
+            known = f", or delete {folder / _FILE} to begin a new run there"
+            known = known if name in read_object(folder / _FILE) else ""
             raise InputError(
                 f"log.{name}={log[name]} cannot be used ({error}): mend that, or leave "
-                f"log.{name} out"
+                f"log.{name} out{known}"
             ) from error
     return opened
 
@@ -128,8 +130,9 @@ def _open_mlflow(uri: str, folder: Path, settings: dict[str, Any]) -> Tracker:
     from mlflow.entities import Metric, Param
 
     client = MlflowClient(tracking_uri=uri)
-    known = read_object(folder / _FILE).get("mlflow")
-    if known:
+    remembered = read_object(folder / _FILE)
+    known = remembered.get("mlflow")
+    if known and remembered.get("mlflow_uri", uri) == uri:
         client.update_run(known, status="RUNNING")
     else:
         experiment = client.get_experiment_by_name(_EXPERIMENT)
@@ -140,6 +143,7 @@ def _open_mlflow(uri: str, folder: Path, settings: dict[str, Any]) -> Tracker:
         )
         known = client.create_run(place, run_name=_title(folder)).info.run_id
         _remember(folder, "mlflow", known)
+        _remember(folder, "mlflow_uri", uri)  # another service does not know the run
         listed = [Param(name, str(value)) for name, value in settings.items()]
         for first in range(0, len(listed), _PARAMS_AT_ONCE):
             client.log_batch(known, params=listed[first : first + _PARAMS_AT_ONCE])

@@ -126,6 +126,18 @@ def test_mlflow_is_told_once_of_settings_and_goes_on(tmp_path, mlflow):
     assert params["model.channels"] == "(8, 16, 32, 64)"
 
 
+def test_mlflow_begins_anew_where_the_run_is_not_known(tmp_path, mlflow):
+    """At another service; one that was deleted names the file that remembers it."""
+    for uri in ("file:/x", "file:/y", "file:/y"):
+        (tracker,) = open_trackers(tmp_path, config_with(mlflow=uri))
+        tracker.close()
+    assert len(mlflow.server) == 2
+    assert all(run["params"] for run in mlflow.server.values())
+    mlflow.server.clear()
+    with pytest.raises(InputError, match=r"log\.mlflow.*trackers\.json"):
+        open_trackers(tmp_path, config_with(mlflow="file:/y"))
+
+
 def test_a_missing_package_or_service_is_one_sentence(tmp_path, monkeypatch, mlflow):
     """With the command that installs it; before any work."""
     monkeypatch.setitem(sys.modules, "wandb", None)
