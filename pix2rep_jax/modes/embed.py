@@ -34,7 +34,7 @@ from pix2rep_jax.inference.write_embeddings import (
     sample_pixels,
     write_embedding,
 )
-from pix2rep_jax.modes.skipped_scans import describe_alike, skip
+from pix2rep_jax.modes.skipped_scans import describe_alike, explain, skip
 from pix2rep_jax.runs.manifest import make_folder
 from pix2rep_jax.runs.start import find_pretraining
 from pix2rep_jax.runtime.progress_bar import open_progress_bar
@@ -236,9 +236,11 @@ def choose_colours(backbone: Backbone, scans: list[Path]) -> Colours:
         for path in chosen:
             try:
                 samples.append(sample_pixels(backbone, read(backbone, path)))
-            except InputError as error:  # it is reported when its turn comes
-                refused = error
+            except Exception as error:  # it is reported when its turn comes
+                refused = explain(error, path)
             bar.update()
     if not samples:
-        raise refused
+        raise InputError(
+            f"no scan can give the colours; for example {chosen[-1]}: {refused}"
+        )
     return find_colours(samples)

@@ -173,8 +173,8 @@ def load(
         with contextlib.suppress(InputError):
             folder = find_pretraining(place)
             break
-    else:
-        folder = find_pretraining(workdir)  # says what is missing
+    else:  # says what is missing, or what is wrong with the one that is named
+        folder = find_pretraining(workdir, checkpoint=checkpoint)
     if embedding is None:
         with contextlib.suppress(InputError):  # its method may compare no pixels
             return folder, Backbone.load(folder, embedding="projection"), None

@@ -8,7 +8,7 @@ from tqdm import tqdm
 from pix2rep_jax.data.fault import Fault, group_faults, make_fault
 from pix2rep_jax.errors import InputError, name_some
 
-__all__ = ["describe_alike", "skip"]
+__all__ = ["describe_alike", "explain", "skip"]
 
 
 def skip(error: Exception, scan: Path, faults: list[Fault]) -> None:

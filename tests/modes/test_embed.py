@@ -101,6 +101,26 @@ def test_one_bad_scan_costs_no_other(scans, capsys):
     assert len(list(output.rglob("*.npz"))) == 2
 
 
+def test_colours_need_one_scan_that_can_be_read(scans, monkeypatch):
+    """Whatever else is raised over the others; without any the error names one."""
+    read = embed.read
+
+    def fail_for(names):
+        def read_or_fail(backbone, path):
+            if path.name in names:
+                raise RuntimeError("a defect")
+            return read(backbone, path)
+
+        monkeypatch.setattr(embed, "read", read_or_fail)
+
+    fail_for(["b.nii.gz"])
+    output, status = run(scans, format="rgb")
+    assert status == 1 and (output / "a_rgb.nii.gz").exists()
+    fail_for(["a.nii.gz", "b.nii.gz"])
+    with pytest.raises(InputError, match=r"b\.nii\.gz.*a defect"):
+        run(scans, format="rgb", overwrite=True)
+
+
 def test_what_makes_no_sense_is_refused(scans, tmp_path):
     for options in ({"format": "png"}, {"grid": "own"}):
         with pytest.raises(InputError, match=r"--format|--grid"):

@@ -171,6 +171,10 @@ def test_the_run_decides_what_is_compared(
     (tmp_path / "empty").mkdir()
     _, backbone, segmenter = explore.load(config, tmp_path / place, embedding)
     assert backbone == expected and (segmenter == "it") == ("finetune" in expected)
+    (damaged := tmp_path / "damaged.safetensors").write_bytes(b"x")
+    config.init.checkpoint = str(damaged)
+    with pytest.raises(InputError, match=r"damaged\.safetensors"):
+        explore.load(config, tmp_path / "empty", embedding)
     config.init.checkpoint = ""
     with pytest.raises(InputError):
         explore.load(config, tmp_path / "empty", embedding)
