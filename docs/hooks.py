@@ -35,9 +35,10 @@ def on_page_markdown(markdown: str, *, page, config, files) -> str:
     """Puts the table in place of its marker, and mends links that leave `docs/`."""
     if MARKER in markdown:
         markdown = markdown.replace(MARKER, settings_tables())
-    # On GitHub the records lie beside docs/; on the site they lie beside the page.
+    # On GitHub the records lie beside docs/; on the site among the pages of results.
     markdown = markdown.replace("(../../CHANGELOG.md)", "(../changelog.md)")
-    return markdown.replace("(../../results/", "(")
+    beside = "(" if page.file.src_uri.startswith("results/") else "(../results/"
+    return markdown.replace("(../../results/", beside)
 
 
 def settings_tables() -> str:
