@@ -42,8 +42,9 @@ def write_export(
         The network's file.
 
     Raises:
-        InputError: If there is no such format, if the folder holds something else, if a
-            package is missing, or if the network is trained in part only.
+        InputError: If there is no such format, if the folder holds something else or
+            cannot be written, if a package is missing, or if the network is trained in
+            part only.
     """
     check_choice("--format", format, tuple(FORMATS))
     if format != "safetensors" and not network.is_whole:
@@ -57,7 +58,13 @@ def write_export(
     make_folder(output, option="--output")
     name, write = FORMATS[format]
     path = output / name.format(kind=network.kind)
-    write(path, network)
+    try:
+        write(path, network)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written ({error.strerror or error}): free some space or "
+            "name another --output"
+        ) from error
     content = describe(network, format=format, file=path.name, sha256=file_sha256(path))
     write_whole(output / DESCRIPTION, json.dumps(content, indent=2) + "\n")
     if earlier not in ("", path.name):

@@ -1,5 +1,6 @@
 """A run's folder: config.json and run.json, written and compared here alone."""
 
+import errno
 import json
 import os
 import re
@@ -173,20 +174,22 @@ def check_place(workdir: Path) -> None:
 
 
 def make_folder(path: Path, *, option: str = "--workdir") -> None:
-    """Makes a folder and its parents, unless they are there.
+    """Makes a folder and its parents, unless they are there, to write into it.
 
     Args:
         path: The folder.
         option: The option of the command line that names another one.
 
     Raises:
-        InputError: If it cannot be made.
+        InputError: If it cannot be made, or if nothing can be written there.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK | os.X_OK):  # before hours of work
+            raise OSError(errno.EACCES, "it cannot be written into")
     except OSError as error:
         raise InputError(
-            f"the folder {path} cannot be made ({error.strerror}): free some space or "
+            f"the folder {path} cannot be used ({error.strerror}): free some space or "
             f"name another {option}"
         ) from error
 

@@ -1,5 +1,6 @@
 """Each format gives what the run's network gives, to 1e-4, on scans of any size."""
 
+import errno
 import importlib.util
 import json
 import os
@@ -262,6 +263,20 @@ def test_a_folder_that_holds_something_else_is_kept(runs, tmp_path):
         with pytest.raises(InputError, match="--output"):
             write_export(network, folder, format="onnx", overwrite=True)
     assert (runs / "segmenter/finetune/config.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("format", ["safetensors", "onnx", "stablehlo", "pytorch"])
+def test_a_full_disk_is_said_and_leaves_nothing(runs, tmp_path, monkeypatch, format):
+    """The sentence names the file; no half of one, and no description, is there."""
+
+    def fail(partial, path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", fail)
+    network = network_of(runs / "backbone")
+    with pytest.raises(InputError, match=r"backbone.*No space"):
+        write_export(network, tmp_path / "out", format=format)
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_a_network_in_part_is_for_going_on_only(tmp_path):

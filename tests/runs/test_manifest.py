@@ -15,7 +15,13 @@ from pix2rep_jax.data.files.axes import LAST, SliceAxis
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.modes import finetune, pretrain
 from pix2rep_jax.runs.dependencies import EARLIER
-from pix2rep_jax.runs.manifest import check_place, find_run, open_run, read_config
+from pix2rep_jax.runs.manifest import (
+    check_place,
+    find_run,
+    make_folder,
+    open_run,
+    read_config,
+)
 from pix2rep_jax.runs.pretrained_backbone import read_backbone
 from pix2rep_jax.runs.run_record import VERSION, Origin, read_num_steps, read_run
 from pix2rep_jax.study import command
@@ -244,6 +250,14 @@ def test_a_run_is_found_by_its_workdir_or_its_own_folder(tmp_path):
         find_run(tmp_path, "probe")
     with pytest.raises(InputError, match=r"init\.checkpoint"):
         find_run(tmp_path / "missing", "pretrain")
+
+
+def test_a_folder_without_the_right_to_write_is_said(tmp_path, monkeypatch):
+    """It may be there, as on a disk that is for reading only."""
+    make_folder(tmp_path)
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
+    with pytest.raises(InputError, match=rf"{tmp_path}.*--output"):
+        make_folder(tmp_path, option="--output")
 
 
 def test_a_place_that_cannot_be_written_is_said(tmp_path):
