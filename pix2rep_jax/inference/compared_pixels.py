@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.nearest_pixels import (
     SupportPixels,
     find_nearest,
@@ -36,11 +37,14 @@ def similarity(query: np.ndarray, target: np.ndarray) -> np.ndarray:
         float32 `[..., slices, rows, columns]` in [-1, 1]; 0 where an embedding is 0,
         such as outside of the network's field of view.
 
+    Raises:
+        InputError: If these are not embeddings of the same length.
+
     >>> target = np.array([[[1.0, 0.0], [0.0, 2.0], [3.0, 3.0]]])
     >>> similarity(target[0, 1], target).round(3)
     array([[0.   , 1.   , 0.707]], dtype=float32)
     """
-    query, target = np.asarray(query), np.asarray(target)
+    query, target = _check(query, target)
     units = to_unit_length(query).reshape(-1, query.shape[-1])
     parts = target if target.ndim > 2 else target[None]
     parts = parts.reshape(len(parts), -1, target.shape[-1])
@@ -64,12 +68,18 @@ def nearest_pixels(
     Returns:
         Their places and similarities. Of equally similar pixels the first counts.
 
+    Raises:
+        InputError: If these are not embeddings of the same length, or if `k` is not a
+            whole number above 0.
+
     >>> target = np.array([[[1.0, 0.0], [0.0, 2.0], [3.0, 3.0]]])
     >>> found = nearest_pixels(np.array([0.0, 1.0]), target, k=2)
     >>> found.places.tolist(), found.similarities.round(3).tolist()
     ([[0, 1], [0, 2]], [1.0, 0.7070000171661377])
     """
-    query, target = np.asarray(query), np.asarray(target)
+    query, target = _check(query, target)
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+        raise InputError(f"k is {k!r}: it must be a whole number above 0")
     vectors = to_unit_length(target).reshape(-1, target.shape[-1])
     numbers = np.arange(len(vectors))
     support = SupportPixels(vectors, numbers, np.ones(len(vectors), np.float32))
@@ -79,3 +89,21 @@ def nearest_pixels(
     return NearestPixels(
         places.reshape(*shape, target.ndim - 1), found.similarities.reshape(shape)
     )
+
+
+def _check(query: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Makes arrays of embeddings, at least one of each; raises InputError if not."""
+    query, target = np.asarray(query), np.asarray(target)
+    are_numbers = query.dtype.kind in "fiub" and target.dtype.kind in "fiub"
+    have_axes = query.ndim > 0 and target.ndim > 1
+    if not (are_numbers and have_axes and query.size and target.size):
+        raise InputError(
+            "embeddings must be arrays of real numbers: a query [..., d] and a target "
+            f"[slices, rows, columns, d], and not {query.shape} and {target.shape}"
+        )
+    if query.shape[-1] != target.shape[-1]:
+        raise InputError(
+            f"the query's embeddings have {query.shape[-1]} values and the target's "
+            f"{target.shape[-1]}: embed both by the same network"
+        )
+    return query, target
