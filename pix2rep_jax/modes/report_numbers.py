@@ -77,6 +77,9 @@ def answer_part(
         return section("", said, *lines, kind="answer")
     labeled = len(main.record.split.labeled_patients)
     said = describe_gain(gain, num_labeled=labeled)
+    differing = other_settings(main, baseline)
+    if differing:
+        said += ". The two differ in more than their start, so other settings count too"
     about = (
         "Points of Dice on the scans' own grids: the pretrained network minus the one "
         f"from random weights, on the same {gain.num_patients} test patients"
@@ -91,11 +94,9 @@ def answer_part(
     unit = "points gained by pretraining"
     parts.append(reaches("Gain by class", rows, low=-1, high=1, unit=unit))
     parts.append(f'<p class="note">{text(_ABOUT_INTERVALS)}</p>')
-    if differing := other_settings(main, baseline):
-        parts.append(
-            '<p class="note">The two differ in more than their start: '
-            f"{text('; '.join(differing))}.</p>"
-        )
+    if differing:
+        listed = text("; ".join(differing))
+        parts.append(f'<p class="note">Other settings that differ: {listed}.</p>')
     return section("", *parts, kind="answer")
 
 

@@ -168,18 +168,23 @@ def find_start(workdirs: Sequence[Path], main: ReportedRun | None) -> Path | Non
 def find_baseline(main: ReportedRun, runs: Sequence[ReportedRun]) -> ReportedRun | None:
     """Finds the run from random weights that a pretrained one is compared with.
 
-    It has the same labelled and test patients.
+    It has the same labelled and test patients. Of several the most alike is taken: one
+    with scores, then with the fewest other settings, then of the same seed.
     """
-    for run in runs:
-        if (
-            main.is_pretrained
-            and not run.is_pretrained
-            and run.folder.name == main.folder.name
-            and run.record.split.labeled_patients == main.record.split.labeled_patients
-            and is_scored_alike(run.record.split, main.record.split)
-        ):
-            return run
-    return None
+
+    def unlike(run: ReportedRun) -> tuple[bool, int, bool]:
+        return not run.patients, len(other_settings(main, run)), run.key != main.key
+
+    found = [
+        run
+        for run in runs
+        if main.is_pretrained
+        and not run.is_pretrained
+        and run.folder.name == main.folder.name
+        and run.record.split.labeled_patients == main.record.split.labeled_patients
+        and is_scored_alike(run.record.split, main.record.split)
+    ]
+    return min(found, key=unlike, default=None)
 
 
 def find_gain(

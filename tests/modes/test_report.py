@@ -143,6 +143,28 @@ def test_folders_are_not_named_where_names_are_hidden(arms, tmp_path):
         assert len({run.title for run in runs}) == 4
 
 
+def test_the_baseline_is_the_run_that_is_most_alike(arms, tmp_path):
+    """In whatever order workdirs are named; the sentence says if it is not alike."""
+    shutil.copytree(arms, tmp_path, dirs_exist_ok=True)
+    for name in ("other", "unscored"):
+        shutil.copytree(tmp_path / "0" / "a" / "scratch", tmp_path / name)
+    config = tmp_path / "other" / "finetune" / "config.json"
+    content = json.loads(config.read_text())
+    content["finetune"]["num_steps"] = 7
+    config.write_text(json.dumps(content))
+    (tmp_path / "unscored" / "finetune" / "per_volume.csv").unlink()
+    workdirs = [tmp_path / x for x in ("unscored", "other", "1/a", "0/a")]
+    runs = find_reported(workdirs)
+    main = next(run for run in runs if run.folder.parts[-3:-1] == ("0", "a"))
+    baseline = find_baseline(main, runs)
+    assert baseline.folder == tmp_path / "0" / "a" / "scratch" / "finetune"
+    page = answer_part(main, baseline, runs, command="")
+    assert "more than their start" not in page
+    unlike = runs[1]
+    page = answer_part(main, unlike, [main, unlike], command="")
+    assert "more than their start" in page and "finetune.num_steps" in page
+
+
 def test_workdirs_of_one_name_are_told_apart(arms):
     """Curves and legends go by the titles."""
     workdirs = [arms / seed / "a" for seed in ("0", "1")]
