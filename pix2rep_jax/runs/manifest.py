@@ -149,11 +149,15 @@ def check_same_origin(
             "--workdir"
         )
     if begun and before is not None and now is not None and before.digest != now.digest:
+        is_segmenter = Path(now.run).name == "finetune"
+        named = now.weights or (now.run if is_segmenter else Path(now.run).parent)
+        # To delete the folder would delete what is to be started from.
+        delete = "" if is_segmenter else f", or delete {folder}"
         raise InputError(
             f"the run in {folder} started from the network of {before.run} at step "
             f"{before.step}, but the network of {now.run} at step {now.step} has other "
             "values: to start from it, name another --workdir and --config.init."
-            f"checkpoint={now.weights or Path(now.run).parent}, or delete {folder}"
+            f"checkpoint={named}{delete}"
         )
 
 

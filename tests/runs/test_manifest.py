@@ -123,6 +123,17 @@ def test_a_run_keeps_its_origin_from_its_first_checkpoint_on(tmp_path):
         open_run(tmp_path / "finetune", CONFIG, first, begun=True)
 
 
+def test_a_run_that_would_start_from_itself_names_a_way_out(tmp_path):
+    """Which starts from the fine-tuning, and does not delete it."""
+    folder = tmp_path / "finetune"
+    begin_run(folder, CONFIG, origin=FIRST)
+    itself = make_run_record(origin=SECOND._replace(run=str(folder)))
+    with pytest.raises(InputError) as refused:
+        open_run(folder, CONFIG, itself, begun=True)
+    assert f"--config.init.checkpoint={folder}" in str(refused.value)
+    assert "delete" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     "content",
     [
