@@ -222,7 +222,7 @@ def run_part(
     order = max(facts, key=len)  # a segmenter's, if there is one
     listed = dict.fromkeys([*order, *(name for own in facts for name in own)])
     rows = [[text(x), *(text(own.get(x, "")) for own in facts)] for x in listed]
-    header = ["", *(text(run.title) for run in shown)]
+    header = ["", *(run.title for run in shown)]
     return section("What was trained on what", table(header, rows), kind="long")
 
 

@@ -75,7 +75,7 @@ def table(
     """Makes a table, which scrolls by itself where it is too wide.
 
     Args:
-        header: The names of the columns, as HTML.
+        header: The names of the columns, as plain text.
         rows: Cells, as HTML; the first of a row is its name.
         numbers: Columns whose cells stand on the right.
     """
@@ -84,7 +84,7 @@ def table(
         number = ' class="number"' if column in numbers else ""
         return f"<{kind}{number}>{content}</{kind}>"
 
-    head = "".join(cell("th", i, x) for i, x in enumerate(header))
+    head = "".join(cell("th", i, text(x)) for i, x in enumerate(header))
     body = [
         "<tr>"
         + "".join(cell("td" if i else "th", i, x) for i, x in enumerate(row))

@@ -208,6 +208,29 @@ def test_a_run_without_scores_is_not_taken_for_one_without_test_patients(
     assert "held out" in answer_part(main, None, [main], command="")
 
 
+def test_classes_of_any_name_are_shown_as_they_are(arms):
+    """A data set names them, and a page may come from others' data."""
+    found = find_reported([arms / "0" / "a"])
+    name = "<img src=x onerror=alert(1)>"
+    runs = []
+    for run in found:
+        data = dict(run.config["data"], classes=["BG", name])
+        patients = {x: {**own, name: own["RV"]} for x, own in run.patients.items()}
+        config = {**run.config, "data": data}
+        runs.append(run._replace(config=config, patients=patients, title="<u>"))
+    names = Names(PATIENTS, hidden=False)
+    page = "".join(
+        [
+            answer_part(*runs, runs, command="<i>"),
+            dice_part(runs),
+            patient_part(*runs, names=names),
+            run_part(None, runs, names=names),
+        ]
+    )
+    assert not re.search("<(img|i|u)[ >]", page.replace("<i class", ""))
+    assert "&lt;img src=x" in page and "&lt;u&gt;" in page
+
+
 def test_a_run_that_has_not_finished_says_how_far_it_is(arms):
     (main, *_) = find_reported([arms / "0" / "a"])
     names = Names(PATIENTS, hidden=False)

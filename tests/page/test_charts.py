@@ -77,7 +77,7 @@ def test_ticks_are_few_and_reach_over_all(low, high):
 def test_a_page_loads_nothing_and_shows_texts_as_they_are():
     """A name with < is not a tag; there is no address in it but its own."""
     parts = [section("a < b", legend([("c0", "<x>"), ("#E69F00", "y")]))]
-    parts.append(table(["n", "v"], [["a", "1"]], numbers=[1]))
+    parts.append(table(["n", "<script>"], [["a", "1"]], numbers=[1]))
     page = document("<script>", "sub", parts, note="n")
     assert "<script" not in page and "a &lt; b" in page and "&lt;x&gt;" in page
     assert not re.findall(r"(?:src|href)=|https?:|@import|url\(", page)
