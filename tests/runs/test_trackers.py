@@ -181,7 +181,7 @@ def test_the_package_mlflow_takes_it(tmp_path, monkeypatch):
         (tracker,) = open_trackers(tmp_path, config_with(mlflow=uri))
         tracker.write(step, {"loss": step / 4})
         tracker.close()
-    (known,) = json.loads((tmp_path / "trackers.json").read_text()).values()
+    known = json.loads((tmp_path / "trackers.json").read_text())["mlflow"]
     client = mlflow.MlflowClient(tracking_uri=uri)
     run = client.get_run(known)
     assert run.data.params["data.num_labeled"] == "5"
