@@ -38,6 +38,26 @@ def folder(tmp_path_factory, workdir, cache):
     return folder
 
 
+def other_modules():
+    """Names of the modules of which functions that the page lacks have examples."""
+    return [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in sorted((ROOT / "pix2rep_jax").rglob("*.py"))
+        if ">>> " in path.read_text("utf-8") and path.parent.name != "api"
+    ]
+
+
+@pytest.mark.parametrize("module", other_modules())
+def test_examples_of_other_functions_give_what_they_show(module):
+    """They need no run, no scan and no home."""
+    shown = {each.__qualname__ for each in documented()}
+    finder = doctest.DocTestFinder()
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    for test in finder.find(importlib.import_module(module)):
+        if not shown & {test.name.removeprefix(f"{module}.").partition(".")[0]}:
+            assert runner.run(test).failed == 0
+
+
 @pytest.mark.parametrize("documented", documented(), ids=lambda each: each.__name__)
 def test_examples_give_what_they_show(documented, folder, monkeypatch):
     """Each public name has an example, and its output is the one in the docstring."""
