@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import export
 
+from pix2rep_jax.errors import InputError
 from pix2rep_jax.formats.network import Network
 from pix2rep_jax.runtime.atomic_file import replacing
 
@@ -24,7 +25,17 @@ def write_stablehlo(path: Path, network: Network) -> None:
     Args:
         path: The file.
         network: From `load_network`.
+
+    Raises:
+        InputError: If the package flatbuffers is missing, which JAX needs for this.
     """
+    try:
+        import flatbuffers  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            "--format stablehlo needs the package flatbuffers: pip install "
+            "'pix2rep-jax[export]' (or pip install flatbuffers)"
+        ) from error
     multiple = network.side_multiple
     sides = f"batch, {multiple}*rows, {multiple}*columns, {network.channels}"
     image = jax.ShapeDtypeStruct(export.symbolic_shape(sides), jnp.float32)

@@ -291,7 +291,8 @@ def test_a_network_in_part_is_for_going_on_only(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("package", "format"), [("onnx", "onnx"), ("safetensors", "pytorch")]
+    ("package", "format"),
+    [("onnx", "onnx"), ("safetensors", "pytorch"), ("flatbuffers", "stablehlo")],
 )
 def test_a_missing_package_is_named(runs, tmp_path, monkeypatch, package, format):
     monkeypatch.setitem(sys.modules, package, None)
