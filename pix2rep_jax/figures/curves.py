@@ -56,7 +56,7 @@ def draw_curves(
                 values,
                 color=color,
                 linestyle=line,
-                marker=marker if len(steps) < 40 else "",
+                marker=_marker(marker, len(steps)),
                 markersize=3,
                 linewidth=1.4,
                 label=mode,
@@ -70,3 +70,10 @@ def draw_curves(
         if "pretrain" not in curves:
             ax.legend(fontsize=8, frameon=False)
     return figure
+
+
+def _marker(marker: str, number: int) -> str:
+    """A line through one point would show nothing, and one through many needs none."""
+    if number == 1:
+        return marker or "o"
+    return marker if number < 40 else ""

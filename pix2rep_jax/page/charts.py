@@ -73,8 +73,12 @@ def curves(
         pairs = [*zip(steps, values, strict=True)]
         points = [place(*pair) for pair in [*pairs[::every], pairs[-1]]]
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-        path = f'<path class="curve c{color % COLORS}" d="M{line}"/>'
-        parts.append(f"<g><title>{text(name)}</title>{path}</g>")
+        drawn = f'<path class="curve c{color % COLORS}" d="M{line}"/>'
+        if len(pairs) == 1:  # a line through one point would show nothing
+            x, y = points[0]
+            drawn = f'<circle class="dot c{color % COLORS}" cx="{x:.1f}" cy="{y:.1f}" '
+            drawn += 'r="3"/>'
+        parts.append(f"<g><title>{text(name)}</title>{drawn}</g>")
     return _svg(_WIDTH, _HEIGHT, title, parts)
 
 

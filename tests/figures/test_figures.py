@@ -444,7 +444,9 @@ def test_curves_are_the_logged_values(tmp_path):
     np.testing.assert_array_equal(
         figure.axes[0].lines[0].get_xydata(), [[10, 2.0], [30, 1.0]]
     )
-    np.testing.assert_array_equal(figure.axes[2].lines[0].get_xydata(), [[20, 0.25]])
+    (lone,) = figure.axes[2].lines
+    np.testing.assert_array_equal(lone.get_xydata(), [[20, 0.25]])
+    assert lone.get_marker() == "o"  # a line through one point shows nothing
     np.testing.assert_array_equal(
         figure.axes[3].lines[0].get_xydata(), [[5, 0.1], [10, 0.2]]
     )
@@ -531,7 +533,8 @@ def test_every_picture_is_written_as_png_and_pdf(workdir, config, capsys, monkey
         assert pdf.startswith(b"%PDF")
         assert len(pdf) > 5_000
     assert len(list((workdir / "figures").iterdir())) == 2 * len(names)
-    said = capsys.readouterr().out
+    said, progress = capsys.readouterr()
+    assert "6/6" in progress
     assert "left out" not in said
     assert said.endswith(
         "made curves.png, data.png, views.png, similarity.png, embeddings.png, "

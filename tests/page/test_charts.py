@@ -47,6 +47,19 @@ def test_a_curve_that_runs_away_is_drawn():
         assert all(0 <= float(y) <= 220 for y in re.findall(r",([-\d.]+)", path))
 
 
+def test_a_single_value_is_a_dot():
+    """A line through one point shows nothing."""
+    tree = svg(curves("rate", {"a": ([60], [0.25], 2), "b": ([30, 60], [0, 1], 0)}))
+    assert len([*tree.iter("path")]) == 1
+    (x,), (y,) = places(tree, "circle", "cx"), places(tree, "circle", "cy")
+    (line,) = (each.get("d") for each in tree.iter("path"))
+    first, *_, last = (
+        [float(end) for end in point.split(",")] for point in line[1:].split()
+    )
+    assert x == last[0]
+    assert y == pytest.approx(first[1] + (last[1] - first[1]) / 4, abs=0.2)
+
+
 def test_a_curve_goes_through_its_values():
     """Long ones are thinned out, but end where they end."""
     steps = list(range(0, 10_000, 10))
