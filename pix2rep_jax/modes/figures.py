@@ -29,6 +29,7 @@ from pix2rep_jax.runs.manifest import read_config
 from pix2rep_jax.runs.plan_file import take_recorded
 from pix2rep_jax.runs.run_record import read_run
 from pix2rep_jax.runs.start import find_all_runs, find_pretraining, find_segmenters
+from pix2rep_jax.runtime.progress_bar import open_progress_bar
 
 __all__ = ["list_pictures", "run"]
 
@@ -45,16 +46,24 @@ def run(config: ConfigDict, workdir: Path) -> None:
     Raises:
         InputError: If there is no run, or the folder cannot be written.
     """
-    workdir, made = Path(workdir), []
+    workdir = Path(workdir)
+    made: list[str] = []
+    left_out: list[str] = []
     folder = workdir / "figures"
-    for name, picture in list_pictures(config, workdir).items():
-        try:
-            figure = picture()
-        except InputError as error:
-            print(f"left out {name}.png: {error}")
-            continue
-        write_picture(figure, folder / name)
-        made.append(f"{name}.png")
+    pictures = list_pictures(config, workdir)
+    with open_progress_bar(len(pictures), description="figures", unit="picture") as bar:
+        for name, picture in pictures.items():
+            bar.set_postfix_str(name)
+            try:
+                figure = picture()
+            except InputError as error:
+                left_out.append(f"left out {name}.png: {error}")
+            else:
+                write_picture(figure, folder / name)
+                made.append(f"{name}.png")
+            bar.update()
+    for sentence in left_out:
+        print(sentence)
     print(f"made {', '.join(made) or 'no picture'} in {folder}")
 
 
