@@ -38,6 +38,10 @@ _ABOUT_INTERVALS = (
     "They do not cover the choice of the labelled patients, nor of the seed."
 )
 
+_NO_INTERVALS = (
+    f"Intervals need {LEAST_PATIENTS} test patients or more, so there are none here."
+)
+
 _FEW = 15
 """More patients than these are folded away behind a line."""
 
@@ -93,11 +97,15 @@ def answer_part(
     parts = [f"<p>{text(said)}.</p>", f'<p class="note">{text(about)}.</p>']
     unit = "points gained by pretraining"
     parts.append(reaches("Gain by class", rows, low=-1, high=1, unit=unit))
-    parts.append(f'<p class="note">{text(_ABOUT_INTERVALS)}</p>')
+    parts.append(f'<p class="note">{text(_about_intervals(gain.num_patients))}</p>')
     if differing:
         listed = text("; ".join(differing))
         parts.append(f'<p class="note">Other settings that differ: {listed}.</p>')
     return section("", *parts, kind="answer")
+
+
+def _about_intervals(num_patients: int) -> str:
+    return _NO_INTERVALS if num_patients < LEAST_PATIENTS else _ABOUT_INTERVALS
 
 
 def _gain_row(name: str, gain: Difference, *, color: int) -> Reach:
@@ -148,7 +156,7 @@ def dice_part(runs: Sequence[ReportedRun]) -> str:
         legend([(f"c{i}", run.title) for i, run in enumerate(scored)]),
         reaches("Dice by class", rows, low=max(0, least - 5), high=100, unit="Dice, %"),
         '<p class="note">Means over patients, of 3D Dice on the scans\' own grids. '
-        f"{text(_ABOUT_INTERVALS)}</p>",
+        f"{text(_about_intervals(max(len(run.patients) for run in scored)))}</p>",
     )
 
 

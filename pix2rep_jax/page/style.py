@@ -39,10 +39,11 @@ p { margin: .4rem 0; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem;
   font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .35rem .7rem .35rem 0; vertical-align: top;
-  border-bottom: 1px solid var(--line); }
+  border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
 th { font-weight: 600; }
 tbody th { min-width: 8.5rem; }
 thead th { color: var(--soft); font-size: .82rem; white-space: nowrap; }
+td:not(.number) { min-width: 9rem; }
 td.number, th.number { text-align: right; white-space: nowrap; }
 td small, .soft { color: var(--soft); }
 svg { width: 100%; max-width: 32rem; height: auto; display: block; }

@@ -127,6 +127,14 @@ def test_both_arms_are_found_and_compared_over_all_seeds(arms):
     page = answer_part(main, baseline, runs, command="")
     assert f"gains {100 * expected:.1f} points" in page
     assert "8 test patients" in page and "2 pairs" in page
+    assert (page + dice_part(runs)).count("bootstrap") == 2
+    # There are no intervals to explain with so few patients.
+    few = [
+        run._replace(patients={x: run.patients[x] for x in PATIENTS[:4]})
+        for run in runs
+    ]
+    page = answer_part(few[0], few[1], few, command="") + dice_part(few)
+    assert "bootstrap" not in page and page.count("5 test patients") == 2
     alone = answer_part(main, None, runs[:1], command="the command")
     assert "not known" in alone and "the command" in alone
     assert find_baseline(baseline, runs) is None
