@@ -40,10 +40,9 @@ def is_batch(scan: Any, inputs: Inputs) -> TypeGuard[Sequence[Any]]:
     """
     if not isinstance(scan, list | tuple) or not scan:
         return False
-    if inputs.channels == 1 and _are_paths(scan):
-        return True
     return all(
         isinstance(each, SpatialImage)
+        or (inputs.channels == 1 and isinstance(each, str | os.PathLike))
         or getattr(each, "ndim", 0) > 1
         or (inputs.channels > 1 and _are_paths(each))
         for each in scan

@@ -112,6 +112,7 @@ def test_a_path_an_image_an_array_and_a_batch_are_the_same(tmp_path):
     for function in (backbone().embed, segmenter().predict):
         expected = function(scan(), spacing_mm=SPACING)
         batch = function([path, str(path)]) + function((image, nib.load(path), other))
+        batch += function([path, image, str(path)])
         for found in (function(path), function(image), *batch):
             np.testing.assert_array_equal(found, expected)
     probabilities = segmenter().predict_probabilities([image, image])
