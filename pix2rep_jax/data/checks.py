@@ -135,12 +135,13 @@ def empty_slices(volumes: Sequence[VolumeRecord]) -> str:
     ):
         having = [each.volume_id for each in masked if key in each.empty]
         if having:
-            counts.append(f"in {len(having)} (such as {having[0]}) they {meaning}")
+            counts.append(f"in {len(having)} (such as {having[0]}) these {meaning}")
     if not counts:
         return ""
     return (
-        f"note: empty slices beside annotated ones, of {len(masked)} masks: "
-        f"{'; '.join(counts)} (data.empty_slices=background or unannotated decides)"
+        f"note: {len(masked)} masks were searched for empty slices beside annotated "
+        f"ones: {'; '.join(counts)} (data.empty_slices=background or unannotated "
+        "decides)"
     )
 
 

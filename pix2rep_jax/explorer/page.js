@@ -766,8 +766,8 @@ function makeControls() {
   part("title", HTMLElement).textContent = document.title = facts.title;
   part("about", HTMLElement).textContent =
     `${facts.about} Similarities are made from numbers of 8 bits on ${facts.axes} ` +
-    `axes: 99 % of those between pixels are right to ${facts.error.toFixed(3)}, all to ` +
-    `${facts.largestError.toFixed(3)} as far as they were compared.`;
+    `axes: by that, 99 % of them are off by at most ${facts.error.toFixed(3)}, and the ` +
+    `worst of those compared by ${facts.largestError.toFixed(3)}.`;
   const notes = ["Everything is in this file; it sends nothing anywhere. Not a medical device."];
   for (const note of [...facts.notes, ...notes]) add("li", part("notes", HTMLElement), "", note);
   for (const [view, name] of Object.entries(VIEWS)) {

@@ -135,9 +135,9 @@ def run(
     size = output.stat().st_size / 1e6
     print(
         f"{output} shows {len(scans)} scan(s) in {size:.1f} MB, with embeddings of "
-        f"{reduced.axes} values of 8 bits; 99 % of the similarities are right to "
-        f"{reduced.error:.3f}, all that were compared to {reduced.largest_error:.3f}: "
-        "open it in a browser"
+        f"{reduced.axes} values of 8 bits. By that, 99 % of the similarities are off by "
+        f"at most {reduced.error:.3f}, and the worst of those compared by "
+        f"{reduced.largest_error:.3f}. Open it in a browser"
     )
     return 1 if faults or found.broken else 0
 
