@@ -135,8 +135,8 @@ def run(
     size = output.stat().st_size / 1e6
     print(
         f"{output} shows {len(scans)} scan(s) in {size:.1f} MB, with embeddings of "
-        f"{reduced.axes} values of 8 bits. By that, 99 % of the similarities are off by "
-        f"at most {reduced.error:.3f}, and the worst of those compared by "
+        f"{reduced.axes} values of 8 bits. By that, 99 % of the similarities are off "
+        f"by at most {reduced.error:.3f}, and the worst of those compared by "
         f"{reduced.largest_error:.3f}. Open it in a browser"
     )
     return 1 if faults or found.broken else 0
