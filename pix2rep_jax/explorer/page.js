@@ -354,8 +354,8 @@ function makeCard(of) {
   const note = add("span", top, "found");
   const canvas = add("canvas", card);
   const scale = Math.max(1, Math.round(512 / Math.max(of.shape[1], of.shape[2])));
-  canvas.width = of.shape[2] * scale;
-  canvas.height = of.shape[1] * scale;
+  canvas.width = of.shape[1] * scale; // rows go to the right, as in figures
+  canvas.height = of.shape[2] * scale;
   canvas.tabIndex = 0;
   canvas.setAttribute("role", "application");
   canvas.setAttribute("aria-roledescription", "scan");
@@ -397,16 +397,16 @@ function draw(scan, index) {
   const [height, width] = of.grid;
   const context = parts.canvas.getContext("2d");
   if (!context) return;
-  const { width: right, height: bottom } = parts.canvas;
-  const scale = right / columns;
+  const scale = parts.canvas.width / rows;
   const start = shown * rows * columns;
+  context.setTransform(0, 1, 1, 0, 0, 0); // columns go down, rows to the right
   context.imageSmoothingQuality = "high";
   context.imageSmoothingEnabled = true;
   const grey = picture(columns, rows, (pixel) => {
     const value = scan.image[start + pixel];
     return [value, value, value, 255];
   });
-  context.drawImage(grey, 0, 0, right, bottom);
+  context.drawImage(grey, 0, 0, columns * scale, rows * scale);
 
   const strength = 255 * Number(part("strength", HTMLInputElement).value);
   const cells = shown * height * width;
@@ -609,8 +609,8 @@ function nearest(index, slice, row, column) {
 function pointed(event, index) {
   const { parts, facts: of, shown } = scans[index];
   const box = parts.canvas.getBoundingClientRect();
-  const row = ((event.clientY - box.top) / box.height) * of.shape[1] - 0.5;
-  const column = ((event.clientX - box.left) / box.width) * of.shape[2] - 0.5;
+  const row = ((event.clientX - box.left) / box.width) * of.shape[1] - 0.5;
+  const column = ((event.clientY - box.top) / box.height) * of.shape[2] - 0.5;
   return nearest(index, shown, row, column);
 }
 
@@ -620,7 +620,7 @@ function pressed(event, index) {
   const { grid, shape } = scan.facts;
   /** @type {Record<string, [number, number, number]>} */
   const moves = {
-    ArrowUp: [0, -1, 0], ArrowDown: [0, 1, 0], ArrowLeft: [0, 0, -1], ArrowRight: [0, 0, 1],
+    ArrowUp: [0, 0, -1], ArrowDown: [0, 0, 1], ArrowLeft: [0, -1, 0], ArrowRight: [0, 1, 0],
     PageUp: [1, 0, 0], PageDown: [-1, 0, 0],
   };
   if (event.key === "Enter") {

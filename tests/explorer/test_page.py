@@ -24,8 +24,8 @@ CLICK = """
 const canvas = page.scans[SCAN].parts.canvas, box = canvas.getBoundingClientRect();
 const [, rows, columns] = page.scans[SCAN].facts.shape;
 canvas.dispatchEvent(new PointerEvent("pointerdown", { bubbles: true,
-  clientX: box.left + ((COLUMN + 0.5) / columns) * box.width,
-  clientY: box.top + ((ROW + 0.5) / rows) * box.height }));
+  clientX: box.left + ((ROW + 0.5) / rows) * box.width,
+  clientY: box.top + ((COLUMN + 0.5) / columns) * box.height }));
 """
 
 
@@ -113,6 +113,29 @@ def test_a_click_gives_the_similarities_that_python_computes(made):
         place = (best["slice"], best["row"], best["column"])
         closest = nearest_pixels(query, scan.embeddings)
         assert expected[place] >= closest.similarities[0] - 0.02
+
+
+def test_slices_lie_as_in_figures(made):
+    """Rows go to the right, and columns down."""
+    path, scans = made
+    found = run_in_page(
+        path,
+        """
+        page.state.view = "image";
+        const { parts, facts } = page.scans[1], [, rows, columns] = facts.shape;
+        draw(page.scans[1], 1);
+        const context = parts.canvas.getContext("2d");
+        const seen = [];
+        for (let row = 2; row < rows - 2; row++)
+          for (let column = 2; column < columns - 2; column++)
+            seen.push(context.getImageData((row + 0.5) / rows * parts.canvas.width,
+              (column + 0.5) / columns * parts.canvas.height, 1, 1).data[0]);
+        return { seen, shown: page.scans[1].shown };""",
+    )
+    image = scans[1].images[found["shown"], 2:-2, 2:-2].astype(float)
+    seen = np.reshape(found["seen"], image.shape)
+    assert np.corrcoef(seen.ravel(), image.ravel())[0, 1] > 0.9
+    assert abs(np.corrcoef(seen.T.ravel(), image.ravel())[0, 1]) < 0.5
 
 
 def test_the_address_and_the_keys_choose_a_pixel(made):
