@@ -33,6 +33,12 @@ _CURVES = (  # title, metric, whether it is the pretraining's
     ("Validation Dice, foreground", "val_dice", False),
 )
 
+_ABOUT_FOUND = (
+    "Two views of slices that do not pretrain are embedded. A pixel is found if its "
+    "nearest neighbour in the other view lies within 2 px of its own place there. The "
+    "share rises as the pretraining works."
+)
+
 _ABOUT_INTERVALS = (
     f"Intervals are {CONFIDENCE:.0%} intervals of a bootstrap over the test patients. "
     "They do not cover the choice of the labelled patients, nor of the seed."
@@ -218,7 +224,9 @@ def curve_part(pretraining: ReportedRun | None, runs: Sequence[ReportedRun]) -> 
     names = [(f"c{i}", run.title) for i, run in enumerate(runs)]
     names += [("c2", pretraining.title)] if pretraining is not None else []
     joined = f'<div class="charts">{"".join(charts)}</div>'
-    return section("Training", legend(names), joined)
+    watched = pretraining.series.get("neighbour_rate") if pretraining else None
+    about = f'<p class="note">{text(_ABOUT_FOUND)}</p>' if watched and watched[0] else ""
+    return section("Training", legend(names), joined, about)
 
 
 def run_part(
