@@ -225,7 +225,9 @@ def curve_part(pretraining: ReportedRun | None, runs: Sequence[ReportedRun]) -> 
     names += [("c2", pretraining.title)] if pretraining is not None else []
     joined = f'<div class="charts">{"".join(charts)}</div>'
     watched = pretraining.series.get("neighbour_rate") if pretraining else None
-    about = f'<p class="note">{text(_ABOUT_FOUND)}</p>' if watched and watched[0] else ""
+    about = (
+        f'<p class="note">{text(_ABOUT_FOUND)}</p>' if watched and watched[0] else ""
+    )
     return section("Training", legend(names), joined, about)
 
 
