@@ -18,7 +18,15 @@ from pix2rep_jax.runs.checkpoint_reader import restore_params
 from pix2rep_jax.runs.lock import hold_run
 from pix2rep_jax.runs.metric_log import read_metrics
 from pix2rep_jax.runs.run_record import read_run
-from tests.support.program import finish, lines, refused, start, succeed, wait_until
+from tests.support.program import (
+    finish,
+    launch,
+    lines,
+    refused,
+    start,
+    succeed,
+    wait_until,
+)
 
 
 def check_evaluation(folder, *, volumes):
@@ -281,7 +289,9 @@ def test_a_pretraining_goes_on_from_another_one(workdir, cache, tmp_path):
     named = options | {"init__checkpoint": workdir}
     said = succeed(start("pretrain", tmp_path, cache, **named))
     assert f"from {workdir / 'pretrain'}" in said
-    assert said.rstrip().endswith(f"--config.init.checkpoint={tmp_path}")
+    following = said.rpartition("next: ")[2].split()
+    followed = succeed(launch([*following, "--config.probe.num_steps=1"]))
+    assert f"probe from {tmp_path / 'pretrain'}" in followed
     (first, _), (second, _) = map(
         restore_params, (workdir / "pretrain", tmp_path / "pretrain")
     )
