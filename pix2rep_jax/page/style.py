@@ -35,7 +35,15 @@ p { margin: .4rem 0; }
   padding: .7rem 1rem; }
 .tile b { display: block; font-size: 1.5rem; line-height: 1.25; font-weight: 650; }
 .tile span { color: var(--soft); font-size: .85rem; }
-.wide { overflow-x: auto; }
+/* A shade at each end behind which columns are hidden; the card covers the others. */
+.wide { overflow-x: auto; background-repeat: no-repeat;
+  background-image: linear-gradient(to right, var(--card) 40%, transparent),
+    linear-gradient(to left, var(--card) 40%, transparent),
+    linear-gradient(to right, #0004, transparent),
+    linear-gradient(to left, #0004, transparent);
+  background-position: left, right, left, right;
+  background-size: 3rem 100%, 3rem 100%, .8rem 100%, .8rem 100%;
+  background-attachment: local, local, scroll, scroll; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem;
   font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .35rem .7rem .35rem 0; vertical-align: top;
