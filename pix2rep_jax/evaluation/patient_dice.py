@@ -1,6 +1,7 @@
 """Dice of patients, read from what a run has written, with intervals of their mean."""
 
 import csv
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,9 @@ CONFIDENCE = 0.95
 """The level of every interval."""
 
 RESAMPLES = 10_000
+
+_ROUNDED = 1e-5
+"""More than the means of numbers with six digits can differ by."""
 
 _BEFORE = "dice_"
 
@@ -44,7 +48,8 @@ def read_dice(path: Path) -> dict[str, dict[str, float]]:
         patient's volumes; NaN where none of them has the class.
 
     Raises:
-        InputError: If the file cannot be read.
+        InputError: If the file cannot be read, or its means are not those that
+            evaluation.json beside it has: then lines were lost or changed.
     """
     found: dict[str, dict[str, list[float]]] = {}
     try:
@@ -62,12 +67,30 @@ def read_dice(path: Path) -> dict[str, dict[str, float]]:
             f"{path} cannot be read ({error}): start the command of its run again, "
             "which writes it anew"
         ) from error
+    _check_means(path, found)
     return {
         patient: {
             name: fmean(values) if values else math.nan for name, values in own.items()
         }
         for patient, own in found.items()
     }
+
+
+def _check_means(path: Path, found: Mapping[str, Mapping[str, list[float]]]) -> None:
+    """Raises InputError if a table's means are not those of evaluation.json."""
+    try:
+        content = (path.parent / "evaluation.json").read_text(encoding="utf-8")
+        means = dict(json.loads(content)["dice"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # nothing to compare with
+    for name, mean in means.items():
+        values = [x for own in found.values() for x in own.get(name, [])]
+        if values and mean is not None and abs(fmean(values) - mean) > _ROUNDED:
+            raise InputError(
+                f"{path} gives a mean Dice of {fmean(values):.4f} for {name}, and "
+                f"evaluation.json beside it {mean:.4f}: lines were lost or changed. "
+                "Start the command of its run again, which writes both anew"
+            )
 
 
 def mean_dice(patients: Mapping[str, Mapping[str, float]], name: str) -> Mean:

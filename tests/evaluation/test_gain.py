@@ -1,5 +1,6 @@
 """Dice of patients with intervals, and what one network gains over another."""
 
+import json
 import math
 
 import numpy as np
@@ -35,6 +36,18 @@ def test_a_table_that_is_not_one_is_said(tmp_path):
         (tmp_path / "per_volume.csv").write_text(text)
         with pytest.raises(InputError, match=r"per_volume\.csv"):
             read_dice(tmp_path / "per_volume.csv")
+
+
+def test_a_table_that_lost_a_line_is_said(tmp_path):
+    """Its means are then not those of evaluation.json."""
+    (tmp_path / "per_volume.csv").write_text(TABLE)
+    means = {"LV": 0.7, "BG": 1.0, "mean_foreground": 0.7, "never": None}
+    (tmp_path / "evaluation.json").write_text(json.dumps({"dice": means}))
+    assert list(read_dice(tmp_path / "per_volume.csv")) == ["a", "b"]
+    lines = TABLE.splitlines(keepends=True)
+    (tmp_path / "per_volume.csv").write_text("".join(lines[:3] + lines[4:]))
+    with pytest.raises(InputError, match=r"evaluation\.json"):
+        read_dice(tmp_path / "per_volume.csv")
 
 
 def test_the_gain_is_that_of_the_plain_formula():
