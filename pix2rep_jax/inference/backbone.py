@@ -15,7 +15,12 @@ from pix2rep_jax.data.slices.grid import Grid
 from pix2rep_jax.data.slices.resample import restore_values
 from pix2rep_jax.errors import check_choice
 from pix2rep_jax.inference.array_scan import ArrayScan
-from pix2rep_jax.inference.given_scan import Given, is_batch, read_given
+from pix2rep_jax.inference.given_scan import (
+    Given,
+    is_batch,
+    read_given,
+    read_scan_files,
+)
 from pix2rep_jax.inference.pixel_embeddings import (
     SLICES_AT_ONCE,
     load_embedding,
@@ -23,6 +28,7 @@ from pix2rep_jax.inference.pixel_embeddings import (
 )
 from pix2rep_jax.inference.preparation import Preparation
 from pix2rep_jax.inference.run_fields import scan_preparation
+from pix2rep_jax.inference.scan_files import find_channels
 from pix2rep_jax.runs.manifest import read_config
 from pix2rep_jax.runs.run_record import read_run
 from pix2rep_jax.runs.start import find_pretraining
@@ -118,6 +124,18 @@ class Backbone:
             f"Backbone that gives each pixel its {self.embedding}\n"
             f"  sees {self.preparation.describe(self.inputs.channels)}"
         )
+
+    def read(self, path: Path) -> Scan:
+        """Reads all channels of a scan as its pretraining's scans were read.
+
+        Args:
+            path: The scan, or its first channel's file.
+
+        Raises:
+            InputError: As `read_scan_files`.
+        """
+        paths = find_channels(path, self.inputs.files)
+        return read_scan_files(paths, self.rule, self.inputs)
 
     def embed(
         self,

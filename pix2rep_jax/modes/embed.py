@@ -7,7 +7,6 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from pix2rep_jax.data.fault import Fault
-from pix2rep_jax.data.files.scan import Scan
 from pix2rep_jax.data.scan_notes import count_notes
 from pix2rep_jax.errors import InputError, check_choice
 from pix2rep_jax.inference.anonymous_scan import (
@@ -21,11 +20,9 @@ from pix2rep_jax.inference.found_scans import (
     describe_written,
     find_scans,
 )
-from pix2rep_jax.inference.given_scan import read_scan_files
 from pix2rep_jax.inference.principal_components import Colours, find_colours
 from pix2rep_jax.inference.scan_files import (
     case_name,
-    find_channels,
     join_channels,
     pair_with_masks,
 )
@@ -121,7 +118,7 @@ def run(
     with open_progress_bar(len(left), description="embed", unit="scan") as bar:
         for path, target in left:
             try:
-                scan = read(backbone, path)
+                scan = backbone.read(path)
                 if anonymise:
                     scan = without_names(scan, target.name)
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -213,12 +210,6 @@ def number_targets(
     return numbered
 
 
-def read(backbone: Backbone, path: Path) -> Scan:
-    """Reads all channels of a scan as its pretraining's scans were read."""
-    paths = find_channels(path, backbone.inputs.files)
-    return read_scan_files(paths, backbone.rule, backbone.inputs)
-
-
 def choose_colours(backbone: Backbone, scans: list[Path]) -> Colours:
     """Finds colours that mean the same in all scans.
 
@@ -235,7 +226,7 @@ def choose_colours(backbone: Backbone, scans: list[Path]) -> Colours:
     ) as bar:
         for path in chosen:
             try:
-                samples.append(sample_pixels(backbone, read(backbone, path)))
+                samples.append(sample_pixels(backbone, backbone.read(path)))
             except Exception as error:  # it is reported when its turn comes
                 refused = explain(error, path)
             bar.update()

@@ -19,9 +19,8 @@ from pix2rep_jax.explorer.reduced_vectors import reduce_vectors
 from pix2rep_jax.inference.anonymous_scan import ANONYMOUS_NOTE, anonymous_names
 from pix2rep_jax.inference.backbone import Backbone
 from pix2rep_jax.inference.found_scans import find_scans
-from pix2rep_jax.inference.given_scan import read_scan_files
 from pix2rep_jax.inference.postprocess import read_options
-from pix2rep_jax.inference.scan_files import find_channels, join_channels
+from pix2rep_jax.inference.scan_files import join_channels
 from pix2rep_jax.inference.scan_masks import find_masks, name_classes, read_scan_mask
 from pix2rep_jax.inference.segmenter import Segmenter
 from pix2rep_jax.modes.skipped_scans import describe_alike, skip
@@ -101,8 +100,7 @@ def run(
     with open_progress_bar(len(cases), description="explore", unit="scan") as bar:
         for case, name in zip(cases, names, strict=True):
             try:
-                paths = find_channels(case.path, backbone.inputs.files)
-                scan = read_scan_files(paths, backbone.rule, backbone.inputs)
+                scan = backbone.read(case.path)
                 labels = masks.read(case.path, scan)
                 scans.append(
                     explore_scan(

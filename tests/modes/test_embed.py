@@ -103,7 +103,7 @@ def test_one_bad_scan_costs_no_other(scans, capsys):
 
 def test_colours_need_one_scan_that_can_be_read(scans, monkeypatch):
     """Whatever else is raised over the others; without any the error names one."""
-    read = embed.read
+    read = Backbone.read
 
     def fail_for(names):
         def read_or_fail(backbone, path):
@@ -111,7 +111,7 @@ def test_colours_need_one_scan_that_can_be_read(scans, monkeypatch):
                 raise RuntimeError("a defect")
             return read(backbone, path)
 
-        monkeypatch.setattr(embed, "read", read_or_fail)
+        monkeypatch.setattr(Backbone, "read", read_or_fail)
 
     fail_for(["b.nii.gz"])
     output, status = run(scans, format="rgb")
