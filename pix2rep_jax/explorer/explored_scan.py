@@ -62,7 +62,7 @@ def explore_scan(
 ) -> ExploredScan:
     """Embeds a scan, as many of its pixels as the page can hold.
 
-    Of several frames the first is taken, and of several channels the first is shown.
+    The first of several frames is taken, and the first of several channels is shown.
 
     Args:
         backbone: Embeds the slices.
@@ -148,9 +148,9 @@ def _choose_pixels(shape: tuple[int, int, int], share: float) -> tuple[int, int,
     """Decides what is left out of a scan that is too large for its share of the page.
 
     Returns:
-        Of the network's pixels every how many-th is in the image, in both directions;
-        of the slices every how many-th; of the image's pixels every how many-th has an
-        embedding, in both directions.
+        Three steps of one or more. The first is between the network's pixels that are
+        in the image, in both directions. The second is between slices. The third is
+        between the image's pixels that have an embedding, in both directions.
     """
     slices, height, width = shape
     shrink = math.ceil(math.sqrt(max(1.0, height * width / (share * IMAGE_PIXELS))))

@@ -28,7 +28,7 @@ def describe(network: Network, *, format: str, file: str, sha256: str) -> dict:
         network: From `load_network`.
         format: The format of the file.
         file: The file's name.
-        sha256: Of the file.
+        sha256: The file's checksum.
 
     Returns:
         What JSON can hold.

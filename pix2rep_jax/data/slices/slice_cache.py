@@ -124,7 +124,7 @@ def save(
         path: The path that `find_path` returned.
         dataset: The data set.
         limit_gb: As for `limit_cache`.
-        described: Of slices that lie in a file of their own, what describes it.
+        described: What describes the slices' own file; None if they have none.
     """
     names = [*_ARRAYS[2:], "annotated"]
     if described is None:

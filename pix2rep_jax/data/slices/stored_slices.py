@@ -69,7 +69,7 @@ class StoredRows:
 
     Attributes:
         shape: `(slices, height, width)`, and of images the channels.
-        dtype: Of what is read.
+        dtype: The type of the values that are read.
     """
 
     def __init__(
