@@ -80,6 +80,13 @@ OTHER_SET = {
 
 HIPPOCAMPUS = OTHER_SET | {"data.classes": ("background", "anterior", "posterior")}
 FETAL_HEAD = OTHER_SET | {"data.classes": ("background", "1")}
+PHANTOM = {
+    **OTHER_SET,
+    "data.name": "phantom",
+    "data.root": "",
+    "data.holdout_per_group": 4,
+    "data.classes": ("BG", "RV", "MYO", "LV"),
+}
 PLANNED_VIEWS = {"spatial.upright": "auto", "augment.spatial.upright": "auto"}
 
 BATCH_NORM = pair("joint_batch_norm", "separate_batch_norm")
@@ -120,11 +127,18 @@ TABLES = {
         "small",
         FETAL_HEAD | PLANNED_VIEWS,
     ),
+    "phantom_small": ("phantom_small", study, "small", PHANTOM | PLANNED_VIEWS),
     "ablation_small": ("ablation_small", ablation, "small", {"study.draws": 3}),
 }
 """Of each published document: its file of runs, and what they were run with."""
 
-LAST = ("context_small", "fetal_head_small", "hippocampus_small", "study_cpu_3")
+LAST = (
+    "context_small",
+    "fetal_head_small",
+    "hippocampus_small",
+    "phantom_small",
+    "study_cpu_3",
+)
 """Files whose runs were scored at their last step; the others have the best one."""
 
 
