@@ -175,8 +175,9 @@ def draw_picture(folder: Path, path: Path) -> None:
             axis.plot(
                 *zip(*line, strict=True), color=colour, marker=marker, label=title
             )
-        axis.set_title(f"{name}, {number} labelled patient(s)", fontsize=10)
-        axis.set_xlabel("minutes of one core, from the command to the scores")
+        patients = "1 patient" if number == "1" else f"{number} patients"
+        axis.set_title(f"{name}, {patients} with masks", fontsize=10)
+        axis.set_xlabel("minutes of one core")
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("foreground Dice, %")
     axes[-1].legend(frameon=False, fontsize=8)
