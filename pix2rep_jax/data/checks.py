@@ -77,7 +77,11 @@ def unseen_classes(classes: Sequence[str], labels: np.ndarray) -> str:
     Raises:
         InputError: If no slice shows anything but background.
     """
-    shown = np.unique(labels)
+    shown: set[int] = set()
+    for label in labels:  # one at a time, since they may lie on the disk
+        shown.update(np.flatnonzero(np.bincount(label.ravel())).tolist())
+        if shown.issuperset(range(1, len(classes))):
+            break
     unseen = [name for i, name in enumerate(classes) if i and i not in shown]
     if len(unseen) == len(classes) - 1:
         raise InputError(

@@ -18,6 +18,7 @@ from pix2rep_jax.data.slices import slice_cache
 from pix2rep_jax.data.slices.gathered_slices import GatheredSlices
 from pix2rep_jax.data.slices.normalization import read_normalization
 from pix2rep_jax.data.slices.prepared_volume import PreparedVolume, prepare_file
+from pix2rep_jax.data.slices.stored_slices import select
 from pix2rep_jax.data.slices.volume import VolumeFile, VolumeRecord
 from pix2rep_jax.data.slices.volume_files import read_files
 from pix2rep_jax.data.volume_list import list_included
@@ -146,11 +147,16 @@ def take_own(dataset: Dataset, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray
         rows: `[slices]` indices into `dataset.images`.
 
     Returns:
-        Their images and labels, of the size of the largest volume among them.
+        Their images and labels, of the size of the largest volume among them; what
+        would fill the memory stays on the disk.
     """
     sizes = [dataset.volumes[index].size for index in set(dataset.volume_index[rows])]
     height, width = np.max(sizes, axis=0) if sizes else dataset.labels.shape[1:]
-    return dataset.images[rows, :height, :width], dataset.labels[rows, :height, :width]
+    images, labels = (
+        select(each, rows, size=(height, width))
+        for each in (dataset.images, dataset.labels)
+    )
+    return images, labels
 
 
 def _explain(refused: Sequence[tuple[Path, InputError]]) -> InputError:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from pix2rep_jax.data.files.labels import UNLABELLED
+from pix2rep_jax.data.slices.stored_slices import blank, select
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.evaluation.gain import describe_gain, measure_gain
 from pix2rep_jax.evaluation.patient_dice import read_dice
@@ -166,6 +166,7 @@ def masks_to_log_by(loaded: Loaded) -> dict[str, np.ndarray]:
     """
     split = loaded.split
     known = np.isin(split.pretrain_slices, [*split.train_slices, *split.val_slices])
-    labels = loaded.dataset.labels[split.pretrain_slices].astype(np.uint8)
-    labels[known] = UNLABELLED
-    return {} if (labels == UNLABELLED).all() else {HIDDEN: labels}
+    annotated = loaded.dataset.is_annotated()[split.pretrain_slices]
+    if not (annotated & ~known).any():
+        return {}
+    return {HIDDEN: blank(select(loaded.dataset.labels, split.pretrain_slices), known)}

@@ -93,7 +93,7 @@ def load_segmentation(
         print_notes(missing_masks(dataset.volumes))
     used = {*split.labeled_patients, *split.test_patients, *split.val_patients}
     print_notes(
-        unseen_classes(config.data.classes, dataset.labels[split.train_slices]),
+        unseen_classes(config.data.classes, select(dataset.labels, split.train_slices)),
         cut_masks([each for each in dataset.volumes if each.patient in used]),
         empty_slices(dataset.volumes),
     )
@@ -143,9 +143,9 @@ def labeled_slices(loaded: Loaded, *, whole: bool = False) -> dict[str, np.ndarr
     """
     slices = loaded.split.train_slices
     images = take_images(loaded.dataset, slices, whole=whole)
-    labels = loaded.dataset.labels[slices]
     # Whole slices are large: their patches become int32 when they are drawn.
-    return {**images, "label": labels if whole else labels.astype(np.int32)}
+    dtype = None if whole else np.int32
+    return {**images, "label": select(loaded.dataset.labels, slices, dtype=dtype)}
 
 
 def take_images(

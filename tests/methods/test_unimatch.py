@@ -544,7 +544,11 @@ def test_only_masks_of_training_patients_are_held_and_only_for_the_log(
     config = get_config()
     config.finetune.update(method="unimatch", batch_size=4)
     loaded = SimpleNamespace(
-        dataset=SimpleNamespace(images=images, labels=labels),
+        dataset=SimpleNamespace(
+            images=images,
+            labels=labels,
+            is_annotated=lambda: (labels != 255).any((1, 2)),
+        ),
         split=split,
         backbone=None,
     )

@@ -5,18 +5,22 @@ All images and labels lie behind each other in one file, each slice in its own s
 
 import mmap
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from pix2rep_jax.data.files.labels import UNLABELLED
 from pix2rep_jax.errors import InputError
 
-__all__ = ["STORED_BYTES", "SliceWriter", "StoredRows", "select"]
+__all__ = ["STORED_BYTES", "SliceWriter", "StoredRows", "blank", "select"]
 
 STORED_BYTES = 2**28
 """A data set with more bytes of slices stays on the disk; so does a selection."""
+
+_BLANK = -1
+"""In the place of a row: a slice that holds the padding alone."""
 
 
 class SliceWriter:
@@ -97,7 +101,8 @@ class StoredRows:
         self._sizes = places[:, 2:4]
         self._rows = np.arange(len(places))
         self._inner = () if labels else (int(described["channels"]),)
-        self.dtype = np.dtype("uint8" if labels else described["dtype"].item())
+        self._stored = np.dtype("uint8" if labels else described["dtype"].item())
+        self.dtype = self._stored
         self._frame = tuple(self._sizes.max(0).tolist())
 
     @property
@@ -134,11 +139,27 @@ class StoredRows:
             self._read(row, target)
         return taken[(slice(None), *rest)]
 
-    def select(self, rows: np.ndarray) -> "StoredRows":
-        """Selects rows without reading them."""
-        chosen = object.__new__(StoredRows)
-        vars(chosen).update(vars(self), _rows=self._rows[rows])
-        return chosen
+    def select(
+        self,
+        rows: np.ndarray,
+        *,
+        size: Sequence[int] | None = None,
+        dtype: Any = None,
+    ) -> "StoredRows":
+        """Selects rows without reading them; the arguments are those of `select`."""
+        frame = self._frame if size is None else (int(size[0]), int(size[1]))
+        given = self.dtype if dtype is None else np.dtype(dtype)
+        return self._with(_rows=self._rows[rows], _frame=frame, dtype=given)
+
+    def blank(self, which: np.ndarray) -> "StoredRows":
+        """Makes slices hold the padding alone, without reading others."""
+        return self._with(_rows=np.where(which, _BLANK, self._rows))
+
+    def _with(self, **changes: Any) -> "StoredRows":
+        """Makes another array of the same file."""
+        other = object.__new__(StoredRows)
+        vars(other).update(vars(self), **changes)
+        return other
 
     def _read(self, row: int, target: np.ndarray | None = None) -> np.ndarray:
         """Reads a slice, and checks it.
@@ -149,17 +170,19 @@ class StoredRows:
         if target is None:
             shape = (*self._frame, *self._inner)
             target = np.full(shape, self._fill, self.dtype)
+        if row == _BLANK:
+            return target
         height, width = self._sizes[row].tolist()
         start = int(self._starts[row])
         shape = (height, width, *self._inner)
-        end = start + int(np.prod(shape)) * self.dtype.itemsize
+        end = start + int(np.prod(shape)) * self._stored.itemsize
         content = self._map[start:end]
         if zlib.crc32(content) != self._checks[row]:
             raise InputError(
                 f"the cache {self._path} is damaged: delete it, and start the same "
                 "command again, which prepares the scans anew"
             )
-        target[:height, :width] = np.frombuffer(content, self.dtype).reshape(shape)
+        target[:height, :width] = np.frombuffer(content, self._stored).reshape(shape)
         self._release(start, end)
         return target
 
@@ -170,14 +193,39 @@ class StoredRows:
             self._map.madvise(mmap.MADV_DONTNEED, first, end - first)
 
 
-def select(array: Any, rows: np.ndarray) -> Any:
+def select(
+    array: Any,
+    rows: np.ndarray,
+    *,
+    size: Sequence[int] | None = None,
+    dtype: Any = None,
+) -> Any:
     """Takes rows of an array; of `StoredRows` many stay on the disk.
 
     Args:
         array: An array, or `StoredRows`.
         rows: `[rows]` indices.
+        size: Height and width to cut the slices to, at least their own; None for those
+            of the array.
+        dtype: The type of what is taken; None for that of the array.
     """
     if isinstance(array, StoredRows):
-        chosen = array.select(rows)
+        chosen = array.select(rows, size=size, dtype=dtype)
         return chosen if chosen.nbytes > STORED_BYTES else chosen[:]
-    return array[rows]
+    taken = array[rows] if size is None else array[rows, : size[0], : size[1]]
+    return taken if dtype is None else taken.astype(dtype)
+
+
+def blank(labels: Any, which: np.ndarray) -> Any:
+    """Takes the labels out of some slices.
+
+    Args:
+        labels: `[slices, height, width]`, an array or `StoredRows`.
+        which: `[slices]` bool.
+
+    Returns:
+        A copy, or `StoredRows`, in which all pixels of these slices are `UNLABELLED`.
+    """
+    if isinstance(labels, StoredRows):
+        return labels.blank(which)
+    return np.where(which[:, None, None], np.uint8(UNLABELLED), labels)
