@@ -7,7 +7,14 @@ import numpy as np
 
 from pix2rep_jax.data.files.labels import UNLABELLED
 
-__all__ = ["Summary", "dice_per_class", "soft_dice_per_class", "summarise"]
+__all__ = [
+    "Summary",
+    "count_pairs",
+    "dice_of_counts",
+    "dice_per_class",
+    "soft_dice_per_class",
+    "summarise",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +61,26 @@ def dice_per_class(
     Raises:
         ValueError: If the shapes differ, or a class is outside `0..num_classes - 1`.
     """
+    return dice_of_counts(count_pairs(prediction, label, num_classes=num_classes))
+
+
+def count_pairs(
+    prediction: np.ndarray, label: np.ndarray, *, num_classes: int
+) -> np.ndarray:
+    """Counts how many pixels of each class were predicted as which one.
+
+    Args:
+        prediction: As for `dice_per_class`, like the others.
+        label: The expert's classes.
+        num_classes: Background included.
+
+    Returns:
+        `[num_classes, num_classes]` int64: by the expert's class, then by the
+        predicted one. Counts of parts may be added.
+
+    Raises:
+        ValueError: As `dice_per_class`.
+    """
     prediction, label = np.asarray(prediction), np.asarray(label)
     if prediction.shape != label.shape:
         raise ValueError(
@@ -71,14 +98,17 @@ def dice_per_class(
             )
     # In uint8 the product with num_classes would wrap.
     pairs = expected.astype(np.int64) * num_classes + predicted.astype(np.int64)
-    confusion = np.bincount(pairs, minlength=num_classes**2).reshape(
-        num_classes, num_classes
-    )
-    sizes = confusion.sum(0) + confusion.sum(1)
+    counts = np.bincount(pairs, minlength=num_classes**2)
+    return counts.reshape(num_classes, num_classes)
+
+
+def dice_of_counts(counts: np.ndarray) -> np.ndarray:
+    """Computes what `dice_per_class` returns from what `count_pairs` returns."""
+    sizes = counts.sum(0) + counts.sum(1)
     return np.divide(
-        2.0 * np.diag(confusion),
+        2.0 * np.diag(counts),
         sizes,
-        out=np.full(num_classes, np.nan),
+        out=np.full(len(counts), np.nan),
         where=sizes > 0,
     )
 

@@ -6,8 +6,8 @@ from typing import Any
 import flax.linen as nn
 import numpy as np
 
-from pix2rep_jax.evaluation.dice import dice_per_class
-from pix2rep_jax.inference.predict import make_predict, predict_slices
+from pix2rep_jax.evaluation.dice import count_pairs, dice_of_counts
+from pix2rep_jax.inference.predict import make_predict, predict_slices, slices_kept
 
 __all__ = ["make_validate"]
 
@@ -24,7 +24,8 @@ def make_validate(
 
     Args:
         net: Maps `[batch, height, width, channels]` to logits `[..., num_classes]`.
-        images: `[slices, height, width, channels]`.
+        images: `[slices, height, width, channels]`. A part of them is in memory at a
+            time if they lie on the disk.
         labels: `[slices, height, width]` classes.
         num_classes: Background included.
         batch_size: Slices predicted at once.
@@ -38,11 +39,19 @@ def make_validate(
     predict = make_predict(net)
     batch_size = min(batch_size, len(images))
 
+    number = slices_kept(batch_size, images.shape[1:3])
+
     def score(variables: Any) -> float:
-        probabilities = predict_slices(
-            predict, variables, images, batch_size=batch_size
-        )
-        dice = dice_per_class(probabilities.argmax(-1), labels, num_classes=num_classes)
+        counts = np.zeros((num_classes, num_classes), np.int64)
+        for start in range(0, len(images), number):
+            part = slice(start, start + number)
+            probabilities = predict_slices(
+                predict, variables, images[part], batch_size=batch_size
+            )
+            counts += count_pairs(
+                probabilities.argmax(-1), labels[part], num_classes=num_classes
+            )
+        dice = dice_of_counts(counts)
         present = dice[1:][~np.isnan(dice[1:])]
         return float(present.mean()) if present.size else 0.0
 

@@ -1,6 +1,7 @@
 """Features of a frozen backbone, computed once for all steps of a run."""
 
 import functools
+import math
 from typing import Any
 
 import jax
@@ -38,7 +39,8 @@ def feature_size(net: SegmentationNet, images: np.ndarray) -> float:
         net: Backbone and head.
         images: `[n, height, width, channels]`.
     """
-    return images[..., 0].size * 4 * net.backbone.num_features / 1e6
+    pixels = math.prod(images.shape[:3])  # none is read: they may lie on the disk
+    return pixels * 4 * net.backbone.num_features / 1e6
 
 
 def compute_features(

@@ -124,18 +124,20 @@ def predict_slices(
     """
     if not len(images):
         raise ValueError("there is no slice to predict")
-    images = np.asarray(images, np.float32)
     height, width = images.shape[1:3]
     if height * width > max(_PIXELS_AT_ONCE, _LARGEST_MAP // num_features):
         run = functools.partial(predict, variables)
-        return np.stack([predict_in_tiles(run, image) for image in images])
+        return np.stack(
+            [predict_in_tiles(run, np.asarray(image, np.float32)) for image in images]
+        )
     batch_size = slices_at_once(batch_size, images.shape[1:3])
-    missing = -len(images) % batch_size
-    padded = np.pad(images, ((0, missing), (0, 0), (0, 0), (0, 0)))
     # While one batch is computed on the device, the batch before it is copied back.
     results, waiting = [], None
-    for start in range(0, len(padded), batch_size):
-        ahead = predict(variables, padded[start : start + batch_size])
+    for start in range(0, len(images), batch_size):
+        batch = np.asarray(images[start : start + batch_size], np.float32)
+        missing = batch_size - len(batch)
+        batch = np.pad(batch, ((0, missing), (0, 0), (0, 0), (0, 0)))
+        ahead = predict(variables, batch)
         if waiting is not None:
             results.append(np.asarray(waiting))
         waiting = ahead

@@ -1,14 +1,17 @@
 import functools
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from pix2rep_jax.inference.features import feature_size
 from pix2rep_jax.inference.predict import make_predict, predict_slices
 from pix2rep_jax.models.heads import SegmentationHead
 from pix2rep_jax.models.segmentation_net import SegmentationNet
 from pix2rep_jax.models.unet import UNet
+from tests.support.stored import count_taken, make_slices, store
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +63,25 @@ def test_one_program_serves_all_sizes_and_weights(net_and_variables):
     second = predict_slices(predict, other, images(5), batch_size=4)
     assert len(traces) == 1
     assert not np.allclose(first, second)
+
+
+def test_slices_on_the_disk_are_read_batch_by_batch(tmp_path, monkeypatch):
+    """The last batch is filled up, and the memory for features is known unread."""
+    slices, labels = make_slices(10)
+    stored, _ = store(tmp_path / "slices", (slices, labels))
+    taken, seen = count_taken(monkeypatch), []
+
+    def predict(_, batch):
+        seen.append(batch.shape)
+        return 2 * batch
+
+    found = predict_slices(predict, None, stored, batch_size=4)
+    np.testing.assert_array_equal(found, 2 * slices)
+    assert taken == [4, 4, 2] and set(seen) == {(4, 8, 8, 1)}
+    net = SimpleNamespace(backbone=SimpleNamespace(num_features=5))
+    for given in (slices, stored):
+        assert feature_size(net, given) == 10 * 8 * 8 * 5 * 4 / 1e6
+    assert len(taken) == 3
 
 
 def test_no_slice_is_an_error(net_and_variables):
