@@ -1,6 +1,7 @@
 """BatchNorm's statistics, measured anew for another task."""
 
 import functools
+from collections.abc import Iterable
 from typing import Any
 
 import flax.linen as nn
@@ -10,7 +11,7 @@ import numpy as np
 
 from pix2rep_jax.models.norm_relu import MOMENTUM
 
-__all__ = ["recalibrate", "sample_batches"]
+__all__ = ["measure_batches", "recalibrate", "sample_batches"]
 
 BATCH_SIZE = 32
 """Images whose statistics are measured together."""
@@ -51,6 +52,27 @@ def recalibrate(
     batches = sample_batches(
         len(images), batch_size=batch_size, max_batches=max_batches, seed=seed
     )
+    return measure_batches(
+        backbone, variables, ((images[rows], boxes[rows]) for rows in batches)
+    )
+
+
+def measure_batches(
+    backbone: nn.Module,
+    variables: Any,
+    batches: Iterable[tuple[np.ndarray, np.ndarray]],
+) -> Any:
+    """Measures BatchNorm's statistics as `recalibrate` does, on given batches.
+
+    Args:
+        backbone: As for `recalibrate`, like the variables.
+        variables: `{"params": …, "batch_stats": …}`.
+        batches: Images `[batch, height, width, channels]` and boxes `[batch, 4]`, at
+            least one batch. One is in memory at a time.
+
+    Returns:
+        As `recalibrate`.
+    """
     # On the host, since each function of jax.numpy would compile a program.
     zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), variables["batch_stats"])
 
@@ -67,12 +89,12 @@ def recalibrate(
         # batch's statistics.
         return jax.tree.map(lambda x: x / (1 - MOMENTUM), updated["batch_stats"])
 
-    params, total = jax.device_put(variables["params"]), zeros
-    for chosen in batches:
-        batch = np.asarray(images[chosen], np.float32)
-        valid = in_boxes(boxes[chosen], *images.shape[1:3])
-        total = _add(total, measure(params, batch, valid))
-    return _divide(total, len(batches))
+    params, total, number = jax.device_put(variables["params"]), zeros, 0
+    for images, boxes in batches:
+        valid = in_boxes(boxes, *images.shape[1:3])
+        total = _add(total, measure(params, np.asarray(images, np.float32), valid))
+        number += 1
+    return _divide(total, number)
 
 
 def sample_batches(

@@ -16,6 +16,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
+from pix2rep_jax.data.slices.stored_slices import StoredRows, select
 from pix2rep_jax.methods.recalibration import recalibrate_backbone
 from pix2rep_jax.models.batch_norm import sample_batches
 from pix2rep_jax.models.unet import UNet
@@ -57,7 +58,7 @@ def measure_statistics(
     kept = keep_statistics(
         measure,
         folder=Path(data.cache_dir).expanduser(),
-        inputs=(params["backbone"], images[rows], boxes[rows]),
+        inputs=(params["backbone"], select(images, rows), boxes[rows]),
         settings=[repr(backbone), data.crop, data.size, len(images)],
     )
     return {**batch_stats, "backbone": kept}
@@ -103,10 +104,12 @@ def _hash_arrays(arrays: Any, text: str) -> str:
     """Hashes a tree of arrays and a text."""
     result = hashlib.sha256(text.encode())
     for path, leaf in jax.tree_util.tree_leaves_with_path(arrays):
-        array = np.ascontiguousarray(leaf)
+        on_disk = isinstance(leaf, StoredRows)
+        array = leaf if on_disk else np.ascontiguousarray(leaf)
         name = jax.tree_util.keystr(path)
         result.update(f"{name} {array.dtype} {array.shape}".encode())
-        result.update(array.data)
+        for part in array if on_disk else [array]:
+            result.update(part.data)
     return result.hexdigest()
 
 

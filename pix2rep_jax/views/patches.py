@@ -192,20 +192,22 @@ def augment_patches(
 
 
 def cut_at_random(
-    images: np.ndarray, boxes: np.ndarray, *, side: int, seed: int
+    images: np.ndarray, boxes: np.ndarray, rows: np.ndarray, *, side: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cuts one patch out of every slice on the host, each place equally likely.
+    """Cuts one patch out of some slices on the host, each place equally likely.
 
     Args:
         images: `[slices, height, width, channels]`.
         boxes: `[slices, 4]`, as for `draw_corners`.
+        rows: `[patches]`, indices of the slices. The others are not read.
         side: Rows and columns of a patch, px.
-        seed: Decides the places.
+        seed: Decides the place in each slice, whichever others are cut.
 
     Returns:
-        `[slices, side, side, channels]` float32, and the boxes in the patches.
+        `[patches, side, side, channels]` float32, and the boxes in the patches.
     """
-    draw = np.random.default_rng(seed).random((len(images), 2))
+    draw = np.random.default_rng(seed).random((len(images), 2))[rows]
+    images, boxes = images[rows], boxes[rows]
     shape = (images.shape[1], images.shape[2])
     ends = jax.vmap(lambda box: _corner_range(box, shape, side=side))(boxes)
     low, high = map(np.asarray, ends)

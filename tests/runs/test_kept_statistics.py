@@ -1,5 +1,6 @@
 """BatchNorm's statistics, measured once for all runs of a pretraining."""
 
+import functools
 import os
 import time
 
@@ -8,10 +9,13 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from pix2rep_jax.methods import recalibration
 from pix2rep_jax.methods.recalibration import recalibrate_backbone
+from pix2rep_jax.models import batch_norm
 from pix2rep_jax.models.unet import UNet
 from pix2rep_jax.runs import kept_statistics
 from pix2rep_jax.runs.kept_statistics import measure_statistics
+from tests.support.stored import count_taken, make_slices, store
 from tests.support.views import make_boxes
 
 
@@ -31,6 +35,34 @@ def arguments(key, tmp_path):
         "images": images,
         "boxes": make_boxes(images),
     }
+
+
+@pytest.mark.parametrize("crop", ["center", "whole"])
+def test_a_sample_is_read_of_slices_on_the_disk(arguments, monkeypatch, tmp_path, crop):
+    """A batch at a time, and the statistics are those of slices in memory; a patch of
+    the slices that are measured is cut, and of no others."""
+    monkeypatch.setattr(kept_statistics, "numeric_environment", lambda: {})
+    sample = functools.partial(batch_norm.sample_batches, batch_size=4, max_batches=3)
+    for module in (kept_statistics, recalibration):
+        monkeypatch.setattr(module, "sample_batches", sample)
+    short = functools.partial(recalibration.recalibrate, batch_size=4, max_batches=3)
+    monkeypatch.setattr(recalibration, "recalibrate", short)
+    images, labels = make_slices(60)
+    arguments |= {"images": images, "boxes": np.tile([0, 6, 1, 7], (60, 1))}
+    arguments["data"].update(crop=crop, size=4 if crop == "whole" else 8)
+    expected = measure_statistics(**arguments)
+    (path,) = tmp_path.glob("statistics-*.npz")
+    arguments["images"], _ = store(tmp_path / "slices", (images, labels))
+    taken = count_taken(monkeypatch)
+    jax.tree.map(
+        np.testing.assert_array_equal, measure_statistics(**arguments), expected
+    )
+    assert set(taken) == {1} and len(taken) == 12  # the hash, which finds the file
+    path.unlink()
+    jax.tree.map(
+        np.testing.assert_array_equal, measure_statistics(**arguments), expected
+    )
+    assert taken[12:] == 12 * [1] + 3 * [4]
 
 
 @pytest.fixture

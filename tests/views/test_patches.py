@@ -181,9 +181,13 @@ def test_patches_on_the_host_lie_in_the_scan():
     """As those of a step: the ramp says where, and the box moves with them."""
     batch = make_batch(box=(4, 23, 10, 23), number=500)
     images, boxes = map(np.asarray, (batch["image"], batch["box"]))
-    patches, moved = cut_at_random(images, boxes, side=SIDE, seed=0)
+    every = np.arange(500)
+    patches, moved = cut_at_random(images, boxes, every, side=SIDE, seed=0)
     first = np.round(patches[:, 0, 0, 0] * 32 * 40).astype(int)
     rows, columns = np.divmod(first, 40)
     assert {*rows.tolist()} == {*range(4, 17)}
     assert {*columns.tolist()} == {*range(10, 17)}
     np.testing.assert_array_equal(moved, np.tile([0, 7, 0, 7], (500, 1)))
+    some = every[[7, 499, 3]]
+    alone, _ = cut_at_random(images, boxes, some, side=SIDE, seed=0)
+    np.testing.assert_array_equal(alone, patches[some])
