@@ -1,5 +1,6 @@
 """Chaitanya et al. 2020: partitions, pairs, regions, and what each stage moves."""
 
+import itertools
 import json
 
 import jax
@@ -30,9 +31,12 @@ from pix2rep_jax.models.unet import UNet
 from pix2rep_jax.modes import pretrain
 from pix2rep_jax.runs.checkpoint_reader import restore_params
 from pix2rep_jax.runs.run_record import read_run
+from pix2rep_jax.training.feed import make_batches
+from pix2rep_jax.training.sharding import make_mesh
 from pix2rep_jax.training.state import ModelState
 from tests.support.motions import STILL
 from tests.support.program import start, succeed
+from tests.support.stored import count_taken, store
 
 COUNTS = (9, 4, 3, 7, 8)  # slices of each volume
 
@@ -68,6 +72,28 @@ def test_a_volume_is_cut_into_equal_parts_along_its_axis():
             assert found == [4 * s // number]
         assert data["count"][row].sum() == number
         assert np.ptp(data["count"][row]) <= 1
+
+
+def test_volumes_that_fill_the_memory_are_made_for_their_batch(
+    tmp_path, key, monkeypatch
+):
+    """With slices on the disk of one volume at a time; the batches are the same."""
+    slices = make_slices()
+    labels = np.zeros(slices["image"].shape[:3], np.uint8)
+    image, _ = store(tmp_path / "slices", (slices["image"], labels))
+    small = partition_volumes(slices, num_partitions=4)
+    assert isinstance(small["image"], np.ndarray)
+    taken = count_taken(monkeypatch)
+    large = partition_volumes({**slices, "image": image}, num_partitions=4)
+    assert not taken and large["image"].nbytes == small["image"].nbytes
+    options = {"key": key, "first_step": 0, "mesh": make_mesh(), "batch_size": 4}
+    expected, found = (
+        list(itertools.islice(make_batches(each, budget_mb=0, **options), 3))
+        for each in (small, large)
+    )
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+    assert max(taken) == max(COUNTS) and len(taken) == 3 * 4
+    np.testing.assert_array_equal(large["image"], small["image"])
 
 
 def test_volumes_without_parts_are_refused():
