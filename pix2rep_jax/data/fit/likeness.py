@@ -11,6 +11,9 @@ __all__ = ["Likeness", "compare", "make_thumbnail", "read_thumbnail"]
 _SIDE = 48
 """Side of a thumbnail, px."""
 
+_AT_ONCE = 1024
+"""Thumbnails whose numbers are in memory at once, 19 MB of them."""
+
 MOVES = {
     "turned by 90°": lambda x: np.rot90(x, 1, (1, 2)),
     "turned by 180°": lambda x: np.rot90(x, 2, (1, 2)),
@@ -65,22 +68,27 @@ def compare(thumbnails: Sequence[np.ndarray]) -> Likeness | None:
     Returns:
         The mean over all pairs; None for fewer than two patients.
     """
-    if len(thumbnails) < 2:
+    if (number := len(thumbnails)) < 2:
         return None
-    stack = np.stack(thumbnails).astype(np.float64)
-    stack -= stack.mean((1, 2), keepdims=True)
-    stack /= np.maximum(np.linalg.norm(stack, axis=(1, 2), keepdims=True), 1e-12)
-    found = {name: _mean_of_pairs(stack, move(stack)) for name, move in MOVES.items()}
+    moves = {"": lambda stack: stack, **MOVES}
+    sums = {name: np.zeros((_SIDE, _SIDE)) for name in moves}
+    own = dict.fromkeys(moves, 0.0)  # products of patients with themselves
+    for start in range(0, number, _AT_ONCE):
+        stack = np.stack(thumbnails[start : start + _AT_ONCE]).astype(np.float64)
+        stack -= stack.mean((1, 2), keepdims=True)
+        stack /= np.maximum(np.linalg.norm(stack, axis=(1, 2), keepdims=True), 1e-12)
+        for name, move in moves.items():
+            moved = move(stack)
+            sums[name] += moved.sum(0)
+            own[name] += float(np.vdot(stack, moved))
+    # The sums need no pairs.
+    found = {
+        name: float(np.vdot(sums[""], each) - own[name]) / (number * (number - 1))
+        for name, each in sums.items()
+    }
+    upright = found.pop("")
     best = max(found, key=lambda name: found[name])
-    upright = _mean_of_pairs(stack, stack)
     return Likeness(round(upright, 3), round(found[best], 3), best)
-
-
-def _mean_of_pairs(one: np.ndarray, other: np.ndarray) -> float:
-    """Averages the products of different patients; the sums need no pairs."""
-    number = len(one)
-    every = np.vdot(one.sum(0), other.sum(0)) - np.vdot(one, other)
-    return float(every / (number * (number - 1)))
 
 
 def _resize(array: np.ndarray, axis: int) -> np.ndarray:
