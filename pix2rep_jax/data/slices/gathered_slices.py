@@ -31,7 +31,7 @@ class GatheredSlices:
         """
         self.images: list[np.ndarray] = []
         self.labels: list[np.ndarray] = []
-        self._path, self._bytes = path, 0
+        self._path, self._number, self._size = path, 0, (0, 0)
         self._stack = contextlib.ExitStack()
         self._file: BinaryIO | None = None
         self._writer: SliceWriter | None = None
@@ -55,8 +55,15 @@ class GatheredSlices:
         """
         self.images.append(images)
         self.labels.append(labels)
-        self._bytes += images.nbytes + labels.nbytes
-        if self._path is None or self._bytes <= stored_slices.STORED_BYTES:
+        self._number += len(images)
+        height, width = map(max, self._size, labels.shape[1:])
+        self._size = height, width
+        # In memory each slice would be padded to the size of the largest.
+        each_pixel = images.shape[-1] * images.itemsize + labels.itemsize
+        needed = self._number * height * width * each_pixel
+        if self._path is None or (
+            self._writer is None and needed <= stored_slices.STORED_BYTES
+        ):
             return
         if self._writer is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ import pytest
 from pix2rep_jax.data.dataset import load_dataset
 from pix2rep_jax.data.slices import stored_slices, volume_files
 from pix2rep_jax.data.slices.cache_limit import limit_cache
+from pix2rep_jax.data.slices.gathered_slices import GatheredSlices
 from pix2rep_jax.data.slices.prepared_volume import prepare_file
 from pix2rep_jax.data.slices.stored_slices import SliceWriter, StoredRows, select
 from pix2rep_jax.data.slices.volume_files import read_files
@@ -114,6 +115,25 @@ def test_a_large_data_set_is_the_small_one_to_the_bit(data, monkeypatch, caplog)
     assert "damaged" in caplog.text
     limit_cache(path.parent, limit_gb=1e-9, keep=path.with_name("other"))
     assert not path.exists() and not path.with_suffix(".bin").exists()
+
+
+def test_small_slices_beside_a_large_one_stay_on_the_disk(tmp_path, monkeypatch):
+    """In memory all of them would be padded to its size."""
+    monkeypatch.setattr(stored_slices, "STORED_BYTES", 10_000)
+
+    def gather(*sides):
+        with GatheredSlices(tmp_path / "file") as pixels:
+            for side in sides:
+                shape = (1, side, side)
+                image = np.zeros((*shape, 1), np.float32)
+                pixels.add(image, np.zeros(shape, np.uint8))
+            return pixels.finish()
+
+    assert gather(*[4] * 10) is None
+    described = gather(*[4] * 9, 20)
+    assert described is not None and int(described["bytes"]) == 5 * (9 * 16 + 400)
+    rows = StoredRows(tmp_path / "file", described, labels=False, fill=0)
+    assert rows.shape == (10, 20, 20, 1)
 
 
 def test_on_a_full_disk_the_slices_stay_in_memory(data, monkeypatch, caplog):
