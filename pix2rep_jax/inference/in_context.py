@@ -7,6 +7,7 @@ Reference: Pix2Rep-v2, MICCAI 2026, arXiv 2609.01427.
 """
 
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -22,7 +23,6 @@ from pix2rep_jax.inference.nearest_pixels import (
 )
 from pix2rep_jax.inference.pixel_embeddings import EMBEDDINGS, SLICES_AT_ONCE
 from pix2rep_jax.inference.predict import slices_at_once
-from pix2rep_jax.models.batch_norm import in_boxes
 from pix2rep_jax.runtime.config_checks import (
     above_zero,
     all_of,
@@ -95,16 +95,15 @@ def embed_support(
         boxes: `[slices, 4]`, the pixels that lie in the scan, as in `Dataset`.
         most_pixels: As in `Options`.
     """
-    inside = in_boxes(boxes, *labels.shape[1:])
-    chosen, weights = choose_pixels(labels, inside, most_pixels=most_pixels)
-    vectors = []
+    chosen = choose_pixels(labels, boxes, most_pixels=most_pixels)
+    size, vectors = math.prod(labels.shape[1:]), []
     for some in _parts(images):
         found = embed(images[some])
         found = found.reshape(-1, found.shape[-1])
-        places = chosen - some.start * labels[0].size
+        places = chosen.places - some.start * size
         vectors.append(found[places[(places >= 0) & (places < len(found))]])
     return SupportPixels(
-        to_unit_length(np.concatenate(vectors)), labels.reshape(-1)[chosen], weights
+        to_unit_length(np.concatenate(vectors)), chosen.labels, chosen.weights
     )
 
 
@@ -194,18 +193,17 @@ def propagate(
         Probabilities `[frames, slices, height, width, num_classes]`. The masked frame
         has its own classes.
     """
-    inside = in_boxes(boxes, *labels.shape[1:])
     result = np.zeros((*frames.shape[:4], num_classes), np.float32)
     known = np.arange(num_classes)
     result[start] = np.where(labels < num_classes, labels, 0)[..., None] == known
-    true = _support_of(embed(frames[start]), labels, inside, options)
+    true = _support_of(embed(frames[start]), labels, boxes, options)
     for way in (range(start + 1, len(frames)), range(start - 1, -1, -1)):
         support = true
         for frame in way:
             vectors = embed(frames[frame])
             result[frame] = _ask(vectors, support, num_classes, options)
             predicted = result[frame].argmax(-1)
-            previous = _support_of(vectors, predicted, inside, options)
+            previous = _support_of(vectors, predicted, boxes, options)
             support = join_support(true, previous)
     return result
 
@@ -233,12 +231,12 @@ def _are_equal(one: np.ndarray, other: np.ndarray) -> bool:
 
 
 def _support_of(
-    vectors: np.ndarray, labels: np.ndarray, inside: np.ndarray, options: Options
+    vectors: np.ndarray, labels: np.ndarray, boxes: np.ndarray, options: Options
 ) -> SupportPixels:
     """Makes support pixels of embeddings `[slices, height, width, d]`."""
-    chosen, weights = choose_pixels(labels, inside, most_pixels=options.most_pixels)
-    found = vectors.reshape(-1, vectors.shape[-1])[chosen]
-    return SupportPixels(to_unit_length(found), labels.reshape(-1)[chosen], weights)
+    chosen = choose_pixels(labels, boxes, most_pixels=options.most_pixels)
+    found = vectors.reshape(-1, vectors.shape[-1])[chosen.places]
+    return SupportPixels(to_unit_length(found), chosen.labels, chosen.weights)
 
 
 def _ask(

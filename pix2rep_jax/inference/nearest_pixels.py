@@ -5,6 +5,8 @@ matrix products of blocks, so the matrix of all pairs is never in memory.
 """
 
 import functools
+import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
@@ -12,9 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from pix2rep_jax.data.files.labels import UNLABELLED
+from pix2rep_jax.models.batch_norm import in_boxes
 from pix2rep_jax.runtime.compiler import compiler_options
 
 __all__ = [
+    "ChosenPixels",
     "Neighbours",
     "SupportPixels",
     "choose_pixels",
@@ -40,6 +44,9 @@ _STEP = 2048
 than that, so that few programs are compiled.
 """
 
+_PIXELS_AT_ONCE = 2**22
+"""Pixels of masks that are looked at at once: 64 slices of 256 x 256."""
+
 
 class SupportPixels(NamedTuple):
     """Pixels whose class is known.
@@ -51,6 +58,20 @@ class SupportPixels(NamedTuple):
     """
 
     vectors: np.ndarray
+    labels: np.ndarray
+    weights: np.ndarray
+
+
+class ChosenPixels(NamedTuple):
+    """Some pixels of slices, in their order.
+
+    Attributes:
+        places: `[pixels]` int64, their indices in the flattened array.
+        labels: `[pixels]` classes.
+        weights: `[pixels]` float32, how many pixels each stands for.
+    """
+
+    places: np.ndarray
     labels: np.ndarray
     weights: np.ndarray
 
@@ -70,38 +91,73 @@ class Neighbours(NamedTuple):
 
 
 def choose_pixels(
-    labels: np.ndarray, inside: np.ndarray, *, most_pixels: int, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
+    labels: np.ndarray, boxes: np.ndarray, *, most_pixels: int, seed: int = 0
+) -> ChosenPixels:
     """Chooses the pixels that new pixels are compared with, a bounded number per class.
+
+    A part of the slices is looked at at a time: first to count the pixels of each
+    class, then to find those that were drawn.
 
     Args:
         labels: `[slices, height, width]` classes. Pixels with 255 (`UNLABELLED`) are
             left out.
-        inside: Bool of that shape, whether a pixel lies in its scan. Padding is left
-            out.
+        boxes: `[slices, 4]`, the pixels that lie in the scan, as in `Dataset`. Padding
+            is left out.
         most_pixels: Largest number of pixels of one class. If there are more they are
             drawn at random.
         seed: Seed of the draw.
-
-    Returns:
-        The indices of the chosen pixels in the flattened array, ascending; and float32
-        how many pixels each stands for.
     """
-    flat, usable = (
-        labels.reshape(-1),
-        inside.reshape(-1) & (labels.reshape(-1) != UNLABELLED),
-    )
     generator = np.random.default_rng(seed)
-    chosen, weights = [], []
-    for value in np.unique(flat[usable]):
-        found = drawn = np.flatnonzero(usable & (flat == value))
-        if len(found) > most_pixels:
-            drawn = generator.choice(found, most_pixels, replace=False)
-        chosen.append(drawn)
-        weights.append(np.full(len(drawn), len(found) / len(drawn), np.float32))
-    places = np.concatenate([np.zeros(0, np.int64), *chosen])
-    order = np.argsort(places)
-    return places[order], np.concatenate([np.zeros(0, np.float32), *weights])[order]
+    counts = np.zeros(UNLABELLED + 1, np.int64)
+    for _, part in _usable_parts(labels, boxes):
+        counts += np.bincount(part, minlength=len(counts))
+    counts[UNLABELLED] = 0
+    # Of each class the numbers of those that are drawn, as its pixels come.
+    drawn = {
+        value: np.sort(generator.choice(count, most_pixels, replace=False))
+        if count > most_pixels
+        else np.arange(count)
+        for value, count in enumerate(counts.tolist())
+        if count
+    }
+    places, seen = {value: [np.zeros(0, np.int64)] for value in drawn}, counts * 0
+    for start, part in _usable_parts(labels, boxes):
+        for value, numbers in drawn.items():
+            found = np.flatnonzero(part == value)
+            ends = np.searchsorted(numbers, seen[value] + np.array([0, len(found)]))
+            chosen = numbers[ends[0] : ends[1]] - seen[value]
+            places[value].append(start + found[chosen])
+            seen[value] += len(found)
+    joined = {value: np.concatenate(each) for value, each in places.items()}
+    parts = [
+        ChosenPixels(
+            each,
+            np.full(len(each), value, labels.dtype),
+            np.full(len(each), counts[value] / len(each), np.float32),
+        )
+        for value, each in joined.items()
+    ]
+    nothing = ChosenPixels(
+        np.zeros(0, np.int64), np.zeros(0, labels.dtype), np.zeros(0, np.float32)
+    )
+    result = [np.concatenate(each) for each in zip(nothing, *parts, strict=True)]
+    order = np.argsort(result[0])
+    return ChosenPixels(*(each[order] for each in result))
+
+
+def _usable_parts(
+    labels: np.ndarray, boxes: np.ndarray
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields the first place of some slices, and their labels in one row.
+
+    What lies outside of the boxes is `UNLABELLED`.
+    """
+    size = math.prod(labels.shape[1:])
+    number = max(1, _PIXELS_AT_ONCE // size)
+    for first in range(0, len(labels), number):
+        rows = slice(first, first + number)
+        inside = in_boxes(boxes[rows], *labels.shape[1:])
+        yield first * size, np.where(inside, labels[rows], UNLABELLED).reshape(-1)
 
 
 def join_support(*parts: SupportPixels) -> SupportPixels:

@@ -100,7 +100,7 @@ def _predict_frames(
     return propagate(
         embed,
         frames,
-        scans.labels,
+        np.asarray(scans.labels),
         scans.boxes,
         start=start,
         num_classes=len(scans.classes),

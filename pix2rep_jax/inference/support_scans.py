@@ -37,7 +37,8 @@ class SupportScans(NamedTuple):
     """Slices with masks, on the network's grid.
 
     Attributes:
-        images: `[slices, height, width, channels]` in [0, 1].
+        images: `[slices, height, width, channels]` in [0, 1]; like the labels, they
+            may lie on the disk.
         labels: `[slices, height, width]` classes.
         boxes: `[slices, 4]`, the pixels that lie in the scan, as in `Dataset`.
         classes: Names of the classes, background first.
@@ -98,16 +99,15 @@ def read_support(
     check_same_channels(dataset.images.shape[-1], record.inputs.channels, run)
     for note in check_formats(dataset.volumes, record.inputs):
         _LOG.warning(note)
-    images, labels = np.asarray(dataset.images), np.asarray(dataset.labels)
-    if not foreground(labels).any():
+    if not any(foreground(label).any() for label in dataset.labels):
         raise InputError(
             f"the masks in {path} show nothing but background within the network's "
             "field of view: check them, and that they belong to their scans"
         )
     values = find_class_values(data)
     return SupportScans(
-        images,
-        labels,
+        dataset.images,
+        dataset.labels,
         dataset.boxes,
         tuple(data.classes),
         () if values == tuple(range(len(values))) else values,

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.data.dataset import Dataset
 from pix2rep_jax.data.held_out import ways_to_test
+from pix2rep_jax.data.slices.stored_slices import select
 from pix2rep_jax.data.splits import Split
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.evaluation.report import write_evaluation
@@ -62,7 +63,7 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
     embed = load_embedding(
         Path(origin.run),
         options.embedding,
-        images=dataset.images[used],
+        images=select(dataset.images, used),
         boxes=dataset.boxes[used],
         recalibrated=config.init.recalibrate,
     )
@@ -76,8 +77,8 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
         for volumes, support in questions:
             predict = make_support_predict(
                 embed,
-                dataset.images[support],
-                dataset.labels[support],
+                select(dataset.images, support),
+                select(dataset.labels, support),
                 dataset.boxes[support],
                 num_classes=len(classes),
                 options=options,

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from pix2rep_jax.inference import nearest_pixels
 from pix2rep_jax.inference.in_context import (
     Options,
     embed_support,
@@ -11,6 +12,7 @@ from pix2rep_jax.inference.in_context import (
     propagate,
     read_options,
 )
+from tests.support.stored import count_taken, store
 
 OPTIONS = Options(neighbours=5, temperature=0.03, most_pixels=10_000)
 
@@ -112,6 +114,22 @@ def test_the_defaults_are_those_of_the_configuration():
 
     for size in ("quick", "small", "paper"):
         assert read_options(get_config(size)) == Options()
+
+
+def test_support_on_the_disk_is_read_a_few_slices_at_a_time(tmp_path, monkeypatch):
+    """And is the support that slices in memory are."""
+    images, labels, boxes = make_slices(30)
+    stored = store(tmp_path / "slices", (images, labels))
+    taken = count_taken(monkeypatch)
+    monkeypatch.setattr(nearest_pixels, "_PIXELS_AT_ONCE", 4 * 16 * 16)
+    found, expected = (
+        embed_support(brightness, *arrays, boxes, most_pixels=100)
+        for arrays in (stored, (images, labels))
+    )
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_array_equal(ours, theirs)
+    assert max(taken) == 4
 
 
 @pytest.mark.parametrize("most", [1, 40, 10_000])

@@ -13,6 +13,7 @@ from pix2rep_jax.inference.nearest_pixels import (
     to_unit_length,
     vote,
 )
+from tests.support.stored import count_taken, make_slices, store
 
 
 def make_support(count=300, d=6, classes=4, seed=0):
@@ -140,16 +141,44 @@ def test_votes_are_those_of_a_plain_loop(temperature):
 def test_a_bounded_number_of_each_class_stands_for_all():
     """Padding and pixels without a class are left out; the weights keep the shares."""
     labels = np.random.default_rng(0).choice([0, 0, 0, 0, 1, 2, 255], (3, 20, 20))
+    labels = labels.astype(np.uint8)
     inside = np.ones(labels.shape, bool)
     inside[:, :4] = False
-    chosen, weights = choose_pixels(labels, inside, most_pixels=100)
+    boxes = np.tile([4, 19, 0, 19], (3, 1))
+    chosen, given, weights = choose_pixels(labels, boxes, most_pixels=100)
     assert (np.diff(chosen) > 0).all()
     assert inside.reshape(-1)[chosen].all()
     of_class = labels.reshape(-1)[chosen]
+    np.testing.assert_array_equal(given, of_class)
     assert set(of_class) == {0, 1, 2}
     for value in (0, 1, 2):
         count = (inside & (labels == value)).sum()
         assert (of_class == value).sum() == min(100, count)
         np.testing.assert_allclose(weights[of_class == value].sum(), count, rtol=1e-5)
-    again, _ = choose_pixels(labels, inside, most_pixels=100)
+    again, *_ = choose_pixels(labels, boxes, most_pixels=100)
     np.testing.assert_array_equal(chosen, again)
+
+
+@pytest.mark.parametrize("most_pixels", [5, 250, 10_000])
+def test_pixels_of_masks_on_the_disk_are_chosen_part_by_part(
+    tmp_path, monkeypatch, most_pixels
+):
+    """They are those of a draw among the places of each class, all in memory."""
+    images, labels = make_slices(50)
+    labels[labels == 3] = 255
+    boxes = np.tile([0, 6, 1, 7], (50, 1))
+    usable = np.zeros(labels.shape, bool)
+    usable[:, :7, 1:] = labels[:, :7, 1:] != 255
+    draw, expected = np.random.default_rng(0), []
+    for value in (0, 1, 2):
+        found = np.flatnonzero(usable & (labels == value))
+        if len(found) > most_pixels:
+            found = draw.choice(found, most_pixels, replace=False)
+        expected += found.tolist()
+    _, stored = store(tmp_path / "slices", (images, labels))
+    taken = count_taken(monkeypatch)
+    monkeypatch.setattr(nearest_pixels, "_PIXELS_AT_ONCE", 4 * 64)
+    for given in (labels, stored):
+        chosen = choose_pixels(given, boxes, most_pixels=most_pixels)
+        np.testing.assert_array_equal(chosen.places, sorted(expected))
+    assert max(taken) == 4 and sum(taken) == 2 * 50

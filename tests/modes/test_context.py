@@ -1,15 +1,21 @@
 """Segmenting by masked scans: --mode context, --mode predict --support, Segmenter."""
 
 import json
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 
+from pix2rep_jax.data.slices.stored_slices import StoredRows
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.evaluation.dice import dice_per_class
 from pix2rep_jax.inference.segmenter import Segmenter
+from pix2rep_jax.inference.support_scans import read_support
+from pix2rep_jax.runs.manifest import read_config
+from pix2rep_jax.runs.run_record import read_run
 from tests.support.program import refused, start, succeed
+from tests.support.stored import count_taken
 
 
 @pytest.fixture(scope="module")
@@ -161,3 +167,19 @@ def test_settings_that_make_no_sense_are_named(workdir, folder, name, value):
 def test_a_workdir_without_a_pretraining_is_refused(tmp_path, folder, cache):
     words = (f"--support={folder}", f"--input={folder}", f"--output={folder / 'out'}")
     assert "pretrain" in refused(start("predict", tmp_path / "none", cache, *words))
+
+
+def test_a_masked_scan_that_fills_the_memory_stays_on_the_disk(
+    workdir, phantom, tmp_path, monkeypatch
+):
+    """It is looked at slice by slice, and is that of memory."""
+    run = Path(workdir) / "pretrain"
+    before = {**read_config(run)["data"], "cache_dir": str(tmp_path / "small")}
+    expected = read_support(phantom[2], before, read_run(run), run=run)
+    before["cache_dir"] = str(tmp_path / "large")
+    taken = count_taken(monkeypatch)
+    found = read_support(phantom[2], before, read_run(run), run=run)
+    assert set(taken) == {1} and len(taken) < len(expected.labels)
+    assert isinstance(found.images, StoredRows)
+    np.testing.assert_array_equal(found.images, expected.images)
+    np.testing.assert_array_equal(found.labels, expected.labels)
