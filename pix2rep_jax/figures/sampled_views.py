@@ -10,6 +10,7 @@ from pix2rep_jax.data.dataset import Dataset
 from pix2rep_jax.data.split_record import Split
 from pix2rep_jax.figures import selection
 from pix2rep_jax.figures.views import choose_points
+from pix2rep_jax.runtime.compiler import once_options
 from pix2rep_jax.views.sampling import make_views, sample_points
 
 __all__ = ["SampledViews", "sample_views", "some_slices"]
@@ -79,8 +80,8 @@ def sample_views(
         points, _ = sample_points(point_key, views.valid, num_points=number)
         return (views.view_a[..., 0], views.view_b[..., 0], *views[2:], points)
 
-    sampled = map(np.asarray, jax.jit(sample)(key, images, boxes))
-    view_a, view_b, sources, valid, points = sampled
+    drawn = jax.jit(sample, compiler_options=once_options())(key, images, boxes)
+    view_a, view_b, sources, valid, points = map(np.asarray, drawn)
     marked = []
     for flat, mask, origin in zip(points, valid, sources, strict=True):
         pixels = np.stack(np.unravel_index(flat, mask.shape), -1)

@@ -1,5 +1,6 @@
 """Pictures of a run for TensorBoard: views of its slices, and predicted masks."""
 
+import functools
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,6 +14,7 @@ from pix2rep_jax.inference.predict import make_predict, predict_slices
 from pix2rep_jax.methods.downstream.teacher import networks_of_state
 from pix2rep_jax.models.segmentation_net import SegmentationNet
 from pix2rep_jax.runs.metric_log import MetricWriter
+from pix2rep_jax.runtime.compiler import once_options
 from pix2rep_jax.training.state import TrainState
 from pix2rep_jax.views.sampling import make_views
 
@@ -109,7 +111,7 @@ def show_views(config: ConfigDict, images: np.ndarray, boxes: np.ndarray) -> Sho
     images, boxes = np.asarray(images[:number], np.float32), boxes[:number]
     spatial, intensity = config.spatial.to_dict(), config.intensity.to_dict()
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=once_options())  # a few times a run
     def draw(key: jax.Array, images: jax.Array, boxes: jax.Array) -> Any:
         views = make_views(key, images, boxes, spatial=spatial, intensity=intensity)
         return views.view_a, views.view_b, views.valid

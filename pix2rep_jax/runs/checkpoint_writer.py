@@ -7,8 +7,10 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
@@ -170,10 +172,41 @@ class Checkpoints:
 
     def _restore(self, step: int, like: TrainState) -> TrainState:
         target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        stored = describe_arrays(self._folder / str(step) / STATE)["opt_state"]
+        earlier = len(jax.tree.leaves(stored)) > len(jax.tree.leaves(like.opt_state))
+        if earlier:
+            target = target.replace(opt_state=_at_place(stored, like.step))
         args = ocp.args.Composite(**{STATE: ocp.args.StandardRestore(target)})
         with silent_tasks():
             restored = self._manager.restore(step, args=args)[STATE]
+        if earlier:
+            joined = _join(restored.opt_state, like.opt_state)
+            restored = restored.replace(opt_state=joined)
         return jax.tree.map(_typed_key, restored, like)
+
+
+def _at_place(stored: Any, like: jax.Array) -> Any:
+    """Describes arrays as they are stored, for the devices of another array."""
+    return jax.tree.map(
+        lambda each: jax.ShapeDtypeStruct(
+            each.shape, each.dtype, sharding=like.sharding
+        ),
+        stored,
+    )
+
+
+def _join(stored: Any, like: Any) -> Any:
+    """Joins Adam's moments to vectors; before, each parameter had its own array."""
+    arrays = iter(jax.tree.leaves(stored))
+
+    def take(leaf: jax.Array) -> jax.Array:
+        taken = [next(arrays)]
+        while sum(each.size for each in taken) < leaf.size:
+            taken.append(next(arrays))
+        vector = jnp.concatenate([jnp.ravel(each) for each in taken])
+        return jax.device_put(vector.reshape(leaf.shape), leaf.sharding)
+
+    return jax.tree.map(take, like)
 
 
 def _typed_key(restored: jax.Array, like: jax.Array) -> jax.Array:

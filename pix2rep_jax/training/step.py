@@ -5,7 +5,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
+from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -50,9 +52,9 @@ def make_train_step(
         updates, opt_state = tx.update(grads, state.opt_state, trained)
         metrics = metrics | {
             "loss": loss,
-            "l2_grads": optax.tree.norm(grads),
-            "l2_params": optax.tree.norm(trained),
-            "l2_updates": optax.tree.norm(updates),
+            "l2_grads": _norm(grads),
+            "l2_params": _norm(trained),
+            "l2_updates": _norm(updates),
         }
         for name, rate in learning_rates.items():
             metrics[f"learning_rate_{name}"] = rate * schedule(state.step)
@@ -65,6 +67,12 @@ def make_train_step(
         ), metrics
 
     return train_step
+
+
+def _norm(tree: Any) -> jax.Array:
+    """The Euclidean norm of a tree; one vector, as in `make_optimizer`."""
+    vector, _ = ravel_pytree(tree)
+    return jnp.sqrt(jnp.sum(vector**2))
 
 
 def compile_step(train_step: TrainStep, *, mesh: Mesh) -> TrainStep:

@@ -60,6 +60,41 @@ def test_a_state_comes_back_bit_for_bit(tmp_path):
     )
 
 
+def test_a_run_goes_on_from_moments_that_are_stored_one_by_one(tmp_path):
+    """Checkpoints of earlier runs have an array of moments per parameter, where the
+    optimiser has one long vector now; the next update is the same."""
+
+    def begin(wrap):
+        params = {"b": {"w": jnp.arange(6.0).reshape(2, 3), "v": jnp.ones(2)}}
+        adam = wrap(optax.adam(0.1))
+        tx = optax.multi_transform({"b": adam}, lambda params: {"b": "b"})
+        state = create_state(params, {}, tx, jax.random.key(5), trainable=("b",))
+        return tx, place(state, make_mesh())
+
+    def advance(tx, state):
+        grads = jax.tree.map(lambda x: jnp.sin(x + state.step), state.params)
+        updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return state.replace(step=state.step + 1, params=params, opt_state=opt_state)
+
+    tx, state = begin(lambda adam: adam)
+    for _ in range(3):
+        state = advance(tx, state)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(state)
+    flat_tx, like = begin(optax.flatten)
+    with Checkpoints(tmp_path) as checkpoints:
+        restored = checkpoints.restore_latest(like)
+    vectors = [leaf for leaf in jax.tree.leaves(restored.opt_state) if leaf.ndim]
+    assert [leaf.shape for leaf in vectors] == [(8,), (8,)]
+    assert all(leaf.any() for leaf in vectors)
+    expected = advance(tx, state)
+    np.testing.assert_allclose(
+        *(x.params["b"]["w"] for x in (advance(flat_tx, restored), expected)), rtol=1e-6
+    )
+    assert int(restored.step) == 3
+
+
 def test_the_newest_two_and_the_best_one_are_kept(tmp_path):
     """The best of the scored stays however old; saves without a score never win."""
     with Checkpoints(tmp_path, best_metric="val_dice") as checkpoints:

@@ -11,7 +11,7 @@ import numpy as np
 
 from pix2rep_jax.losses.rows import dot, normalise
 from pix2rep_jax.methods.pretraining.pixel_pairs import choose_points
-from pix2rep_jax.runtime.compiler import compiler_options
+from pix2rep_jax.runtime.compiler import compiler_options, once_options
 from pix2rep_jax.training.state import TrainState
 from pix2rep_jax.views.sampling import make_views
 
@@ -84,7 +84,7 @@ def make_watch(
         A function from a state to "neighbour_rate".
     """
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=once_options())
     def draw(image: jax.Array, box: jax.Array):
         view_key, point_key = jax.random.split(jax.random.key(_SEED))
         views = make_views(view_key, image, box, spatial=spatial, intensity=intensity)
