@@ -6,7 +6,8 @@ python -m benchmarks.plain_unet --study runs/hippocampus --cpu-seconds 300
 
 The network has the run's channels, and the run's images, labelled patients and test
 patients. Sober settings: Adam, cosine, Dice and cross-entropy, batches of 8, rotations
-within 20°, zooms of 0.8 to 1.25, noise and brightness. `--mirror` adds mirror images.
+within 20°, zooms of 0.8 to 1.25, noise and brightness. Half of the slices are mirrored
+if the run mirrors some.
 The length of the schedule follows from the first 20 steps.
 """
 
@@ -103,13 +104,12 @@ def train(net, images, labels, *, classes: int, seconds: float, mirror: bool) ->
     return step
 
 
-def run(config: ConfigDict, *, cpu_seconds: float, mirror: bool, seed: int) -> Result:
+def run(config: ConfigDict, *, cpu_seconds: float, seed: int) -> Result:
     """Trains on a configuration's labelled patients and scores its test patients.
 
     Args:
         config: The resolved configuration of a run of ours.
         cpu_seconds: Processor time of the training, s.
-        mirror: Whether every other image is mirrored.
         seed: Seed of the weights and of every draw.
     """
     torch.manual_seed(seed)
@@ -127,6 +127,8 @@ def run(config: ConfigDict, *, cpu_seconds: float, mirror: bool, seed: int) -> R
         (num_classes,),
     )
     net = net.to(memory_format=torch.channels_last).train()
+    spatial = config.augment.spatial
+    mirror = spatial.flip_probability > 0 and spatial.get("upright") is not True
     started = time.perf_counter()
     steps = train(
         net, images, labels, classes=num_classes, seconds=cpu_seconds, mirror=mirror
@@ -144,7 +146,7 @@ def run(config: ConfigDict, *, cpu_seconds: float, mirror: bool, seed: int) -> R
     return Result(scores, classes, steps, seconds)
 
 
-def run_study(study: Path, *, cpu_seconds: float, mirror: bool, seed: int) -> None:
+def run_study(study: Path, *, cpu_seconds: float, seed: int) -> None:
     """Trains once for each number of patients and draw of a study's runs from scratch.
 
     Each ends with a line in STUDY/plain_unet.csv. What has a line is passed over.
@@ -156,7 +158,7 @@ def run_study(study: Path, *, cpu_seconds: float, mirror: bool, seed: int) -> No
         if key in {(row["num_labeled"], row["draw"]) for row in done}:
             continue
         config = read_cell_config(study, cell)
-        result = run(config, cpu_seconds=cpu_seconds, mirror=mirror, seed=seed)
+        result = run(config, cpu_seconds=cpu_seconds, seed=seed)
         block = evaluation(result.scores, classes=result.classes)
         done.append(
             {
@@ -211,15 +213,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     place.add_argument("--study", type=Path, help="a study's workdir")
     parser.add_argument("--cpu-seconds", type=float, required=True)
     parser.add_argument("--json", type=Path, help="where a run's scores go, too")
-    parser.add_argument("--mirror", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     flags = parser.parse_args(argv)
-    options = {"cpu_seconds": flags.cpu_seconds, "mirror": flags.mirror}
+    options = {"cpu_seconds": flags.cpu_seconds, "seed": flags.seed}
     if flags.study:
-        run_study(flags.study, seed=flags.seed, **options)
+        run_study(flags.study, **options)
         return
     config = ConfigDict(read_config(flags.workdir / "finetune"))
-    result = run(config, seed=flags.seed, **options)
+    result = run(config, **options)
     print(f"{result.steps} steps, {result.seconds:.0f} s")
     print(table(result.scores, classes=result.classes))
     if flags.json:
