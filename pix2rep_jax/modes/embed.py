@@ -15,11 +15,7 @@ from pix2rep_jax.inference.anonymous_scan import (
     without_names,
 )
 from pix2rep_jax.inference.backbone import GRIDS, Backbone
-from pix2rep_jax.inference.found_scans import (
-    FoundScans,
-    describe_written,
-    find_scans,
-)
+from pix2rep_jax.inference.found_scans import FoundScans, describe_written
 from pix2rep_jax.inference.principal_components import Colours, find_colours
 from pix2rep_jax.inference.scan_files import (
     case_name,
@@ -31,6 +27,7 @@ from pix2rep_jax.inference.write_embeddings import (
     sample_pixels,
     write_embedding,
 )
+from pix2rep_jax.modes.scan_places import EMBEDDINGS, find_places
 from pix2rep_jax.modes.skipped_scans import describe_alike, explain, skip
 from pix2rep_jax.runs.manifest import make_folder
 from pix2rep_jax.runs.start import find_pretraining
@@ -86,20 +83,15 @@ def run(
     format = format or "npz"
     check_choice("--format", format, tuple(FORMATS))
     check_choice("--grid", grid or "network", GRIDS)
-    if not input or not output:
-        raise InputError(
-            "embed needs a scan or a folder of scans and a folder for the embeddings: "
-            "add --input PATH --output FOLDER"
-        )
     if format != "npz" and grid == "network":
         raise InputError(
             f"--format {format} has the scan's own pixels: leave out --grid network, "
             "or choose --format npz"
         )
-    input, output = Path(input).expanduser(), Path(output).expanduser()
+    places = find_places(input, output, mode="embed", writes=EMBEDDINGS)
+    input, output, found = places
     embedding = embedding or "features"
     run = find_pretraining(workdir, checkpoint=config.init.checkpoint)
-    found = find_scans(input, output=output)
     backbone = Backbone.load(run, embedding=embedding)
     print(f"{embedding} of the network in {run}")
     pairs = list_targets(found, backbone.inputs.files, input, output, FORMATS[format])
@@ -108,8 +100,6 @@ def run(
         print(ANONYMOUS_NOTE, file=sys.stderr)
     make_folder(output, option="--output")
     left = [pair for pair in pairs if overwrite or not pair[1].exists()]
-    for path in found.broken:
-        print(f"skipped {path}: it cannot be opened", file=sys.stderr)
     colours = None
     if format == "rgb" and left:
         colours = choose_colours(backbone, [scan for scan, _ in pairs])
@@ -147,7 +137,7 @@ def run(
             done="embedded",
         )
     )
-    return 1 if faults or found.broken else 0
+    return places.status(faults)
 
 
 def list_targets(
@@ -163,10 +153,8 @@ def list_targets(
         ending: The end of a file's name, from `FORMATS`.
 
     Raises:
-        InputError: If `output` is the name of a file, or two scans have one target.
+        InputError: If two scans have one target.
     """
-    if output.suffix in (".nii", ".gz", ".npz", ".png"):
-        raise InputError(f"--output {output} is the name of a file: give a folder")
     suffix = ending.partition(".")[0]
     pairs = pair_with_masks(
         join_channels(found.scans, files),

@@ -18,11 +18,11 @@ from pix2rep_jax.explorer.page import write_page
 from pix2rep_jax.explorer.reduced_vectors import reduce_vectors
 from pix2rep_jax.inference.anonymous_scan import ANONYMOUS_NOTE, anonymous_names
 from pix2rep_jax.inference.backbone import Backbone
-from pix2rep_jax.inference.found_scans import find_scans
 from pix2rep_jax.inference.postprocess import read_options
 from pix2rep_jax.inference.scan_files import join_channels
 from pix2rep_jax.inference.scan_masks import find_masks, name_classes, read_scan_mask
 from pix2rep_jax.inference.segmenter import Segmenter
+from pix2rep_jax.modes.scan_places import PAGE, find_places
 from pix2rep_jax.modes.skipped_scans import describe_alike, skip
 from pix2rep_jax.runs.manifest import make_folder, read_config
 from pix2rep_jax.runs.start import find_pretraining, find_segmenters
@@ -64,19 +64,10 @@ def run(
     Raises:
         InputError: If there is no scan, no run, or no place for the file.
     """
-    if not input or not output:
-        raise InputError(
-            "explore needs scans and a name for the page: add --input FOLDER --output "
-            "NAME.html"
-        )
-    input, output = Path(input).expanduser(), Path(output).expanduser()
-    if output.suffix.lower() not in (".html", ".htm") or output.is_dir():
-        raise InputError(
-            f"--output {output} is not the name of a page: let it end in .html"
-        )
+    places = find_places(input, output, mode="explore", writes=PAGE)
+    input, output, found = places
     if output.exists() and not overwrite:
         raise InputError(f"{output} exists: add --overwrite to replace it")
-    found = find_scans(input)
     folder, backbone, segmenter = load(config, workdir, embedding)
     print(f"{backbone.embedding} of the network in {folder}")
     cases = join_channels(found.scans, backbone.inputs.files)
@@ -86,8 +77,8 @@ def run(
             "evenly chosen: name others by --input",
             file=sys.stderr,
         )
-        places = np.linspace(0, len(cases) - 1, MOST).round().astype(int)
-        cases = [cases[place] for place in places]
+        chosen = np.linspace(0, len(cases) - 1, MOST).round().astype(int)
+        cases = [cases[index] for index in chosen]
     names = [case.name for case in cases]
     if anonymise:
         names = anonymous_names(len(cases))
@@ -137,7 +128,7 @@ def run(
         f"by at most {reduced.error:.3f}, and the worst of those compared by "
         f"{reduced.largest_error:.3f}. Open it in a browser"
     )
-    return 1 if faults or found.broken else 0
+    return places.status(faults)
 
 
 def load(

@@ -14,7 +14,7 @@ from pix2rep_jax.data.files.picture_file import is_picture
 from pix2rep_jax.data.layout.class_values import describe_values, find_class_values
 from pix2rep_jax.data.scan_notes import count_notes
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.inference.found_scans import describe_written, find_scans
+from pix2rep_jax.inference.found_scans import describe_written
 from pix2rep_jax.inference.mask_volumes import Row
 from pix2rep_jax.inference.postprocess import read_options
 from pix2rep_jax.inference.scan_files import (
@@ -27,6 +27,7 @@ from pix2rep_jax.inference.scan_files import (
 from pix2rep_jax.inference.segmenter import Segmenter
 from pix2rep_jax.inference.volume_table import write_tables
 from pix2rep_jax.inference.write_masks import write_masks
+from pix2rep_jax.modes.scan_places import MASKS, find_places
 from pix2rep_jax.modes.skipped_scans import describe_alike, skip
 from pix2rep_jax.runs.kept_checkpoint import describe_networks
 from pix2rep_jax.runs.manifest import make_folder, read_config
@@ -76,13 +77,8 @@ def run(
     Raises:
         InputError: If there is no scan, no network, or no place for the masks.
     """
-    if not input or not output:
-        raise InputError(
-            "predict needs a scan or a folder of scans and a folder for the masks: add "
-            "--input PATH --output FOLDER"
-        )
-    input, output = Path(input).expanduser(), Path(output).expanduser()
-    found = find_scans(input, output=output)
+    places = find_places(input, output, mode="predict", writes=MASKS)
+    input, output, found = places
     if support:
         segmenter = load_from_support(config, workdir, support)
     else:
@@ -105,8 +101,6 @@ def run(
         return overwrite or not is_there
 
     left = [pair for pair in pairs if is_left(pair[1])]
-    for path in found.broken:
-        print(f"skipped {path}: it cannot be opened", file=sys.stderr)
     faults: list[Fault] = []
     notes = []
     measured: dict[Path, tuple[Row, ...]] = {}
@@ -158,7 +152,7 @@ def run(
             done="segmented",
         )
     )
-    return 1 if faults or found.broken else 0
+    return places.status(faults)
 
 
 def load_from_support(
