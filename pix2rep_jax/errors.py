@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from pix2rep_jax.wording import for_caller
+
 __all__ = [
     "InputError",
     "check_choice",
@@ -22,8 +24,19 @@ __all__ = [
 class InputError(ValueError):
     """Says in one sentence what is wrong, where, and how to mend it.
 
-    The command line prints the sentence without a traceback and exits with 1.
+    The command line prints the sentence without a traceback and exits with 1. The
+    sentence names flags, and in Python it is read with arguments in their place.
     """
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self._said = for_caller(sentence)  # the function may have ended when it is read
+
+    def __str__(self) -> str:
+        return self._said
+
+    def __reduce__(self) -> tuple[type["InputError"], tuple[Any, ...]]:
+        return type(self), self.args  # a process that helps may speak of flags
 
 
 def check_choice(name: str, value: Any, known: Sequence[str]) -> None:

@@ -14,6 +14,10 @@ os.environ.setdefault("XLA_FLAGS", XLA_FLAGS)  # before jax loads
 import jax
 import pytest
 
+from pix2rep_jax.wording import speak_of_flags
+
+speak_of_flags()  # modes are called here as the command line calls them
+
 # Compiled programs are shared by the processes of one run of the suite.
 if "PIX2REP_PROGRAMS" not in os.environ:
     os.environ["PIX2REP_PROGRAMS"] = tempfile.mkdtemp()

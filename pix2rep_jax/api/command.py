@@ -20,6 +20,7 @@ from pix2rep_jax.cli.parse import read_settings
 from pix2rep_jax.cli.prepare import check, prepare
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runs.remembered import find_source
+from pix2rep_jax.wording import in_function
 
 __all__ = ["read_scores", "run_command", "write_command"]
 
@@ -88,19 +89,21 @@ def run_command(
         InputError: As on a command line.
         KeyboardInterrupt: If it was interrupted; the state is saved by then.
     """
-    full = with_quoted_words(with_run_config(with_found_config(words)))
-    config = read_settings(full)
-    check(config, {name: options.get(name) for name in ("input", "output", "support")})
-    prepare(config, workdir, mode, command=words)
-    module = importlib.import_module(f"pix2rep_jax.modes.{mode}")
-    said = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)  # Orbax tells every file it writes
-    try:
-        status = module.run(config, workdir, **options) or 0
-    except SystemExit as end:  # a signal: in a notebook the cell was interrupted
-        raise KeyboardInterrupt(f"{mode} was stopped; it is saved") from end
-    finally:
-        logging.set_verbosity(said)
+    with in_function(mode):
+        full = with_quoted_words(with_run_config(with_found_config(words)))
+        config = read_settings(full)
+        places = ("input", "output", "support")
+        check(config, {f"--{name}": options.get(name) for name in places})
+        prepare(config, workdir, mode, command=words)
+        module = importlib.import_module(f"pix2rep_jax.modes.{mode}")
+        said = logging.get_verbosity()
+        logging.set_verbosity(logging.ERROR)  # Orbax tells every file it writes
+        try:
+            status = module.run(config, workdir, **options) or 0
+        except SystemExit as end:  # a signal: in a notebook the cell was interrupted
+            raise KeyboardInterrupt(f"{mode} was stopped; it is saved") from end
+        finally:
+            logging.set_verbosity(said)
     return status, config.init.checkpoint
 
 

@@ -10,6 +10,7 @@ from pix2rep_jax.api.command import run_command, write_command
 from pix2rep_jax.api.run import Place, Run, network_folder, workdirs
 from pix2rep_jax.runs.start import find_network
 from pix2rep_jax.runtime.home import expand
+from pix2rep_jax.wording import in_function
 
 __all__ = ["embed", "explore", "export", "report"]
 
@@ -144,11 +145,12 @@ def export(
     from pix2rep_jax.formats.network import load_network  # late: few need it
     from pix2rep_jax.formats.write import write_export
 
-    network, note = load_network(find_network(network_folder(run)))
-    if note:
-        _LOG.warning(note)
-    place = expand(os.fspath(out), "the folder of the export")
-    return write_export(network, place, format=format, overwrite=overwrite)
+    with in_function("export"):
+        network, note = load_network(find_network(network_folder(run)))
+        if note:
+            _LOG.warning(note)
+        place = expand(os.fspath(out), "--output")
+        return write_export(network, place, format=format, overwrite=overwrite)
 
 
 def report(

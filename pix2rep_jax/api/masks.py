@@ -8,6 +8,7 @@ from typing import Any
 from pix2rep_jax.api.command import read_scores, run_command, write_command
 from pix2rep_jax.api.run import Place, Run, workdirs
 from pix2rep_jax.runs.start import find_ensemble
+from pix2rep_jax.wording import in_function
 
 __all__ = ["evaluate", "predict"]
 
@@ -105,5 +106,6 @@ def _find_segmenters(
     """Lists workdirs, and raises InputError if one of them has no segmenter."""
     found = workdirs(given)
     if not {"init__checkpoint", "init.checkpoint"} & {*settings}:
-        find_ensemble(found)
+        with in_function("predict"):
+            find_ensemble(found)
     return found

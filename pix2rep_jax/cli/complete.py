@@ -27,6 +27,7 @@ from pix2rep_jax.runs.remembered import (
 )
 from pix2rep_jax.runs.run_record import read_run
 from pix2rep_jax.runs.start import find_folds
+from pix2rep_jax.wording import for_caller
 
 __all__ = ["complete", "told_names", "told_settings"]
 
@@ -205,4 +206,4 @@ def _put(data: ConfigDict, settings: Mapping[str, Any]) -> None:
 
 def _say(*notes: str) -> None:
     for note in filter(None, notes):
-        print(note, file=sys.stderr)
+        print(for_caller(note), file=sys.stderr)

@@ -26,6 +26,7 @@ from pix2rep_jax.runtime.home import expand
 from pix2rep_jax.runtime.huge_pages import use_huge_pages
 from pix2rep_jax.runtime.messages import hide_compiler_messages, show_messages
 from pix2rep_jax.runtime.standard_streams import abandon_output, mend_streams
+from pix2rep_jax.wording import speak_of_flags
 
 __all__ = ["MODES", "main"]
 
@@ -158,6 +159,7 @@ flags.mark_flags_as_required(["config", "mode"])
 
 def main() -> None:
     """Runs the command line of this process, and ends the process."""
+    speak_of_flags()
     mend_streams()  # before anything opens a file
     use_huge_pages()
     hide_compiler_messages()

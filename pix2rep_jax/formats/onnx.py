@@ -35,7 +35,7 @@ def write_onnx(path: Path, network: Network) -> None:
         import onnx
     except ImportError as error:
         raise InputError(
-            "--format onnx needs the package onnx: pip install 'pix2rep-jax[export]' "
+            "--format=onnx needs the package onnx: pip install 'pix2rep-jax[export]' "
             "(or pip install onnx)"
         ) from error
     model = make_graph(network)

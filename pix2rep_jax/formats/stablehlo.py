@@ -33,7 +33,7 @@ def write_stablehlo(path: Path, network: Network) -> None:
         import flatbuffers  # noqa: F401
     except ImportError as error:
         raise InputError(
-            "--format stablehlo needs the package flatbuffers: pip install "
+            "--format=stablehlo needs the package flatbuffers: pip install "
             "'pix2rep-jax[export]' (or pip install flatbuffers)"
         ) from error
     multiple = network.side_multiple

@@ -51,7 +51,7 @@ def write_export(
         parts = name_some(network.record.trained)
         raise InputError(
             f"the pretraining in {network.run} has trained only {parts}, so its "
-            "features mean nothing: choose --format safetensors, and start a run from "
+            "features mean nothing: choose --format=safetensors, and start a run from "
             "it"
         )
     earlier = check_folder(output, overwrite=overwrite)

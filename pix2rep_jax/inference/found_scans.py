@@ -19,6 +19,7 @@ from pix2rep_jax.data.layout.known_layouts import holds_masks
 from pix2rep_jax.data.layout.recognise import IMAGE_FOLDERS, recognise
 from pix2rep_jax.errors import InputError, name_some
 from pix2rep_jax.inference.scan_files import PROBABILITIES
+from pix2rep_jax.wording import for_caller
 
 __all__ = ["FoundScans", "describe_written", "find_scans"]
 
@@ -197,4 +198,4 @@ def describe_written(
         line += f"; {len(found.broken)} could not be opened"
     if found.left_out:
         line += f"; left out: {', '.join(found.left_out)}"
-    return line
+    return for_caller(line)

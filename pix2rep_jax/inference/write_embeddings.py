@@ -88,7 +88,7 @@ def write_embedding(
     if format != "npz" and scan.volume is None:
         raise InputError(
             f"{scan.path} is a picture, whose embedding cannot be NIfTI: choose "
-            "--format npz"
+            "--format=npz"
         )
     slices = _Slices(*backbone.embed_slices(scan))
     try:

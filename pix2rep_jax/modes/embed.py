@@ -85,8 +85,8 @@ def run(
     check_choice("--grid", grid or "network", GRIDS)
     if format != "npz" and grid == "network":
         raise InputError(
-            f"--format {format} has the scan's own pixels: leave out --grid network, "
-            "or choose --format npz"
+            f"--format={format} has the scan's own pixels: leave out --grid=network, "
+            "or choose --format=npz"
         )
     places = find_places(input, output, mode="embed", writes=EMBEDDINGS)
     input, output, found = places

@@ -27,6 +27,7 @@ from pix2rep_jax.modes.skipped_scans import describe_alike, skip
 from pix2rep_jax.runs.manifest import make_folder, read_config
 from pix2rep_jax.runs.start import find_pretraining, find_segmenters
 from pix2rep_jax.runtime.progress_bar import open_progress_bar
+from pix2rep_jax.wording import for_caller
 
 __all__ = ["run"]
 
@@ -72,11 +73,11 @@ def run(
     print(f"{backbone.embedding} of the network in {folder}")
     cases = join_channels(found.scans, backbone.inputs.files)
     if len(cases) > MOST:
-        print(
+        note = (
             f"note: {len(cases)} scans were found, and the page shows {MOST} of them, "
-            "evenly chosen: name others by --input",
-            file=sys.stderr,
+            "evenly chosen: name others by --input"
         )
+        print(for_caller(note), file=sys.stderr)
         chosen = np.linspace(0, len(cases) - 1, MOST).round().astype(int)
         cases = [cases[index] for index in chosen]
     names = [case.name for case in cases]

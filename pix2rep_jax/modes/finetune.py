@@ -25,7 +25,7 @@ from pix2rep_jax.modes.train_segmenter import (
 from pix2rep_jax.runs.plan_file import settle
 from pix2rep_jax.runs.run_record import read_run
 from pix2rep_jax.runs.start import SCRATCH
-from pix2rep_jax.runtime.command_line import next_command
+from pix2rep_jax.runtime.command_line import next_step
 from pix2rep_jax.training.optimizer import count_steps
 from pix2rep_jax.training.sharding import check_batch_size, make_mesh
 from pix2rep_jax.training.task import Task
@@ -73,11 +73,11 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
         print(f"\nthe same from random weights, in {beside}")
         train(own, beside, command=command)
         print(compare(Path(workdir), beside))
-    following = next_command(command, mode="predict", workdir=str(workdir))
-    following += " --input SCANS --output MASKS"
+    following, options = "predict", " --input SCANS --output MASKS"
     if both:
-        following = next_command(command, mode="report", workdir=str(workdir))
-    print(f"next: {following}")
+        following, options = "report", ""
+    step = next_step(command, mode=following, workdir=str(workdir), options=options)
+    print(f"next: {step}")
 
 
 def check_recipe(config: ConfigDict) -> None:

@@ -33,6 +33,7 @@ from pix2rep_jax.runs.kept_checkpoint import describe_networks
 from pix2rep_jax.runs.manifest import make_folder, read_config
 from pix2rep_jax.runs.start import find_ensemble, find_pretraining
 from pix2rep_jax.runtime.progress_bar import open_progress_bar
+from pix2rep_jax.wording import for_caller
 
 __all__ = ["run"]
 
@@ -87,7 +88,7 @@ def run(
         segmenter = Segmenter.load(runs, **read_options(config), keep=keep)
         print(describe_networks(runs, keep))
     if note := channels_note(found.scans, segmenter.inputs.files):
-        print(note, file=sys.stderr)
+        print(for_caller(note), file=sys.stderr)
     scans = join_channels(found.scans, segmenter.inputs.files, suffix=suffix)
     pairs = pair_with_masks(
         scans, input=input, output=output, suffix=suffix, files=found.scans

@@ -25,8 +25,9 @@ from pix2rep_jax.modes.run_training import make_pretraining, train_run
 from pix2rep_jax.runs.metric_log import read_metrics
 from pix2rep_jax.runs.plan_file import settle
 from pix2rep_jax.runs.pretrained_backbone import list_trained
-from pix2rep_jax.runtime.command_line import next_command, overrides_without_effect
+from pix2rep_jax.runtime.command_line import next_step, overrides_without_effect
 from pix2rep_jax.training.sharding import check_batch_size, make_mesh
+from pix2rep_jax.wording import for_caller
 
 __all__ = ["describe_collapse", "describe_next", "run", "watched_slices"]
 
@@ -46,7 +47,7 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
     own = config.get(name, {})
     unread = list_unread(config)
     for sentence in overrides_without_effect(command, own, method=name, unread=unread):
-        print(f"warning: {sentence}", file=sys.stderr)
+        print(for_caller(f"warning: {sentence}"), file=sys.stderr)
     method, recipe = load_method(config), make_recipe(config)
     section = name if "batch_size" in own else "pretrain"
     check_batch_size(recipe.batch_size, make_mesh(), name=f"{section}.batch_size")
@@ -88,17 +89,17 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
     print(f"the pretrained network is in {folder}")
     if jax.process_index() == 0:
         if notice := describe_collapse(config, method, folder):
-            print(f"warning: {notice}", file=sys.stderr)
+            print(for_caller(f"warning: {notice}"), file=sys.stderr)
         if jax.process_count() == 1:  # reading a checkpoint takes all processes
             # Late: matplotlib and SciPy take as long to import as jax does.
             from pix2rep_jax.modes.run_pictures import draw_learned
 
             print(draw_learned(config.data, loaded.dataset, split, folder))
         else:
-            print("--mode figures, in one process, draws what was learned")
+            print(for_caller("--mode figures, in one process, draws what was learned"))
     # A probe of a decoder that is random says nothing.
     following = "probe" if "backbone" in method.trained else "finetune"
-    proposed = next_command(command, mode=following, workdir=str(workdir))
+    proposed = next_step(command, mode=following, workdir=str(workdir))
     print(describe_next(proposed, loaded.dataset.volumes))
 
 

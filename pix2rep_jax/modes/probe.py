@@ -23,7 +23,7 @@ from pix2rep_jax.modes.train_segmenter import (
     train_and_score,
 )
 from pix2rep_jax.runs.plan_file import settle
-from pix2rep_jax.runtime.command_line import next_command
+from pix2rep_jax.runtime.command_line import next_step
 from pix2rep_jax.training.optimizer import count_steps
 from pix2rep_jax.training.sharding import check_batch_size, make_mesh
 from pix2rep_jax.training.task import Task
@@ -79,7 +79,7 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
         key=start.key,
     )
     train_and_score(config, folder, start, task, command=command)
-    following = next_command(command, mode="finetune", workdir=str(workdir))
+    following = next_step(command, mode="finetune", workdir=str(workdir))
     print(f"next: {following}")
 
 

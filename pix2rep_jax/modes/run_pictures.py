@@ -31,6 +31,7 @@ from pix2rep_jax.runs.manifest import make_folder, read_config
 from pix2rep_jax.runs.metric_log import Series, read_metrics
 from pix2rep_jax.runs.run_record import read_run
 from pix2rep_jax.runs.start import SEGMENTERS
+from pix2rep_jax.wording import for_caller
 
 __all__ = [
     "compare_run",
@@ -209,7 +210,7 @@ def draw_learned(data: ConfigDict, dataset: Dataset, split: Split, run: Path) ->
         A line that says where the picture is, or why there is none.
     """
     if jax.process_count() > 1:  # reading a checkpoint takes all processes
-        return "--mode figures, in one process, draws what was learned"
+        return for_caller("--mode figures, in one process, draws what was learned")
     stem = run.parent / "figures" / "similarity"
     path = stem.with_suffix(".png")
     try:

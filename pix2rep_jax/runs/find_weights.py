@@ -26,7 +26,7 @@ def find_weights(named: str | Path) -> Path | None:
     """Finds the file of weights that a name stands for.
 
     Args:
-        named: A `.safetensors` file, a folder of `--mode export --format safetensors`,
+        named: A `.safetensors` file, a folder of `--mode export --format=safetensors`,
             or `hf://owner/name[@revision]`. `owner/name` means the hub too, where no
             folder `owner` exists.
 
@@ -111,7 +111,7 @@ def _file_name(description: dict[str, Any], place: object) -> str:
     if not isinstance(name, str) or not re.fullmatch(rf"[\w.-]+\{ENDING}", name):
         raise InputError(
             f"{place} does not hold weights to start from (its file is {name!r}): "
-            "export the pretraining by --mode export --format safetensors"
+            "export the pretraining by --mode export --format=safetensors"
         )
     return name
 

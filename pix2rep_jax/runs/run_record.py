@@ -176,14 +176,14 @@ def read_content(run: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise InputError(
             f"the run in {run} has no run.json, so an earlier version of this program "
-            f"wrote it: train again in another --workdir, or {_EARLIER}"
+            f"wrote it: train again in another workdir, or {_EARLIER}"
         ) from error
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise _damaged(path, error) from error
     if version != VERSION:
         raise InputError(
             f"{path} has version {version!r} and this program writes version "
-            f"{VERSION}: train again in another --workdir, or {_EARLIER}"
+            f"{VERSION}: train again in another workdir, or {_EARLIER}"
         )
     return content
 

@@ -206,7 +206,7 @@ def _about(path: Path, metadata: Mapping[str, str]) -> About:
     except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise InputError(
             f"{path} does not hold the settings of a run: name a file that --mode "
-            "export --format safetensors has written"
+            "export --format=safetensors has written"
         ) from error
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from pix2rep_jax.errors import name_some
 from pix2rep_jax.runtime.config_checks import walk
+from pix2rep_jax.wording import for_caller
 
-__all__ = ["next_command", "overrides_without_effect"]
+__all__ = ["next_command", "next_step", "overrides_without_effect"]
 
 
 def next_command(words: Sequence[str], *, mode: str, workdir: str = "") -> str:
@@ -40,6 +41,23 @@ def next_command(words: Sequence[str], *, mode: str, workdir: str = "") -> str:
         if not any(re.match(r"--?workdir(=|$)", each) for each in options):
             options = ["--workdir", workdir, *options]
     return shlex.join([*_call(program), *options])
+
+
+def next_step(
+    words: Sequence[str], *, mode: str, workdir: str, options: str = ""
+) -> str:
+    """Writes what to do after this one: a command, or the call if Python has called.
+
+    Args:
+        words: As for `next_command`, like the others.
+        mode: The mode to run next.
+        workdir: The run's folder.
+        options: Further flags, such as ` --input SCANS`.
+    """
+    call = for_caller(f"--mode {mode} --workdir='{workdir}'{options}")
+    if not call.startswith("--"):
+        return call
+    return next_command(words, mode=mode, workdir=workdir) + options
 
 
 def _without_config(options: Sequence[str]) -> list[str]:

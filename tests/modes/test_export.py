@@ -58,7 +58,7 @@ def test_the_function_takes_what_training_returns(both, tmp_path):
     path = export(Run(both, both / "pretrain"), tmp_path / "one", format="onnx")
     assert path == tmp_path / "one" / "backbone.onnx"
     assert export(both, tmp_path / "two").name == "segmenter.safetensors"
-    with pytest.raises(InputError, match="--overwrite"):
+    with pytest.raises(InputError, match="overwrite=True"):
         export(both, tmp_path / "two")
     export(both, tmp_path / "two", format="pytorch", overwrite=True)
 

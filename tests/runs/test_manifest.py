@@ -229,7 +229,7 @@ def test_a_run_of_another_version_is_refused(tmp_path):
         lambda folder: open_run(folder, CONFIG, make_run_record(), begun=True),
         lambda folder: read_backbone(make_config(**{"model.channels": (2,)}), folder),
     ):
-        with pytest.raises(InputError, match=r"run\.json.*--workdir"):
+        with pytest.raises(InputError, match=r"run\.json.*workdir"):
             read(folder)
     assert not path.exists()
 

@@ -1,5 +1,6 @@
 """The layouts that are known, as trees, and the answer to every other one."""
 
+import shlex
 from pathlib import Path
 
 from pix2rep_jax.data.files.nifti_paths import CONVERT, list_folder
@@ -57,9 +58,11 @@ def explain_unknown(root: Path) -> str:
     elif len(folders) == 1 and holds_masks(folders[0]):
         advice = f" {folders[0].name} holds masks, and their scans are missing."
     elif len(folders) == 1 and below.files:
-        advice = f" Perhaps you mean --config.data.root={folders[0]}."
+        advice = f" Perhaps you mean --config.data.root={shlex.quote(str(folders[0]))}."
     elif (root / "Info.cfg").is_file() or any(root.glob("patient*/Info.cfg")):
-        advice = f" Perhaps you mean --config.data.root={root.parent}."
+        advice = (
+            f" Perhaps you mean --config.data.root={shlex.quote(str(root.parent))}."
+        )
     trees = "\n".join(
         f"  {TITLES[name]}:\n    " + tree.replace("\n", "\n    ")
         for name, tree in LAYOUTS.items()
