@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import pix2rep_jax
+from pix2rep_jax.api import learned
 from pix2rep_jax.api.command import write_command
 from pix2rep_jax.api.run import Run, network_folder
 from pix2rep_jax.cli.parse import read_settings
@@ -113,6 +114,23 @@ def test_what_pretrain_returned_stands_for_the_pretraining(workdir, tmp_path):
     assert network_folder(str(workdir)) == workdir
     run = Run(workdir, workdir / "pretrain")
     assert pix2rep_jax.export(run, tmp_path / "one").stem == "backbone"
+
+
+def test_embed_takes_what_explore_takes(tmp_path, monkeypatch):
+    """A workdir, whose segmenter comes first, or what `pretrain` returned."""
+    taken = []
+
+    def run_command(mode, workdir, words, **options):
+        taken.append((mode, workdir))
+        return 0, ""
+
+    monkeypatch.setattr(learned, "run_command", run_command)
+    for run in (tmp_path, Run(tmp_path, tmp_path / "pretrain")):
+        embedded = pix2rep_jax.embed(run, "scans", tmp_path / "out")
+        assert embedded == Run(tmp_path, tmp_path / "out")
+        pix2rep_jax.explore(run, "scans", "page.html")
+    places = [tmp_path, tmp_path / "pretrain"]
+    assert taken == [(mode, x) for x in places for mode in ("embed", "explore")]
 
 
 def test_settings_are_those_of_a_command_line(tmp_path):

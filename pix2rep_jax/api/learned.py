@@ -34,9 +34,11 @@ def embed(
     `pix2rep_jax.api` explains the arguments that functions share.
 
     Args:
-        run: The workdir of a pretraining.
+        run: A workdir, whose segmenter is preferred to its pretraining; or what a
+            function that trains returned.
         out: The folder for the files.
-        embedding: "features", or "projection": what the pretraining compares.
+        embedding: "features", or "projection": what the pretraining compares, and
+            only a pretraining has.
         grid: The pixels of an npz, "network" (default) or "scan".
         format: "npz", "nifti" with the channels last, or "rgb" with three principal
             components as colours.
@@ -45,7 +47,7 @@ def embed(
         The folder is `out`. If a scan could not be embedded, `complete` is False.
 
     Raises:
-        InputError: If there is no scan, no pretraining, or no place for the files.
+        InputError: If there is no scan, no run, or no place for the files.
 
     >>> from pix2rep_jax import embed
     >>> import numpy as np
@@ -55,11 +57,11 @@ def embed(
     >>> np.load(first)["embedding"].shape  # slices, rows, columns, features
     (11, 32, 32, 6)
     """
-    (workdir,) = workdirs(run)
-    words = write_command("embed", workdir, settings)
+    (workdir,), folder = workdirs(run), network_folder(run)
+    words = write_command("embed", folder, settings)
     status, _ = run_command(
         "embed",
-        workdir,
+        folder,
         words,
         input=os.fspath(scans),
         output=os.fspath(out),

@@ -164,7 +164,7 @@ def settle_keep(
     if mode == "study" or "segmentation.keep" in told_names(command):
         check_choice("segmentation.keep", segmentation.keep, (LAST, BEST))
         return ""
-    if mode in ("evaluate", "predict", "figures", "export"):
+    if mode in ("evaluate", "predict", "figures", "export", "embed", "explore"):
         segmentation.keep = ""
     places = {"probe": [workdir], "finetune": [workdir], "folds": find_folds(workdir)}
     own = "finetune" if mode == "folds" else mode

@@ -27,10 +27,10 @@ from pix2rep_jax.inference.write_embeddings import (
     sample_pixels,
     write_embedding,
 )
+from pix2rep_jax.modes.scan_backbone import load_backbone
 from pix2rep_jax.modes.scan_places import EMBEDDINGS, find_places
 from pix2rep_jax.modes.skipped_scans import describe_alike, explain, skip
 from pix2rep_jax.runs.manifest import make_folder
-from pix2rep_jax.runs.start import find_pretraining
 from pix2rep_jax.runtime.progress_bar import open_progress_bar
 
 __all__ = ["run"]
@@ -58,12 +58,14 @@ def run(
 
     Args:
         config: Its `init.checkpoint` names the run to use if the workdir has none.
-        workdir: The folder of a pretraining.
+        workdir: A run's folder. The features are those of its fine-tuning, or else of
+            its probe, or else of its pretraining.
         input: A scan, or a folder that is searched with all its subfolders.
         output: The folder for the files, in the subfolders that the input has:
             `NAME_embedding.npz`, `NAME_embedding.nii.gz` or `NAME_rgb.nii.gz`.
         overwrite: Whether a file that exists is replaced.
-        embedding: "features", which None stands for, or "projection".
+        embedding: "features", which None stands for, or the "projection" of the
+            pretraining.
         grid: The pixels of an npz, "network" or "scan"; None is the former. NIfTI has
             the scan's.
         format: "npz" (default) has float16 `embedding` `[slices, rows, columns, d]`,
@@ -77,7 +79,7 @@ def run(
         The exit code: 0, or 1 if a scan could not be embedded.
 
     Raises:
-        InputError: If there is no scan, no pretraining, or no place for the files. Also
+        InputError: If there is no scan, no run, or no place for the files. Also
             if `anonymise` would number scans anew beside files that are there.
     """
     format = format or "npz"
@@ -90,10 +92,7 @@ def run(
         )
     places = find_places(input, output, mode="embed", writes=EMBEDDINGS)
     input, output, found = places
-    embedding = embedding or "features"
-    run = find_pretraining(workdir, checkpoint=config.init.checkpoint)
-    backbone = Backbone.load(run, embedding=embedding)
-    print(f"{embedding} of the network in {run}")
+    _, backbone = load_backbone(config, workdir, embedding or "features")
     pairs = list_targets(found, backbone.inputs.files, input, output, FORMATS[format])
     if anonymise:
         pairs = number_targets(pairs, output, FORMATS[format], overwrite=overwrite)

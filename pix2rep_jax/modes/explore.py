@@ -1,6 +1,5 @@
 """--mode explore: one HTML file to look into the embeddings of a few scans."""
 
-import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,10 +21,10 @@ from pix2rep_jax.inference.postprocess import read_options
 from pix2rep_jax.inference.scan_files import join_channels
 from pix2rep_jax.inference.scan_masks import find_masks, name_classes, read_scan_mask
 from pix2rep_jax.inference.segmenter import Segmenter
+from pix2rep_jax.modes.scan_backbone import is_segmenter, load_backbone
 from pix2rep_jax.modes.scan_places import PAGE, find_places
 from pix2rep_jax.modes.skipped_scans import describe_alike, skip
 from pix2rep_jax.runs.manifest import make_folder, read_config
-from pix2rep_jax.runs.start import find_pretraining, find_segmenters
 from pix2rep_jax.runtime.progress_bar import open_progress_bar
 from pix2rep_jax.wording import for_caller
 
@@ -70,7 +69,6 @@ def run(
     if output.exists() and not overwrite:
         raise InputError(f"{output} exists: add --overwrite to replace it")
     folder, backbone, segmenter = load(config, workdir, embedding)
-    print(f"{backbone.embedding} of the network in {folder}")
     cases = join_channels(found.scans, backbone.inputs.files)
     if len(cases) > MOST:
         note = (
@@ -148,27 +146,12 @@ def load(
     Raises:
         InputError: If there is no run.
     """
-    checkpoint, keep = config.init.checkpoint, config.segmentation.keep
-    for place in (workdir, checkpoint):
-        if place in ("", "none"):
-            continue
-        segmenters: list[Path] = []
-        if embedding != "projection":
-            with contextlib.suppress(InputError):
-                segmenters = find_segmenters(place)
-        if segmenters:
-            folder, options = segmenters[0], read_options(config)
-            segmenter = Segmenter.load(folder, **options, keep=keep)
-            return folder, Backbone.of_segmenter(folder, keep=keep), segmenter
-        with contextlib.suppress(InputError):
-            folder = find_pretraining(place)
-            break
-    else:  # says what is missing, or what is wrong with the one that is named
-        folder = find_pretraining(workdir, checkpoint=checkpoint)
-    if embedding is None:
-        with contextlib.suppress(InputError):  # its method may compare no pixels
-            return folder, Backbone.load(folder, embedding="projection"), None
-    return folder, Backbone.load(folder, embedding=embedding or "features"), None
+    folder, backbone = load_backbone(config, workdir, embedding)
+    if not is_segmenter(folder):
+        return folder, backbone, None
+    options = read_options(config)
+    segmenter = Segmenter.load(folder, **options, keep=config.segmentation.keep)
+    return folder, backbone, segmenter
 
 
 def describe(backbone: Backbone, segmenter: Segmenter | None) -> str:

@@ -23,8 +23,7 @@ def scans(tmp_path, monkeypatch):
     (folder / "deep").mkdir(parents=True)
     store(folder / "a.nii.gz", (0, 1, 2))
     store(folder / "deep" / "b.nii.gz", (2, 0, 1))
-    monkeypatch.setattr(embed, "find_pretraining", lambda *x, **options: tmp_path)
-    monkeypatch.setattr(Backbone, "load", lambda *x, **options: backbone())
+    monkeypatch.setattr(embed, "load_backbone", lambda *x: (tmp_path, backbone()))
     return folder
 
 
@@ -159,8 +158,7 @@ def test_anonymised_files_have_no_name_of_a_scan(tmp_path, monkeypatch, format):
         image.header[field] = b"Jane-Doe"
     image.header["toffset"] = 1955
     image.to_filename(folder / "Jane-Doe.nii.gz")
-    monkeypatch.setattr(embed, "find_pretraining", lambda *x, **options: tmp_path)
-    monkeypatch.setattr(Backbone, "load", lambda *x, **options: backbone())
+    monkeypatch.setattr(embed, "load_backbone", lambda *x: (tmp_path, backbone()))
     output, status = run(folder.parent, format=format, anonymise=True)
     assert status == 0
     (file,) = (each for each in output.rglob("*") if each.is_file())

@@ -11,10 +11,19 @@ import pytest
 from ml_collections import ConfigDict
 
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.inference.backbone import Backbone
 from pix2rep_jax.modes import explore
+from pix2rep_jax.modes.scan_backbone import find_backbone, load_backbone
 from tests.inference.test_backbone import backbone
 from tests.inference.test_segmenter import CLASSES, CONFIG, scan, segmenter, store
 from tests.support.run_folder import begin_run
+
+
+class Named(str):
+    """Stands for a backbone."""
+
+    embedding = "any"
+
 
 DATA = {"classes": CLASSES, "label_values": (), "name": "nifti", "root": "gone"}
 
@@ -157,13 +166,13 @@ def test_the_run_decides_what_is_compared(
     def load(run, *, embedding):
         if embedding == "projection" and run.parent.name == "whole":
             raise InputError("it has none")
-        return f"{run.relative_to(tmp_path)} {embedding}"
+        return Named(f"{run.relative_to(tmp_path)} {embedding}")
 
     def of_segmenter(run, *, keep):
-        return f"{run.relative_to(tmp_path)} features"
+        return Named(f"{run.relative_to(tmp_path)} features")
 
-    monkeypatch.setattr(explore.Backbone, "load", load)
-    monkeypatch.setattr(explore.Backbone, "of_segmenter", of_segmenter)
+    monkeypatch.setattr(Backbone, "load", load)
+    monkeypatch.setattr(Backbone, "of_segmenter", of_segmenter)
     monkeypatch.setattr(explore.Segmenter, "load", lambda run, **options: "it")
     config = ConfigDict(CONFIG)
     config.segmentation = ConfigDict({"keep": "last"})
@@ -171,6 +180,8 @@ def test_the_run_decides_what_is_compared(
     (tmp_path / "empty").mkdir()
     _, backbone, segmenter = explore.load(config, tmp_path / place, embedding)
     assert backbone == expected and (segmenter == "it") == ("finetune" in expected)
+    found = find_backbone(tmp_path / place, config.init.checkpoint, embedding)
+    assert found == tmp_path / expected.partition(" ")[0]  # for embed too
     (damaged := tmp_path / "damaged.safetensors").write_bytes(b"x")
     config.init.checkpoint = str(damaged)
     with pytest.raises(InputError, match=r"damaged\.safetensors"):
@@ -178,3 +189,18 @@ def test_the_run_decides_what_is_compared(
     config.init.checkpoint = ""
     with pytest.raises(InputError):
         explore.load(config, tmp_path / "empty", embedding)
+
+
+def test_the_network_that_is_taken_is_named(tmp_path, monkeypatch, capsys):
+    """With the place of the other one, if there is one."""
+    for name in ("both/pretrain", "both/probe", "alone/probe"):
+        begin_run(tmp_path / name, ConfigDict(CONFIG))
+    config = ConfigDict({**CONFIG, "segmentation": {"keep": ""}})
+    config.init = ConfigDict({"checkpoint": ""})
+    monkeypatch.setattr(Backbone, "of_segmenter", lambda run, **options: Named(run))
+    for name in ("both", "alone"):
+        folder, backbone = load_backbone(config, tmp_path / name, "features")
+        assert str(folder) == backbone == str(tmp_path / name / "probe")
+        said = capsys.readouterr()
+        assert str(folder) in said.out
+        assert (str(tmp_path / name / "pretrain") in said.err) == (name == "both")

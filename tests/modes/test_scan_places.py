@@ -6,7 +6,6 @@ import pytest
 from ml_collections import ConfigDict
 
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.inference.backbone import Backbone
 from pix2rep_jax.inference.segmenter import Segmenter
 from pix2rep_jax.modes import embed, explore, predict
 from pix2rep_jax.modes.scan_places import EMBEDDINGS, MASKS, PAGE, find_places
@@ -28,8 +27,7 @@ def scans(tmp_path, monkeypatch):
     monkeypatch.setattr(predict, "describe_networks", lambda *x: "")
     monkeypatch.setattr(predict, "read_config", lambda run: {"data": DATA})
     monkeypatch.setattr(Segmenter, "load", lambda *x, **options: segmenter())
-    monkeypatch.setattr(embed, "find_pretraining", lambda *x, **options: tmp_path)
-    monkeypatch.setattr(Backbone, "load", lambda *x, **options: backbone())
+    monkeypatch.setattr(embed, "load_backbone", lambda *x: (tmp_path, backbone()))
     monkeypatch.setattr(explore, "read_config", lambda run: {"data": DATA})
     monkeypatch.setattr(explore, "load", lambda *x: (tmp_path, backbone(), segmenter()))
     return folder
