@@ -145,9 +145,10 @@ def export(
     'segmenter.stablehlo'
     """
     from pix2rep_jax.formats.network import load_network  # late: few need it
-    from pix2rep_jax.formats.write import write_export
+    from pix2rep_jax.formats.write import check_format, write_export
 
     with in_function("export"):
+        check_format(format)
         network, note = load_network(find_network(network_folder(run)))
         if note:
             _LOG.warning(note)

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from pix2rep_jax.errors import InputError
 from pix2rep_jax.formats.network import Network
 from pix2rep_jax.formats.torch_tensors import torch_tensors
 from pix2rep_jax.models.norm_relu import EPSILON
@@ -28,16 +27,10 @@ _IR_VERSION = 8
 def write_onnx(path: Path, network: Network) -> None:
     """Writes the graph, which takes an "image" `[batch, channels, height, width]`.
 
-    Raises:
-        InputError: If the package onnx is missing.
+    It needs the package onnx.
     """
-    try:
-        import onnx
-    except ImportError as error:
-        raise InputError(
-            "--format=onnx needs the package onnx: pip install 'pix2rep-jax[export]' "
-            "(or pip install onnx)"
-        ) from error
+    import onnx
+
     model = make_graph(network)
     onnx.checker.check_model(model)
     with replacing(path, suffix=".onnx") as partial:

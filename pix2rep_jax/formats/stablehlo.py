@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 from jax import export
 
-from pix2rep_jax.errors import InputError
 from pix2rep_jax.formats.network import Network
 from pix2rep_jax.runtime.atomic_file import replacing
 
@@ -20,22 +19,13 @@ def write_stablehlo(path: Path, network: Network) -> None:
     """Writes a function of images, for any batch and any sides that can be halved.
 
     `jax.export.deserialize(file.read()).call(image)` runs it. It multiplies in float32
-    on every device, also where JAX would round to fewer bits.
+    on every device, also where JAX would round to fewer bits. JAX needs the package
+    flatbuffers for this.
 
     Args:
         path: The file.
         network: From `load_network`.
-
-    Raises:
-        InputError: If the package flatbuffers is missing, which JAX needs for this.
     """
-    try:
-        import flatbuffers  # noqa: F401
-    except ImportError as error:
-        raise InputError(
-            "--format=stablehlo needs the package flatbuffers: pip install "
-            "'pix2rep-jax[export]' (or pip install flatbuffers)"
-        ) from error
     multiple = network.side_multiple
     sides = f"batch, {multiple}*rows, {multiple}*columns, {network.channels}"
     image = jax.ShapeDtypeStruct(export.symbolic_shape(sides), jnp.float32)

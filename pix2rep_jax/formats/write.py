@@ -1,8 +1,10 @@
 """An exported folder: the network's file in one format, and config.json."""
 
+import importlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from pix2rep_jax.errors import InputError, check_choice, name_some
 from pix2rep_jax.formats.description import describe
@@ -15,15 +17,29 @@ from pix2rep_jax.runs.find_weights import DESCRIPTION, file_sha256
 from pix2rep_jax.runs.manifest import make_folder
 from pix2rep_jax.runtime.atomic_file import read_object, write_whole
 
-__all__ = ["FORMATS", "write_export"]
+__all__ = ["FORMATS", "check_folder", "check_format", "write_export"]
 
-FORMATS: Mapping[str, tuple[str, Callable[[Path, Network], None]]] = {
-    "safetensors": ("{kind}.safetensors", write_safetensors),
-    "onnx": ("{kind}.onnx", write_onnx),
-    "stablehlo": ("{kind}.stablehlo", write_stablehlo),
-    "pytorch": ("{kind}_pytorch.safetensors", write_pytorch),
+
+class Format(NamedTuple):
+    """A format that a network can be written in.
+
+    Attributes:
+        file: The name of its file.
+        package: The optional package that writes it.
+        write: Writes a network.
+    """
+
+    file: str
+    package: str
+    write: Callable[[Path, Network], None]
+
+
+FORMATS: Mapping[str, Format] = {
+    "safetensors": Format("{kind}.safetensors", "safetensors", write_safetensors),
+    "onnx": Format("{kind}.onnx", "onnx", write_onnx),
+    "stablehlo": Format("{kind}.stablehlo", "flatbuffers", write_stablehlo),
+    "pytorch": Format("{kind}_pytorch.safetensors", "safetensors", write_pytorch),
 }
-"""The name of each format's file, and what writes it."""
 
 
 def write_export(
@@ -46,7 +62,6 @@ def write_export(
             cannot be written, if a package is missing, or if the network is trained in
             part only.
     """
-    check_choice("--format", format, tuple(FORMATS))
     if format != "safetensors" and not network.is_whole:
         parts = name_some(network.record.trained)
         raise InputError(
@@ -54,12 +69,12 @@ def write_export(
             "features mean nothing: choose --format=safetensors, and start a run from "
             "it"
         )
+    check_format(format)
     earlier = check_folder(output, overwrite=overwrite)
     make_folder(output, option="--output")
-    name, write = FORMATS[format]
-    path = output / name.format(kind=network.kind)
+    path = output / FORMATS[format].file.format(kind=network.kind)
     try:
-        write(path, network)
+        FORMATS[format].write(path, network)
     except OSError as error:
         raise InputError(
             f"{path} cannot be written ({error.strerror or error}): free some space or "
@@ -70,6 +85,23 @@ def write_export(
     if earlier not in ("", path.name):
         (output / earlier).unlink(missing_ok=True)
     return path
+
+
+def check_format(format: str) -> None:
+    """Checks that a format can be written, before anything is loaded or made.
+
+    Raises:
+        InputError: If there is no such format, or if its package is missing.
+    """
+    check_choice("--format", format, tuple(FORMATS))
+    package = FORMATS[format].package
+    try:
+        importlib.import_module(package)
+    except ImportError as error:
+        raise InputError(
+            f"--format={format} needs the package {package}: pip install "
+            f"'pix2rep-jax[export]' (or pip install {package})"
+        ) from error
 
 
 def check_folder(output: Path, *, overwrite: bool) -> str:
@@ -98,7 +130,7 @@ def check_folder(output: Path, *, overwrite: bool) -> str:
             f"{output} holds {name_some(found)} already: name another --output, or add "
             "--overwrite to replace an earlier export"
         )
-    known = {name.format(kind=x) for name, _ in FORMATS.values() for x in _KINDS}
+    known = {each.file.format(kind=x) for each in FORMATS.values() for x in _KINDS}
     file = before.get("file", "")
     return file if file in known else ""
 

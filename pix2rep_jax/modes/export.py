@@ -5,9 +5,9 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from pix2rep_jax.errors import InputError, check_choice
+from pix2rep_jax.errors import InputError
 from pix2rep_jax.formats.network import load_network
-from pix2rep_jax.formats.write import FORMATS, check_folder, write_export
+from pix2rep_jax.formats.write import check_folder, check_format, write_export
 from pix2rep_jax.runs.start import find_network
 
 __all__ = ["run"]
@@ -36,7 +36,7 @@ def run(
         InputError: As `write_export`, and if there is no network.
     """
     format = format or "safetensors"
-    check_choice("--format", format, tuple(FORMATS))
+    check_format(format)
     if not output:
         raise InputError("export needs a folder for the network: add --output FOLDER")
     output = Path(output).expanduser()

@@ -10,6 +10,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 from safetensors.numpy import load_file
 
 from pix2rep_jax.errors import InputError
@@ -18,6 +19,7 @@ from pix2rep_jax.formats.write import FORMATS, write_export
 from pix2rep_jax.inference.backbone import Backbone
 from pix2rep_jax.inference.given_scan import read_given
 from pix2rep_jax.inference.segmenter import Segmenter
+from pix2rep_jax.modes import export
 from pix2rep_jax.runs.start import find_network
 from pix2rep_jax.runs.weights_file import read_weights
 from tests.formats.networks import numpy_unet, write_pretraining, write_segmenter
@@ -295,7 +297,11 @@ def test_a_network_in_part_is_for_going_on_only(tmp_path):
     [("onnx", "onnx"), ("safetensors", "pytorch"), ("flatbuffers", "stablehlo")],
 )
 def test_a_missing_package_is_named(runs, tmp_path, monkeypatch, package, format):
+    """Before anything is made, or a network is looked for."""
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.setitem(sys.modules, f"{package}.numpy", None)
     with pytest.raises(InputError, match=rf"pip install {package}\b"):
         write_export(network_of(runs / "backbone"), tmp_path / "out", format=format)
+    with pytest.raises(InputError, match=rf"pip install {package}\b"):
+        export.run(ConfigDict(), tmp_path, output=tmp_path / "out", format=format)
+    assert not (tmp_path / "out").exists()
