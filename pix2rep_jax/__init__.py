@@ -10,6 +10,8 @@ Self-Supervised Learning for Medical Image Segmentation", MIDL 2024.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from pix2rep_jax.runtime.messages import show_notes
+
 if TYPE_CHECKING:
     from pix2rep_jax.api.learned import embed, explore, export, report
     from pix2rep_jax.api.masks import evaluate, predict
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from pix2rep_jax.views.warp import warp
 
 __version__ = "0.1.0"
+
+show_notes()
 
 __all__ = [
     "Backbone",
