@@ -38,6 +38,7 @@ __all__ = [
     "embed_support",
     "find_frame",
     "make_support_predict",
+    "part_size",
     "predict_by_support",
     "propagate",
     "read_options",
@@ -174,6 +175,7 @@ def propagate(
     start: int,
     num_classes: int,
     options: Options,
+    advance: Callable[[], object] = lambda: None,
 ) -> np.ndarray:
     """Takes the mask of one frame through the others, forwards and backwards in time.
 
@@ -188,6 +190,7 @@ def propagate(
         start: The frame with a mask, from 0.
         num_classes: Background included.
         options: How pixels are compared.
+        advance: Is called after each frame.
 
     Returns:
         Probabilities `[frames, slices, height, width, num_classes]`. The masked frame
@@ -205,6 +208,7 @@ def propagate(
             predicted = result[frame].argmax(-1)
             previous = _support_of(vectors, predicted, boxes, options)
             support = join_support(true, previous)
+            advance()
     return result
 
 
@@ -249,7 +253,12 @@ def _ask(
     return shares.reshape(*vectors.shape[:-1], num_classes)
 
 
+def part_size(shape: Sequence[int]) -> int:
+    """Says how many slices `(height, width)` are embedded together."""
+    return slices_at_once(SLICES_AT_ONCE, shape)
+
+
 def _parts(images: np.ndarray) -> Sequence[slice]:
-    """Divides slices into parts that are embedded together; of large ones fewer."""
-    number = slices_at_once(SLICES_AT_ONCE, images.shape[1:3])
+    """Divides slices into parts that are embedded together."""
+    number = part_size(images.shape[1:3])
     return [slice(x, x + number) for x in range(0, len(images), number)]

@@ -157,7 +157,11 @@ def slices_kept(batch_size: int, shape: Sequence[int]) -> int:
 
 
 def predict_scan(
-    predict: Callable[[np.ndarray], np.ndarray], images: np.ndarray, *, batch_size: int
+    predict: Callable[[np.ndarray], np.ndarray],
+    images: np.ndarray,
+    *,
+    batch_size: int,
+    most: int | None = None,
 ) -> Iterator[np.ndarray]:
     """Predicts the slices of one scan, crops and whole slices alike.
 
@@ -169,13 +173,18 @@ def predict_scan(
             `[slices, height, width, num_classes]`.
         images: `[slices, height, width, channels]`.
         batch_size: Slices that `predict` takes at once.
+        most: Largest number of slices in a call of `predict`; None is what fits the
+            memory.
 
     Yields:
         The probabilities `[height, width, num_classes]` of each slice.
     """
     number = slices_kept(batch_size, images.shape[1:3])
     for start in range(0, len(images), number):
-        yield from predict(images[start : start + number])
+        kept = images[start : start + number]
+        part = min(most or number, number)
+        for first in range(0, len(kept), part):
+            yield from predict(kept[first : first + part])
 
 
 def predict_volume(

@@ -27,6 +27,7 @@ from pix2rep_jax.inference.given_scan import (
     read_given,
     read_scan_files,
 )
+from pix2rep_jax.inference.in_context import part_size
 from pix2rep_jax.inference.postprocess import keep_largest
 from pix2rep_jax.inference.predict import BATCH_SIZE, predict_scan
 from pix2rep_jax.inference.preparation import Preparation
@@ -278,8 +279,13 @@ class Segmenter:
             computed while they are used; those of several frames may be there at once.
         """
         if self.predict_frames is None or frames == 1:
+            # Comparing pixels takes long, and so each part is given out by itself.
+            compares = self.predict_frames is not None
             return predict_scan(
-                self.predict_network, images, batch_size=self.batch_size
+                self.predict_network,
+                images,
+                batch_size=self.batch_size,
+                most=part_size(images.shape[1:3]) if compares else None,
             )
         found = self.predict_frames(images.reshape(frames, -1, *images.shape[1:]))
         return [*found.reshape(-1, *found.shape[2:])]

@@ -21,6 +21,7 @@ from pix2rep_jax.inference.pixel_embeddings import load_embedding
 from pix2rep_jax.inference.support_scans import SupportScans
 from pix2rep_jax.runs.manifest import read_config
 from pix2rep_jax.runtime.config_checks import check_values
+from pix2rep_jax.runtime.progress_bar import open_progress_bar
 
 __all__ = ["SupportPredictors", "load_support_predictors"]
 
@@ -95,14 +96,23 @@ def _predict_frames(
 ) -> np.ndarray:
     """Takes the mask of one frame through the others, or predicts each on its own."""
     start = find_frame(frames, scans.images) if scans.volumes == 1 else None
-    if start is None:
-        return np.stack([predict(each) for each in frames])
-    return propagate(
-        embed,
-        frames,
-        np.asarray(scans.labels),
-        scans.boxes,
-        start=start,
-        num_classes=len(scans.classes),
-        options=options,
-    )
+    with open_progress_bar(
+        len(frames), description="compare", unit="frame", delay_s=5, leave=False
+    ) as bar:
+        if start is None:
+            found = []
+            for each in frames:
+                found.append(predict(each))
+                bar.update()
+            return np.stack(found)
+        bar.update()  # the masked one
+        return propagate(
+            embed,
+            frames,
+            np.asarray(scans.labels),
+            scans.boxes,
+            start=start,
+            num_classes=len(scans.classes),
+            options=options,
+            advance=bar.update,
+        )

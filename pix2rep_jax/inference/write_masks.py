@@ -24,6 +24,7 @@ from pix2rep_jax.inference.postprocess import keep_largest
 from pix2rep_jax.inference.predict import restore_scan
 from pix2rep_jax.inference.scan_files import find_channels
 from pix2rep_jax.inference.segmenter import Segmenter
+from pix2rep_jax.runtime.progress_bar import open_progress_bar
 
 __all__ = ["Outcome", "write_masks"]
 
@@ -237,7 +238,18 @@ def _predict_alone(segmenter: Segmenter, scan: _Scan) -> _Scan:
     images, *left = scan.images
     try:
         frames = scan.scan.array.shape[3]
-        found = [*segmenter.predict_scan(images, frames=frames)]
+        found, show = [], frames == 1  # several frames have a bar of their own
+        with open_progress_bar(
+            len(images),
+            description="compare",
+            unit="slice",
+            delay_s=5,
+            show=show,
+            leave=False,
+        ) as bar:
+            for each in segmenter.predict_scan(images, frames=frames):
+                found.append(each)
+                bar.update()
     except Exception as error:  # as above
         found = error
     return scan._replace(images=tuple(left), found=(*scan.found, found))

@@ -23,6 +23,7 @@ def open_progress_bar(
     unit: str = "step",
     delay_s: float = 0.0,
     show: bool = True,
+    leave: bool = True,
 ) -> tqdm:
     """Opens the display of a run or of another loop.
 
@@ -33,9 +34,12 @@ def open_progress_bar(
         unit: What is counted.
         delay_s: Nothing is shown of what takes less time, s.
         show: Whether anything is shown.
+        leave: Whether it stays on a terminal when it is closed, which one inside of
+            another should not.
     """
     shared = {"total": total, "initial": initial, "desc": description, "unit": unit}
     shared |= {"delay": delay_s, "disable": not show or initial >= total}
+    shared |= {"leave": leave}
     if in_notebook():
         if importlib.util.find_spec("ipywidgets") is None:
             return tqdm(**shared)  # a cell draws a line over itself, as a terminal does

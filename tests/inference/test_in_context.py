@@ -79,6 +79,7 @@ def test_a_mask_is_taken_through_the_frames_that_change():
     images, labels, boxes = make_slices(2)
     drift = np.array([0.30, 0.20, 0.10, 0.0, 0.1, 0.2, 0.3])
     frames = np.stack([np.where(images > 0.75, images - x, images) for x in drift])
+    steps: list[int] = []
     shares = propagate(
         brightness,
         frames.astype(np.float32),
@@ -87,8 +88,9 @@ def test_a_mask_is_taken_through_the_frames_that_change():
         start=3,
         num_classes=3,
         options=OPTIONS,
+        advance=lambda: steps.append(1),
     )
-    assert shares.shape == (7, 2, 16, 16, 3)
+    assert shares.shape == (7, 2, 16, 16, 3) and len(steps) == 6
     np.testing.assert_array_equal(shares[3].argmax(-1), labels)
     alone = ask((images, labels, boxes), frames[0].astype(np.float32)).argmax(-1)
     for frame in (0, 6):

@@ -1,5 +1,6 @@
 """Masks of many scans: those that each has alone, with few scans in memory."""
 
+import dataclasses
 import functools
 
 import jax
@@ -201,3 +202,46 @@ def test_a_mask_that_cannot_be_written_is_named(tmp_path, predict_network):
     assert pairs[0][1].exists() and pairs[2][1].exists()
     again = [*write_masks(make_segmenter(predict_network), pairs[:1], overwrite=False)]
     assert "--overwrite" in str(again[0].error)
+
+
+class Clock:
+    """A bar that keeps how far it was, and by how much it waits."""
+
+    def __init__(self, total, *, delay_s, show=True, **options):
+        self.total, self.delay_s, self.show, self.done = total, delay_s, show, 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        return None
+
+    def update(self):
+        self.done += 1
+
+
+def test_a_bar_goes_through_a_scan_that_is_compared(tmp_path, monkeypatch):
+    """Part by part, and the masks are those that the whole scan would get."""
+    bars, seen = [], []
+
+    def open_bar(total, **options):
+        bars.append(Clock(total, **options))
+        return bars[-1]
+
+    def compare(images):
+        seen.append((len(images), bars[-1].done))
+        bright = images[..., :1] > 0.6
+        return np.concatenate([~bright, bright, 0 * bright, 0 * bright], -1) * 1.0
+
+    monkeypatch.setattr(module, "open_progress_bar", open_bar)
+    plain = make_segmenter(compare)
+    by_support = dataclasses.replace(plain, predict_frames=lambda frames: frames)
+    pairs = save(tmp_path, [(20, 24, 11)])
+    ((scan, target),) = pairs
+    (outcome,) = write_masks(by_support, pairs, overwrite=False)
+    assert outcome.error is None
+    assert seen == [(4, 0), (4, 4), (3, 8)]
+    (bar,) = bars
+    assert (bar.total, bar.done, bar.delay_s, bar.show) == (11, 11, 5, True)
+    mask = np.asarray(nib.load(target).dataobj)
+    np.testing.assert_array_equal(mask, plain.predict(scan))
