@@ -39,7 +39,13 @@ TITLES = {
 """What a method asks of the slices without a mask."""
 
 
-def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> None:
+def run(
+    config: ConfigDict,
+    workdir: Path,
+    *,
+    command: Sequence[str] = (),
+    propose: bool = True,
+) -> None:
     """Fine-tunes, and scores the checkpoint that `segmentation.keep` names.
 
     With `init.checkpoint` "none" this is the paper's fully supervised baseline, or
@@ -51,6 +57,7 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
         config: The whole configuration.
         workdir: The run's folder; this mode's part is `<workdir>/finetune`.
         command: The words of the command line, program first.
+        propose: Whether the command to go on with is printed at the end.
 
     Raises:
         InputError: If the data, the configuration or the pretrained run cannot be
@@ -73,6 +80,8 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
         print(f"\nthe same from random weights, in {beside}")
         train(own, beside, command=command)
         print(compare(Path(workdir), beside))
+    if not propose:
+        return
     following, options = "predict", " --input SCANS --output MASKS"
     if both:
         following, options = "report", ""

@@ -15,6 +15,7 @@ from pix2rep_jax.inference.load_networks import load_predictors
 from pix2rep_jax.modes import finetune, pretrain
 from pix2rep_jax.runs.manifest import check_place, make_folder, read_config
 from pix2rep_jax.runs.plan_file import take_recorded
+from pix2rep_jax.runtime.command_line import next_step
 
 __all__ = ["run"]
 
@@ -48,8 +49,8 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
         print(f"fold {fold} of {folds}, in {place}")
         make_folder(place)
         if not config.init.checkpoint:
-            pretrain.run(own, place, command=command)
-        finetune.run(own, place, command=command)
+            pretrain.run(own, place, command=command, propose=False)
+        finetune.run(own, place, command=command, propose=False)
     scores: list[VolumeScore] = []
     patients: dict[str, list[str]] = {}
     for own, place in zip(configs, places, strict=True):
@@ -74,6 +75,9 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
     )
     print(f"all folds: {table}")
     print(f"the results are in {output}")
+    options = " --input SCANS --output MASKS"  # by all networks together
+    step = next_step(command, mode="predict", workdir=str(workdir), options=options)
+    print(f"next: {step}")
 
 
 def _config_of_fold(config: ConfigDict, fold: int) -> ConfigDict:

@@ -32,13 +32,20 @@ from pix2rep_jax.wording import for_caller
 __all__ = ["describe_collapse", "describe_next", "run", "watched_slices"]
 
 
-def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> None:
+def run(
+    config: ConfigDict,
+    workdir: Path,
+    *,
+    command: Sequence[str] = (),
+    propose: bool = True,
+) -> None:
     """Pretrains the backbone, resuming what the workdir already holds.
 
     Args:
         config: The whole configuration; `pretrain.method` names the method.
         workdir: The run's folder; this mode's part is `<workdir>/pretrain`.
         command: The words of the command line, program first.
+        propose: Whether the command to go on with is printed at the end.
 
     Raises:
         InputError: If the data or the configuration cannot be used.
@@ -97,6 +104,8 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
             print(draw_learned(config.data, loaded.dataset, split, folder))
         else:
             print(for_caller("--mode figures, in one process, draws what was learned"))
+    if not propose:
+        return
     # A probe of a decoder that is random says nothing.
     following = "probe" if "backbone" in method.trained else "finetune"
     proposed = next_step(command, mode=following, workdir=str(workdir))

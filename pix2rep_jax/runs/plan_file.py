@@ -1,6 +1,7 @@
 """plan.json in a workdir: what the first mode decided, and later modes take over."""
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,8 @@ def settle(config: ConfigDict, workdir: Path, mode: str) -> ConfigDict:
     if (folder / "config.json").is_file():
         return take_recorded(config, read_config(folder))
     if (planned := read_plan(workdir, data)) is not None:
+        path = Path(workdir) / PLAN_FILE
+        print(f"note: the plan in {path} is used", file=sys.stderr)
         settled.data = apply_plan(data, planned)
         return _with_upright(settled, planned["upright"])
     start = decide_start(config.init.checkpoint, workdir, mode)

@@ -153,7 +153,8 @@ def test_the_first_training_plans_and_later_ones_take_it_over(
     path.write_text(path.read_text().replace("1.5,", "1.75,", 1))
     monkeypatch.setattr(plan_file, "take_fingerprint", None)
     assert settle(config, work, "finetune").data.spacing_mm == 1.75
-    assert capsys.readouterr().out == ""
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count(str(path)) == 1
     config.data.size = 32  # another plan
     assert read_plan(work, config.data) is None
     config.data.spacing_mm, config.data.normalization = 2.0, "percentiles"
