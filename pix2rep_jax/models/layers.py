@@ -54,6 +54,7 @@ class DoubleConv(nn.Module):
         *,
         train: bool,
         valid: jax.Array | None = None,
+        views: int = 1,
         read: Callable[[jax.Array], Sequence[Patches]] | None = None,
     ) -> Any:
         """Maps `[batch, height, width, in]` to `[batch, height, width, features]`.
@@ -63,6 +64,7 @@ class DoubleConv(nn.Module):
             train: Whether BatchNorm uses (and updates) the batch's statistics.
             valid: `[batch, height, width, 1]`. Where it is false, a pixel does not
                 count in the batch's statistics.
+            views: As for `BatchNorm`; 1 with `read`.
             read: Takes the patches out of the map between the two convolutions at which
                 the second one is computed. None means that it is computed everywhere.
 
@@ -86,7 +88,7 @@ class DoubleConv(nn.Module):
             )(x)
             # The statistics are those of the global batch, because the step is one
             # program over all devices.
-            x = BatchNorm(self.dtype)(x, train=train, valid=valid)
+            x = BatchNorm(self.dtype)(x, train=train, valid=valid, views=views)
         if not patches:
             return x
         ends = np.cumsum([each.valid[0].size for each in patches])[:-1]

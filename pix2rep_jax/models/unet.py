@@ -54,6 +54,7 @@ class UNet(nn.Module):
         train: bool,
         decoded: int | None = None,
         valid: jax.Array | None = None,
+        views: int = 1,
         read: Callable[[jax.Array], Sequence[Patches]] | None = None,
         perturb: Callable[[int, jax.Array], jax.Array] | None = None,
     ) -> Any:
@@ -67,6 +68,8 @@ class UNet(nn.Module):
             valid: `[batch, height, width]` bool, the pixels that BatchNorm's statistics
                 of the batch are of. None means all. A coarser pixel counts if any of
                 its four does.
+            views: Views of each image, which are neighbours in the batch. BatchNorm
+                normalises each view by its own statistics. With `read` it is 1.
             read: Takes patches out of the map `[batch, height, width, last_hidden]`
                 before the last convolution, which is then computed for them alone.
             perturb: Changes what the decoder reads, from a level (0 is the finest) and
@@ -100,7 +103,7 @@ class UNet(nn.Module):
                 x = max_pool(x)
                 mask = None if mask is None else max_pool(mask)
             x = DoubleConv(features, features, self.dtype, name=f"encode_{level}")(
-                x, train=train, valid=mask
+                x, train=train, valid=mask, views=views
             )
             skips.append(x)
             masks.append(mask)
@@ -120,6 +123,7 @@ class UNet(nn.Module):
                 x,
                 train=train,
                 valid=masks[level],
+                views=views,
                 read=None if level else read,
             )
         return x

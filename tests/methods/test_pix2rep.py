@@ -44,7 +44,7 @@ class Pointwise(nn.Module):
     num_features: int = 6
 
     @nn.compact
-    def __call__(self, image, *, train: bool, read=None):
+    def __call__(self, image, *, train: bool, views=1, read=None):
         # BatchNorm would tie the views together; a variable keeps the interface.
         self.variable("batch_stats", "unused", jnp.zeros, ())
         return nn.Dense(self.num_features)(image)

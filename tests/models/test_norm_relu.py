@@ -1,5 +1,7 @@
 """BatchNorm with its ReLU, against flax and automatic differentiation."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -24,9 +26,9 @@ class Ours(nn.Module):
     """Ours, under the same name."""
 
     @nn.compact
-    def __call__(self, x, *, train, valid=None):
+    def __call__(self, x, *, train, valid=None, views=1):
         """Normalises, and applies the ReLU."""
-        return BatchNorm(name="n")(x, train=train, valid=valid)
+        return BatchNorm(name="n")(x, train=train, valid=valid, views=views)
 
 
 def value_and_gradients(net, variables, x, weights, **options):
@@ -65,6 +67,47 @@ def test_it_is_flax_with_its_gradient(train, masked):
         theirs,
         ours,
     )
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_views_have_statistics_of_their_own(masked):
+    """Two views at once are flax on the first view, and after it on the second."""
+    keys = jax.random.split(jax.random.key(1), 3)
+    x = (
+        jax.random.normal(keys[0], (3, 2, 4, 6, 5))
+        + jnp.array([3.0, -1.0])[None, :, None, None, None]
+    )
+    weights = jax.random.normal(keys[1], x.shape)
+    valid = jax.random.uniform(keys[2], (3, 2, 4, 6, 1)) < 0.6 if masked else None
+    scale, bias = jnp.array([1, 0.5, -1, 2, 0]), jnp.array([0, 0.1, 0.2, -0.3, 0.4])
+    params = {"n": {"scale": scale, "bias": bias}}
+    start = {"n": {"mean": jnp.full(5, 0.5), "var": jnp.full(5, 2.0)}}
+    flat = lambda each: each.reshape(-1, *each.shape[2:])  # noqa: E731
+    (_, (y, updated)), (grads, x_grad) = value_and_gradients(
+        Ours(),
+        {"params": params, "batch_stats": start},
+        flat(x),
+        flat(weights),
+        train=True,
+        valid=None if valid is None else flat(valid),
+        views=2,
+    )
+    stats, sums = start, jax.tree.map(jnp.zeros_like, params)
+    for view in (0, 1):
+        (_, (own, changed)), (own_grads, own_x_grad) = value_and_gradients(
+            Flax(),
+            {"params": params, "batch_stats": stats},
+            x[:, view],
+            weights[:, view],
+            train=True,
+            valid=None if valid is None else valid[:, view],
+        )
+        stats, sums = changed["batch_stats"], jax.tree.map(jnp.add, sums, own_grads)
+        close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5)
+        close(y.reshape(x.shape)[:, view], own)
+        close(x_grad.reshape(x.shape)[:, view], own_x_grad)
+    jax.tree.map(close, updated["batch_stats"], stats)
+    jax.tree.map(close, grads, sums)
 
 
 def test_the_gradient_sums_each_map_twice():

@@ -80,9 +80,11 @@ class Pix2RepNet(nn.Module):
         """Maps `[batch, height, width, channels]` to embeddings of all its pixels."""
         return self.projection(self.backbone(image, train=train))
 
-    def features(self, image: jax.Array, *, train: bool, read: Any = None) -> Any:
+    def features(
+        self, image: jax.Array, *, train: bool, views: int = 1, read: Any = None
+    ) -> Any:
         """Maps `[batch, height, width, c]` to features, by f alone; see `UNet`."""
-        return self.backbone(image, train=train, read=read)
+        return self.backbone(image, train=train, views=views, read=read)
 
     def project(self, features: jax.Array) -> jax.Array:
         """Maps `[..., num_features]` to embeddings `[..., d]`, by g alone."""
@@ -251,8 +253,8 @@ def make_comparison(
         temperature: τ of the InfoNCE loss.
         off_diagonal_weight: λ of the cross-correlation loss.
         joint_batch_norm: Whether BatchNorm normalises both views by their common
-            statistics. If not, each view has a pass of its own, as in the released
-            code. The running averages are then updated by view a, and after it by b.
+            statistics. If not, each view has its own, as in the released code. The
+            running averages are then updated by view a, and after it by b.
         sparse_last_block: Whether the last convolution of f runs at the points alone,
             if there are points. See `embed_at_points`.
 

@@ -117,7 +117,9 @@ def _extract(
 ) -> tuple[Sequence[jax.Array], Any]:
     """Runs f over both views; returns the features of each, and the statistics."""
 
-    def run(batch_stats: Any, image: jax.Array, readers: Sequence[Reader]):
+    def run(
+        batch_stats: Any, image: jax.Array, readers: Sequence[Reader], views: int = 1
+    ):
         def read(hidden: jax.Array) -> list[Patches]:
             parts = _apart(hidden, len(readers))
             return [take(part) for take, part in zip(readers, parts, strict=True)]
@@ -126,6 +128,7 @@ def _extract(
             {**variables, "batch_stats": batch_stats},
             image,
             train=train,
+            views=views,
             read=read if readers else None,
             method="features",
             mutable=["batch_stats"],
@@ -133,16 +136,16 @@ def _extract(
         return features, updated["batch_stats"]
 
     batch_stats = variables["batch_stats"]
-    if joint:
+    if joint or not readers:
         # The views of an image are neighbours, so both lie on one device.
         both = jnp.stack([views.view_a, views.view_b], axis=1)
         both = both.reshape(-1, *both.shape[2:])
-        features, batch_stats = run(batch_stats, both, readers)
+        features, batch_stats = run(batch_stats, both, readers, 1 if joint else 2)
         return features if readers else _apart(features, 2), batch_stats
     pair: list[jax.Array] = []
-    for index, view in enumerate((views.view_a, views.view_b)):
-        features, batch_stats = run(batch_stats, view, readers[index : index + 1])
-        pair += features if readers else [features]
+    for reader, view in zip(readers, (views.view_a, views.view_b), strict=True):
+        features, batch_stats = run(batch_stats, view, [reader])
+        pair += features
     return pair, batch_stats
 
 
