@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from pix2rep_jax.data.files.file_names import mask_stem
+from pix2rep_jax.data.files.file_names import mask_word, partners
 from pix2rep_jax.data.files.mask import is_mask, scan_name
 from pix2rep_jax.data.files.nifti_paths import (
     CONVERT,
@@ -47,9 +47,10 @@ def find_scans(input: Path, *, output: Path | None = None) -> FoundScans:
 
     They are NIfTI files, or pictures if there is no NIfTI.
 
-    Masks are files `NAME_gt` and `NAME_seg` that hold whole numbers, all files in a
-    folder such as `labels` or `labelsTr` beside one of scans, and what training takes
-    for masks. Where `imagesTs` lies beside `imagesTr`, its scans alone are taken.
+    Masks are files `NAME_gt` and `NAME_seg` that hold whole numbers, others that are
+    named like the mask of a scan beside them and do, all files in a folder such as
+    `labels` or `labelsTr` beside one of scans, and what training takes for masks.
+    Where `imagesTs` lies beside `imagesTr`, its scans alone are taken.
     Linked folders are searched too. Hidden files and folders are left out.
 
     Args:
@@ -77,6 +78,7 @@ def find_scans(input: Path, *, output: Path | None = None) -> FoundScans:
     of_masks = {each for each in {*folders.values()} if _is_folder_of_masks(each)}
     of_training = _folders_of_training({*folders.values()})
     known_masks = _masks_of_layout(input)
+    beside = _masks_beside(by_name)
 
     within = None if output is None else output.resolve()
     if within is not None and input.resolve() not in within.parents:
@@ -89,14 +91,14 @@ def find_scans(input: Path, *, output: Path | None = None) -> FoundScans:
 
     def kind_of_mask(file: NiftiPath) -> str:
         """By what a mask is told; "" for a scan."""
-        folder, slash, stem = file.name.rpartition("/")
+        stem = file.name.rpartition("/")[2]
         if folders[file.name] in of_masks:
             return f"{folders[file.name].name}/"
         if file.path in known_masks:
-            return stem.removeprefix(mask_stem(stem))
-        scan = by_name.get(folder + slash + scan_name(stem))
-        is_one = scan_name(stem) and is_mask(file.path, scan=scan)
-        return f"_{stem.rpartition('_')[2]}" if is_one else ""
+            return mask_word(stem) or stem
+        scan = by_name.get(beside.get(file.name, ""))
+        named = scan is not None or scan_name(stem)
+        return mask_word(stem) if named and is_mask(file.path, scan=scan) else ""
 
     scans: list[NiftiPath] = []
     kinds: dict[str, int] = defaultdict(int)
@@ -161,6 +163,19 @@ def _masks_of_layout(root: Path) -> set[Path]:
         return {*recognise(root).masks.values()}
     except InputError:  # there are scans in many other places
         return set()
+
+
+def _masks_beside(names: Iterable[str]) -> dict[str, str]:
+    """Finds the scan in the same folder of each file that is named like a mask."""
+    folders: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        folder, slash, stem = name.rpartition("/")
+        folders[folder + slash].append(stem)
+    return {
+        folder + mask: folder + scan
+        for folder, stems in folders.items()
+        for mask, scan in partners(stems, stems).items()
+    }
 
 
 def _count(number: int, noun: str) -> str:

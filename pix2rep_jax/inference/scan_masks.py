@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from pix2rep_jax.data.files.file_names import mask_stem
+from pix2rep_jax.data.files.file_names import mask_stem, partners
 from pix2rep_jax.data.files.mask import label_values, read_label
 from pix2rep_jax.data.files.nifti_paths import list_folder, scan_stem
 from pix2rep_jax.data.files.scan import Scan
@@ -28,7 +28,7 @@ def find_masks(scans: Sequence[Path], input: Path) -> dict[Path, Path]:
 
     Returns:
         The mask of each scan that has one: as training takes it, where the layout of
-        the folder is known, or a file NAME_gt or NAME_seg beside it.
+        the folder is known, or a file beside it with a name such as NAME_seg.
     """
     holders = (*IMAGE_FOLDERS, TRAINING, TESTING)
     roots = {input} if input.is_dir() else set()
@@ -43,9 +43,11 @@ def find_masks(scans: Sequence[Path], input: Path) -> dict[Path, Path]:
             if name in layout.masks:
                 masks[files[0].resolve()] = layout.masks[name]
     for folder in sorted({scan.parent for scan in scans}):
-        for file in list_folder(folder).files:
-            if stem := mask_stem(file.name):
-                masks.setdefault(folder.resolve() / stem, file.path)
+        files = {file.name: file.path for file in list_folder(folder).files}
+        beside = {name: mask_stem(name) for name in files} | partners(files, files)
+        for name, stem in beside.items():
+            if stem:
+                masks.setdefault(folder.resolve() / stem, files[name])
     found = {}
     for scan in scans:
         place, stem = scan.resolve(), scan_stem(scan.name) or ""

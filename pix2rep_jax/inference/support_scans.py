@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.data.checks import check_masks
 from pix2rep_jax.data.dataset import load_volumes
-from pix2rep_jax.data.files.file_names import mask_stem, partner
+from pix2rep_jax.data.files.file_names import partners
 from pix2rep_jax.data.files.labels import foreground
 from pix2rep_jax.data.files.mask import label_values as find_values
 from pix2rep_jax.data.files.nifti_paths import list_folder, scan_stem
@@ -173,10 +173,10 @@ def _pair(path: Path) -> tuple[Path, Path]:
             "scans and masks, or one scan with its mask beside it"
         )
     beside = {each.name: each.path for each in list_folder(path.parent).files}
-    if scan := partner(stem, beside):
+    if scan := partners([stem], beside).get(stem):
         return beside[scan], path
     case = stem.removesuffix("_0000")
-    masks = [x for name, x in beside.items() if mask_stem(name) in (stem, case)]
+    masks = [beside[name] for name, x in partners(beside, beside).items() if x == stem]
     if len(masks) != 1:
         raise InputError(
             f"{len(masks)} files beside {path} are named like its mask: put one mask "

@@ -186,3 +186,11 @@ def test_channels_that_would_be_segmented_one_by_one_are_counted(names, files, c
     assert bool(note) == bool(cases)
     if note:
         assert f"{cases} case(s)" in note and "a_0000" in note
+
+
+def test_masks_of_all_usual_names_are_left_out(tmp_path):
+    """In folders without a layout too; values tell a mask from another scan."""
+    save(tmp_path, "x/volume-0.nii", "x/deep/img_1.nii", "x/c.nii", "x/c_roi.nii")
+    save(tmp_path, "x/segmentation-0.nii", "x/deep/mask_1.nii", array=MASK)
+    assert names(tmp_path) == ["x/c", "x/c_roi", "x/deep/img_1", "x/volume-0"]
+    assert find_scans(tmp_path).left_out[0].startswith("2 masks")

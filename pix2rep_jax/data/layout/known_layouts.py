@@ -4,6 +4,7 @@ import shlex
 from pathlib import Path
 
 from pix2rep_jax.data.files.nifti_paths import CONVERT, list_folder
+from pix2rep_jax.data.layout.scan_tree import explain_folder
 from pix2rep_jax.errors import name_some
 
 __all__ = ["LAYOUTS", "TITLES", "describe_root", "explain_unknown"]
@@ -27,7 +28,7 @@ labels/NAME.nii.gz          or masks/
 labels.json                 names the classes; optional""",
     "flat": """\
 NAME1.nii.gz
-NAME1_seg.nii.gz            or _gt, _mask, _label
+NAME1_seg.nii.gz            or _mask, ..., or segmentation-1 beside volume-1
 NAME2.nii.gz""",
     "tree": """\
 sub-01/anat/NAME.nii.gz     one scan per folder
@@ -63,6 +64,8 @@ def explain_unknown(root: Path) -> str:
         advice = (
             f" Perhaps you mean --config.data.root={shlex.quote(str(root.parent))}."
         )
+    elif reason := explain_folder(below.files):
+        advice = f" {reason}."
     trees = "\n".join(
         f"  {TITLES[name]}:\n    " + tree.replace("\n", "\n    ")
         for name, tree in LAYOUTS.items()

@@ -1,9 +1,11 @@
 """A folder of NIfTI scans, with or without masks, as a list of volumes."""
 
+import functools
 import logging
 from pathlib import Path
 
-from pix2rep_jax.data.files.mask import is_mask, scan_name
+from pix2rep_jax.data.files.file_names import partners
+from pix2rep_jax.data.files.mask import is_mask
 from pix2rep_jax.data.files.nifti_paths import FolderListing, count_suffixes
 from pix2rep_jax.data.layout.layout import Layout
 from pix2rep_jax.data.layout.patients import AUTO, patients_by_name
@@ -47,7 +49,7 @@ def list_volumes(
     for folder, listing in layout.unread.items():
         for note in _notes(folder, own_masks, listing):
             if not quiet:
-                _LOG.warning(note)
+                _say_once(note)
         own_masks = []
     if stray := sorted({*layout.masks} - {*scans, *layout.test_scans}):
         raise InputError(
@@ -85,10 +87,15 @@ def _masks_among(scans: dict[str, tuple[Path, ...]]) -> list[str]:
     """The names of files that lie among the scans and hold the mask of one of them."""
     return [
         name
-        for name, files in scans.items()
-        if (partner := scans.get(scan_name(name)))
-        and is_mask(files[0], scan=partner[0])
+        for name, scan in partners(scans, scans).items()
+        if is_mask(scans[name][0], scan=scans[scan][0])
     ]
+
+
+@functools.cache
+def _say_once(note: str) -> None:
+    """Logs a note; a process that lists the same folder again does not repeat it."""
+    _LOG.warning(note)
 
 
 def _notes(folder: Path, own_masks: list[Path], listing: FolderListing) -> list[str]:

@@ -16,7 +16,7 @@ from pix2rep_jax.data.files.file_names import (
     group_channels,
     mask_stem,
     match_masks,
-    partner,
+    partners,
 )
 from pix2rep_jax.data.files.nifti_paths import (
     FolderListing,
@@ -205,11 +205,10 @@ def _flat(root: Path) -> Layout | None:
         if not any(is_picture(file.path) for file in below.files):
             return None
     files = by_name(listing.files)
-    labels = {name: path for name, path in files.items() if partner(name, files)}
+    labels = {name: files[name] for name in sorted(partners(files, files))}
     facts = read_facts(root)
     rest = {name: path for name, path in files.items() if name not in labels}
-    stems = {mask_stem(name): path for name, path in labels.items()}
-    scans, _ = group_channels(rest, stems, facts.channels)
+    scans, _ = group_channels(rest, labels, facts.channels)
     if not scans:
         return None
     if labels and (root / PREDICTED).is_file():

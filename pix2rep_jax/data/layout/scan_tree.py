@@ -1,14 +1,20 @@
 """A tree of folders with one scan in each, as BIDS has it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from pix2rep_jax.data.files.file_names import group_channels, is_mask_name, mask_stem
-from pix2rep_jax.data.files.nifti_paths import FolderListing, list_folder
+from pix2rep_jax.data.files.file_names import (
+    group_channels,
+    is_mask_name,
+    mask_stem,
+    says_mask,
+)
+from pix2rep_jax.data.files.nifti_paths import FolderListing, NiftiPath, list_folder
 from pix2rep_jax.data.layout.dataset_json import read_facts
 from pix2rep_jax.data.layout.layout import Layout
+from pix2rep_jax.errors import name_some
 
-__all__ = ["find_tree"]
+__all__ = ["explain_folder", "find_tree"]
 
 _SUBSETS = ("train", "training", "test", "testing", "val", "validation")
 
@@ -23,22 +29,13 @@ def find_tree(root: Path) -> Layout | None:
         The layout; None if a folder holds several scans, or all are of one patient.
     """
     listing = list_folder(root, deep=True)
-    folders: dict[str, dict[str, Path]] = {}
-    derived: dict[str, Path] = {}
-    for file in listing.files:
-        folder, _, stem = file.name.rpartition("/")
-        if not folder:
-            return None
-        if folder.split("/")[0].casefold() == "derivatives":
-            derived[file.name] = file.path
-        else:
-            folders.setdefault(folder, {})[stem] = file.path
+    folders, derived = _by_folder(listing.files)
+    if "" in folders:
+        return None
     facts = read_facts(root)
     scans, masks, patients = {}, {}, {}
     for folder, files in sorted(folders.items()):
-        labels = {n: p for n, p in files.items() if mask_stem(n) or is_mask_name(n)}
-        rest = {name: path for name, path in files.items() if name not in labels}
-        cases, _ = group_channels(rest, {}, facts.channels)
+        cases, labels = _split(files, facts.channels)
         if len(cases) != 1 or len(labels) > 1:
             return None
         ((stem, paths),) = cases.items()
@@ -62,6 +59,61 @@ def find_tree(root: Path) -> Layout | None:
         facts=facts,
         unread={root: unread},
     )
+
+
+def explain_folder(files: Iterable[NiftiPath]) -> str:
+    """Says why folders with these files are not a tree of one scan in each.
+
+    Args:
+        files: All files below the root, by their paths below it.
+
+    Returns:
+        A sentence about the first folder that holds several scans or masks, or a mask
+        alone; "" if none does, or if files lie in the root itself.
+    """
+    folders, _ = _by_folder(files)
+    for folder, members in () if "" in folders else sorted(folders.items()):
+        cases, labels = _split(members, ())
+        if len(cases) > 1:
+            return (
+                f"{folder} holds {len(cases)} scans ({name_some(cases, most=5)}): keep "
+                "one, or name them as channels NAME_0000, NAME_0001, ... in every "
+                "folder"
+            )
+        if len(labels) > 1:
+            return f"{folder} holds {len(labels)} masks ({name_some(labels)}): keep one"
+        if not cases:
+            return (
+                f"{folder} holds the mask {name_some(labels)}, by its name, and no scan"
+            )
+    return ""
+
+
+def _by_folder(
+    files: Iterable[NiftiPath],
+) -> tuple[dict[str, dict[str, Path]], dict[str, Path]]:
+    """The files of each folder by their names, and those below `derivatives/`."""
+    folders: dict[str, dict[str, Path]] = {}
+    derived: dict[str, Path] = {}
+    for file in files:
+        folder, _, stem = file.name.rpartition("/")
+        if folder.split("/")[0].casefold() == "derivatives":
+            derived[file.name] = file.path
+        else:
+            folders.setdefault(folder, {})[stem] = file.path
+    return folders, derived
+
+
+def _split(
+    files: Mapping[str, Path], channels: Sequence[str]
+) -> tuple[dict[str, tuple[Path, ...]], dict[str, Path]]:
+    """Tells the scans of a folder, each with its channels, from its masks."""
+    labels = {n: p for n, p in files.items() if mask_stem(n) or is_mask_name(n)}
+    if len(labels) == len(files):  # "roi" and "manual" may also be parts of a scan's
+        labels = {name: path for name, path in labels.items() if says_mask(name)}
+    rest = {name: path for name, path in files.items() if name not in labels}
+    cases, _ = group_channels(rest, {}, channels)
+    return cases, labels
 
 
 def _derived_masks(

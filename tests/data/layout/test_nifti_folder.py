@@ -282,3 +282,13 @@ def test_other_formats_are_to_be_converted(tmp_path):
     (tmp_path / "images" / "a.dcm").touch()
     with pytest.raises(InputError, match="dcm2niix"):
         list_volumes(tmp_path)
+
+
+def test_a_note_is_given_once(root, caplog):
+    """A mode lists the same folder several times."""
+    (root / "images" / "once.json").touch()
+    with caplog.at_level(logging.WARNING, "pix2rep_jax"):
+        list_volumes(root)
+        before = len(caplog.messages)
+        list_volumes(root)
+    assert before and len(caplog.messages) == before

@@ -271,3 +271,66 @@ def test_what_predict_wrote_beside_scans_is_not_an_experts(tmp_path):
     make(tmp_path, "volumes.csv")
     with pytest.raises(InputError, match=r"volumes\.csv"):
         recognise(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("scan", "mask"),
+    [
+        ("volume-0.nii", "segmentation-0.nii"),
+        ("ISIC_0000000.png", "ISIC_0000000_segmentation.png"),
+        ("img_0000.png", "mask_0000.png"),
+        ("IMAGE-3.nii.gz", "Labels-3.nii.gz"),
+        ("ct_1001_image.nii.gz", "ct_1001_label.nii.gz"),
+        *((f"p{i}.nii", f"p{i}_{x}.nii") for i, x in enumerate(("manual", "ROI"))),
+        ("p1.nii", "annotation_p1.nii"),
+    ],
+)
+def test_the_usual_words_make_a_mask(tmp_path, scan, mask):
+    """At the end or the beginning, beside the scan or in folders of their own."""
+    other = f"other_{scan}"
+    make(tmp_path / "flat", scan, mask, other)
+    found = recognise(tmp_path / "flat")
+    assert found.name == "flat" and len(found.scans) == 2
+    assert masks_of(found) == {scan.partition(".")[0]: mask}
+    make(tmp_path / "two", f"images/{scan}", f"labels/{mask}")
+    found = recognise(tmp_path / "two")
+    assert masks_of(found) == {scan.partition(".")[0]: f"labels/{mask}"}
+
+
+def test_words_of_masks_may_be_parts_of_scans(tmp_path):
+    """Without a scan for them, and where two scans would fit."""
+    flat = make(tmp_path / "flat", "a_roi.nii", "b_manual.nii", "img_1.nii")
+    make(flat, "volume-1.nii", "mask_1.nii")
+    assert len(recognise(flat).scans) == 5
+    tree = make(tmp_path / "tree", "p1/roi.nii", "p2/x_manual.nii")
+    assert listed(recognise(tree).scans) == {"p1": ["roi.nii"], "p2": ["x_manual.nii"]}
+
+
+def test_one_scan_and_one_mask_per_folder(tmp_path):
+    for i in (1, 2):
+        make(tmp_path, f"p{i}/image.nii.gz", f"p{i}/segmentation.nii.gz")
+    found = recognise(tmp_path)
+    assert listed(found.scans) == {"p1": ["image.nii.gz"], "p2": ["image.nii.gz"]}
+    assert masks_of(found)["p2"] == "p2/segmentation.nii.gz"
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (
+            ("anat/a_T1w", "anat/a_T2w", "anat/a_dseg"),
+            ("anat", "a_T1w, a_T2w", "_0001"),
+        ),
+        (("a_t1", "a_flair", "a_seg"), ("a_flair, a_t1", "_0000")),
+        (("image", "seg", "mask"), ("mask, seg",)),
+        (("seg",), ("seg",)),
+    ],
+)
+def test_the_folder_that_holds_too_much_is_named(tmp_path, names, expected):
+    """With what it holds, before the list of the layouts."""
+    make(tmp_path, *(f"sub-0{i}/{name}.nii.gz" for i in (1, 2) for name in names))
+    with pytest.raises(InputError) as caught:
+        recognise(tmp_path)
+    first = str(caught.value).partition("\n")[0]
+    assert "sub-01" in first and "sub-02/" not in first
+    assert all(part in first for part in expected)
