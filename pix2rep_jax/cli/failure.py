@@ -1,6 +1,7 @@
 """How the program ends where something failed: a sentence, or a saved traceback."""
 
 import contextlib
+import itertools
 import os
 import platform
 import shlex
@@ -30,11 +31,12 @@ def describe_failure(
 
     Returns:
         One line for standard error, and the exit status: 1, or `BUG` where nothing
-        that a user can mend explains the error. Its traceback is saved then.
+        that a user can mend explains the error. Its traceback is saved then. A
+        sentence may end in a list, whose indented lines stay lines.
     """
     sentence = explain(error)
     if sentence is not None:
-        return f"error: {' '.join(sentence.split())}", 1
+        return f"error: {_lay_out(sentence)}", 1
     said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
     place = _save_traceback(error, workdir, command)
     where = f"the traceback is in {place}" if place else "its traceback is not saved"
@@ -43,6 +45,15 @@ def describe_failure(
         "with that file in the issues of pix2rep-jax. What was saved is kept",
         BUG,
     )
+
+
+def _lay_out(sentence: str) -> str:
+    """Joins the lines of a sentence, but for an indented list at its end."""
+    lines = sentence.strip().splitlines()
+    indented = itertools.takewhile(lambda x: x.startswith("  "), reversed(lines))
+    listed = [line.rstrip() for line in indented][::-1]
+    said = " ".join(" ".join(lines[: len(lines) - len(listed)]).split())
+    return "\n".join([said, *listed])
 
 
 def _save_traceback(error: BaseException, workdir: str, command: Sequence[str]) -> str:

@@ -78,3 +78,12 @@ def test_too_little_memory_for_an_array_is_explained():
         pathlib.Path("/no/such/file").read_text()
     assert "/no/such/file" in explain(gone.value)
     assert explain(ValueError("shapes do not match")) is None
+
+
+def test_a_list_at_the_end_keeps_its_lines():
+    """The layouts that are known are trees; other breaks become spaces."""
+    said, status = describe_failure(InputError("one\nsentence:\n  A:\n    a/b\n  C"))
+    assert status == 1
+    assert said.splitlines()[1:] == ["  A:", "    a/b", "  C"]
+    assert said.splitlines()[0].endswith("one sentence:")
+    assert "\n" not in describe_failure(InputError("one\ntwo\n"))[0]
