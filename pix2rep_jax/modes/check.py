@@ -7,6 +7,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from pix2rep_jax.data.fault import Fault, group_faults
+from pix2rep_jax.data.fit.doubts import doubt_notes
 from pix2rep_jax.data.fit.fingerprint import take_fingerprint
 from pix2rep_jax.data.fit.plan import make_plan
 from pix2rep_jax.data.scan_notes import count_notes
@@ -39,7 +40,8 @@ def run(config: ConfigDict, workdir: Path) -> int:
         print(*describe(found, plan, data), sep="\n")
     print(_caches(Path(data.cache_dir).expanduser()))
     notes = count_notes((each.volume_id, each.notes) for each in found.scans)
-    for line in (*notes, *_fault_lines(found.faults)):
+    doubts = doubt_notes(found.scans, data.classes)
+    for line in (*notes, *doubts, *_fault_lines(found.faults)):
         print(line, file=sys.stderr)
     if found.faults:
         print(
@@ -50,7 +52,10 @@ def run(config: ConfigDict, workdir: Path) -> int:
     if not found.scans:
         raise InputError(f"no scan can be read in {data.root}")
     write_plan(workdir, plan, found, data)
-    print(f"nothing is wrong; the plan is in {Path(workdir) / PLAN_FILE}")
+    said = "nothing is wrong"
+    if doubts:
+        said = f"no file is at fault, but {len(doubts)} note(s) above name what may be"
+    print(f"{said}; the plan is in {Path(workdir) / PLAN_FILE}")
     return 0
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from pix2rep_jax.data.fit.doubts import doubt_notes
 from pix2rep_jax.data.fit.fingerprint import (
     Fingerprint,
     describe_fingerprint,
@@ -114,6 +115,8 @@ def settle(config: ConfigDict, workdir: Path, mode: str) -> ConfigDict:
     found = take_fingerprint(data)
     if found.faults:
         raise InputError(explain_faults(found.faults))
+    for note in doubt_notes(found.scans, data.classes):
+        print(note, file=sys.stderr)
     if is_settled(settled.data):
         upright, reason = lie_alike(found.likeness)
         print(f"plan: {reason}")

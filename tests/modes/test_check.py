@@ -10,6 +10,7 @@ from PIL import Image
 
 from configs import pix2rep
 from pix2rep_jax.data.fit import fingerprint
+from pix2rep_jax.data.fit.settle import settle_data
 from pix2rep_jax.data.layout import nifti_folder
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.modes import check
@@ -73,6 +74,58 @@ def test_every_fault_has_a_line_in_one_pass(config, tmp_path, capsys):
     assert not (tmp_path / "work").exists()
     with pytest.raises(InputError, match=r"p3.*3 more"):
         settle(config, tmp_path / "work", "pretrain")
+
+
+def notes_of(config, folder, capsys):
+    """What check says of a data set in which no file is at fault."""
+    assert check.run(config, folder) == 0
+    said = capsys.readouterr()
+    return said.err.splitlines(), said.out.splitlines()[-1]
+
+
+def test_doubtful_masks_have_a_note_each(config, tmp_path, capsys):
+    """One pixel of a value in one mask, and an empty mask; the last line says so."""
+    root = tmp_path / "SCANS"
+    before, well = notes_of(config, tmp_path / "work", capsys)
+    config.data.update(classes=("BG", "ORGAN", "7"), label_values=(0, 1, 7))
+    label = np.zeros((40, 40, 2), np.uint8)
+    save(root / "labels/p2.nii.gz", label)
+    label[10:20, 15:25], label[0, 0, 0] = 1, 7
+    save(root / "labels/p1.nii.gz", label)
+    notes, last = notes_of(config, tmp_path / "work", capsys)
+    (rare,) = [x for x in notes if "class 7" in x]
+    assert "1 pixel" in rare and "1 of 3" in rare and "p1" in rare
+    assert len([x for x in notes if "1 of 3 masks" in x and "(p2)" in x]) == 1
+    assert len(notes) == len(before) + 2 and "2 note" in last != well
+    settle(config, tmp_path / "other", "pretrain")
+    assert "class 7" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["x9_segmentation", "x9"])
+def test_scans_that_look_like_masks_are_named(config, tmp_path, capsys, name):
+    """By their names, or by few whole values; both times with the folder to mend."""
+    image = np.random.default_rng(9).random((40, 40, 2))
+    if name == "x9":
+        image = (image * 3).astype(np.uint8)
+    save(tmp_path / f"SCANS/images/{name}.nii.gz", image)
+    notes, last = notes_of(config, tmp_path / "work", capsys)
+    (note,) = [x for x in notes if name in x]
+    assert "1 of 4 scans" in note and "_seg" in note and "1 note" in last
+
+
+def test_every_mask_of_broken_values_is_listed(config, tmp_path, capsys):
+    """Also where the classes are to be found in the masks."""
+    root = tmp_path / "SCANS"
+    for number in range(3):
+        soft = np.full((40, 40, 2), 0.7 if number else 1.0, np.float32)
+        save(root / f"labels/p{number}.nii.gz", soft)
+    for first in (1.0, 0.7):  # then no mask can be used
+        save(root / "labels/p0.nii.gz", np.full((40, 40, 2), first, np.float32))
+        config.data.classes = ()
+        config.data.update(settle_data(config.data).settings)
+        assert check.run(config, tmp_path / "work") == 1
+        (fault,) = [x for x in capsys.readouterr().err.splitlines() if "fault:" in x]
+        assert f"in {2 if first == 1 else 3} files" in fault
 
 
 def test_one_fault_of_many_files_is_one_line(config, tmp_path, capsys):

@@ -97,6 +97,7 @@ def read_label(
     array = _whole(axes.to_slices(array.reshape(file_shape)))
     unlabelled = np.isin(array, ignore)
     found = np.unique(array[~unlabelled])
+    _check_whole(path, found)
     if not np.isin(found, values).all():
         others = found[~np.isin(found, values)]
         foreign = others[0]
@@ -171,15 +172,20 @@ def label_values(
     values = {0}
     for path in paths:
         found = np.unique(_whole(_read_values(path)[1]))
-        if not (np.isfinite(found).all() and (found % 1 == 0).all()):
-            raise InputError(
-                f"the mask {path} holds values that are not whole numbers: replace it "
-                "by a mask of labels"
-            )
+        _check_whole(path, found)
         values |= set(map(int, found.tolist())) - {*ignore}
         if len(values) > UNLABELLED:
             break
     return tuple(sorted(values))
+
+
+def _check_whole(path: Path, found: np.ndarray) -> None:
+    """Raises InputError if the values of a mask are not whole numbers."""
+    if not (np.isfinite(found).all() and (found % 1 == 0).all()):
+        raise InputError(
+            f"the mask {path} holds values that are not whole numbers: replace it by a "
+            "mask of labels"
+        )
 
 
 def scan_name(name: str) -> str:

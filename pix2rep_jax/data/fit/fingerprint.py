@@ -25,7 +25,7 @@ from pix2rep_jax.runtime.atomic_file import read_sealed, write_sealed
 
 __all__ = ["Fingerprint", "describe_fingerprint", "take_fingerprint"]
 
-VERSION = 3
+VERSION = 4
 """Raise it when the same scans give other facts."""
 
 _LOG = logging.getLogger(__name__)

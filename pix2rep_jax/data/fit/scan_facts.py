@@ -6,13 +6,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pix2rep_jax.data.files.axes import SliceRule
+from pix2rep_jax.data.files.file_names import says_mask
 from pix2rep_jax.data.files.labels import foreground
+from pix2rep_jax.data.files.nifti_paths import scan_stem
 from pix2rep_jax.data.files.scan import read_scan
 from pix2rep_jax.data.fit.likeness import make_thumbnail
 from pix2rep_jax.data.slices.padding import find_padding
 from pix2rep_jax.data.slices.volume import VolumeFile, read_mask, take_frame
 
-__all__ = ["AIR", "LEVELS", "ScanFacts", "measure_file"]
+__all__ = ["AIR", "FEW", "LEVELS", "ScanFacts", "measure_file"]
 
 LEVELS = (0.5, 1.0, 50.0, 99.0, 99.5)
 """Percentiles of the intensities inside the scan."""
@@ -22,6 +24,9 @@ AIR = -500.0
 
 _REACH = 95.0
 """Percentage of a mask that lies within its reach."""
+
+FEW = 8
+"""So many values or fewer are those of a mask, if they are whole numbers."""
 
 _MOST_VALUES = 1_000_000
 """Of larger volumes a part of the values is looked at, evenly spaced."""
@@ -51,6 +56,10 @@ class ScanFacts(NamedTuple):
         group: Pathology.
         channels: Number of channels.
         notes: Keys of notes in `scan_notes`, from reading the file.
+        few_values: How many values the scan holds, if they are whole numbers and at
+            most `FEW`, as those of a mask are; else 0.
+        named_mask: Whether the file's name is that of a mask.
+        class_pixels: Number of the mask's pixels of each class; () without a mask.
     """
 
     volume_id: str
@@ -70,6 +79,9 @@ class ScanFacts(NamedTuple):
     group: str = ""
     channels: int = 1
     notes: tuple[str, ...] = ()
+    few_values: int = 0
+    named_mask: bool = False
+    class_pixels: tuple[int, ...] = ()
 
 
 def measure_file(
@@ -90,8 +102,10 @@ def measure_file(
     for volume in volumes:
         channels = take_frame(volume, scan)
         image, label = np.moveaxis(channels[..., 0], 2, 0), None
+        counts: tuple[int, ...] = ()
         if volume.label_path is not None:
             label = read_mask(volume, scan, num_classes=num_classes)
+            counts = tuple(np.bincount(label.ravel(), minlength=num_classes).tolist())
             label = foreground(np.moveaxis(label, 2, 0))
         facts.append(
             ScanFacts(
@@ -108,6 +122,9 @@ def measure_file(
                 channels=channels.shape[-1],
                 notes=tuple(scan.notes),
                 thumbnail=make_thumbnail(image[len(image) // 2]),
+                few_values=_few_values(image),
+                named_mask=says_mask(scan_stem(volume.image_path.name) or ""),
+                class_pixels=counts[:num_classes],
             )
         )
     return facts
@@ -154,6 +171,16 @@ def _place(label: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, Any]:
         "box_mm": tuple(_rounded(np.array(edges))),
         "reach_mm": _rounded(np.array([reach]))[0],
     }
+
+
+def _few_values(image: np.ndarray) -> int:
+    """Counts the values of an image if they may be labels; else 0."""
+    values = _thin(image.ravel(order="K"))
+    for some in (values[::100], values):  # most scans end at the first
+        found = np.unique(some)
+        if len(found) > FEW or not np.isfinite(found).all() or (found % 1).any():
+            return 0
+    return len(found)
 
 
 def _thin(values: np.ndarray) -> np.ndarray:

@@ -143,7 +143,9 @@ def _find_classes(
     paths = [volume.label_path for volume in volumes if volume.label_path]
     if not paths:
         return {}
-    values = label_values(paths, ignore=ignore)
+    values = _values_in(paths, ignore)
+    if not values:  # reading the scans says what is wrong with each mask
+        return {"classes": ("background", "structure")}
     if not 2 <= len(values) <= UNLABELLED:
         raise InputError(
             f"the masks in {layout.root} hold {len(values)} value(s), so the classes "
@@ -167,6 +169,23 @@ def _find_classes(
         )
     plain = values == tuple(range(len(values)))
     return {"classes": names, **({} if plain else {"label_values": values})}
+
+
+def _values_in(paths: Sequence[Path], ignore: Sequence[int]) -> tuple[int, ...]:
+    """Lists the values in the masks that can be used; () if some cannot, and no value.
+
+    What is wrong with a mask is said where all files are read, so that one fault does
+    not hide the others.
+    """
+    values, faulty = {0}, False
+    for path in paths:
+        try:
+            values |= {*label_values([path], ignore=ignore)}
+        except InputError:
+            faulty = True
+        if len(values) > UNLABELLED:
+            break
+    return () if faulty and len(values) < 2 else tuple(sorted(values))
 
 
 def _few_masks(
