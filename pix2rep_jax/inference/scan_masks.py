@@ -43,11 +43,11 @@ def find_masks(scans: Sequence[Path], input: Path) -> dict[Path, Path]:
             if name in layout.masks:
                 masks[files[0].resolve()] = layout.masks[name]
     for folder in sorted({scan.parent for scan in scans}):
-        files = {file.name: file.path for file in list_folder(folder).files}
-        beside = {name: mask_stem(name) for name in files} | partners(files, files)
-        for name, stem in beside.items():
+        listed = {file.name: file.path for file in list_folder(folder).files}
+        near = {name: mask_stem(name) for name in listed} | partners(listed, listed)
+        for name, stem in near.items():
             if stem:
-                masks.setdefault(folder.resolve() / stem, files[name])
+                masks.setdefault(folder.resolve() / stem, listed[name])
     found = {}
     for scan in scans:
         place, stem = scan.resolve(), scan_stem(scan.name) or ""

@@ -97,10 +97,15 @@ def read_label(
     array = _whole(axes.to_slices(array.reshape(file_shape)))
     unlabelled = np.isin(array, ignore)
     found = np.unique(array[~unlabelled])
-    _check_whole(path, found)
     if not np.isin(found, values).all():
         others = found[~np.isin(found, values)]
         foreign = others[0]
+        if (broken := others[~_are_whole(others)]).size:
+            raise InputError(
+                f"the mask {path} holds the label {broken[0]:g}, which is not a whole "
+                f"number, but data.classes names the labels {_describe(values)}, by "
+                "their values or by data.label_values: replace it by a mask of labels"
+            )
         # 255 beside 0 alone is a class; beside others it usually marks nothing.
         marks = len(others) == 1 and len(found) > 2 and foreign in (-1, UNLABELLED)
         if marks:
@@ -172,20 +177,20 @@ def label_values(
     values = {0}
     for path in paths:
         found = np.unique(_whole(_read_values(path)[1]))
-        _check_whole(path, found)
+        if not _are_whole(found).all():
+            raise InputError(
+                f"the mask {path} holds values that are not whole numbers: replace it "
+                "by a mask of labels"
+            )
         values |= set(map(int, found.tolist())) - {*ignore}
         if len(values) > UNLABELLED:
             break
     return tuple(sorted(values))
 
 
-def _check_whole(path: Path, found: np.ndarray) -> None:
-    """Raises InputError if the values of a mask are not whole numbers."""
-    if not (np.isfinite(found).all() and (found % 1 == 0).all()):
-        raise InputError(
-            f"the mask {path} holds values that are not whole numbers: replace it by a "
-            "mask of labels"
-        )
+def _are_whole(found: np.ndarray) -> np.ndarray:
+    """Tells of each value whether it is a whole number."""
+    return np.isfinite(found) & (found == np.rint(found))
 
 
 def scan_name(name: str) -> str:
