@@ -56,10 +56,12 @@ class _Notes(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         told = copy.copy(record)
         told.msg, told.args = for_caller(record.getMessage()), None
-        root = logging.getLogger()
+        root, own = logging.getLogger(), logging.getLogger(_PACKAGE).handlers
         if _is_set_up(root):
-            root.callHandlers(told)
-        elif logging.getLogger(_PACKAGE).handlers == [self]:
+            for handler in root.handlers:
+                if told.levelno >= handler.level and handler not in own:
+                    handler.handle(told)  # what is in `own` gets it anyway
+        elif own == [self]:
             known = told.msg.startswith(("note: ", "warning: "))
             print(told.msg if known else f"note: {told.msg}", file=sys.stderr)
 
