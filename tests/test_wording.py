@@ -118,7 +118,10 @@ def test_functions_name_their_arguments(tmp_path):
         "calls = [lambda: pix2rep_jax.explore(run, scan, page),\n"
         "  lambda: pix2rep_jax.embed(run, run + '/none', run),\n"
         "  lambda: pix2rep_jax.Segmenter.load(run),\n"
-        "  lambda: pix2rep_jax.finetune(out=run + '/a', size='quick')]\n"
+        "  lambda: pix2rep_jax.finetune(out=run + '/a', size='quick'),\n"
+        "  lambda: pix2rep_jax.finetune(out=run + '/b'),\n"
+        "  lambda: pix2rep_jax.pretrain(out=run, size='quick', pretrain__steps=3),\n"
+        "  lambda: pix2rep_jax.pretrain(out=run, size='quick', seed='many')]\n"
         "for call in calls:\n"
         "  try: call()\n"
         "  except ValueError as error: print(error)\n"
@@ -130,9 +133,11 @@ def test_functions_name_their_arguments(tmp_path):
         capture_output=True,
         text=True,
     )
-    said = [line for line in done.stdout.splitlines() if str(tmp_path) in line]
-    assert len(said) == 4, done.stderr
-    told = ["overwrite=True", "'scans'", "finetune()", "start=FOLDER"]
+    said = done.stdout.splitlines()[-7:]
+    assert len(said) == 7, done.stderr
+    told = ["overwrite=True", "'scans'", "finetune()", "start=FOLDER", "data=FOLDER"]
+    told += ["'pretrain__num_steps'", 'seed="many"']
+    assert str(tmp_path / "b") in said[4] and ".py" not in "".join(said[4:])
     for line, argument in zip(said, told, strict=True):
         assert argument in line and "--" not in line
 

@@ -6,6 +6,7 @@ from typing import Any
 from pix2rep_jax.api.command import read_scores, run_command, write_command
 from pix2rep_jax.api.run import Place, Run, workdirs
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.runs.remembered import find_source
 
 __all__ = ["finetune", "pretrain", "probe"]
 
@@ -117,7 +118,7 @@ def probe(
     >>> probe(out="runs/pix2rep", probe__num_step=2)
     Traceback (most recent call last):
         ...
-    pix2rep_jax.errors.InputError: ... has no setting probe.num_step...
+    pix2rep_jax.errors.InputError: ...: did you mean 'probe__num_steps'?
     """
     return _train("probe", data, out, size, start, resume, settings)
 
@@ -138,6 +139,13 @@ def _train(
         raise InputError(
             f"{folder} holds a run already: give resume=True to go on with it, or "
             "another folder as out"
+        )
+    named = {name.replace("__", ".") for name in settings}
+    open_data = data is size is None and not {"data.root", "data.name"} & named
+    if open_data and find_source(workdir, mode) is None:
+        raise InputError(
+            f"{workdir} does not hold a run to take the scans from: correct 'out', or "
+            "add data=FOLDER for a new run"
         )
     words = write_command(mode, workdir, settings, size=size, data=data, start=start)
     run_command(mode, workdir, words, command=words)

@@ -1,6 +1,5 @@
 """What a command line says: the configuration file, the run's folder, lists."""
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,12 +14,10 @@ from pix2rep_jax.runtime.home import expand
 __all__ = [
     "config_argument",
     "default_workdir",
-    "explain_override",
     "find_config",
     "flag_argument",
     "split_words",
     "split_workdirs",
-    "suggest_config",
     "with_found_config",
     "with_quoted_words",
     "with_run_config",
@@ -225,45 +222,6 @@ def split_workdirs(named: str | Path, mode: str) -> list[str]:
     ):
         return [named]
     return [each.strip() for each in named.split(",") if each.strip()] or [named]
-
-
-def explain_override(command: Sequence[str], error: Exception) -> str:
-    """Explains that an override names a setting that does not exist.
-
-    Args:
-        command: The words of the command line.
-        error: What the parser raised.
-
-    Returns:
-        One line with the setting's whole name; "" if the error means something else.
-    """
-    if not isinstance(error, AttributeError | KeyError) or not error.args:
-        return ""
-    # It begins with the unknown part of the name, and may go on with a near one.
-    said = re.sub(r"[\\'\"]", "", str(error.args[0]).replace("\\n", " "))
-    part, *rest = said.split()
-    found = (re.match(r"--?config\.([\w.]+)", word) for word in command)
-    for name in (match[1] for match in found if match):
-        if part.strip(".") in name.split("."):
-            return " ".join([f"has no setting {name}.", *rest]).rstrip(".")
-        if name in rest:
-            return f"has no setting {name}"
-    return ""
-
-
-def suggest_config(said: str) -> str:
-    """Suggests `--config.` where a flag's name begins with nearly that.
-
-    Args:
-        said: What absl says of an unknown flag.
-
-    Returns:
-        The end of a sentence; "" if the flag is not near.
-    """
-    found = re.fullmatch(r"Unknown command line flag '(\w+)\.([\w.]+)'", said)
-    if not found or not difflib.get_close_matches(found[1], ["config"]):
-        return ""
-    return f". Did you mean: config.{found[2]} ?"
 
 
 def split_words(config: ConfigDict, checks: Mapping[str, Check]) -> None:

@@ -1,5 +1,6 @@
 """From the words of a command to its flags and its configuration."""
 
+import contextlib
 import re
 import warnings
 from collections.abc import Sequence
@@ -7,12 +8,10 @@ from collections.abc import Sequence
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from pix2rep_jax.cli.config_file import (
-    config_argument,
-    explain_override,
-    suggest_config,
-)
+from pix2rep_jax.cli.config_file import config_argument
+from pix2rep_jax.cli.mistakes import explain_flag, explain_override
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.runtime.config_checks import walk
 
 __all__ = ["parse", "read_settings"]
 
@@ -38,20 +37,14 @@ def parse(words: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> list[
         raise
     except flags.Error as error:  # its text may hold a config file's whole traceback
         said = str(error).strip().splitlines()[-1].strip()
-        if missing := re.search(r"Flag (--\w+) must have a value", said):
-            said = f"{missing[1]} is missing: main.py --help lists the flags"
-            if missing[1] == "--config":
-                said = (
-                    "--config is missing, and --workdir has no run to take it from: "
-                    "add --config configs/pix2rep.py, or correct --workdir"
-                )
-        said += suggest_config(said)
+        said = explain_flag(said)
         if not re.match(r"(?!ValueError)\w+Error: ", said):
             raise InputError(said.removeprefix("ValueError: ")) from error
         cause = error
     except Exception as error:
-        if sentence := explain_override(words, error):
-            raise InputError(f"{config} {sentence}") from error
+        if explain_override(words, error):
+            sentence = explain_override(words, error, _known_settings(words))
+            raise InputError(sentence) from error
         said = " ".join(f"{type(error).__name__}: {error}".split())
         cause = error
     raise InputError(
@@ -80,3 +73,11 @@ def read_settings(words: Sequence[str]) -> ConfigDict:
         warnings.simplefilter("ignore", DeprecationWarning)
         parse(own, values)
     return config.value
+
+
+def _known_settings(words: Sequence[str]) -> list[str]:
+    """Lists the settings of the configuration that a command names, by dotted names."""
+    file = config_argument(words)
+    with contextlib.suppress(InputError):
+        return [name for name, _ in walk(read_settings([words[0], f"--config={file}"]))]
+    return []

@@ -5,19 +5,20 @@ import pathlib
 
 import pytest
 
+from configs.pix2rep import get_config
 from pix2rep_jax.cli.config_file import (
     WORD_LISTS,
     config_argument,
     default_workdir,
-    explain_override,
     find_config,
     read_words,
     with_found_config,
     with_quoted_words,
 )
+from pix2rep_jax.cli.mistakes import explain_override, nearest_setting
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.modes.settings import CHECKS
-from pix2rep_jax.runtime.config_checks import words
+from pix2rep_jax.runtime.config_checks import walk, words
 from pix2rep_jax.study.jobs import SETTINGS
 from tests.support.program import ROOT
 
@@ -63,6 +64,23 @@ def test_a_setting_that_does_not_exist_is_named_whole(override, error):
     assert override in sentence and "\n" not in sentence
     assert explain_override(words[:2], error) == ""
     assert explain_override(words, ValueError(error.args[0])) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("pretrain.steps", "pretrain.num_steps"),
+        ("finetune.num_step", "finetune.num_steps"),
+        ("num_labelled", "data.num_labeled"),
+        ("num_steps", "finetune.num_steps"),
+        ("sead", "seed"),
+        ("xyzzy.q", ""),
+    ],
+)
+def test_the_nearest_setting_is_of_the_same_section(name, near):
+    """And where none is meant, of those that are set most often."""
+    known = [each for each, _ in walk(get_config("small"))]
+    assert nearest_setting(name, known) == near
 
 
 def test_an_override_is_not_a_config():

@@ -80,6 +80,8 @@ def test_the_compiler_is_quiet_unless_it_was_asked(monkeypatch, before, level):
         (["--config", CONFIG, "--mode", "prtrain"], "pretrain"),
         (["--config", CONFIG], "mode"),
         (["--mode", "probe"], "config"),
+        (["--mode", "probe", "--config.probe.num_steps=5"], "configs/pix2rep.py"),
+        (["--config", CONFIG, "--mode=probe", "--config.probe.steps=1"], "num_steps"),
         (["--config", CONFIG, "--mode", "study"], "configs/study.py"),
         (["--config", CONFIG, "--mode", "probe", "now"], "'now'"),
         (["--config", CONFIG, "--mode", "probe", "--config.seed=x"], "seed"),
