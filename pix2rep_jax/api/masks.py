@@ -85,6 +85,8 @@ def predict(
         _find_segmenters(run, settings) if support is None else workdirs(run)
     )
     words = write_command("predict", workdir, settings)
+    if support is not None:
+        words.append(f"--support={os.fspath(support)}")
     status, _ = run_command(
         "predict",
         workdir,

@@ -8,7 +8,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from pix2rep_jax.cli.config_file import config_argument
+from pix2rep_jax.cli.config_file import config_argument, flag_argument
+from pix2rep_jax.cli.decided import check_decided
 from pix2rep_jax.cli.run_config import config_of_size
 from pix2rep_jax.data.fit.settle import settle_data
 from pix2rep_jax.data.held_out import USUAL_HOLDOUT
@@ -67,6 +68,8 @@ def complete(
     """
     data, told = config.data, told_settings(command, "data")
     source = None if mode == "study" else find_source(workdir, mode)
+    support = bool(flag_argument(command, "support"))
+    check_decided(config, workdir, mode, told=told_names(command), support=support)
     said = [settle_keep(config, workdir, mode, command=command)]
     if data.root:
         _put(data, {"root": str(Path(data.root).expanduser().resolve())})
@@ -74,9 +77,10 @@ def complete(
         own = source.name == mode or mode not in TRAINING
         if not own and source.name == "pretrain" and not _told_start(command):
             config.init.checkpoint = ""  # the pretraining's own start
-        if "root" in told and not is_same_data(data, read_config(source)["data"]):
+        moved = "root" in told and not is_same_data(data, read_config(source)["data"])
+        if moved and not (mode in TRAINING and source.name == mode):
             _put(data, {name: x for name, x in _OPEN.items() if name not in told})
-            if mode in (*TRAINING, "folds") and source.name != mode:
+            if mode in (*TRAINING, "folds"):
                 network = _uses_network(source, mode, config.init.checkpoint)
                 _open_again(config, command, network=network)
     elif data.name == "phantom" and data.root and not {"name"} & told:

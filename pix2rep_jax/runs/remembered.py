@@ -61,7 +61,8 @@ def remembered_settings(
     """Selects what a mode takes over of the data from a run in its workdir.
 
     On other scans that is how images are prepared, and the classes where the other
-    folder does not name its own.
+    folder does not name its own. A training that goes on takes everything over: its
+    scans can only have been moved.
 
     Args:
         data: The `data` section of the mode's configuration.
@@ -76,13 +77,14 @@ def remembered_settings(
     """
     before = read_config(run)["data"]
     names = [name for name in before if name in data and name not in _LOCAL]
-    other = bool({"root", "name"} & {*told}) and not is_same_data(data, before)
-    if other:
+    goes_on = mode in TRAINING and run.name == mode
+    told_place = bool({"root", "name"} & {*told})
+    if told_place and not goes_on and not is_same_data(data, before):
         images = settings_of_images(before) if network else ()
         names = [each.partition(".")[2] for each in images]
         if data["root"] and not _names_classes(data):
             names.append("classes")
-    elif mode in TRAINING and run.name != mode:
+    elif mode in TRAINING and not goes_on:
         names = [name for name in names if answer(f"data.{name}") != "downstream"]
     return _differing(data, before, names, told)
 

@@ -13,7 +13,11 @@ __all__ = ["channel_ranges", "prepare_channels", "prepare_frames"]
 
 
 def channel_ranges(
-    image: np.ndarray, how: Normalization, *, name: str = "the scan"
+    image: np.ndarray,
+    how: Normalization,
+    *,
+    name: str = "the scan",
+    trained: bool = False,
 ) -> tuple[tuple[float, ...], tuple[float, ...], tuple[str, ...]]:
     """Finds the intensities of each channel that become 0 and 1.
 
@@ -21,6 +25,7 @@ def channel_ranges(
         image: `[..., rows, columns, channels]`.
         how: Percentiles of a channel's intensities, or one window for all channels.
         name: Name of the scan in the error message.
+        trained: As for `intensity_range`.
 
     Returns:
         The lower and the higher intensities, and keys of notes. A channel that shows
@@ -34,7 +39,7 @@ def channel_ranges(
         try:
             which = name if number == 1 else f"channel {channel} of {name}"
             values = image[..., channel]
-            ranges.append(intensity_range(values, how, name=which))
+            ranges.append(intensity_range(values, how, name=which, trained=trained))
         except InputError as error:
             refused.append(error)
             ranges.append((0.0, 0.0))
@@ -76,7 +81,7 @@ def prepare_channels(
 def prepare_frames(
     array: np.ndarray, grid: Grid, how: Normalization, *, crop: str, interpolation: str
 ) -> np.ndarray:
-    """Brings a scan to the network's grid; each frame is normalised on its own.
+    """Brings a scan to a trained network's grid; each frame is normalised on its own.
 
     Args:
         array: float32 `[rows, columns, slices, frames, channels]`.
@@ -94,7 +99,7 @@ def prepare_frames(
     """
     images = []
     for frame in np.moveaxis(array, (3, 2), (0, 1)):
-        low, high, _ = channel_ranges(frame, how)
+        low, high, _ = channel_ranges(frame, how, trained=True)
         prepared = prepare_channels(frame, low, high, grid, interpolation=interpolation)
         kept = np.float16 if crop == "whole" else np.float32
         images.append(prepared.astype(kept, copy=False))

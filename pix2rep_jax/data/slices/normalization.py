@@ -41,13 +41,18 @@ def read_normalization(data: Mapping[str, Any]) -> Normalization:
     if len(window) != 2 or not window[0] < window[1]:
         raise InputError(
             f"data.window={window} must be two intensities, the lower one first, such "
-            "as --config.data.window=-160,240; or set data.normalization=percentiles"
+            "as --config.data.window=-160,240; or add "
+            "--config.data.normalization=percentiles"
         )
     return Normalization(percentiles, window)
 
 
 def intensity_range(
-    array: np.ndarray, how: Normalization, *, name: str = "the scan"
+    array: np.ndarray,
+    how: Normalization,
+    *,
+    name: str = "the scan",
+    trained: bool = False,
 ) -> tuple[float, float]:
     """Finds the intensities of a volume that become 0 and 1.
 
@@ -57,6 +62,8 @@ def intensity_range(
         array: `[..., rows, columns]`, the volume.
         how: Percentiles or a window.
         name: Name of the volume in the error message.
+        trained: Whether a network has been trained with the window, which then cannot
+            change any more.
 
     Returns:
         The lower and the higher intensity.
@@ -71,8 +78,15 @@ def intensity_range(
         return percentile_range(inside, how.percentiles, name=name)
     low, high = how.window
     if not (array.min() < high and array.max() > low):
+        if trained:
+            raise InputError(
+                f"{name} has no intensity from {low:g} to {high:g}, and the network "
+                "was trained on these alone, as on values of a CT (data.window): use "
+                "a network of such scans, or convert the scan to its unit"
+            )
         raise InputError(
             f"{name} has no intensity within data.window={low:g},{high:g}: convert it "
-            "to the unit of the other scans, or set data.normalization=percentiles"
+            "to the unit of the other scans, or add "
+            "--config.data.normalization=percentiles"
         )
     return low, high

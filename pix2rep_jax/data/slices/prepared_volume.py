@@ -27,7 +27,7 @@ from pix2rep_jax.data.slices.volume import (
 )
 from pix2rep_jax.errors import InputError
 
-__all__ = ["PreparedVolume", "prepare_file"]
+__all__ = ["PreparedVolume", "digest_scan", "prepare_file"]
 
 _DIGEST_BYTES = 8
 
@@ -109,7 +109,10 @@ def _prepare_volume(
     frame = "" if volume.frame is None else f", frame {volume.frame + 1},"
     name = f"the scan {volume.image_path}{frame}"
     low, high, notes = channel_ranges(
-        shown, Normalization(*settings["normalization"]), name=name
+        shown,
+        Normalization(*settings["normalization"]),
+        name=name,
+        trained=SliceRule(*settings["axes"]).expected is not None,
     )
     images = prepare_channels(
         image[kept], low, high, grid, interpolation=settings["interpolation"]
@@ -136,10 +139,7 @@ def _prepare_volume(
         grids=grids,
         size=grid.size,
         uses_ground_truth=uses_ground_truth,
-        image_digest=_digest(
-            scan.axes.to_file(array if len(low) > 1 else array[..., 0]),
-            scan.axes.of_file(scan.spacing_mm),
-        ),
+        image_digest=_digest_image(scan, array),
         label_digest=label_digest,
         label_share=1.0 if drawn is None else share_inside(drawn, grid),
         axes=scan.axes,
@@ -154,6 +154,24 @@ def _prepare_volume(
         labels.astype(np.uint8, copy=False),
         kept,
         np.tile(box, (len(kept), 1)),
+    )
+
+
+def digest_scan(volume: VolumeFile) -> str:
+    """Computes the digest of a scan that its `VolumeRecord` has; it needs no settings.
+
+    Raises:
+        InputError: If the file cannot be read.
+    """
+    scan = read_scan(volume.image_paths, fourth_axis=volume.fourth_axis)
+    return _digest_image(scan, take_frame(volume, scan))
+
+
+def _digest_image(scan: Scan, array: np.ndarray) -> str:
+    """The digest of a frame `[rows, columns, slices, channels]`, as the file has it."""
+    return _digest(
+        scan.axes.to_file(array if array.shape[-1] > 1 else array[..., 0]),
+        scan.axes.of_file(scan.spacing_mm),
     )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from pix2rep_jax.data.dataset import load_dataset
+from pix2rep_jax.data.files.axes import LAST
 from pix2rep_jax.data.files.scan import read_scan
 from pix2rep_jax.data.layout.dataset_json import read_channel_names
 from pix2rep_jax.data.layout.fourth_axis import name_fourth_axis
@@ -15,6 +16,7 @@ from pix2rep_jax.data.slices.prepared_volume import prepare_file
 from pix2rep_jax.data.slices.volume import VolumeFile
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.found_scans import find_scans
+from pix2rep_jax.inference.preparation import Preparation
 from pix2rep_jax.inference.scan_files import find_channels, join_channels
 from tests.support.nifti import AFFINE, SHAPE, make_image, make_label, save
 
@@ -68,6 +70,24 @@ def test_channels_are_read_in_their_order(tmp_path):
         np.testing.assert_allclose(
             (volume.record.low[1], volume.record.high[1]), expected, rtol=1e-5
         )
+
+
+def test_a_trained_network_cannot_take_another_window(tmp_path):
+    """So only a run's own scans are told of the setting, and others of the network."""
+    window = {"normalization": ((1.0, 99.0), (-160.0, 0.0))}
+    volume = make_volume(save_channels(tmp_path, 1))
+    with pytest.raises(InputError, match=r"--config\.data\.normalization=percentiles"):
+        prepare_file([volume], SETTINGS | window)
+    used = SETTINGS | window | {"axes": ("auto", "file", LAST)}
+    scan = read_scan(volume.image_paths)
+    how = Preparation(*window["normalization"][:1], 24.0, 16, window=(-160.0, 0.0))
+    for prepare in (
+        lambda: prepare_file([volume], used),
+        lambda: how.prepare(scan.array, spacing_mm=scan.spacing_mm),
+    ):
+        with pytest.raises(InputError, match="network") as refused:
+            prepare()
+        assert "normalization" not in str(refused.value)
 
 
 def test_a_fourth_axis_of_channels_is_several_files_in_one(tmp_path):
