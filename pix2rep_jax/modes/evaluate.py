@@ -38,6 +38,7 @@ from pix2rep_jax.runs.kept_checkpoint import (
     kept_step,
 )
 from pix2rep_jax.runs.manifest import check_place, make_folder, read_config
+from pix2rep_jax.runs.moved_scans import remember_root
 from pix2rep_jax.runs.plan_file import take_recorded
 from pix2rep_jax.runs.run_record import read_run
 from pix2rep_jax.runs.start import find_ensemble, find_folds, find_segmenters
@@ -95,6 +96,7 @@ def run(config: ConfigDict, workdir: Path, *, others: Sequence[Path] = ()) -> No
         if note:
             print(note, file=sys.stderr)
     check_masks((*dataset.volumes, *dataset.excluded), data)
+    remember_root(data, workdir, dataset)
     split = make_split(dataset, data, draw_labeled=False)
     for folder, record in records.items():
         channels = record.inputs.channels

@@ -26,6 +26,7 @@ from pix2rep_jax.modes.run_pictures import (
 )
 from pix2rep_jax.runs.data_checks import expected_slice_axis, select_usable
 from pix2rep_jax.runs.manifest import read_config
+from pix2rep_jax.runs.moved_scans import remember_root
 from pix2rep_jax.runs.plan_file import take_recorded
 from pix2rep_jax.runs.run_record import read_run
 from pix2rep_jax.runs.start import find_all_runs, find_pretraining, find_segmenters
@@ -84,6 +85,7 @@ def list_pictures(config: ConfigDict, workdir: Path) -> dict[str, Callable[[], F
         recorded = read_run(runs[-1]).slice_axis
         expected = expected_slice_axis(data, configs[runs[-1]], recorded)
         dataset = load_dataset(data, expected=expected)
+        remember_root(data, workdir, dataset)
         split = make_split(dataset, data, draw_labeled=False)
     except InputError as error:
         print(f"left out all but the curves: {error}")

@@ -23,6 +23,7 @@ from pix2rep_jax.runs.data_checks import (
 )
 from pix2rep_jax.runs.dependencies import settings_of_all_hosts
 from pix2rep_jax.runs.manifest import check_begun, check_place, read_config
+from pix2rep_jax.runs.moved_scans import check_first_scan, remember_root
 from pix2rep_jax.runs.pretrained_backbone import (
     TrainedBackbone,
     other_images_note,
@@ -71,7 +72,10 @@ def load(
     check_place(workdir)
     # Before the data: a mistake here should not cost a minute.
     check_trackers(config.log)
-    check_begun(Path(workdir) / mode, config.to_dict())
+    folder = Path(workdir) / mode
+    begun = check_begun(folder, config.to_dict())
+    if begun is not None:
+        check_first_scan(config.data, read_config(folder)["data"], begun.split, folder)
     start = decide_start(config.init.checkpoint, workdir, mode, required_by=required_by)
     backbone = None
     if start is not None:
@@ -104,6 +108,7 @@ def load(
         print_notes(other_slice_axis(pretraining.slice_axis, usual))
     origin = backbone and backbone.origin.digest
     check_alike(digest([settings_of_all_hosts(config), split.scans, origin]))
+    remember_root(config.data, workdir, dataset)
     return Loaded(dataset, split, backbone, make_mesh())
 
 

@@ -32,6 +32,7 @@ from pix2rep_jax.runtime.atomic_file import write_whole
 from pix2rep_jax.runtime.config_checks import effective
 
 __all__ = [
+    "change_setting",
     "check_begun",
     "check_place",
     "find_run",
@@ -84,15 +85,27 @@ def open_run(
             read_config(folder)["segmentation"]["keep"]
         ):
             # What has been trained stays, and another checkpoint becomes the result.
-            stored = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
-            stored["segmentation"]["keep"] = keep
-            _write(folder / _CONFIG, stored)
+            change_setting(folder, "segmentation", "keep", keep)
         return record
     make_folder(folder)
     # config.json comes last: without it the folder holds no run.
     _write(folder / RUN_FILE, record_to_dict(record))
     _write(folder / _CONFIG, settings)
     return record
+
+
+def change_setting(folder: Path, section: str, name: str, value: Any) -> None:
+    """Changes a setting of a run that no number depends on.
+
+    Args:
+        folder: The run's folder.
+        section: The setting's section.
+        name: Its name there.
+        value: What JSON can hold.
+    """
+    stored = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
+    stored[section][name] = value
+    _write(folder / _CONFIG, stored)
 
 
 def check_begun(folder: Path, settings: Mapping[str, Any]) -> RunRecord | None:
