@@ -152,7 +152,8 @@ def explain_memory(error: BaseException) -> str | None:
         said = str(error).rstrip(".") or "an array could not be made"
         return (
             f"this machine has not enough memory ({said}): end other programs, lower "
-            "data.size, or leave scans out by data.exclude; the checkpoints are kept"
+            "--config.data.size, or leave scans out by --config.data.exclude; the "
+            "checkpoints are kept"
         )
     code, _, said = str(error).partition(": ")
     if code != "RESOURCE_EXHAUSTED":
@@ -160,8 +161,8 @@ def explain_memory(error: BaseException) -> str | None:
     return (
         f"the device has not enough memory ({said.splitlines()[0].rstrip('.')}): in "
         "another --workdir lower the batch_size of the mode's section, "
-        "pretrain.num_points or the model's widths, or end other programs on the "
-        "device; the checkpoints are kept"
+        "--config.pretrain.num_points or the model's widths, or end other programs on "
+        "the device; the checkpoints are kept"
     )
 
 

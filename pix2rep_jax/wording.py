@@ -35,7 +35,7 @@ _FLAG = rf"--((?:config\.\w+(?:\.\w+)*|{_VALUED}|{'|'.join(_SWITCHES)})\b)({_VAL
 _PLAIN_FLAG = re.sub(r"(?<!\\)\((?!\?)", "(?:", _FLAG)
 
 _OPTIONS = re.compile(
-    rf"(?<![\w/-])(?:(?:pix2rep )?--mode[ =](?P<mode>[a-z]+)"
+    rf"(?<![\w/-])(?:(?:pix2rep )?--mode[ =](?P<mode>[a-z]+)(?: --config=\S+)?"
     rf"(?P<flags>(?: {_PLAIN_FLAG})*)|(?P<flag>{_PLAIN_FLAG}))"
 )
 

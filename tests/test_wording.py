@@ -95,6 +95,8 @@ def test_values_are_written_as_python_has_them():
         assert told == (
             'set data__num_labeled=3, data__classes="BG,LV" or data="/my scans".'
         )
+        command = "--mode check --config=a.py:small --config.data.root='/my scans'"
+        assert for_caller(f"run {command}") == f"run pix2rep {command}"
         assert for_caller("pip install --upgrade") == "pip install --upgrade"
         assert for_caller("in /a/--overwrite/b") == "in /a/--overwrite/b"
 

@@ -14,6 +14,7 @@ from pix2rep_jax.modes.setting_notes import setting_notes
 from pix2rep_jax.modes.settings import CHECKS, check_settings
 from pix2rep_jax.runtime.compiler import cache_programs
 from pix2rep_jax.runtime.home import check_homes, check_utf8
+from pix2rep_jax.wording import for_caller
 
 __all__ = ["check", "prepare"]
 
@@ -74,7 +75,7 @@ def prepare(
     complete(config, workdir, mode, command=command)
     check_settings(config)
     for note in setting_notes(config, mode, told=told_names(command)):
-        print(note, file=sys.stderr)
+        print(for_caller(note), file=sys.stderr)
 
 
 def check_clock() -> None:

@@ -39,7 +39,8 @@ def check_files(volumes: Sequence[VolumeFile]) -> None:
     if missing:
         raise InputError(
             f"{len(missing)} file(s) cannot be found, or are links to nothing: "
-            f"{name_some(missing)}. Fetch them, or leave them out by data.exclude"
+            f"{name_some(missing)}. Fetch them, or leave them out by "
+            "--config.data.exclude"
         )
 
 
@@ -86,15 +87,16 @@ def unseen_classes(classes: Sequence[str], labels: np.ndarray) -> str:
     if len(unseen) == len(classes) - 1:
         raise InputError(
             f"the masks of all {len(labels)} training slices are empty: check the "
-            "masks of the labelled patients, or draw other patients by data.draw"
+            "masks of the labelled patients, or draw other patients by "
+            "--config.data.draw"
         )
     if not unseen:
         return ""
     return (
         f"note: no training slice shows {', '.join(unseen)}, so the network cannot "
         "learn it. More labelled patients (data.num_labeled) may show it. If the masks "
-        "have other labels, correct data.classes: it names them by value, background "
-        "first"
+        "have other labels, correct --config.data.classes: it names them by value, "
+        "background first"
     )
 
 
@@ -117,8 +119,9 @@ def cut_masks(volumes: Sequence[VolumeRecord]) -> str:
         f"note: in {len(cut)} of {len(masked)} labelled and test scans more than "
         f"{_TOLERATED_SHARE:.0%} of the mask lies outside the field of view "
         f"({1 - most.label_share:.0%} in {most.volume_id}). Nothing is segmented "
-        "there. In a new workdir, data.crop=whole sees all of each slice, and a larger "
-        "data.size sees more (with data.crop_px, if that is not 0)"
+        "there. In a new workdir, --config.data.crop=whole sees all of each slice, and "
+        "a larger --config.data.size sees more (with --config.data.crop_px, if that is "
+        "not 0)"
     )
 
 
@@ -215,7 +218,8 @@ def reading_notes(volumes: Sequence[VolumeRecord]) -> list[str]:
             f"note: in {len(turned)} of {len(scans)} scans (such as "
             f"{turned[0].volume_id}) rows and columns run to other ends of the body "
             f"({turned[0].slice_axis.in_plane}) than in the others ({usual.in_plane}), "
-            "by the affines: if these are right, set data.orientation=canonical"
+            "by the affines: if these are right, set "
+            "--config.data.orientation=canonical"
         )
     return notes
 
@@ -234,7 +238,8 @@ def other_slice_axis(before: SliceAxis, now: SliceAxis) -> str:
         return ""
     return (
         f"note: the network was pretrained on slices along {before.anatomy}, and these "
-        f"scans have theirs along {now.anatomy}: set data.slice_axis if that is wrong"
+        f"scans have theirs along {now.anatomy}: set --config.data.slice_axis if that "
+        "is wrong"
     )
 
 

@@ -212,7 +212,7 @@ def _prepare(
         if not sum(map(len, found.kept)):
             raise InputError(
                 "every mask is empty, so data.crop='mask_box' leaves no slice: check "
-                "the masks, or set data.crop='center'"
+                "the masks, or set --config.data.crop=center"
             )
         _check_channels(found.records)
         described = pixels.finish()

@@ -48,14 +48,15 @@ def few_shot(
     if num_labeled < 1 or draw < 0:
         raise InputError(
             f"data.num_labeled={num_labeled} and data.draw={draw} are out of range: "
-            "set data.num_labeled to 1 or more, and data.draw to 0 or more"
+            "set --config.data.num_labeled to 1 or more, and --config.data.draw to 0 "
+            "or more"
         )
     if num_labeled > len(groups):
-        fewer = "data.num_labeled, " if groups else ""
+        fewer = "--config.data.num_labeled, " if groups else ""
         raise InputError(
             f"data.num_labeled={num_labeled}, but only {len(groups)} patients have "
-            f"masks and are not held out: lower {fewer}data.holdout_per_group or "
-            f"data.validation_patients, or add masks{hint}"
+            f"masks and are not held out: lower {fewer}--config.data.holdout_per_group "
+            f"or --config.data.validation_patients, or add masks{hint}"
         )
     seconds = {second for first, second in duplicates if {first, second} <= set(groups)}
     generator = np.random.default_rng([seed, draw])
@@ -103,8 +104,9 @@ def split_slices(
     shown = {key: number for number, key in enumerate(dict.fromkeys(slices))}
     if not shown:
         raise InputError(
-            "no slice of the labelled patients is annotated: raise data.num_labeled, "
-            "or name annotated patients by data.labeled"
+            "no slice of the labelled patients is annotated: raise "
+            "--config.data.num_labeled, or name annotated patients by "
+            "--config.data.labeled"
         )
     # With one picture, this is none.
     num_val = min(max(1, round(val_fraction * len(shown))), len(shown) - 1)

@@ -71,7 +71,7 @@ def held_out(
     if not validation:
         raise InputError(
             f"data.validation_patients is {data.validation_patients}, but all patients "
-            "with masks are test patients: lower data.holdout_per_group"
+            "with masks are test patients: lower --config.data.holdout_per_group"
         )
     return validation, test
 
@@ -165,8 +165,9 @@ def fold_of_patients(
     if not (2 <= folds <= len(firsts) and 0 <= fold < folds):
         raise InputError(
             f"data.folds={folds} and data.fold={fold} cannot divide {len(firsts)} "
-            "patients with masks: set data.folds to 2 or more, at most one per "
-            "patient, and data.fold to a number from 0 to data.folds - 1"
+            "patients with masks: set --config.data.folds to 2 or more, at most one "
+            "per patient, and --config.data.fold to a number from 0 to "
+            "data.folds - 1"
         )
     chosen = with_twins(firsts[fold::folds], duplicates)
     return chosen & {*order}

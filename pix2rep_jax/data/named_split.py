@@ -87,12 +87,13 @@ def sides_of(data: ConfigDict) -> Sides | None:
     if data.name != "acdc":
         raise InputError(
             f"data.split={data.split} names patients of ACDC, but data.name is "
-            f"{data.name!r}: set data.split=auto"
+            f"{data.name!r}: set --config.data.split=auto"
         )
     if data.folds or data.validation_patients:
         raise InputError(
             f"data.split={data.split} names the test and the validation patients: set "
-            "data.folds and data.validation_patients to 0, or data.split to auto"
+            "--config.data.folds and --config.data.validation_patients to 0, or "
+            "--config.data.split to auto"
         )
     return _SPLITS[data.split]
 
@@ -123,7 +124,8 @@ def named_split(
         raise InputError(
             f"data.split={data.split} needs the masks of ACDC's 100 training patients, "
             f"and {len(missing)} are missing or in data.exclude, such as {missing[0]}: "
-            "download them, shorten data.exclude, or set data.split=auto"
+            "download them, shorten --config.data.exclude, or set "
+            "--config.data.split=auto"
         )
     others = sorted(there.keys() - {*_ACDC_TRAINING})
     return NamedSplit(sides, dict.fromkeys(others, f"not a part of {data.split}"))
@@ -169,7 +171,7 @@ def check_labeled(split: str, num_labeled: int) -> None:
         raise InputError(
             f"data.num_labeled={num_labeled}, but data.split={split} names 1 to {most} "
             f"labelled patients, or all {everyone}: choose one of these, or name the "
-            "patients by data.labeled"
+            "patients by --config.data.labeled"
         )
 
 

@@ -92,7 +92,8 @@ def check_preparation(data: ConfigDict) -> None:
     if data.crop == "whole" and data.crop_px:
         raise InputError(
             f"data.crop_px={data.crop_px} is the side of a centred crop, and "
-            "data.crop='whole' has none: set data.crop_px=0, or data.crop='center'"
+            "data.crop='whole' has none: set --config.data.crop_px=0, or "
+            "--config.data.crop=center"
         )
     if not (data.spacing_mm > 0 and data.crop_px >= 0 and data.size > 0):
         raise InputError(

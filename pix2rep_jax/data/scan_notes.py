@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Iterable
 
+from pix2rep_jax.wording import for_caller
+
 __all__ = ["count_notes"]
 
 NOTES = {
@@ -22,15 +24,15 @@ NOTES = {
     "empty_channel": "a channel is the same almost everywhere, so it is 0 for the "
     "network",
     "slices_not_last": "slices were not taken along the file's third axis, because "
-    "another one has length 1 or a larger spacing: if that is wrong, set "
-    "data.slice_axis",
+    "another one has length 1 or a larger spacing: if that is "
+    "wrong, set --config.data.slice_axis",
     "turned": "slices lie along another axis of the file than in the scans that the "
     "network was trained on, so the scans were turned",
     "other_plane": "slices lie along another axis of the body than in the scans that "
     "the network was trained on",
     "other_ends": "rows and columns run to other ends of the body, by the affine, than "
-    "in the scans that the network was trained on: if the affines are right, train "
-    "with data.orientation=canonical",
+    "in the scans that the network was trained on: if the affines are "
+    "right, train with --config.data.orientation=canonical",
     "not_canonical": "the affine is missing, or oblique by more than 30 degrees, so "
     "data.orientation=canonical was not applied",
     "picture_for_nifti": "the grey levels are a picture's, and the network was trained "
@@ -56,5 +58,5 @@ def count_notes(scans: Iterable[tuple[str, Collection[str]]]) -> list[str]:
         if names:
             where = f"{len(names)} of {len(scans)} scans (such as {names[0]})"
             where = f"the scan {names[0]}" if len(scans) == 1 else where
-            sentences.append(f"note: in {where} {text}")
+            sentences.append(for_caller(f"note: in {where} {text}"))
     return sentences

@@ -159,8 +159,8 @@ def take_pretraining_slices(dataset: Dataset, split: Split) -> dict[str, np.ndar
     chosen = split.pretrain_slices
     if not len(chosen):
         raise InputError(
-            "no patient is left to pretrain on: lower data.holdout_per_group or "
-            "data.validation_patients, or shorten data.exclude"
+            "no patient is left to pretrain on: lower --config.data.holdout_per_group "
+            "or --config.data.validation_patients, or shorten --config.data.exclude"
             + patients_hint(dataset.volumes, split.source.partition(" ")[0])
         )
     return {

@@ -144,6 +144,6 @@ def _find_volumes(dataset: Dataset, split: Split) -> tuple[list[int], bool]:
     if len(volumes) < 2:
         raise InputError(
             "there are fewer than two patients to compare: hold more out by "
-            "data.holdout_per_group"
+            "--config.data.holdout_per_group"
         )
     return volumes, labeled

@@ -69,7 +69,7 @@ def make_backbone(config: ConfigDict, *, scratch: bool = False) -> UNet:
         raise InputError(
             f"model.channels has {len(model.channels)} levels, and the sides of whole "
             f"slices are multiples of {SIDE_MULTIPLE} px: give it "
-            f"{SIDE_MULTIPLE.bit_length()} at most, or set data.crop=center"
+            f"{SIDE_MULTIPLE.bit_length()} at most, or set --config.data.crop=center"
         )
     check_choice("model.dtype", model.dtype, DTYPES)
     return UNet(

@@ -45,7 +45,10 @@ def run(config: ConfigDict, workdir: Path) -> int:
         print(line, file=sys.stderr)
     if found.faults:
         print(
-            f"{len(found.faults)} file(s) must be mended, or left out by data.exclude",
+            (
+                f"{len(found.faults)} file(s) must be mended, or left out by "
+                "--config.data.exclude"
+            ),
             file=sys.stderr,
         )
         return 1

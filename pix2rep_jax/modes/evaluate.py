@@ -42,6 +42,7 @@ from pix2rep_jax.runs.moved_scans import remember_root
 from pix2rep_jax.runs.plan_file import take_recorded
 from pix2rep_jax.runs.run_record import read_run
 from pix2rep_jax.runs.start import find_ensemble, find_folds, find_segmenters
+from pix2rep_jax.wording import for_caller
 
 __all__ = ["run"]
 
@@ -85,7 +86,7 @@ def run(config: ConfigDict, workdir: Path, *, others: Sequence[Path] = ()) -> No
     else:
         configs, left_out = select_usable(own, recorded_configs)
         for note in left_out:
-            print(note, file=sys.stderr)
+            print(for_caller(note), file=sys.stderr)
     runs = list(configs)
     data, classes = match_classes(own, configs)
     records = {folder: read_run(folder) for folder in runs}
@@ -94,7 +95,7 @@ def run(config: ConfigDict, workdir: Path, *, others: Sequence[Path] = ()) -> No
     dataset = load_dataset(data, expected=expected)
     for note in (*reading_notes(dataset.volumes), empty_slices(dataset.volumes)):
         if note:
-            print(note, file=sys.stderr)
+            print(for_caller(note), file=sys.stderr)
     check_masks((*dataset.volumes, *dataset.excluded), data)
     remember_root(data, workdir, dataset)
     split = make_split(dataset, data, draw_labeled=False)
@@ -102,10 +103,10 @@ def run(config: ConfigDict, workdir: Path, *, others: Sequence[Path] = ()) -> No
         channels = record.inputs.channels
         check_same_channels(dataset.images.shape[-1], channels, folder)
         for note in check_formats(dataset.volumes, record.inputs):
-            print(note, file=sys.stderr)
+            print(for_caller(note), file=sys.stderr)
         check_unseen(split, record.split, folder)
         if note := unfinished(folder, record.num_steps):
-            print(note, file=sys.stderr)
+            print(for_caller(note), file=sys.stderr)
     labelled = [each for each in dataset.volumes if each.label_path is not None]
     print(
         f"scoring {len(split.test_volumes)} test volumes of the {len(labelled)} that "

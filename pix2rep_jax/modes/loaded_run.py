@@ -34,6 +34,7 @@ from pix2rep_jax.runs.start import decide_start
 from pix2rep_jax.runs.trackers import check_trackers
 from pix2rep_jax.runtime.multihost import check_alike
 from pix2rep_jax.training.sharding import make_mesh
+from pix2rep_jax.wording import for_caller
 
 __all__ = ["Loaded", "load", "print_notes"]
 
@@ -115,7 +116,7 @@ def load(
 def print_notes(*notes: str) -> None:
     """Prints the notes that are not empty on standard error."""
     for note in filter(None, notes):
-        print(note, file=sys.stderr)
+        print(for_caller(note), file=sys.stderr)
 
 
 def digest(content: Any) -> str:

@@ -124,5 +124,5 @@ def _doubtful(values: Mapping[str, Any], mode: str) -> Iterator[str]:
         if points != "all" and points * batch_size < _FEW_PAIRS:
             yield (
                 f"a step compares {points * batch_size} pairs of pixels, which say "
-                "little of what is unlike: raise pretrain.num_points"
+                "little of what is unlike: raise --config.pretrain.num_points"
             )

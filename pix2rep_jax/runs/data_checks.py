@@ -117,9 +117,10 @@ def check_unseen(split: Split, pretraining: Split, folder: Path) -> None:
         raise InputError(
             f"{min(seen)} is a test patient, or has the same scan as one, and took "
             f"part in the pretraining in {folder}, so its score would be too good: use "
-            "the same data.holdout_per_group, data.validation_patients and testing/ in "
-            "both; if its mask was added since, pretrain anew, or train on all and "
-            "score none by data.holdout_per_group=0"
+            "the same --config.data.holdout_per_group, "
+            "--config.data.validation_patients and testing/ in both; if its mask was "
+            "added since, pretrain anew, or train on all and score none by "
+            "--config.data.holdout_per_group=0"
         )
 
 

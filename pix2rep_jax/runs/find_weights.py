@@ -42,7 +42,9 @@ def find_weights(named: str | Path) -> Path | None:
     path = Path(os.path.abspath(Path(named).expanduser()))
     if is_weights(path):
         if not path.is_file():
-            raise InputError(f"there is no file {path}: correct init.checkpoint")
+            raise InputError(
+                f"there is no file {path}: correct --config.init.checkpoint"
+            )
         return _checked(path)
     description = read_object(path / DESCRIPTION)
     if "sha256" not in description:
@@ -136,6 +138,7 @@ def _download(repository: str) -> Path:
     except Exception as error:  # its client raises what its layers below raise
         said = " ".join(str(error).split()[:40]) or type(error).__name__
         raise InputError(
-            f"there is no folder {repository}, and the hub does not give {_HUB}"
-            f"{repository} ({said}): correct init.checkpoint, or get the files yourself"
+            f"there is no folder {repository}, and the hub does not give "
+            f"{_HUB}{repository} ({said}): correct --config.init.checkpoint, or get "
+            "the files yourself"
         ) from error

@@ -114,7 +114,8 @@ def settle(config: ConfigDict, workdir: Path, mode: str) -> ConfigDict:
         return settled
     found = take_fingerprint(data)
     if found.faults:
-        raise InputError(explain_faults(found.faults))
+        size = config.get("variant", "small")
+        raise InputError(explain_faults(found.faults, data, size=size))
     for note in doubt_notes(found.scans, data.classes):
         print(note, file=sys.stderr)
     if is_settled(settled.data):

@@ -435,5 +435,5 @@ def test_a_slice_without_annotation_is_never_labelled():
     assert not bare & {*split.labeled_patients}
     assert len(split.pretrain_slices) == 8 * 2 * 6
     assert patient(12) in split.test_patients and len(split.test_volumes) == 3 * 2
-    with pytest.raises(InputError, match=r"data\.num_labeled=8"):
+    with pytest.raises(InputError, match=r"data(\.|__)num_labeled=8"):
         make_split(dataset, make_data(num_labeled=8, holdout_per_group=4))

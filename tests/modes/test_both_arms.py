@@ -48,5 +48,5 @@ def test_random_weights_are_not_compared_with_themselves(tmp_path):
     """The sentence names both settings."""
     config = configs.pix2rep.get_config("quick")
     config.finetune.compare_scratch, config.init.checkpoint = True, "none"
-    with pytest.raises(InputError, match=r"compare_scratch.*init\.checkpoint"):
+    with pytest.raises(InputError, match=r"compare_scratch.*init(\.|__)checkpoint"):
         finetune.run(config, tmp_path)

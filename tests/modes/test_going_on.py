@@ -69,7 +69,7 @@ def test_other_classes_or_another_width_are_refused(workdir, tmp_path):
     """By the setting that would mend it."""
     model = configs.pix2rep.get_config("quick").model
     model.update(channels=(4, 8), num_features=6, last_hidden=4)
-    with pytest.raises(InputError, match=r"data\.classes"):
+    with pytest.raises(InputError, match=r"data(\.|__)classes"):
         read_backbone(model, workdir / "finetune", classes=("BG", "LV"))
     config = configs.pix2rep.get_config("quick")
     config.model.update(num_features=8, scratch_num_features=6)

@@ -92,5 +92,5 @@ def test_other_settings_are_refused_before_the_scans_are_read(old):
     config = CONFIG.copy_and_resolve_references()
     config.finetune.num_steps += 1
     config.init.checkpoint = "none"
-    with pytest.raises(InputError, match=r"finetune\.num_steps: "):
+    with pytest.raises(InputError, match=r"finetune(\.|__)num_steps: "):
         finetune.run(config, folder.parent)

@@ -113,13 +113,13 @@ def test_a_run_keeps_its_origin_from_its_first_checkpoint_on(tmp_path):
     moved = make_run_record(origin=SECOND._replace(run="moved", step=9))
     assert open_run(folder, CONFIG, moved, begun=True).origin == SECOND
     first = make_run_record(origin=FIRST)
-    with pytest.raises(InputError, match=r"init\.checkpoint"):
+    with pytest.raises(InputError, match=r"init(\.|__)checkpoint"):
         open_run(folder, CONFIG, first, begun=True)
     for begun in (True, False):
-        with pytest.raises(InputError, match=r"init\.checkpoint"):
+        with pytest.raises(InputError, match=r"init(\.|__)checkpoint"):
             open_run(folder, CONFIG, make_run_record(origin=None), begun=begun)
     begin_run(tmp_path / "finetune", CONFIG, origin=None)
-    with pytest.raises(InputError, match=r"init\.checkpoint"):
+    with pytest.raises(InputError, match=r"init(\.|__)checkpoint"):
         open_run(tmp_path / "finetune", CONFIG, first, begun=True)
 
 
@@ -259,7 +259,7 @@ def test_a_run_is_found_by_its_workdir_or_its_own_folder(tmp_path):
     assert find_run(tmp_path, "pretrain") == find_run(folder, "pretrain") == folder
     with pytest.raises(InputError, match="--mode probe"):
         find_run(tmp_path, "probe")
-    with pytest.raises(InputError, match=r"init\.checkpoint"):
+    with pytest.raises(InputError, match=r"init(\.|__)checkpoint"):
         find_run(tmp_path / "missing", "pretrain")
 
 

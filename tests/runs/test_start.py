@@ -54,7 +54,7 @@ def test_what_needs_a_network_does_not_start_without(here, there):
         ("", "pretrain"),
         (str(here), "pretrain"),
     ):
-        with pytest.raises(InputError, match=r"somebody.*init\.checkpoint"):
+        with pytest.raises(InputError, match=r"somebody.*init(\.|__)checkpoint"):
             decide_start(checkpoint, here, mode, required_by="somebody")
     start = decide_start(str(there), here, "pretrain", required_by="somebody")
     assert start == there / "pretrain"

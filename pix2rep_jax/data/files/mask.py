@@ -113,7 +113,8 @@ def read_label(
                 f"the mask {path} holds the label {foreign:g} beside those that "
                 f"data.classes names ({_describe(values)}): if it marks pixels that "
                 f"nobody has labelled, add --config.data.ignore={foreign:g}; if it is "
-                "a class, name it in data.classes and data.label_values"
+                "a class, name it in --config.data.classes and "
+                "--config.data.label_values"
             )
         shown = [f"{value:g}" for value in found.tolist()]
         raise InputError(

@@ -1,5 +1,6 @@
 """What the program does with a data set: spacing, intensities and views, and why."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -83,14 +84,27 @@ def plan_data(data: ConfigDict) -> ConfigDict:
         return data
     found = take_fingerprint(data)
     if found.faults:
-        raise InputError(explain_faults(found.faults))
+        raise InputError(explain_faults(found.faults, data))
     return apply_plan(data, make_plan(found, data)._asdict())
 
 
-def explain_faults(faults: Sequence[Fault]) -> str:
-    """Makes one sentence of all faults: the first, and the number of the others."""
+def explain_faults(
+    faults: Sequence[Fault], data: Mapping[str, Any], *, size: str = "small"
+) -> str:
+    """Makes one sentence of all faults: the first, and the command that lists all.
+
+    Args:
+        faults: At least one.
+        data: The `data` section by which the scans were listed.
+        size: The configuration's size.
+    """
     others = len(faults) - 1
-    more = f"; {others} more file(s) cannot be used: --mode check lists them"
+    root = data["root"]
+    where = f" --config.data.root={shlex.quote(str(root))}" if root else ""
+    more = (
+        f"; {others} more file(s) cannot be used, and this lists them: --mode check "
+        f"--config=configs/pix2rep.py:{size}{where}"
+    )
     return faults[0].sentence + (more if others else "")
 
 

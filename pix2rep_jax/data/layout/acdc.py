@@ -66,7 +66,7 @@ def list_volumes(
     if all_frames and all(volume.frame is None for volume in volumes):
         raise InputError(
             f"there is no patientNNN_4d.nii.gz in {root}, which data.all_frames=True "
-            "needs: download all of ACDC, or set data.all_frames=False"
+            "needs: download all of ACDC, or set --config.data.all_frames=False"
         )
     return volumes
 
@@ -89,7 +89,8 @@ def _patient_volumes(
         if image_path is None:
             raise InputError(
                 f"there is no scan {folder / stem}.nii.gz, which Info.cfg names as "
-                f"{phase}: download the patient again, or set data.exclude={patient}"
+                f"{phase}: download the patient again, or set "
+                f"--config.data.exclude={patient}"
             )
         yield VolumeFile(
             volume_id=f"{patient}_{phase}",
@@ -155,6 +156,6 @@ def _num_frames(path: Path) -> int:
     if len(shape) != 4:
         raise InputError(
             f"{path} has shape {shape}, but all frames of a patient need 4 axes: copy "
-            "it again, or set data.all_frames=False"
+            "it again, or set --config.data.all_frames=False"
         )
     return shape[3]

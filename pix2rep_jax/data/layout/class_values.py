@@ -46,8 +46,8 @@ def find_class_values(data: ConfigDict) -> tuple[int, ...]:
             raise InputError(
                 f"data.label_values={values} must give one value to each of "
                 f"data.classes={classes}, in the same order and each once: if your "
-                "masks have other structures, set data.classes too, for example to "
-                "BG,NAME"
+                "masks have other structures, set --config.data.classes too, for "
+                "example to BG,NAME"
             )
         return values
     named = {}
@@ -60,7 +60,8 @@ def find_class_values(data: ConfigDict) -> tuple[int, ...]:
         raise InputError(
             f"data.classes={','.join(classes)}, but dataset.json in {data.root} names "
             f"the labels {shown}: add --config.data.classes={','.join(named)}, or give "
-            "the masks' values in the order of your classes by data.label_values"
+            "the masks' values in the order of your classes by "
+            "--config.data.label_values"
         )
     by_name = {plain_name(name): value for name, value in named.items()}
     return tuple(by_name[plain_name(name)] for name in classes)
@@ -81,7 +82,7 @@ def ignored_values(data: ConfigDict, values: Sequence[int]) -> tuple[int, ...]:
         raise InputError(
             f"data.ignore={','.join(map(str, ignored))}, but {both[0]} is the value of "
             f"a class ({describe_values(data.classes, values)}): give the value of "
-            "pixels without a label, or correct data.label_values"
+            "pixels without a label, or correct --config.data.label_values"
         )
     return ignored
 

@@ -101,13 +101,14 @@ def class_values(labels: Any, path: Path) -> dict[str, int]:
     except ValueError as error:
         raise InputError(
             f"{path} does not give one whole number to each label: set "
-            "data.label_values to the masks' values in the order of data.classes"
+            "--config.data.label_values to the masks' values in the order of "
+            "--config.data.classes"
         ) from error
     names, values = {*map(plain_name, named)}, {*named.values()}
     if not len(names) == len(values) == len(pairs):
         raise InputError(
             f"{path} gives two labels one name or one value: correct it, or set "
-            "data.label_values"
+            "--config.data.label_values"
         )
     return dict(sorted(named.items(), key=lambda item: item[1]))
 
@@ -138,6 +139,6 @@ def _read_json(path: Path) -> Mapping[str, Any]:
             return {}
         raise InputError(
             f"{path} cannot be read ({' '.join(str(error).split())}): correct it, or "
-            "move it away and set data.classes and data.label_values"
+            "move it away and set --config.data.classes and --config.data.label_values"
         ) from error
     return content if isinstance(content, Mapping) else {}

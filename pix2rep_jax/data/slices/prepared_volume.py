@@ -98,8 +98,8 @@ def _prepare_volume(
     if uses_ground_truth:
         if drawn is None:
             raise InputError(
-                f"data.crop='mask_box' needs a mask for every scan, but "
-                f"{volume.image_path} has none: set data.crop='center'"
+                "data.crop='mask_box' needs a mask for every scan, but "
+                f"{volume.image_path} has none: set --config.data.crop=center"
             )
         kept = np.flatnonzero(drawn.any((1, 2)))
         if len(kept):

@@ -118,7 +118,8 @@ def make_finetuning(
         if options.pop("patch") is not None:
             raise InputError(
                 "finetune.method=unimatch does not draw patches, and data.crop is "
-                "whole: set data.crop=center, or another finetune.method"
+                "whole: set --config.data.crop=center, or another "
+                "--config.finetune.method"
             )
         own["strong_intensity"] = own.pop("intensity")
         own["similarity"] = read_similarity(own, size=config.data.size)

@@ -64,7 +64,7 @@ def on_patches(method: Method, config: ConfigDict) -> Method:
     if method_name(config) == "chaitanya":
         raise InputError(
             "pretrain.method=chaitanya compares the same places of different scans, "
-            "and data.crop=whole draws patches anywhere: set data.crop=center"
+            "and data.crop=whole draws patches anywhere: set --config.data.crop=center"
         )
     options = PatchOptions(config.data.size)
 

@@ -79,7 +79,8 @@ def partition_volumes(
     if not members:
         raise InputError(
             f"no volume has {num_partitions} slices, as many as it has partitions: "
-            "lower chaitanya.num_partitions, or choose another pretrain.method"
+            "lower --config.chaitanya.num_partitions, or choose another "
+            "--config.pretrain.method"
         )
     image = PaddedVolumes(slices["image"], members)
     number = np.array([len(rows) for rows in members])[:, None]

@@ -80,15 +80,16 @@ def make_method(config: ConfigDict, recipe: ConfigDict) -> Method:
     number = round(recipe.masked_fraction * blocks**2)
     if config.data.size % blocks:
         raise InputError(
-            f"mae.block is {recipe.block:g} of an image, and data.size="
-            f"{config.data.size} px cannot be divided into {blocks} blocks a side: set "
-            "mae.block to 1 divided by a divisor of data.size"
+            f"mae.block is {recipe.block:g} of an image, and "
+            f"data.size={config.data.size} px cannot be divided into {blocks} blocks a "
+            "side: set --config.mae.block to 1 divided by a divisor of "
+            "--config.data.size"
         )
     if not 0 < number < blocks**2:
         raise InputError(
             f"mae.masked_fraction={recipe.masked_fraction:g} hides {number} of "
             f"{blocks**2} blocks, and some must be hidden and some seen: choose "
-            "another share, or smaller blocks by mae.block"
+            "another share, or smaller blocks by --config.mae.block"
         )
     net = MaskedNet(make_backbone(config))
     loss_fn = make_loss(

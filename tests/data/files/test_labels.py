@@ -83,7 +83,7 @@ def test_the_flag_for_an_unknown_value_is_named(tmp_path):
     array = np.zeros((4, 4, 2), np.uint8)
     array[0, 0], array[1], array[2] = 1, 2, 255
     read = {"shape": array.shape, "num_classes": 3}
-    with pytest.raises(InputError, match=r"--config\.data\.ignore=255"):
+    with pytest.raises(InputError, match=r"--config\.data(\.|__)ignore=255"):
         read_label(save(tmp_path / "sparse.nii", array), **read)
     array[:2] = 0
     with pytest.raises(InputError) as refused:

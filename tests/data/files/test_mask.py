@@ -175,7 +175,7 @@ def test_values_are_mapped_to_their_classes(tmp_path, values, dtype):
     read = read_label(path, shape=SHAPE, num_classes=4, values=values)
     assert read.dtype == np.uint8
     np.testing.assert_array_equal(read, label)
-    with pytest.raises(InputError, match=r"data\.label_values"):
+    with pytest.raises(InputError, match=r"data(\.|__)label_values"):
         read_label(path, shape=SHAPE, num_classes=4, values=(0, 1, 2, 9))
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import pathlib
+import shlex
 import tracemalloc
 
 import nibabel as nib
@@ -10,9 +11,10 @@ import pytest
 
 from configs import pix2rep
 from pix2rep_jax.data import dataset
+from pix2rep_jax.data.fault import Fault
 from pix2rep_jax.data.fit import fingerprint, likeness
 from pix2rep_jax.data.fit.fingerprint import take_fingerprint
-from pix2rep_jax.data.fit.plan import make_plan, plan_data
+from pix2rep_jax.data.fit.plan import explain_faults, make_plan, plan_data
 from pix2rep_jax.data.slices import padding, resample
 from pix2rep_jax.data.slices.normalization import Normalization, intensity_range
 from pix2rep_jax.errors import InputError
@@ -218,7 +220,7 @@ def test_a_flag_is_kept_and_the_rest_is_planned(tmp_path):
     data.update(normalization="percentiles")
     assert plan_data(data).normalization == "percentiles"
     data.update(normalization="auto", window=(240, -160))
-    with pytest.raises(InputError, match=r"data\.window"):
+    with pytest.raises(InputError, match=r"data(\.|__)window"):
         dataset.load_dataset(plan_data(data))
 
 
@@ -327,3 +329,13 @@ def link_channels(folder: pathlib.Path, root: pathlib.Path) -> None:
     (root / "images").mkdir()
     for scan in (folder / "imagesTr").glob("*_0000.nii.gz"):
         (root / "images" / scan.name.replace("_0000", "")).symlink_to(scan)
+
+
+def test_the_command_that_lists_all_faults_is_whole():
+    """It names the configuration and the folder, and Python gets it as it is."""
+    faults, data = [Fault("a", "a is bad", "")] * 2, {"root": "/my scans"}
+    said = str(InputError(explain_faults(faults, data, size="medium")))
+    words = shlex.split(said[said.index("--mode") :])
+    assert "--config=configs/pix2rep.py:medium" in words
+    assert "--config.data.root=/my scans" in words
+    assert "--mode" not in explain_faults(faults[:1], data)

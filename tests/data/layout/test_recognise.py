@@ -233,7 +233,7 @@ def test_masks_alone_are_not_taken_for_scans(tmp_path):
     with pytest.raises(InputError) as error:
         recognise(root)
     assert "--config.data.root=" not in str(error.value)
-    with pytest.raises(InputError, match=r"data\.root"):
+    with pytest.raises(InputError, match=r"data(\.|__)root"):
         recognise(root / "labelsTr")
 
 

@@ -76,7 +76,9 @@ def test_a_trained_network_cannot_take_another_window(tmp_path):
     """So only a run's own scans are told of the setting, and others of the network."""
     window = {"normalization": ((1.0, 99.0), (-160.0, 0.0))}
     volume = make_volume(save_channels(tmp_path, 1))
-    with pytest.raises(InputError, match=r"--config\.data\.normalization=percentiles"):
+    with pytest.raises(
+        InputError, match=r"--config\.data(\.|__)normalization=percentiles"
+    ):
         prepare_file([volume], SETTINGS | window)
     used = SETTINGS | window | {"axes": ("auto", "file", LAST)}
     scan = read_scan(volume.image_paths)
