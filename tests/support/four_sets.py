@@ -27,6 +27,14 @@ METHODS = {
 }
 """Each row's title, and its name in the file."""
 
+MINUTES = {
+    "plain U-Net": "4.8",
+    "from scratch": "4.8",
+    "pretrained": "11 + 4.8",
+    "linear probe": "11 + 0.5",
+}
+"""What a run takes one idle core, that of the pretraining first."""
+
 MARK = "<!-- four sets -->\n"
 """Stands above and below the table in the page."""
 
@@ -63,8 +71,8 @@ def table():
     """Foreground Dice in % and HD95 in mm, and the paired lead of pretraining."""
     titles = [f"{n}, {what}" for n in LABELED for what in ("Dice", "HD95")]
     lines = [
-        f"| labelled patients | | {' | '.join(titles)} |",
-        "|---" * (2 + len(titles)) + "|",
+        f"| labelled patients | | {' | '.join(titles)} | minutes |",
+        "|---" * (3 + len(titles)) + "|",
     ]
     for name, file in SETS.items():
         for title, method in METHODS.items():
@@ -77,11 +85,13 @@ def table():
                     cell(own, "dice_mean_foreground", scale=100.0),
                     cell(own, "hd95_mm_mean_foreground", scale=1.0),
                 ]
-            lines.append(f"| {name} | {title} | {' | '.join(cells)} |")
+            lines.append(
+                f"| {name} | {title} | {' | '.join(cells)} | {MINUTES[title]} |"
+            )
         if (path := RESULTS / f"{file}.csv").exists():
             leads = [lead(results_of(path), number) for number in LABELED]
             cells = " | | ".join(leads)
-            lines.append(f"| {name} | pretrained - from scratch | {cells} | |")
+            lines.append(f"| {name} | pretrained - from scratch | {cells} | | |")
     return "\n".join(lines) + "\n"
 
 
