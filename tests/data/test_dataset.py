@@ -388,7 +388,7 @@ def test_mask_box_without_masks_is_said(root):
     data = make_data(root, crop="mask_box")
     refuse(data, r"data\.crop='mask_box'")
     scan_path(root, "patient002_frame07_gt").unlink()
-    refuse(data, r"mask_box.*patient002_frame07\.nii\.gz .*'center'")
+    refuse(data, r"mask_box.*patient002_frame07\.nii\.gz .*crop=center")
 
 
 @pytest.mark.parametrize("crop", ["center", "mask_box"])

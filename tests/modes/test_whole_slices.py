@@ -70,7 +70,7 @@ def test_prediction_is_the_same_by_file_by_function_and_in_an_ensemble(
     """Two networks of one grid, and those of two grids, see the scan's every pixel."""
     output = tmp_path / "masks"
     words = (f"--input={scan}", f"--output={output}")
-    succeed(start("predict", whole, tmp_path, *words))
+    succeed(start("predict", whole, tmp_path, *words, **WHOLE))
     (path,) = output.glob("*_seg.nii.gz")
     mask = np.asarray(nib.load(path).dataobj)
     segmenter = Segmenter.load(whole)
