@@ -76,7 +76,7 @@ def test_the_program_runs_in_a_folder_of_any_name(tmp_path, cache):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kilobytes", "step"), [(8, None), (300, None), (750, 8)])
+@pytest.mark.parametrize(("kilobytes", "step"), [(8, None), (300, None), (590, 8)])
 def test_the_program_says_that_the_disk_is_full(tmp_path, cache, kilobytes, step):
     """One sentence and status 1, wherever the disk fills; what was saved is whole."""
     settings = {"log__metrics_every": 1, "pretrain__num_steps": 40}
