@@ -143,9 +143,9 @@ class Checkpoints:
         while (step := choose()) is not None:
             path = self._folder / str(step)
             try:
-                stored = describe_arrays(path / STATE)["params"]
-                if _shapes(stored) == _shapes(like.params):
-                    return self._restore(step, like)
+                stored = describe_arrays(path / STATE)
+                if _shapes(stored["params"]) == _shapes(like.params):
+                    return self._restore(step, like, stored["opt_state"])
             except Exception as error:  # Orbax raises what its layers below raise
                 if not is_damaged(path / STATE, error):
                     raise InputError(
@@ -170,9 +170,9 @@ class Checkpoints:
             )
         return None
 
-    def _restore(self, step: int, like: TrainState) -> TrainState:
+    def _restore(self, step: int, like: TrainState, stored: Any) -> TrainState:
+        """Restores a step; `stored` describes the arrays of its optimiser."""
         target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        stored = describe_arrays(self._folder / str(step) / STATE)["opt_state"]
         earlier = len(jax.tree.leaves(stored)) > len(jax.tree.leaves(like.opt_state))
         if earlier:
             target = target.replace(opt_state=_at_place(stored, like.step))

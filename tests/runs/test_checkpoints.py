@@ -285,8 +285,8 @@ def test_notes_that_cannot_be_read_are_damage(tmp_path, monkeypatch, caplog):
     with Checkpoints(tmp_path) as checkpoints:
         restore = checkpoints._restore
 
-        def stumble(step, like):
-            return json.loads("") if step == 2 else restore(step, like)
+        def stumble(step, like, stored):
+            return json.loads("") if step == 2 else restore(step, like, stored)
 
         monkeypatch.setattr(checkpoints, "_restore", stumble)
         assert int(checkpoints.restore_latest(make_state()).step) == 1
