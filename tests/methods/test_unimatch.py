@@ -42,6 +42,7 @@ from pix2rep_jax.runs.dependencies import changed_settings
 from pix2rep_jax.training.sharding import place
 from pix2rep_jax.training.state import ModelState, create_state
 from pix2rep_jax.training.step import compile_step, make_train_step
+from pix2rep_jax.views.patches import PatchOptions
 from tests.methods.test_mean_teacher import SUPERVISED
 from tests.support.motions import STILL
 from tests.support.program import lines, refused, start, succeed
@@ -362,6 +363,59 @@ def test_strong_views_are_views_of_the_weak_ones():
         assert (box[0] != box[1]).any() and views.hidden.shape == (number, SIZE, SIZE)
         if not has_partners:
             np.testing.assert_array_equal(views.partner, views.weak[::-1])
+
+
+def test_patches_of_whole_slices_lie_where_no_mask_decides():
+    """Image and mask move together; a mask that would draw patches does not."""
+    side, rng = 8, np.random.default_rng(0)
+    label = rng.integers(0, 4, (6, 24, 24)).astype(np.uint8)
+    labeled = first_batch()["labeled"]
+
+    def draw(hidden):
+        return draw_views(
+            jax.random.key(1),
+            {
+                "image": (label / 4)[..., None].astype(np.float16),
+                "box": np.tile(np.int32([[0, 23, 0, 23]]), (6, 1)),
+                HIDDEN: hidden,
+            },
+            labeled["image"][:, :side, :side],
+            labeled["label"][:, :side, :side],
+            has_partners=True,
+            spatial=STILL,
+            intensity={},
+            cutmix={"probability": 0.0, "area": (0.1, 0.4), "aspect": (0.3, 3.3)},
+            patch=PatchOptions(side, foreground_share=1.0),
+        )
+
+    views = draw(label)
+    assert views.weak.shape == (3, side, side, 1) and views.box.shape[2:] == (8, 8)
+    np.testing.assert_allclose(4 * views.weak[..., 0], views.hidden, atol=1e-3)
+    np.testing.assert_allclose(views.strong[0], views.weak, atol=1e-6)
+    corner = np.zeros_like(label)
+    corner[:, 0, 0] = 1  # drawn for, every patch would hold it
+    np.testing.assert_array_equal(draw(corner).weak, views.weak)
+
+
+@TEACHERS
+def test_a_patch_as_large_as_its_slice_is_that_slice(teacher):
+    """The loss of whole slices is then the loss of crops."""
+    params, batch_stats = draw_variables(SEGMENTATION)
+    student = {"params": params, "batch_stats": batch_stats}
+    extra = make_extra(student) if teacher == "ema" else {}
+    state, batch = ModelState(batch_stats, extra), first_batch()
+    boxed = {
+        name: dict(each)
+        | {"box": np.tile(np.int32([[0, SIZE - 1] * 2]), (len(each["image"]), 1))}
+        for name, each in batch.items()
+    }
+    values = [
+        make_loss(teacher=teacher, patch=patch, **QUIET)(
+            params, state, given, jax.random.key(2)
+        )[0]
+        for patch, given in ((None, batch), (PatchOptions(SIZE, 1 / 3), boxed))
+    ]
+    assert float(values[1]) == pytest.approx(float(values[0]), rel=1e-5)
 
 
 @pytest.mark.parametrize("probability", [0.5, 1.0])

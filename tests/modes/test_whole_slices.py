@@ -8,7 +8,7 @@ import pytest
 
 from pix2rep_jax.evaluation.dice import dice_per_class
 from pix2rep_jax.inference.segmenter import Segmenter
-from tests.support.program import refused, start, succeed
+from tests.support.program import start, succeed
 
 WHOLE = {"data__crop": "whole", "data__crop_px": 0, "data__size": 16}
 
@@ -50,18 +50,12 @@ def test_figures_are_drawn_of_whole_slices(whole, cache):
     assert len(list((whole / "figures").glob("*.png"))) > 2
 
 
-@pytest.mark.slow  # a training of its own
-def test_the_mean_teacher_sees_patches_too(whole, cache, tmp_path):
-    options = {**WHOLE, "init__checkpoint": whole}
-    method = {"finetune__method": "mean_teacher"}
-    succeed(start("finetune", tmp_path, cache, **options, **method))
+@pytest.mark.slow  # a training for each
+@pytest.mark.parametrize("method", ["mean_teacher", "unimatch"])
+def test_slices_without_masks_give_patches_too(whole, cache, tmp_path, method):
+    options = {**WHOLE, "init__checkpoint": whole, "finetune__method": method}
+    succeed(start("finetune", tmp_path, cache, **options))
     assert evaluation(tmp_path / "finetune")["num_volumes"] == 4
-
-
-def test_a_method_that_cannot_says_so(cache, tmp_path):
-    method = {"finetune__method": "unimatch", "init__checkpoint": "none"}
-    sentence = refused(start("finetune", tmp_path, cache, **WHOLE, **method))
-    assert "data.crop" in sentence
 
 
 def test_prediction_is_the_same_by_file_by_function_and_in_an_ensemble(

@@ -115,12 +115,6 @@ def make_finetuning(
         loss_fn = mean_teacher.make_loss(net, **options, num_steps=num_steps, **own)
         extra = make_extra(params)
     else:
-        if options.pop("patch") is not None:
-            raise InputError(
-                "finetune.method=unimatch does not draw patches, and data.crop is "
-                "whole: set --config.data.crop=center, or another "
-                "--config.finetune.method"
-            )
         own["strong_intensity"] = own.pop("intensity")
         own["similarity"] = read_similarity(own, size=config.data.size)
         loss_fn = unimatch.make_loss(net, **options, **own)

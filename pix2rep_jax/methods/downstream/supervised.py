@@ -13,7 +13,7 @@ from pix2rep_jax.training.state import LossFn, ModelState
 from pix2rep_jax.views.patches import PatchOptions, augment_patches
 from pix2rep_jax.views.sampling import augment
 
-__all__ = ["BATCH_NORM", "make_loss", "make_train_pass"]
+__all__ = ["BATCH_NORM", "augment_labeled", "make_loss", "make_train_pass"]
 
 BATCH_NORM = ("train", "frozen")
 """How BatchNorm normalises in fine-tuning."""
@@ -57,6 +57,31 @@ def make_train_pass(
     return train_pass
 
 
+def augment_labeled(
+    key: jax.Array,
+    batch: Mapping[str, jax.Array],
+    *,
+    patch: PatchOptions | None,
+    spatial: Mapping[str, Any] | None,
+    intensity: Mapping[str, Any],
+) -> tuple[jax.Array, jax.Array]:
+    """Draws the images and labels that one step learns from.
+
+    Args:
+        key: One random key.
+        batch: As for the loss of `make_loss`.
+        patch: How patches of whole slices are drawn; None if the images are crops.
+        spatial: Options of `affine.sample_sources`; None moves nothing.
+        intensity: Options of `intensity.random_intensity`.
+    """
+    options: dict[str, Any] = {"spatial": spatial, "intensity": intensity}
+    if patch is None:
+        return augment(key, batch["image"], batch["label"], **options)
+    image, label = augment_patches(key, batch, options=patch, **options)
+    assert label is not None
+    return image, label
+
+
 def make_loss(
     net: SegmentationNet,
     *,
@@ -91,20 +116,9 @@ def make_loss(
     train_pass = make_train_pass(net, batch_norm=batch_norm)
 
     def loss_fn(params, model_state: ModelState, batch, key: jax.Array):
-        if patch is None:
-            image, label = augment(
-                key,
-                batch["image"],
-                batch["label"],
-                spatial=spatial,
-                intensity=intensity,
-            )
-        else:
-            image, moved = augment_patches(
-                key, batch, options=patch, spatial=spatial, intensity=intensity
-            )
-            assert moved is not None
-            label = moved
+        image, label = augment_labeled(
+            key, batch, patch=patch, spatial=spatial, intensity=intensity
+        )
         logits, batch_stats = train_pass(params, model_state.batch_stats, image)
         value = losses.segmentation_loss(
             logits,

@@ -21,7 +21,7 @@ from pix2rep_jax.methods.downstream.similarity_terms import (
     Similarity,
     similarity_terms,
 )
-from pix2rep_jax.methods.downstream.supervised import make_train_pass
+from pix2rep_jax.methods.downstream.supervised import augment_labeled, make_train_pass
 from pix2rep_jax.methods.downstream.teacher import NETWORKS, update_teacher
 from pix2rep_jax.methods.downstream.unimatch_views import (
     Views,
@@ -42,7 +42,7 @@ from pix2rep_jax.runtime.config_checks import (
 )
 from pix2rep_jax.training.state import LossFn, ModelState
 from pix2rep_jax.views.cutmix import paste
-from pix2rep_jax.views.sampling import augment
+from pix2rep_jax.views.patches import PatchOptions
 
 __all__ = ["TEACHERS", "make_loss"]
 
@@ -88,6 +88,7 @@ def make_loss(
     cutmix_aspect: tuple[float, float],
     paste_probability: float = 0.0,
     similarity: Similarity = NO_TERMS,
+    patch: PatchOptions | None = None,
 ) -> LossFn:
     """Makes the loss of slices with and without a mask.
 
@@ -125,10 +126,12 @@ def make_loss(
             place of the partner and its pseudo-label (Bai et al., CVPR 2023).
         similarity: Further terms, which compare features (Xie et al., 2024). Their
             weights stand beside the 1 of all other terms without masks.
+        patch: How patches of whole slices are drawn; None if the images are crops.
 
     Returns:
         The loss of batches with "labeled", as in `supervised.make_loss`, and
-        "unlabeled": "image", and `unimatch_views.HIDDEN` if there are masks to log by.
+        "unlabeled": "image", and `unimatch_views.HIDDEN` if there are masks to log by;
+        with `patch` both have a "box".
         With a teacher "self" the second half of these slices is mixed into the first.
         The extra state is `{}`, or with "ema" `teacher.make_extra` of the parameters
         and statistics.
@@ -155,10 +158,10 @@ def make_loss(
     def loss_fn(params, model_state: ModelState, batch, key: jax.Array):
         label_key, view_key, drop_key = jax.random.split(key, 3)
         student = {"params": params, "batch_stats": model_state.batch_stats}
-        image, label = augment(
+        image, label = augment_labeled(
             label_key,
-            batch["labeled"]["image"],
-            batch["labeled"]["label"],
+            batch["labeled"],
+            patch=patch,
             spatial=spatial,
             intensity=intensity,
         )
@@ -176,6 +179,7 @@ def make_loss(
                 "area": cutmix_area,
                 "aspect": cutmix_aspect,
             },
+            patch=patch,
         )
         strong = views.strong.reshape(-1, *image.shape[1:])
         number, extra = len(label), model_state.extra

@@ -10,6 +10,7 @@ import numpy as np
 from pix2rep_jax.data.files.labels import UNLABELLED
 from pix2rep_jax.views.cutmix import paste, sample_box
 from pix2rep_jax.views.intensity import random_intensity
+from pix2rep_jax.views.patches import PatchOptions, augment_patches
 from pix2rep_jax.views.sampling import augment
 
 __all__ = [
@@ -62,13 +63,14 @@ def draw_views(
     spatial: Mapping[str, Any] | None,
     intensity: Mapping[str, Any],
     cutmix: Mapping[str, Any],
+    patch: PatchOptions | None = None,
 ) -> Views:
     """Draws the weak view of every slice, two strong ones, and what is mixed in.
 
     Args:
         key: One random key.
         unlabeled: "image" `[batch, height, width, channels]`, and `HIDDEN` if there are
-            masks to log by.
+            masks to log by; with `patch` also "box" `[batch, 4]`.
         image: `[labelled, height, width, channels]`, labelled slices as they train.
         label: `[labelled, height, width]`.
         has_partners: Whether the second half of the batch is mixed into the first. If
@@ -79,11 +81,24 @@ def draw_views(
             nothing.
         intensity: Options of `intensity.random_intensity` for the strong views.
         cutmix: Options of `cutmix.sample_box`.
+        patch: The side of the patches that are drawn of whole slices; None if the
+            images are crops. The masks do not decide where a patch lies.
     """
     weak_key, strong_key, box_key = jax.random.split(key, 3)
     plain = unlabeled["image"]
     hidden = unlabeled.get(HIDDEN, jnp.zeros(plain.shape[:3], jnp.uint8))
-    weak, hidden = augment(weak_key, plain, hidden, spatial=spatial, intensity={})
+    if patch is None:
+        weak, hidden = augment(weak_key, plain, hidden, spatial=spatial, intensity={})
+    else:
+        weak, moved = augment_patches(
+            weak_key,
+            {"image": plain, "label": hidden, "box": unlabeled["box"]},
+            options=patch._replace(foreground_share=0.0),
+            spatial=spatial,
+            intensity={},
+        )
+        assert moved is not None
+        hidden = moved
     change = lambda key, image: random_intensity(key, image, **intensity)  # noqa: E731
     keys = jax.random.split(strong_key, (2, len(weak)))
     strong = jax.vmap(jax.vmap(change), in_axes=(0, None))(keys, weak)
@@ -103,7 +118,7 @@ def draw_views(
         rows = (np.arange(number) + np.arange(2)[:, None]) % len(image)
         mixed_in = jnp.where(pasted[..., None], image[rows], mixed_in)
         truth = jnp.where(pasted, label[rows].astype(jnp.int32), PARTNER)
-    height, width = plain.shape[1:3]
+    height, width = weak.shape[1:3]
     draw = lambda key: sample_box(key, height=height, width=width, **cutmix)  # noqa: E731
     box = jax.vmap(jax.vmap(draw))(jax.random.split(box_key, (2, number)))
     return Views(
