@@ -233,20 +233,20 @@ def add_class_legend(figure: Figure, classes: Sequence[str]) -> None:
     )
 
 
-def save(figure: Figure, stem: Path) -> list[Path]:
-    """Writes a figure as PNG and PDF, atomically and without a date.
+def save(figure: Figure, stem: Path) -> Path:
+    """Writes a figure as PDF and PNG, atomically and without a date.
+
+    The PNG comes last: if there is one, the figure is complete.
 
     Args:
         figure: The figure.
         stem: The files' path without a suffix, in an existing folder.
 
     Returns:
-        The two paths.
+        The path of the PNG.
     """
-    written = []
-    for suffix, metadata in ((".png", None), (".pdf", {"CreationDate": None})):
+    for suffix, metadata in ((".pdf", {"CreationDate": None}), (".png", None)):
         path = stem.with_name(stem.name + suffix)
         with replacing(path, suffix=suffix) as partial:
             figure.savefig(partial, dpi=DPI, metadata=metadata)
-        written.append(path)
-    return written
+    return path

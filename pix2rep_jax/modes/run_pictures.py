@@ -189,7 +189,7 @@ def write_picture(figure: Figure, stem: Path) -> Path:
     """
     make_folder(stem.parent)
     try:
-        return save(figure, stem)[0]
+        return save(figure, stem)
     except OSError as error:
         raise InputError(
             f"{stem.parent} cannot be written ({error.strerror}): free some space or "

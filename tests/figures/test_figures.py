@@ -1,6 +1,7 @@
 """Pictures of a run: what is drawn is where it must be, and what is missing is said."""
 
 import dataclasses
+import errno
 import functools
 
 import jax
@@ -18,7 +19,12 @@ from pix2rep_jax.evaluation.report import read_foreground_dice, write_evaluation
 from pix2rep_jax.evaluation.volume_score import VolumeScore
 from pix2rep_jax.figures import embedding_map, panels, selection
 from pix2rep_jax.figures.curves import draw_curves
-from pix2rep_jax.figures.drawing import draw_outlines, mask_outlines, show_image
+from pix2rep_jax.figures.drawing import (
+    draw_outlines,
+    mask_outlines,
+    save,
+    show_image,
+)
 from pix2rep_jax.figures.predictions import choose_volumes, draw_predictions
 from pix2rep_jax.figures.sampled_views import sample_views, some_slices
 from pix2rep_jax.figures.similarity import (
@@ -541,6 +547,22 @@ def test_every_picture_is_written_as_png_and_pdf(workdir, config, capsys, monkey
         "predictions.png in "
         f"{workdir / 'figures'}\n"
     )
+
+
+def test_a_picture_whose_pdf_failed_is_drawn_anew(tmp_path, monkeypatch):
+    """Its PNG says that both are there."""
+    draw = Figure.savefig
+
+    def fail(self, path, **options):
+        if path.suffix == ".pdf":
+            raise OSError(errno.ENOSPC, "full")
+        draw(self, path, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(OSError):
+        patch.setattr(Figure, "savefig", fail)
+        save(Figure(), tmp_path / "picture")
+    assert not list(tmp_path.iterdir())
+    assert save(Figure(), tmp_path / "picture").is_file()
 
 
 def test_what_is_missing_is_said_and_the_rest_is_drawn(

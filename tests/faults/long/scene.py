@@ -170,7 +170,7 @@ _UNLIKE = re.compile(
 """Files that say when a run was, and checkpoints that were set aside."""
 
 _TIMES = {"steps_per_second", "seconds", "ended", "command", "environment"}
-_TIMES |= {"seal", "sha256"}
+_TIMES |= {"seal", "sha256", "made_for"}
 _HASHES = re.compile(r"(slices|statistics|fingerprint|detail)-[0-9a-f]{24}")
 """Names of the caches depend on the place and the date of the scans."""
 
