@@ -7,7 +7,12 @@ import flax.linen as nn
 import numpy as np
 
 from pix2rep_jax.evaluation.dice import count_pairs, dice_of_counts
-from pix2rep_jax.inference.predict import make_predict, predict_slices, slices_kept
+from pix2rep_jax.inference.predict import (
+    BATCH_SIZE,
+    make_predict,
+    predict_slices,
+    slices_kept,
+)
 
 __all__ = ["make_validate"]
 
@@ -18,7 +23,7 @@ def make_validate(
     labels: np.ndarray,
     *,
     num_classes: int,
-    batch_size: int = 16,
+    batch_size: int = BATCH_SIZE,
 ) -> Callable[[Mapping[str, Any]], dict[str, float]]:
     """Makes the score of networks on the validation slices.
 
@@ -37,8 +42,6 @@ def make_validate(
         network resolution.
     """
     predict = make_predict(net)
-    batch_size = min(batch_size, len(images))
-
     number = slices_kept(batch_size, images.shape[1:3])
 
     def score(variables: Any) -> float:

@@ -14,6 +14,7 @@ from pix2rep_jax.data.slices import resample
 from pix2rep_jax.data.slices.grid import Grid
 from pix2rep_jax.inference.tiles import predict_in_tiles
 from pix2rep_jax.runtime.compiler import compiler_options
+from pix2rep_jax.training.sharding import make_mesh, place
 
 __all__ = [
     "BATCH_SIZE",
@@ -85,12 +86,22 @@ def make_predictors(
         name: functools.partial(
             predict_slices,
             predict,
-            variables,
+            _keep_on_device(variables),
             batch_size=batch_size,
             num_features=features,
         )
         for name, variables in networks.items()
     }
+
+
+def _keep_on_device(variables: Any) -> Any:
+    """Copies arrays of the host to a device once, in place of once for each batch.
+
+    They are placed as in a training on one device, so the program is the same one.
+    """
+    if all(isinstance(each, jax.Array) for each in jax.tree.leaves(variables)):
+        return variables
+    return place(variables, make_mesh(jax.local_devices()[:1]))
 
 
 def predict_slices(

@@ -10,7 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from pix2rep_jax.figures.tiles import tile_predictions, tile_views
-from pix2rep_jax.inference.predict import make_predict, predict_slices
+from pix2rep_jax.inference.predict import BATCH_SIZE, make_predict, predict_slices
 from pix2rep_jax.methods.downstream.teacher import networks_of_state
 from pix2rep_jax.models.segmentation_net import SegmentationNet
 from pix2rep_jax.runs.metric_log import MetricWriter
@@ -72,8 +72,6 @@ def show_predictions(
     net: SegmentationNet,
     images: np.ndarray,
     labels: np.ndarray,
-    *,
-    batch_size: int,
 ) -> Show:
     """Makes the picture of a few validation slices: expert beside network.
 
@@ -82,18 +80,16 @@ def show_predictions(
         net: Backbone and head.
         images: `[slices, height, width, channels]`, all validation slices.
         labels: `[slices, height, width]` classes.
-        batch_size: That of the validation, so that nothing is compiled anew.
     """
     number = min(_ROWS, len(images))
     chosen = np.linspace(0, len(images) - 1, number).round().astype(int)
-    batch_size = min(batch_size, len(images))
     images, labels = images[chosen], labels[chosen]
 
     def show(state: TrainState) -> tuple[str, np.ndarray]:
         networks = networks_of_state(config, state.params, state.model_state)
         variables: Any = next(iter(networks.values()))
         predict = make_predict(net)
-        found = predict_slices(predict, variables, images, batch_size=batch_size)
+        found = predict_slices(predict, variables, images, batch_size=BATCH_SIZE)
         return "predictions", tile_predictions(images, labels, found.argmax(-1))
 
     return show

@@ -22,7 +22,7 @@ from pix2rep_jax.data.split_record import Split
 from pix2rep_jax.errors import check_choice
 from pix2rep_jax.evaluation.score_run import score_run
 from pix2rep_jax.evaluation.validate import make_validate
-from pix2rep_jax.inference.predict import make_predictors
+from pix2rep_jax.inference.predict import BATCH_SIZE, make_predictors
 from pix2rep_jax.methods.downstream.teacher import networks_of_state
 from pix2rep_jax.models.build import make_segmentation_net
 from pix2rep_jax.models.segmentation_net import SegmentationNet
@@ -44,8 +44,6 @@ __all__ = [
     "take_images",
     "train_and_score",
 ]
-
-_PREDICT_BATCH = 16
 
 _MOST_VALIDATED_PX = 2**22
 """Pixels of whole slices that validate: 16 slices of 512 x 512.
@@ -195,7 +193,6 @@ def make_evaluate(
         net,
         *take_own(dataset, slices),
         num_classes=len(config.data.classes),
-        batch_size=_PREDICT_BATCH,
     )
     others = f"{len(slices)} more slice(s)"
     if split.val_patients:
@@ -247,7 +244,7 @@ def train_and_score(
         whole = config.data.crop == "whole"
         slices = validation_slices(dataset, split.val_slices, whole=whole)
         pairs = take_own(dataset, slices)
-        show = show_predictions(config, net, *pairs, batch_size=_PREDICT_BATCH)
+        show = show_predictions(config, net, *pairs)
     scores_both = evaluate is not None and bool(split.val_patients)
     last, best, record = train_run(
         config,
@@ -279,7 +276,7 @@ def train_and_score(
         networks = {**networks, name: next(iter(found.values()))}
     origin = record.origin
     table = score_run(
-        make_predictors(net, networks, batch_size=_PREDICT_BATCH),
+        make_predictors(net, networks, batch_size=BATCH_SIZE),
         dataset,
         split.test_volumes,
         folders=[folder],

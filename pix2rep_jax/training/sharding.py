@@ -1,5 +1,6 @@
 """One program over all devices: batches are split, everything else is copied."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -12,11 +13,16 @@ from pix2rep_jax.errors import InputError
 __all__ = ["batched", "check_batch_size", "make_mesh", "place", "replicated"]
 
 
-def make_mesh() -> Mesh:
-    """Returns the mesh of all devices of all processes, with one axis: "data"."""
+def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """Returns a mesh with one axis: "data".
+
+    Args:
+        devices: Those of the mesh; None is all devices of all processes.
+    """
     # jax.make_mesh of newer versions makes explicit axes, and gathers do not work
     # with those.
-    return Mesh(np.asarray(jax.devices()), ("data",))
+    chosen = jax.devices() if devices is None else devices
+    return Mesh(np.asarray(chosen), ("data",))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

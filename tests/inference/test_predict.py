@@ -7,10 +7,15 @@ import numpy as np
 import pytest
 
 from pix2rep_jax.inference.features import feature_size
-from pix2rep_jax.inference.predict import make_predict, predict_slices
+from pix2rep_jax.inference.predict import (
+    make_predict,
+    make_predictors,
+    predict_slices,
+)
 from pix2rep_jax.models.heads import SegmentationHead
 from pix2rep_jax.models.segmentation_net import SegmentationNet
 from pix2rep_jax.models.unet import UNet
+from pix2rep_jax.training.sharding import make_mesh, place
 from tests.support.stored import count_taken, make_slices, store
 
 
@@ -96,3 +101,16 @@ def test_equal_networks_share_their_programs():
     nets = [SegmentationNet(UNet((4, 8), 4), SegmentationHead(3)) for _ in range(2)]
     assert nets[0] is not nets[1]
     assert make_predict(nets[0]) is make_predict(nets[1])
+
+
+def test_a_restored_network_runs_the_program_of_its_training(net_and_variables):
+    """It lies on the device before the first batch, placed as in the training."""
+    net, variables = net_and_variables
+    stored = jax.tree.map(np.asarray, variables)
+    used = make_predictors(net, {"": stored}, batch_size=4)[""].args[1]
+    assert all(isinstance(each, jax.Array) for each in jax.tree.leaves(used))
+    trained = place(variables, make_mesh(jax.devices()[:1]))
+    programs = [
+        make_predict(net).lower(each, images(4)).as_text() for each in (used, trained)
+    ]
+    assert programs[0] == programs[1]
