@@ -1,0 +1,228 @@
+"""Trains and scores in the split that few-label papers of ACDC share (data.split).
+
+python -m benchmarks.ssl4mis --folder runs/ssl4mis --root ACDC [--labeled 1] [--only R]
+python -m benchmarks.ssl4mis --folder runs/ssl4mis --write
+
+Each row is a training by main.py at size `small`, with everything that is not named
+here by default. A command that was stopped goes on, and what has its scores is passed
+over. A row without pretraining needs no other; the others share one pretraining of each
+kind. `--write` publishes what is finished: results/ssl4mis.csv has the scores of the
+last step and of the best one by validation patients, results/ssl4mis_course.csv the
+validation Dice against steps, and docs/pictures/ssl4mis.png draws it.
+"""
+
+import argparse
+import csv
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from matplotlib.figure import Figure
+
+from benchmarks.plain_unet import read_rows
+from pix2rep_jax.runs.metric_log import read_metrics
+from pix2rep_jax.runtime.atomic_file import write_whole
+
+HERE = Path(__file__).resolve().parents[1]
+SCORES, COURSE = "ssl4mis.csv", "ssl4mis_course.csv"
+PRETRAININGS = {
+    "none": (),
+    "pix2rep": (),
+    "v2": (
+        "--config.pretrain.loss=cross_correlation",
+        "--config.pretrain.num_points=all",
+    ),
+    "mae": ("--config.pretrain.method=mae",),
+}
+"""Flags of each pretraining."""
+
+METHODS = {
+    "supervised": (),
+    "unimatch": (
+        "--config.finetune.num_steps=15000",
+        "--config.log.validate_every=500",
+    ),
+    "mean_teacher": (),
+}
+"""Flags of each `finetune.method`."""
+
+CLASSES = ("RV", "MYO", "LV")
+
+
+class Row(NamedTuple):
+    """One training.
+
+    Attributes:
+        pretraining: A key of `PRETRAININGS`.
+        method: A key of `METHODS`.
+        num_labeled: Number of labelled patients: 1, 3 or 7.
+        seed: Decides the first weights and all that is drawn.
+    """
+
+    pretraining: str
+    method: str
+    num_labeled: str
+    seed: str
+
+
+ORDER = (
+    ("pix2rep", "unimatch"),
+    ("none", "unimatch"),
+    ("pix2rep", "supervised"),
+    ("none", "supervised"),
+    ("v2", "unimatch"),
+    ("mae", "unimatch"),
+    ("pix2rep", "mean_teacher"),
+    ("none", "mean_teacher"),
+    ("v2", "supervised"),
+    ("mae", "supervised"),
+)
+"""Pretraining and method of the rows, in the order of their turns."""
+
+
+def run(
+    root: Path, folder: Path, *, num_labeled: int, seed: int, only: Sequence[str]
+) -> None:
+    """Trains and scores what is left.
+
+    Args:
+        root: ACDC's folder.
+        folder: Where the runs go.
+        num_labeled: Number of labelled patients.
+        seed: That of all rows.
+        only: Rows such as "pix2rep-unimatch"; none for all.
+    """
+    shared = ("--config=configs/pix2rep.py:small", f"--config.data.root={root}")
+    shared += ("--config.data.split=ssl4mis", f"--config.seed={seed}")
+    for pretraining, method in ORDER:
+        if only and f"{pretraining}-{method}" not in only:
+            continue
+        start = "none"
+        if pretraining != "none":
+            start = str(folder / f"{pretraining}-pretraining-{seed}")
+            words = (*PRETRAININGS[pretraining], f"--workdir={start}")
+            call(*shared, *words, "--mode=pretrain")
+        workdir = folder / f"{pretraining}-{method}-{num_labeled}-{seed}"
+        if not (workdir / "finetune" / "evaluation.json").exists():
+            call(
+                *shared,
+                *METHODS[method],
+                f"--config.finetune.method={method}",
+                f"--config.data.num_labeled={num_labeled}",
+                f"--config.init.checkpoint={start}",
+                f"--workdir={workdir}",
+                "--mode=finetune",
+            )
+
+
+def call(*words: str) -> None:
+    """Runs main.py; a mode that has ended says so, and changes nothing."""
+    subprocess.run([sys.executable, "main.py", *words], cwd=HERE, check=True)
+
+
+def read_finished(folder: Path) -> Iterator[tuple[Row, Path]]:
+    """Finds the rows that have scores, in the order of their names."""
+    for path in sorted(folder.glob("*/finetune/evaluation.json")):
+        yield Row(*path.parents[1].name.split("-")), path.parent
+
+
+def list_scores(folder: Path) -> list[dict[str, str]]:
+    """Lists the scores of all rows, both checkpoints of each."""
+    lines = []
+    for row, place in read_finished(folder):
+        scored = json.loads((place / "evaluation.json").read_text())
+        for kept in ("last", "best"):
+            scores = scored if kept == scored["kept"] else scored.get(kept)
+            if scores is None:  # the best step is the last one
+                scores = scored
+            step = scored.get(f"{kept}_step", scored["scored_step"])
+            line = {**row._asdict(), "kept": kept, "step": str(step)}
+            for key, name in (("dice", "dice"), ("hd95_mm", "hd95_mm")):
+                for part in (*CLASSES, "mean_foreground"):
+                    line[f"{name}_{part}"] = f"{scores[key][part]:.6f}"
+            lines.append(line)
+    return lines
+
+
+def list_course(folder: Path) -> list[dict[str, str]]:
+    """Lists the validation Dice of all rows, step by step."""
+    lines = []
+    for row, place in read_finished(folder):
+        steps, values = read_metrics(place / "metrics.jsonl")["val_dice"]
+        lines += [
+            {**row._asdict(), "step": str(int(step)), "val_dice": f"{value:.6f}"}
+            for step, value in zip(steps, values, strict=True)
+        ]
+    return lines
+
+
+def write_rows(path: Path, lines: Sequence[dict[str, str]]) -> None:
+    """Writes a CSV as a whole."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    write_whole(path, text.getvalue())
+
+
+def draw_course(table: Path, path: Path) -> None:
+    """Draws the validation Dice against steps: a panel for each number of patients."""
+    lines = read_rows(table)
+    numbers = sorted({int(line["num_labeled"]) for line in lines})
+    figure = Figure(figsize=(4.5 * len(numbers), 3.2), layout="constrained")
+    axes = figure.subplots(1, len(numbers), squeeze=False, sharey=True)[0]
+    for axis, number in zip(axes, numbers, strict=True):
+        courses: dict[Row, list[tuple[int, float]]] = {}
+        for line in lines:
+            row = Row(*(line[name] for name in Row._fields))
+            point = int(line["step"]), 100 * float(line["val_dice"])
+            courses.setdefault(row, []).append(point)
+        for row, course in courses.items():
+            if int(row.num_labeled) == number:
+                start = "from scratch" if row.pretraining == "none" else row.pretraining
+                axis.plot(*zip(*course, strict=True), label=f"{row.method}, {start}")
+        patients = "1 patient" if number == 1 else f"{number} patients"
+        axis.set_title(f"{patients} with masks", fontsize=10)
+        axis.set_xlabel("steps")
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel("Dice of 10 validation patients, %")
+    axes[-1].legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=120, metadata={"Software": None})
+
+
+def publish(folder: Path) -> None:
+    """Writes the tables and the picture of what is finished."""
+    results = HERE / "results"
+    write_rows(results / SCORES, list_scores(folder))
+    write_rows(results / COURSE, list_course(folder))
+    draw_course(results / COURSE, HERE / "docs" / "pictures" / "ssl4mis.png")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Trains what is left, or publishes what there is."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--root", type=Path, help="ACDC's folder")
+    parser.add_argument("--labeled", type=int, default=1, choices=(1, 3, 7))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="such as pix2rep-unimatch")
+    parser.add_argument("--write", action="store_true")
+    flags = parser.parse_args(argv)
+    if flags.write:
+        publish(flags.folder)
+        return
+    run(
+        flags.root.resolve(),
+        flags.folder.resolve(),
+        num_labeled=flags.labeled,
+        seed=flags.seed,
+        only=[each for each in flags.only.split(",") if each],
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""What the rows of the shared split publish."""
+
+import json
+
+from benchmarks import ssl4mis
+from benchmarks.plain_unet import read_rows
+
+
+def scores(dice):
+    parts = (*ssl4mis.CLASSES, "mean_foreground")
+    return {key: dict.fromkeys(parts, dice) for key in ("dice", "hd95_mm")}
+
+
+def test_both_checkpoints_and_the_course_of_each_row_are_listed(tmp_path):
+    """The best step's scores are the last one's where no others are given."""
+    for name, best in (
+        ("none-supervised-1-0", {"best": scores(0.7), "best_step": 2}),
+        ("pix2rep-unimatch-1-0", {}),
+    ):
+        place = tmp_path / name / "finetune"
+        place.mkdir(parents=True)
+        content = {**scores(0.6), "kept": "last", "scored_step": 4, **best}
+        (place / "evaluation.json").write_text(json.dumps(content))
+        lines = [{"step": s, "val_dice": s / 10} for s in (2, 4)]
+        text = "".join(json.dumps(x) + "\n" for x in ({"step": 1, "loss": 2.0}, *lines))
+        (place / "metrics.jsonl").write_text(text)
+    ssl4mis.write_rows(tmp_path / ssl4mis.SCORES, ssl4mis.list_scores(tmp_path))
+    found = [
+        (x["pretraining"], x["method"], x["kept"], x["step"], float(x["dice_RV"]))
+        for x in read_rows(tmp_path / ssl4mis.SCORES)
+    ]
+    assert found == [
+        ("none", "supervised", "last", "4", 0.6),
+        ("none", "supervised", "best", "2", 0.7),
+        ("pix2rep", "unimatch", "last", "4", 0.6),
+        ("pix2rep", "unimatch", "best", "4", 0.6),
+    ]
+    course = tmp_path / ssl4mis.COURSE
+    ssl4mis.write_rows(course, ssl4mis.list_course(tmp_path))
+    assert [float(x["val_dice"]) for x in read_rows(course)] == [0.2, 0.4] * 2
+    ssl4mis.draw_course(course, tmp_path / "course.png")
+    assert (tmp_path / "course.png").stat().st_size > 1000
