@@ -24,7 +24,7 @@ labelsTr/NAME.nii.gz
 dataset.json                its "training" lists both""",
     "images": """\
 images/NAME.nii.gz
-labels/NAME.nii.gz          or masks/
+labels/NAME.nii.gz          or masks/, segmentations/, gt/, annotations/
 labels.json                 names the classes; optional""",
     "flat": """\
 NAME1.nii.gz
@@ -37,7 +37,10 @@ sub-02/anat/NAME.nii.gz""",
 }
 """Every layout, as a tree of three lines."""
 
-MASK_FOLDERS = ("labels", "label", "masks", "mask", "segmentations")
+MASK_FOLDERS = (
+    *("labels", "label", "masks", "mask", "segmentations", "segmentation", "seg"),
+    *("gt", "gts", "ground_truth", "groundtruth", "annotations", "annotation"),
+)
 """Folders that hold masks beside one of scans, in any case of letters."""
 
 TITLES = {

@@ -107,7 +107,15 @@ def test_lists_of_an_earlier_nnunet_are_not_its_files(tmp_path):
 
 @pytest.mark.parametrize(
     ("images", "labels"),
-    [("images", "labels"), ("Images", "Labels"), ("IMAGES", "masks"), ("image", "")],
+    [
+        ("images", "labels"),
+        ("Images", "Labels"),
+        ("IMAGES", "masks"),
+        ("images", "Segmentation"),
+        ("images", "gt"),
+        ("images", "annotations"),
+        ("image", ""),
+    ],
 )
 def test_images_and_labels_in_any_letters(tmp_path, images, labels):
     make(tmp_path, f"{images}/a.nii.gz", f"{images}/b.nii", "notes.txt")
