@@ -105,7 +105,7 @@ def read_published(
             raise InputError(
                 f"study.records={path} has runs of version {min(other)}, and this "
                 f"program is version {VERSION}: add --config.study.tables_only=True "
-                "for their tables, or leave study.records out to run them anew"
+                "for their tables, or leave --config.study.records out to run them anew"
             )
         published = {key: x for key, x in published.items() if x.keys is None}
     if not published:

@@ -91,7 +91,8 @@ def check_tested(
     if not tested:
         raise InputError(
             "no test patient has a mask, so a study has nothing to compare: raise "
-            "data.holdout_per_group, which holds out some patients that have one"
+            "--config.data.holdout_per_group, which holds out some patients that have "
+            "one"
         )
     if scored_on and (other := {*scored_on} ^ {*tested}):
         raise InputError(

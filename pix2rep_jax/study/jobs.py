@@ -234,15 +234,15 @@ def check_named(data: Mapping[str, Any], study: Mapping[str, Any]) -> None:
     if study["draws"] != 1:
         raise InputError(
             f"study.draws is {study['draws']}, but data.split or data.labeled names "
-            "the labelled patients: set study.draws=1, and raise study.seeds for more "
-            "runs"
+            "the labelled patients: set --config.study.draws=1, and for more runs "
+            "raise --config.study.seeds"
         )
     wanted = len(data["labeled"])
     if wanted and tuple(study["labeled"]) != (wanted,):
         shown = ",".join(map(str, study["labeled"]))
         raise InputError(
             f"study.labeled is {shown}, but data.labeled names {wanted} patients: set "
-            f"study.labeled={wanted},"
+            f"--config.study.labeled={wanted},"
         )
     for number in () if wanted else study["labeled"]:
         check_labeled(data["split"], number)
