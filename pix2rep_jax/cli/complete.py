@@ -69,7 +69,7 @@ def complete(
     data, told = config.data, told_settings(command, "data")
     source = None if mode == "study" else find_source(workdir, mode)
     support = bool(flag_argument(command, "support"))
-    check_decided(config, workdir, mode, told=told_names(command), support=support)
+    check_decided(config, source, mode, told=told_names(command), support=support)
     said = [settle_keep(config, workdir, mode, command=command)]
     if data.root:
         _put(data, {"root": str(Path(data.root).expanduser().resolve())})

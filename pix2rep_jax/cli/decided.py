@@ -24,7 +24,7 @@ _SECTIONS = ("model", "projection")
 
 def check_decided(
     config: Mapping[str, Any],
-    workdir: Path,
+    source: Path | None,
     mode: str,
     *,
     told: Collection[str],
@@ -34,7 +34,7 @@ def check_decided(
 
     Args:
         config: The whole configuration, with the user's settings.
-        workdir: The run's folder.
+        source: The run in the workdir that the mode starts from; None if there is none.
         mode: The mode that is to run.
         told: Dotted names of the settings that the user has given.
         support: Whether masked scans say what the classes are.
@@ -50,9 +50,10 @@ def check_decided(
         or name.partition(".")[0] in _SECTIONS
         or (name in labels and mode in _ONE_NETWORK and not support)
     ]
-    run = find_source(workdir, mode) if names and mode in _USING else None
-    start = config["init"]["checkpoint"]
-    if names and mode in _USING and run is None and start not in ("", "none"):
+    if not names or mode not in _USING:
+        return
+    run, start = source, config["init"]["checkpoint"]
+    if run is None and start not in ("", "none"):
         run = find_source(Path(start).expanduser(), mode)
     if run is None:
         return
