@@ -139,7 +139,9 @@ def _unimatch(config: ConfigDict) -> ConfigDict:
 
     "V2" is Yang et al. 2025. Learning rates, Adam and schedule are those of `finetune`,
     as for every method (theirs: SGD at 0.01 with polynomial decay, 31,800 steps). The
-    labelled slices are augmented as for every method; theirs are only turned.
+    labelled slices are augmented as for every method; theirs are only turned. Weak
+    views move by the same φ (theirs: turns, flips, rotations within 20°). The supervised
+    Dice, without squares below, and the network, without dropout, are this program's.
     """
     unimatch = ConfigDict()
     unimatch.teacher = "self"  # | "ema": V2
@@ -200,6 +202,7 @@ def _medium(config: ConfigDict) -> None:
     for name in ("simclr", "byol", "barlow_twins"):
         config[name].num_steps = 3000
     config.chaitanya.num_steps = 3000
+    config.finetune.unimatch.intensity.max_blur = 2.0  # the same length again
 
 
 def _quick(config: ConfigDict) -> None:

@@ -84,7 +84,7 @@ def draw_views(
         patch: The side of the patches that are drawn of whole slices; None if the
             images are crops. The masks do not decide where a patch lies.
     """
-    weak_key, strong_key, box_key = jax.random.split(key, 3)
+    weak_key, strong_key, box_key, paste_key = jax.random.split(key, 4)
     plain = unlabeled["image"]
     hidden = unlabeled.get(HIDDEN, jnp.zeros(plain.shape[:3], jnp.uint8))
     if patch is None:
@@ -112,7 +112,6 @@ def draw_views(
     truth = None
     if paste_probability > 0:
         shape = (2, number, 1, 1)
-        paste_key = jax.random.fold_in(box_key, 1)
         pasted = jax.random.bernoulli(paste_key, paste_probability, shape)
         # The second view takes other slices than the first. All were drawn at random.
         rows = (np.arange(number) + np.arange(2)[:, None]) % len(image)
