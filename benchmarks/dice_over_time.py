@@ -12,8 +12,6 @@ over. The pretraining itself is not in the times.
 """
 
 import argparse
-import csv
-import io
 import json
 import os
 import resource
@@ -26,8 +24,7 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from benchmarks.plain_unet import read_rows
-from pix2rep_jax.runtime.atomic_file import write_whole
+from benchmarks.csv_file import read_rows, write_rows
 
 HERE = Path(__file__).resolve().parents[1]
 NAME = "dice_over_time.csv"
@@ -141,13 +138,8 @@ def read_points(folder: Path) -> dict[Point, dict[str, str]]:
 
 def write_points(folder: Path, points: dict[Point, dict[str, str]]) -> None:
     """Writes the table as a whole."""
-    folder.mkdir(parents=True, exist_ok=True)
     rows = [point._asdict() | values for point, values in points.items()]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_whole(folder / NAME, text.getvalue())
+    write_rows(folder / NAME, rows)
 
 
 def draw_picture(folder: Path, path: Path) -> None:

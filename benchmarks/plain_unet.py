@@ -12,8 +12,6 @@ The length of the schedule follows from the first 20 steps.
 """
 
 import argparse
-import csv
-import io
 import json
 import math
 import time
@@ -26,6 +24,7 @@ import torch
 from ml_collections import ConfigDict
 from torch.nn import functional
 
+from benchmarks.csv_file import read_rows, write_rows
 from benchmarks.pytorch_step import make_net
 from pix2rep_jax.data.dataset import load_dataset
 from pix2rep_jax.data.splits import make_split
@@ -172,20 +171,8 @@ def run_study(study: Path, *, cpu_seconds: float, seed: int) -> None:
                 "wall_seconds": f"{result.seconds:.0f}",
             }
         )
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(done[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(done)
-        write_whole(path, text.getvalue())
+        write_rows(path, done)
         print(", ".join(f"{name} {value}" for name, value in done[-1].items()))
-
-
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """Reads the lines of a CSV; none if there is no such file."""
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def list_cells(study: Path) -> list[dict[str, str]]:
