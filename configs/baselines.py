@@ -140,8 +140,8 @@ def _unimatch(config: ConfigDict) -> ConfigDict:
     "V2" is Yang et al. 2025. Learning rates, Adam and schedule are those of `finetune`,
     as for every method (theirs: SGD at 0.01 with polynomial decay, 31,800 steps). The
     labelled slices are augmented as for every method; theirs are only turned. Weak
-    views move by the same φ (theirs: turns, flips, rotations within 20°). The supervised
-    Dice, without squares below, and the network, without dropout, are this program's.
+    views move by the same φ (theirs: turns, flips, rotations within 20°). The
+    supervised Dice, without squares below, and the network, without dropout, are ours.
     """
     unimatch = ConfigDict()
     unimatch.teacher = "self"  # | "ema": V2

@@ -99,9 +99,10 @@ def make_loss(
     The forward passes are those of the published code, but for one: there labelled
     slices are decoded from half of their features too, and the result is not used. One
     pass in training mode sees the labelled slices, with the weak views if they make the
-    pseudo-labels. A second one sees the strong views. BatchNorm normalises each by its own batch, and the
-    running averages take in both, one after the other. The pseudo-labels of the
-    partners, and those of a running average, come from a pass outside training.
+    pseudo-labels. A second one sees the strong views. BatchNorm normalises each by its
+    own batch, and the running averages take in both, one after the other. The
+    pseudo-labels of the partners, and those of a running average, come from a pass
+    outside training.
 
     Args:
         net: Backbone and head.
