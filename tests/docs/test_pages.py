@@ -45,7 +45,7 @@ def test_all_pages_together_are_short():
     """README and docs/, without what is generated."""
     pages = [page for page in PAGES if page.name != "CONTRIBUTING.md"]
     written = [_GENERATED.sub("", page.read_text("utf-8")) for page in pages]
-    assert 15_000 < sum(map(words, written)) <= 18_000
+    assert 15_000 < sum(map(words, written)) <= 18_600
 
 
 @pytest.mark.parametrize("file", MAP)
