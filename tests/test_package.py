@@ -25,9 +25,9 @@ DISTRIBUTIONS = {
 """Imported names whose package has another name."""
 
 
-def locked():
-    """The versions of requirements-lock.txt by the packages' names."""
-    text = (ROOT / "requirements-lock.txt").read_text("utf-8")
+def locked(file="requirements-lock.txt"):
+    """The versions of a file by the packages' names."""
+    text = (ROOT / file).read_text("utf-8")
     return dict(re.findall(r"^([\w.-]+)==([^\s#]+)", text, re.M))
 
 
@@ -148,6 +148,21 @@ def test_the_locked_set_is_one_that_the_requirements_allow():
             requirement = Requirement(wanted)
             version = versions[canonicalize_name(requirement.name)]
             assert version in requirement.specifier, wanted
+
+
+def test_the_oldest_set_is_allowed_and_stands_on_the_page():
+    bounds = {}
+    for line in (ROOT / "requirements.txt").read_text("utf-8").splitlines():
+        if wanted := line.partition("#")[0].strip():
+            requirement = Requirement(wanted)
+            bounds[requirement.name] = requirement.specifier
+    page = (ROOT / "docs/reference/dependencies.md").read_text("utf-8")
+    (row,) = re.findall(r"^\| `requirements-oldest.*$", page, re.M)
+    versions = locked("requirements-oldest.txt")
+    assert {"jax", "flax", "numpy"} < {*versions}
+    for name, version in versions.items():
+        assert version in bounds[name], name
+        assert name == "optax" or f" {version} " in row, name
 
 
 def test_each_locked_package_has_its_licence_on_the_page():
