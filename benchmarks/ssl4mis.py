@@ -8,12 +8,11 @@ here by default. A command that was stopped goes on, and what has its scores is 
 over. A row without pretraining needs no other; the others share one pretraining of each
 kind. `--write` publishes what is finished: results/ssl4mis.csv has the scores of the
 last step and of the best one by validation patients, results/ssl4mis_course.csv the
-validation Dice against steps, and docs/pictures/ssl4mis.png draws it.
+validation Dice against steps, docs/pictures/ssl4mis.png draws it, and the table goes
+into docs/results/ssl4mis.md.
 """
 
 import argparse
-import csv
-import io
 import json
 import subprocess
 import sys
@@ -23,12 +22,18 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from benchmarks.plain_unet import read_rows
+from benchmarks.csv_file import read_rows, write_rows
 from pix2rep_jax.runs.metric_log import read_metrics
 from pix2rep_jax.runtime.atomic_file import write_whole
 
 HERE = Path(__file__).resolve().parents[1]
 SCORES, COURSE = "ssl4mis.csv", "ssl4mis_course.csv"
+PAGE = HERE / "docs" / "results" / "ssl4mis.md"
+MARK = "<!-- ssl4mis -->\n"
+STARTS = {"none": "from scratch", "pix2rep": "Pix2Rep", "v2": "Pix2Rep-v2"}
+STARTS |= {"mae": "masked images"}
+TITLES = {"supervised": "supervised", "unimatch": "UniMatch"}
+TITLES |= {"mean_teacher": "Mean Teacher"}
 PRETRAININGS = {
     "none": (),
     "pix2rep": (),
@@ -160,15 +165,6 @@ def list_course(folder: Path) -> list[dict[str, str]]:
     return lines
 
 
-def write_rows(path: Path, lines: Sequence[dict[str, str]]) -> None:
-    """Writes a CSV as a whole."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    write_whole(path, text.getvalue())
-
-
 def draw_course(table: Path, path: Path) -> None:
     """Draws the validation Dice against steps: a panel for each number of patients."""
     lines = read_rows(table)
@@ -178,13 +174,13 @@ def draw_course(table: Path, path: Path) -> None:
     for axis, number in zip(axes, numbers, strict=True):
         courses: dict[Row, list[tuple[int, float]]] = {}
         for line in lines:
-            row = Row(*(line[name] for name in Row._fields))
+            row = _row(line)
             point = int(line["step"]), 100 * float(line["val_dice"])
             courses.setdefault(row, []).append(point)
         for row, course in courses.items():
             if int(row.num_labeled) == number:
-                start = "from scratch" if row.pretraining == "none" else row.pretraining
-                axis.plot(*zip(*course, strict=True), label=f"{row.method}, {start}")
+                title = f"{TITLES[row.method]}, {STARTS[row.pretraining]}"
+                axis.plot(*zip(*course, strict=True), label=title)
         patients = "1 patient" if number == 1 else f"{number} patients"
         axis.set_title(f"{patients} with masks", fontsize=10)
         axis.set_xlabel("steps")
@@ -194,12 +190,39 @@ def draw_course(table: Path, path: Path) -> None:
     figure.savefig(path, dpi=120, metadata={"Software": None})
 
 
+def table(lines: Sequence[dict[str, str]]) -> str:
+    """Makes the page's table: a line for each row, seed and number of patients."""
+    titles = ("labelled", "start", "method", *CLASSES)
+    titles += ("Dice", "HD95, mm", "Dice, best step")
+    text = [f"| {' | '.join(titles)} |", "|" + "---|" * len(titles)]
+    best = {_row(line): line for line in lines if line["kept"] == "best"}
+    for line in sorted(lines, key=lambda each: (int(each["num_labeled"]), _row(each))):
+        if line["kept"] == "last":
+            row = _row(line)
+            dice = [
+                100 * float(line[f"dice_{x}"]) for x in (*CLASSES, "mean_foreground")
+            ]
+            cells = [row.num_labeled, STARTS[row.pretraining], TITLES[row.method]]
+            cells += [f"{value:.1f}" for value in dice]
+            cells += [f"{float(line['hd95_mm_mean_foreground']):.1f}"]
+            cells += [f"{100 * float(best[row]['dice_mean_foreground']):.1f}"]
+            text.append(f"| {' | '.join(cells)} |")
+    return "\n".join(text) + "\n"
+
+
+def _row(line: dict[str, str]) -> Row:
+    return Row(*(line[name] for name in Row._fields))
+
+
 def publish(folder: Path) -> None:
-    """Writes the tables and the picture of what is finished."""
+    """Writes the tables, the page and the picture of what is finished."""
     results = HERE / "results"
     write_rows(results / SCORES, list_scores(folder))
     write_rows(results / COURSE, list_course(folder))
     draw_course(results / COURSE, HERE / "docs" / "pictures" / "ssl4mis.png")
+    above, _, below = PAGE.read_text(encoding="utf-8").split(MARK)
+    text = table(read_rows(results / SCORES))
+    write_whole(PAGE, f"{above}{MARK}\n{text}\n{MARK}{below}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

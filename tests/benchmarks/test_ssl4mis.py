@@ -3,7 +3,7 @@
 import json
 
 from benchmarks import ssl4mis
-from benchmarks.plain_unet import read_rows
+from benchmarks.csv_file import read_rows, write_rows
 
 
 def scores(dice):
@@ -24,7 +24,7 @@ def test_both_checkpoints_and_the_course_of_each_row_are_listed(tmp_path):
         lines = [{"step": s, "val_dice": s / 10} for s in (2, 4)]
         text = "".join(json.dumps(x) + "\n" for x in ({"step": 1, "loss": 2.0}, *lines))
         (place / "metrics.jsonl").write_text(text)
-    ssl4mis.write_rows(tmp_path / ssl4mis.SCORES, ssl4mis.list_scores(tmp_path))
+    write_rows(tmp_path / ssl4mis.SCORES, ssl4mis.list_scores(tmp_path))
     found = [
         (x["pretraining"], x["method"], x["kept"], x["step"], float(x["dice_RV"]))
         for x in read_rows(tmp_path / ssl4mis.SCORES)
@@ -35,8 +35,10 @@ def test_both_checkpoints_and_the_course_of_each_row_are_listed(tmp_path):
         ("pix2rep", "unimatch", "last", "4", 0.6),
         ("pix2rep", "unimatch", "best", "4", 0.6),
     ]
+    rows = ssl4mis.table(read_rows(tmp_path / ssl4mis.SCORES)).splitlines()[2:]
+    assert [row.split(" | ")[-1] for row in rows] == ["70.0 |", "60.0 |"]
     course = tmp_path / ssl4mis.COURSE
-    ssl4mis.write_rows(course, ssl4mis.list_course(tmp_path))
+    write_rows(course, ssl4mis.list_course(tmp_path))
     assert [float(x["val_dice"]) for x in read_rows(course)] == [0.2, 0.4] * 2
     ssl4mis.draw_course(course, tmp_path / "course.png")
     assert (tmp_path / "course.png").stat().st_size > 1000
