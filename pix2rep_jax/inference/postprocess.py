@@ -39,9 +39,10 @@ cost 20 points (docs/results/notes.md).
 ENOUGH_PATIENTS = 5
 """From so many labelled patients on, "auto" keeps the largest piece of a class.
 
-On ACDC that brought nothing with one patient, and nearly a point with five
-(docs/results/notes.md). The masks of fewer patients do not show that a structure never
-has several pieces.
+On ACDC's centred crops that brought nothing with one patient, and nearly a point with
+five. The masks of fewer patients do not show that a structure never has several pieces.
+But in whole slices much lies far from it, and there it brought 1 to 3 points with one
+patient (docs/results/notes.md).
 """
 
 
@@ -105,17 +106,18 @@ def choose_motions(known: Sequence[Motion], mirror: bool | str) -> Sequence[Moti
 
 
 def choose_components(
-    classes: Sequence[str], record: RunRecord, wanted: bool | str
+    data: Mapping[str, Any], record: RunRecord, wanted: bool | str
 ) -> tuple[int, ...]:
     """Selects the classes of which only the largest piece is kept.
 
     Args:
-        classes: Names of the classes, background first.
+        data: The section of the run's configuration; `classes` and `crop` are read.
         record: The run's, which knows the classes in one piece.
         wanted: The setting `predict.largest_component`.
     """
+    classes = tuple(data["classes"])
     is_known = len(record.split.labeled_patients) >= ENOUGH_PATIENTS
-    sure = record.one_piece if is_known else ()
+    sure = record.one_piece if is_known or data["crop"] == "whole" else ()
     names = {True: classes[1:], False: (), "auto": sure}[wanted]
     return tuple(i for i, name in enumerate(classes) if i and name in names)
 

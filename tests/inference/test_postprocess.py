@@ -109,22 +109,25 @@ def test_a_setting_decides():
 
 
 @pytest.mark.parametrize(
-    "patients, one_piece, wanted, expected",
+    "patients, one_piece, crop, wanted, expected",
     [
-        (5, ("LV",), "auto", (2,)),
-        (4, ("LV",), "auto", ()),
-        (5, (), "auto", ()),
-        (1, ("LV",), True, (1, 2)),
-        (9, ("LV",), False, ()),
+        (5, ("LV",), "center", "auto", (2,)),
+        (4, ("LV",), "center", "auto", ()),
+        (5, (), "center", "auto", ()),
+        (1, ("LV",), "whole", "auto", (2,)),
+        (1, (), "whole", "auto", ()),
+        (1, ("LV",), "center", True, (1, 2)),
+        (9, ("LV",), "whole", False, ()),
     ],
 )
 def test_pieces_are_dropped_where_enough_masks_have_one(
-    patients, one_piece, wanted, expected
+    patients, one_piece, crop, wanted, expected
 ):
-    """A run that is older than the record has none."""
+    """Or in whole slices. A run that is older than the record has none."""
     split = make_split_of(labeled_patients=("p",) * patients)
     record = make_run_record(split=split)._replace(one_piece=one_piece)
-    assert choose_components(("BG", "RV", "LV"), record, wanted) == expected
+    data = {"classes": ("BG", "RV", "LV"), "crop": crop}
+    assert choose_components(data, record, wanted) == expected
 
 
 def test_the_largest_piece_is_kept():
