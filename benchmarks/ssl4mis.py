@@ -7,7 +7,8 @@ Each row is a training by main.py at size `small`, with everything that is not n
 here by default. A command that was stopped goes on, and what has its scores is passed
 over. A row without pretraining needs no other; the others share one pretraining of each
 kind. `--write` publishes what is finished: results/ssl4mis.csv has the scores of the
-last step and of the best one by validation patients, results/ssl4mis_course.csv the
+last step, as it is and with the largest piece of each class alone, and of the best step
+by validation patients. results/ssl4mis_course.csv has the
 validation Dice against steps, docs/pictures/ssl4mis.png draws it, and the table goes
 into docs/results/ssl4mis.md.
 """
@@ -56,6 +57,9 @@ METHODS = {
 """Flags of each `finetune.method`."""
 
 CLASSES = ("RV", "MYO", "LV")
+
+KEPT = ("last", "largest", "best")
+"""Last step, its largest pieces alone, and the best step by validation patients."""
 
 
 class Row(NamedTuple):
@@ -122,6 +126,9 @@ def run(
                 f"--workdir={workdir}",
                 "--mode=finetune",
             )
+        if not (workdir / "evaluate" / "evaluation.json").exists():
+            largest = "--config.predict.largest_component=True"
+            call(f"--workdir={workdir}", largest, "--mode=evaluate")
 
 
 def call(*words: str) -> None:
@@ -136,14 +143,16 @@ def read_finished(folder: Path) -> Iterator[tuple[Row, Path]]:
 
 
 def list_scores(folder: Path) -> list[dict[str, str]]:
-    """Lists the scores of all rows, both checkpoints of each."""
+    """Lists the scores of all rows: `KEPT` of each."""
     lines = []
     for row, place in read_finished(folder):
         scored = json.loads((place / "evaluation.json").read_text())
-        for kept in ("last", "best"):
-            scores = scored if kept == scored["kept"] else scored.get(kept)
-            if scores is None:  # the best step is the last one
-                scores = scored
+        largest = place.parent / "evaluate" / "evaluation.json"
+        found = {"last": scored, "largest": json.loads(largest.read_text())}
+        # The best step may be the last one.
+        found["best"] = scored.get("best", scored)
+        for kept in KEPT:
+            scores = found[kept]
             step = scored.get(f"{kept}_step", scored["scored_step"])
             line = {**row._asdict(), "kept": kept, "step": str(step)}
             for key, name in (("dice", "dice"), ("hd95_mm", "hd95_mm")):
@@ -193,9 +202,15 @@ def draw_course(table: Path, path: Path) -> None:
 def table(lines: Sequence[dict[str, str]]) -> str:
     """Makes the page's table: a line for each row, seed and number of patients."""
     titles = ("labelled", "start", "method", *CLASSES)
-    titles += ("Dice", "HD95, mm", "Dice, best step")
+    titles += (
+        "Dice",
+        "HD95, mm",
+        "largest pieces: Dice",
+        "HD95, mm",
+        "best step: Dice",
+    )
     text = [f"| {' | '.join(titles)} |", "|" + "---|" * len(titles)]
-    best = {_row(line): line for line in lines if line["kept"] == "best"}
+    others = {(_row(line), line["kept"]): line for line in lines}
     for line in sorted(lines, key=lambda each: (int(each["num_labeled"]), _row(each))):
         if line["kept"] == "last":
             row = _row(line)
@@ -205,7 +220,10 @@ def table(lines: Sequence[dict[str, str]]) -> str:
             cells = [row.num_labeled, STARTS[row.pretraining], TITLES[row.method]]
             cells += [f"{value:.1f}" for value in dice]
             cells += [f"{float(line['hd95_mm_mean_foreground']):.1f}"]
-            cells += [f"{100 * float(best[row]['dice_mean_foreground']):.1f}"]
+            largest, best = others[row, "largest"], others[row, "best"]
+            cells += [f"{100 * float(largest['dice_mean_foreground']):.1f}"]
+            cells += [f"{float(largest['hd95_mm_mean_foreground']):.1f}"]
+            cells += [f"{100 * float(best['dice_mean_foreground']):.1f}"]
             text.append(f"| {' | '.join(cells)} |")
     return "\n".join(text) + "\n"
 

@@ -21,6 +21,9 @@ def test_both_checkpoints_and_the_course_of_each_row_are_listed(tmp_path):
         place.mkdir(parents=True)
         content = {**scores(0.6), "kept": "last", "scored_step": 4, **best}
         (place / "evaluation.json").write_text(json.dumps(content))
+        (place.parent / "evaluate").mkdir()
+        path = place.parent / "evaluate" / "evaluation.json"
+        path.write_text(json.dumps(scores(0.65)))
         lines = [{"step": s, "val_dice": s / 10} for s in (2, 4)]
         text = "".join(json.dumps(x) + "\n" for x in ({"step": 1, "loss": 2.0}, *lines))
         (place / "metrics.jsonl").write_text(text)
@@ -31,8 +34,10 @@ def test_both_checkpoints_and_the_course_of_each_row_are_listed(tmp_path):
     ]
     assert found == [
         ("none", "supervised", "last", "4", 0.6),
+        ("none", "supervised", "largest", "4", 0.65),
         ("none", "supervised", "best", "2", 0.7),
         ("pix2rep", "unimatch", "last", "4", 0.6),
+        ("pix2rep", "unimatch", "largest", "4", 0.65),
         ("pix2rep", "unimatch", "best", "4", 0.6),
     ]
     rows = ssl4mis.table(read_rows(tmp_path / ssl4mis.SCORES)).splitlines()[2:]
@@ -42,3 +47,9 @@ def test_both_checkpoints_and_the_course_of_each_row_are_listed(tmp_path):
     assert [float(x["val_dice"]) for x in read_rows(course)] == [0.2, 0.4] * 2
     ssl4mis.draw_course(course, tmp_path / "course.png")
     assert (tmp_path / "course.png").stat().st_size > 1000
+
+
+def test_the_page_shows_the_published_scores():
+    _, block, _ = ssl4mis.PAGE.read_text(encoding="utf-8").split(ssl4mis.MARK)
+    scores = read_rows(ssl4mis.HERE / "results" / ssl4mis.SCORES)
+    assert block.strip() == ssl4mis.table(scores).strip()

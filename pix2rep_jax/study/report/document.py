@@ -1,5 +1,6 @@
 """tables.md: what a study found, in the order of the paper's tables."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -275,7 +276,7 @@ def total_seconds(results: Sequence[Result]) -> float:
         for job, seconds in zip(jobs, each.stage_seconds, strict=True):
             # A cell that is not finished may know nothing of a published pretraining.
             times[job.key] = max(seconds, times.get(job.key, 0.0))
-    return sum(times.values())
+    return math.fsum(times.values())  # Python 3.12 sums in another way than 3.11
 
 
 def _is_the_papers_data(config: ConfigDict) -> bool:
