@@ -8,9 +8,9 @@ here by default. A command that was stopped goes on, and what has its scores is 
 over. A row without pretraining needs no other; the others share one pretraining of each
 kind. `--write` publishes what is finished: results/ssl4mis.csv has the scores of the
 last step, as it is and with the largest piece of each class alone, and of the best step
-by validation patients. results/ssl4mis_course.csv has the
-validation Dice against steps, docs/pictures/ssl4mis.png draws it, and the table goes
-into docs/results/ssl4mis.md.
+by validation patients. results/ssl4mis_course.csv has the validation Dice against
+steps, and docs/pictures/ssl4mis.png draws it. The table goes into
+docs/results/ssl4mis.md.
 """
 
 import argparse
@@ -31,10 +31,17 @@ HERE = Path(__file__).resolve().parents[1]
 SCORES, COURSE = "ssl4mis.csv", "ssl4mis_course.csv"
 PAGE = HERE / "docs" / "results" / "ssl4mis.md"
 MARK = "<!-- ssl4mis -->\n"
-STARTS = {"none": "from scratch", "pix2rep": "Pix2Rep", "v2": "Pix2Rep-v2"}
-STARTS |= {"mae": "masked images"}
-TITLES = {"supervised": "supervised", "unimatch": "UniMatch"}
-TITLES |= {"mean_teacher": "Mean Teacher"}
+STARTS = {
+    "none": "from scratch",
+    "pix2rep": "Pix2Rep",
+    "v2": "Pix2Rep-v2",
+    "mae": "masked images",
+}
+TITLES = {
+    "supervised": "supervised",
+    "unimatch": "UniMatch",
+    "mean_teacher": "Mean Teacher",
+}
 PRETRAININGS = {
     "none": (),
     "pix2rep": (),
@@ -155,9 +162,9 @@ def list_scores(folder: Path) -> list[dict[str, str]]:
             scores = found[kept]
             step = scored.get(f"{kept}_step", scored["scored_step"])
             line = {**row._asdict(), "kept": kept, "step": str(step)}
-            for key, name in (("dice", "dice"), ("hd95_mm", "hd95_mm")):
+            for key in ("dice", "hd95_mm"):
                 for part in (*CLASSES, "mean_foreground"):
-                    line[f"{name}_{part}"] = f"{scores[key][part]:.6f}"
+                    line[f"{key}_{part}"] = f"{scores[key][part]:.6f}"
             lines.append(line)
     return lines
 

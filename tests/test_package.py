@@ -31,6 +31,14 @@ def locked(file="requirements-lock.txt"):
     return dict(re.findall(r"^([\w.-]+)==([^\s#]+)", text, re.M))
 
 
+def required():
+    """The bounds of requirements.txt by the packages' names."""
+    lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
+    wanted = (line.partition("#")[0].strip() for line in lines)
+    found = [Requirement(each) for each in wanted if each]
+    return {canonicalize_name(each.name): each.specifier for each in found}
+
+
 def printed_by(code):
     """What a fresh interpreter prints when it runs some code."""
     return subprocess.run(
@@ -143,19 +151,12 @@ def test_a_mode_imports_nothing_that_it_needs_later_or_never(mode):
 def test_the_locked_set_is_one_that_the_requirements_allow():
     """Each requirement is there, in a version within its bounds."""
     versions = locked()
-    for line in (ROOT / "requirements.txt").read_text("utf-8").splitlines():
-        if wanted := line.partition("#")[0].strip():
-            requirement = Requirement(wanted)
-            version = versions[canonicalize_name(requirement.name)]
-            assert version in requirement.specifier, wanted
+    for name, bounds in required().items():
+        assert versions[name] in bounds, name
 
 
 def test_the_oldest_set_is_allowed_and_stands_on_the_page():
-    bounds = {}
-    for line in (ROOT / "requirements.txt").read_text("utf-8").splitlines():
-        if wanted := line.partition("#")[0].strip():
-            requirement = Requirement(wanted)
-            bounds[requirement.name] = requirement.specifier
+    bounds = required()
     page = (ROOT / "docs/reference/dependencies.md").read_text("utf-8")
     (row,) = re.findall(r"^\| `requirements-oldest.*$", page, re.M)
     versions = locked("requirements-oldest.txt")

@@ -13,7 +13,7 @@ from pix2rep_jax.training.state import LossFn, ModelState
 from pix2rep_jax.views.patches import PatchOptions, augment_patches
 from pix2rep_jax.views.sampling import augment
 
-__all__ = ["BATCH_NORM", "augment_labeled", "make_loss", "make_train_pass"]
+__all__ = ["BATCH_NORM", "augment_slices", "make_loss", "make_train_pass"]
 
 BATCH_NORM = ("train", "frozen")
 """How BatchNorm normalises in fine-tuning."""
@@ -57,7 +57,7 @@ def make_train_pass(
     return train_pass
 
 
-def augment_labeled(
+def augment_slices(
     key: jax.Array,
     batch: Mapping[str, jax.Array],
     *,
@@ -65,7 +65,7 @@ def augment_labeled(
     spatial: Mapping[str, Any] | None,
     intensity: Mapping[str, Any],
 ) -> tuple[jax.Array, jax.Array]:
-    """Draws the images and labels that one step learns from.
+    """Draws images and labels of one step, from crops or from whole slices.
 
     Args:
         key: One random key.
@@ -116,7 +116,7 @@ def make_loss(
     train_pass = make_train_pass(net, batch_norm=batch_norm)
 
     def loss_fn(params, model_state: ModelState, batch, key: jax.Array):
-        image, label = augment_labeled(
+        image, label = augment_slices(
             key, batch, patch=patch, spatial=spatial, intensity=intensity
         )
         logits, batch_stats = train_pass(params, model_state.batch_stats, image)

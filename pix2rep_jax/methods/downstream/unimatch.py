@@ -21,7 +21,7 @@ from pix2rep_jax.methods.downstream.similarity_terms import (
     Similarity,
     similarity_terms,
 )
-from pix2rep_jax.methods.downstream.supervised import augment_labeled, make_train_pass
+from pix2rep_jax.methods.downstream.supervised import augment_slices, make_train_pass
 from pix2rep_jax.methods.downstream.teacher import NETWORKS, update_teacher
 from pix2rep_jax.methods.downstream.unimatch_views import (
     Views,
@@ -160,7 +160,7 @@ def make_loss(
     def loss_fn(params, model_state: ModelState, batch, key: jax.Array):
         label_key, view_key, drop_key = jax.random.split(key, 3)
         student = {"params": params, "batch_stats": model_state.batch_stats}
-        image, label = augment_labeled(
+        image, label = augment_slices(
             label_key,
             batch["labeled"],
             patch=patch,

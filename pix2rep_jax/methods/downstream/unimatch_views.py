@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from pix2rep_jax.data.files.labels import UNLABELLED
+from pix2rep_jax.methods.downstream.supervised import augment_slices
 from pix2rep_jax.views.cutmix import paste, sample_box
 from pix2rep_jax.views.intensity import random_intensity
-from pix2rep_jax.views.patches import PatchOptions, augment_patches
-from pix2rep_jax.views.sampling import augment
+from pix2rep_jax.views.patches import PatchOptions
 
 __all__ = [
     "HIDDEN",
@@ -87,18 +87,13 @@ def draw_views(
     weak_key, strong_key, box_key, paste_key = jax.random.split(key, 4)
     plain = unlabeled["image"]
     hidden = unlabeled.get(HIDDEN, jnp.zeros(plain.shape[:3], jnp.uint8))
-    if patch is None:
-        weak, hidden = augment(weak_key, plain, hidden, spatial=spatial, intensity={})
-    else:
-        weak, moved = augment_patches(
-            weak_key,
-            {"image": plain, "label": hidden, "box": unlabeled["box"]},
-            options=patch._replace(foreground_share=0.0),
-            spatial=spatial,
-            intensity={},
-        )
-        assert moved is not None
-        hidden = moved
+    weak, hidden = augment_slices(
+        weak_key,
+        {**unlabeled, "label": hidden},
+        patch=patch and patch._replace(foreground_share=0.0),
+        spatial=spatial,
+        intensity={},
+    )
     change = lambda key, image: random_intensity(key, image, **intensity)  # noqa: E731
     keys = jax.random.split(strong_key, (2, len(weak)))
     strong = jax.vmap(jax.vmap(change), in_axes=(0, None))(keys, weak)
