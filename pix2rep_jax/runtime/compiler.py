@@ -36,8 +36,8 @@ def compiler_options() -> dict[str, str | int] | None:
     ones on a single core. XLA's own code runs them on all cores.
 
     Returns:
-        The options; None on other backends, or if this jax does not know them. An
-        optimisation level in `XLA_FLAGS` is kept.
+        The options that this jax knows; None on other backends. An optimisation level
+        in `XLA_FLAGS` is kept.
     """
     if jax.default_backend() != "cpu":
         return None
@@ -49,11 +49,15 @@ def compiler_options() -> dict[str, str | int] | None:
     }
     if _LEVEL not in os.environ.get("XLA_FLAGS", ""):
         options[_LEVEL] = 2  # as fast a step as with 3, compiled in less time
+    return {name: value for name, value in options.items() if _known(name, value)}
+
+
+def _known(name: str, value: str | int) -> bool:
     try:
-        jax.jit(lambda x: x, compiler_options=options).lower(0.0).compile()
+        jax.jit(lambda x: x, compiler_options={name: value}).lower(0.0).compile()
     except jax.errors.JaxRuntimeError:
-        return None
-    return options
+        return False
+    return True
 
 
 def once_options() -> dict[str, int] | None:

@@ -24,15 +24,20 @@ def test_the_options_are_accepted_and_harmless(key):
 
 
 def test_an_unknown_option_is_left_out(monkeypatch):
-    """As with a jax that has it no more."""
+    """As with a jax that has it no more, or not yet. The others are kept."""
+    known, unknown, jit = compiler_options(), "xla_cpu_prefer_vector_width", jax.jit
 
-    def refuse(*_, **__):
-        raise jax.errors.JaxRuntimeError("No such compile option")
+    def refuse(function, *, compiler_options):
+        if unknown in compiler_options:
+            raise jax.errors.JaxRuntimeError("No such compile option")
+        return jit(function, compiler_options=compiler_options)
 
     compiler_options.cache_clear()
     monkeypatch.setattr(jax, "jit", refuse)
-    assert compiler_options() is None
+    rest = compiler_options()
     compiler_options.cache_clear()
+    assert rest == {name: value for name, value in known.items() if name != unknown}
+    assert len(rest) == len(known) - 1
 
 
 @pytest.mark.slow
