@@ -1,16 +1,18 @@
 """Trains and scores in the split that few-label papers of ACDC share (data.split).
 
 python -m benchmarks.ssl4mis --folder runs/ssl4mis --root ACDC [--labeled 1] [--only R]
+python -m benchmarks.ssl4mis --folder runs/ssl4mis --root ACDC --only R --variant V
 python -m benchmarks.ssl4mis --folder runs/ssl4mis --write
 
 Each row is a training by main.py at size `small`, with everything that is not named
-here by default. A command that was stopped goes on, and what has its scores is passed
-over. A row without pretraining needs no other; the others share one pretraining of each
-kind. `--write` publishes what is finished: results/ssl4mis.csv has the scores of the
+here by default. A variant changes some of it. A command that was stopped goes on, and
+what has its scores is passed over. A row without pretraining needs no other; the others
+share one pretraining of each kind. `--write` publishes what is finished, and keeps the
+published rows that the folder does not have: results/ssl4mis.csv has the scores of the
 last step, as it is and with the largest piece of each class alone, and of the best step
 by validation patients. results/ssl4mis_course.csv has the validation Dice against
 steps, and docs/pictures/ssl4mis.png draws it. The table goes into
-docs/results/ssl4mis.md.
+docs/results/ssl4mis.md, and that of the variants into docs/results/notes.md.
 """
 
 import argparse
@@ -30,6 +32,7 @@ from pix2rep_jax.runtime.atomic_file import write_whole
 HERE = Path(__file__).resolve().parents[1]
 SCORES, COURSE = "ssl4mis.csv", "ssl4mis_course.csv"
 PAGE = HERE / "docs" / "results" / "ssl4mis.md"
+NOTES = HERE / "docs" / "results" / "notes.md"
 MARK = "<!-- ssl4mis -->\n"
 STARTS = {
     "none": "from scratch",
@@ -63,6 +66,27 @@ METHODS = {
 }
 """Flags of each `finetune.method`."""
 
+VARIANTS = {
+    "default": ("as by default", ()),
+    "scratch_rates": (
+        "backbone and head at 3e-3, as from scratch",
+        (
+            "--config.finetune.backbone_learning_rate=3e-3",
+            "--config.finetune.head_learning_rate=3e-3",
+        ),
+    ),
+    "tenth": (
+        "backbone at 3e-4, head at 3e-3, warm-up over 5 %",
+        (
+            "--config.finetune.backbone_learning_rate=3e-4",
+            "--config.finetune.head_learning_rate=3e-3",
+            "--config.finetune.warmup_share=0.05",
+        ),
+    ),
+    "warm_up": ("warm-up over 5 %", ("--config.finetune.warmup_share=0.05",)),
+}
+"""Title and flags of each set of changes that was tried."""
+
 CLASSES = ("RV", "MYO", "LV")
 
 KEPT = ("last", "largest", "best")
@@ -77,12 +101,14 @@ class Row(NamedTuple):
         method: A key of `METHODS`.
         num_labeled: Number of labelled patients: 1, 3 or 7.
         seed: Decides the first weights and all that is drawn.
+        variant: A key of `VARIANTS`.
     """
 
     pretraining: str
     method: str
     num_labeled: str
     seed: str
+    variant: str = "default"
 
 
 ORDER = (
@@ -101,7 +127,13 @@ ORDER = (
 
 
 def run(
-    root: Path, folder: Path, *, num_labeled: int, seed: int, only: Sequence[str]
+    root: Path,
+    folder: Path,
+    *,
+    num_labeled: int,
+    seed: int,
+    only: Sequence[str],
+    variant: str = "default",
 ) -> None:
     """Trains and scores what is left.
 
@@ -111,6 +143,7 @@ def run(
         num_labeled: Number of labelled patients.
         seed: That of all rows.
         only: Rows such as "pix2rep-unimatch"; none for all.
+        variant: A key of `VARIANTS`.
     """
     shared = ("--config=configs/pix2rep.py:small", f"--config.data.root={root}")
     shared += ("--config.data.split=ssl4mis", f"--config.seed={seed}")
@@ -122,11 +155,13 @@ def run(
             start = str(folder / f"{pretraining}-pretraining-{seed}")
             words = (*PRETRAININGS[pretraining], f"--workdir={start}")
             call(*shared, *words, "--mode=pretrain")
-        workdir = folder / f"{pretraining}-{method}-{num_labeled}-{seed}"
+        row = Row(pretraining, method, str(num_labeled), str(seed), variant)
+        workdir = folder / "-".join(row)
         if not (workdir / "finetune" / "evaluation.json").exists():
             call(
                 *shared,
                 *METHODS[method],
+                *VARIANTS[variant][1],
                 f"--config.finetune.method={method}",
                 f"--config.data.num_labeled={num_labeled}",
                 f"--config.init.checkpoint={start}",
@@ -181,6 +216,13 @@ def list_course(folder: Path) -> list[dict[str, str]]:
     return lines
 
 
+def keep_others(path: Path, lines: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """Joins the lines of a table to those of other rows that it has already."""
+    found = {_row(line) for line in lines}
+    others = [line for line in read_rows(path) if _row(line) not in found]
+    return sorted((*others, *lines), key=_row)
+
+
 def draw_course(table: Path, path: Path) -> None:
     """Draws the validation Dice against steps: a panel for each number of patients."""
     lines = read_rows(table)
@@ -191,6 +233,8 @@ def draw_course(table: Path, path: Path) -> None:
         courses: dict[Row, list[tuple[int, float]]] = {}
         for line in lines:
             row = _row(line)
+            if row.variant != "default":
+                continue
             point = int(line["step"]), 100 * float(line["val_dice"])
             courses.setdefault(row, []).append(point)
         for row, course in courses.items():
@@ -206,33 +250,42 @@ def draw_course(table: Path, path: Path) -> None:
     figure.savefig(path, dpi=120, metadata={"Software": None})
 
 
-def table(lines: Sequence[dict[str, str]]) -> str:
-    """Makes the page's table: a line for each row, seed and number of patients."""
-    titles = ("labelled", "start", "method", *CLASSES)
-    titles += (
-        "Dice",
-        "HD95, mm",
-        "largest pieces: Dice",
-        "HD95, mm",
-        "best step: Dice",
-    )
+def table(lines: Sequence[dict[str, str]], *, variants: bool = False) -> str:
+    """Makes a table: a line for each row, seed and number of patients.
+
+    Args:
+        lines: As of `list_scores`.
+        variants: Whether the table has the variants, and what they are compared with,
+            in place of the rows by default.
+    """
+    titles = ["labelled", "start", "method", *CLASSES, "Dice", "HD95, mm"]
+    titles += ["largest pieces: Dice", "HD95, mm", "best step: Dice"]
+    if variants:
+        titles.insert(3, "settings")
+    scores = {(_row(line), line["kept"]): line for line in lines}
+    rows = sorted({row for row, _ in scores}, key=lambda x: (int(x.num_labeled), x))
+    tried = {row._replace(variant="default") for row in rows if row[-1] != "default"}
     text = [f"| {' | '.join(titles)} |", "|" + "---|" * len(titles)]
-    others = {(_row(line), line["kept"]): line for line in lines}
-    for line in sorted(lines, key=lambda each: (int(each["num_labeled"]), _row(each))):
-        if line["kept"] == "last":
-            row = _row(line)
-            dice = [
-                100 * float(line[f"dice_{x}"]) for x in (*CLASSES, "mean_foreground")
-            ]
-            cells = [row.num_labeled, STARTS[row.pretraining], TITLES[row.method]]
-            cells += [f"{value:.1f}" for value in dice]
-            cells += [f"{float(line['hd95_mm_mean_foreground']):.1f}"]
-            largest, best = others[row, "largest"], others[row, "best"]
-            cells += [f"{100 * float(largest['dice_mean_foreground']):.1f}"]
-            cells += [f"{float(largest['hd95_mm_mean_foreground']):.1f}"]
-            cells += [f"{100 * float(best['dice_mean_foreground']):.1f}"]
-            text.append(f"| {' | '.join(cells)} |")
+    for row in rows:
+        if variants and row._replace(variant="default") not in tried:
+            continue
+        if not variants and row.variant != "default":
+            continue
+        last, largest, best = (scores[row, kept] for kept in KEPT)
+        cells = [row.num_labeled, STARTS[row.pretraining], TITLES[row.method]]
+        cells += [VARIANTS[row.variant][0]] if variants else []
+        cells += [_percent(last, part) for part in (*CLASSES, "mean_foreground")]
+        cells += [_hd95(last), _percent(largest), _hd95(largest), _percent(best)]
+        text.append(f"| {' | '.join(cells)} |")
     return "\n".join(text) + "\n"
+
+
+def _percent(line: dict[str, str], part: str = "mean_foreground") -> str:
+    return f"{100 * float(line[f'dice_{part}']):.1f}"
+
+
+def _hd95(line: dict[str, str]) -> str:
+    return f"{float(line['hd95_mm_mean_foreground']):.1f}"
 
 
 def _row(line: dict[str, str]) -> Row:
@@ -241,13 +294,14 @@ def _row(line: dict[str, str]) -> Row:
 
 def publish(folder: Path) -> None:
     """Writes the tables, the page and the picture of what is finished."""
-    results = HERE / "results"
-    write_rows(results / SCORES, list_scores(folder))
-    write_rows(results / COURSE, list_course(folder))
-    draw_course(results / COURSE, HERE / "docs" / "pictures" / "ssl4mis.png")
-    above, _, below = PAGE.read_text(encoding="utf-8").split(MARK)
-    text = table(read_rows(results / SCORES))
-    write_whole(PAGE, f"{above}{MARK}\n{text}\n{MARK}{below}")
+    scores, course = HERE / "results" / SCORES, HERE / "results" / COURSE
+    write_rows(scores, keep_others(scores, list_scores(folder)))
+    write_rows(course, keep_others(course, list_course(folder)))
+    draw_course(course, HERE / "docs" / "pictures" / "ssl4mis.png")
+    for page, variants in ((PAGE, False), (NOTES, True)):
+        above, _, below = page.read_text(encoding="utf-8").split(MARK)
+        text = table(read_rows(scores), variants=variants)
+        write_whole(page, f"{above}{MARK}\n{text}\n{MARK}{below}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -258,6 +312,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--labeled", type=int, default=1, choices=(1, 3, 7))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="such as pix2rep-unimatch")
+    parser.add_argument("--variant", default="default", choices=VARIANTS)
     parser.add_argument("--write", action="store_true")
     flags = parser.parse_args(argv)
     if flags.write:
@@ -269,6 +324,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         num_labeled=flags.labeled,
         seed=flags.seed,
         only=[each for each in flags.only.split(",") if each],
+        variant=flags.variant,
     )
 
 

@@ -7,13 +7,12 @@ import jax
 import jax.numpy as jnp
 
 from pix2rep_jax import losses
-from pix2rep_jax.methods.downstream.supervised import make_train_pass
+from pix2rep_jax.methods.downstream.supervised import augment_slices, make_train_pass
 from pix2rep_jax.methods.downstream.teacher import NETWORKS, update_teacher
 from pix2rep_jax.models.segmentation_net import SegmentationNet
 from pix2rep_jax.runtime.config_checks import above_zero, choice, not_below_zero, share
 from pix2rep_jax.training.state import LossFn, ModelState
-from pix2rep_jax.views.patches import PatchOptions, augment_patches
-from pix2rep_jax.views.sampling import augment
+from pix2rep_jax.views.patches import PatchOptions
 
 __all__ = ["consistency", "make_loss", "ramp_up"]
 
@@ -123,7 +122,7 @@ def make_loss(
         # The average contains the student, and no gradient may pass through it.
         extra = jax.lax.stop_gradient(extra)
         image, label = _augment_all(
-            augment_key, batch, patch, spatial=spatial, intensity=intensity
+            augment_key, batch, patch=patch, spatial=spatial, intensity=intensity
         )
         logits, batch_stats = train_pass(params, model_state.batch_stats, image)
         num_labeled = len(label)
@@ -159,20 +158,15 @@ def make_loss(
 
 
 def _augment_all(
-    key: jax.Array, batch: Any, patch: PatchOptions | None, **options: Any
-):
+    key: jax.Array, batch: Mapping[str, Mapping[str, jax.Array]], **options: Any
+) -> tuple[jax.Array, jax.Array]:
     """Augments the images of both sets, and the labels of the labelled set."""
-    if patch is not None:
-        keys = jax.random.split(key)
-        seen, label = augment_patches(
-            keys[0], batch["labeled"], options=patch, **options
-        )
-        unseen, _ = augment_patches(
-            keys[1], batch["unlabeled"], options=patch, **options
-        )
-        return jnp.concatenate([seen, unseen]), label
-    label = batch["labeled"]["label"]
-    image = jnp.concatenate([batch[x]["image"] for x in ("labeled", "unlabeled")])
-    blank = jnp.zeros((len(image) - len(label), *label.shape[1:]), label.dtype)
-    moved, labels = augment(key, image, jnp.concatenate([label, blank]), **options)
-    return moved, labels[: len(label)]
+    labeled, label = batch["labeled"], batch["labeled"]["label"]
+    number = len(batch["unlabeled"]["image"])
+    blank = jnp.zeros((number, *label.shape[1:]), label.dtype)
+    unlabeled = {**batch["unlabeled"], "label": blank}
+    both = {
+        name: jnp.concatenate([labeled[name], unlabeled[name]]) for name in unlabeled
+    }
+    image, moved = augment_slices(key, both, **options)
+    return image, moved[: len(label)]
