@@ -165,9 +165,9 @@ def _make_reference(work: Path, mode: str, kept: Path) -> None:
 
 
 _UNLIKE = re.compile(
-    r"(^|/)(lock|\.lock|broken-.*|events\.out[^/]*|programs/.*|[^/]*\.log)$"
+    r"(^|/)(lock|\.lock|broken-.*|events\.out[^/]*|programs/.*|[^/]*\.log|output\.txt)$"
 )
-"""Files that say when a run was, and checkpoints that were set aside."""
+"""Files that say when a run was or what it printed, and what was set aside."""
 
 _TIMES = {"steps_per_second", "seconds", "ended", "command", "environment"}
 _TIMES |= {"seal", "sha256", "made_for"}
