@@ -99,7 +99,7 @@ class Row(NamedTuple):
     Attributes:
         pretraining: A key of `PRETRAININGS`.
         method: A key of `METHODS`.
-        num_labeled: Number of labelled patients: 1, 3 or 7.
+        num_labeled: Number of labelled patients: 1, 3, 7, or all 70.
         seed: Decides the first weights and all that is drawn.
         variant: A key of `VARIANTS`.
     """
@@ -309,7 +309,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--root", type=Path, help="ACDC's folder")
-    parser.add_argument("--labeled", type=int, default=1, choices=(1, 3, 7))
+    parser.add_argument("--labeled", type=int, default=1, choices=(1, 3, 7, 70))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="such as pix2rep-unimatch")
     parser.add_argument("--variant", default="default", choices=VARIANTS)
