@@ -8,7 +8,7 @@ from typing import Any
 
 from pix2rep_jax.runtime.atomic_file import write_whole
 
-__all__ = ["read_rows", "write_rows"]
+__all__ = ["keep_others", "read_rows", "write_rows"]
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -27,3 +27,24 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     writer.writerows(rows)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, text.getvalue())
+
+
+def keep_others(
+    path: Path, rows: Sequence[dict[str, str]], names: Sequence[str]
+) -> list[dict[str, str]]:
+    """Joins new lines of a table to those that it has of other runs.
+
+    The folder of an earlier run may be gone, and its line stays.
+
+    Args:
+        path: The table.
+        rows: The new lines.
+        names: The columns that tell runs apart, and by which lines are sorted.
+    """
+
+    def run(row: Mapping[str, str]) -> tuple[str, ...]:
+        return tuple(row[name] for name in names)
+
+    found = {run(row) for row in rows}
+    others = [row for row in read_rows(path) if run(row) not in found]
+    return sorted((*others, *rows), key=run)

@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from benchmarks.csv_file import read_rows, write_rows
+from benchmarks.csv_file import keep_others, read_rows, write_rows
 from pix2rep_jax.runs.metric_log import read_metrics
 from pix2rep_jax.runtime.atomic_file import write_whole
 
@@ -75,15 +75,6 @@ VARIANTS = {
             "--config.finetune.head_learning_rate=3e-3",
         ),
     ),
-    "tenth": (
-        "backbone at 3e-4, head at 3e-3, warm-up over 5 %",
-        (
-            "--config.finetune.backbone_learning_rate=3e-4",
-            "--config.finetune.head_learning_rate=3e-3",
-            "--config.finetune.warmup_share=0.05",
-        ),
-    ),
-    "warm_up": ("warm-up over 5 %", ("--config.finetune.warmup_share=0.05",)),
 }
 """Title and flags of each set of changes that was tried."""
 
@@ -216,13 +207,6 @@ def list_course(folder: Path) -> list[dict[str, str]]:
     return lines
 
 
-def keep_others(path: Path, lines: Sequence[dict[str, str]]) -> list[dict[str, str]]:
-    """Joins the lines of a table to those of other rows that it has already."""
-    found = {_row(line) for line in lines}
-    others = [line for line in read_rows(path) if _row(line) not in found]
-    return sorted((*others, *lines), key=_row)
-
-
 def draw_course(table: Path, path: Path) -> None:
     """Draws the validation Dice against steps: a panel for each number of patients."""
     lines = read_rows(table)
@@ -295,8 +279,8 @@ def _row(line: dict[str, str]) -> Row:
 def publish(folder: Path) -> None:
     """Writes the tables, the page and the picture of what is finished."""
     scores, course = HERE / "results" / SCORES, HERE / "results" / COURSE
-    write_rows(scores, keep_others(scores, list_scores(folder)))
-    write_rows(course, keep_others(course, list_course(folder)))
+    write_rows(scores, keep_others(scores, list_scores(folder), Row._fields))
+    write_rows(course, keep_others(course, list_course(folder), Row._fields))
     draw_course(course, HERE / "docs" / "pictures" / "ssl4mis.png")
     for page, variants in ((PAGE, False), (NOTES, True)):
         above, _, below = page.read_text(encoding="utf-8").split(MARK)

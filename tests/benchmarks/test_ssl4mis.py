@@ -51,21 +51,11 @@ def test_both_checkpoints_and_the_course_of_each_row_are_listed(tmp_path):
     assert (tmp_path / "course.png").stat().st_size > 1000
 
 
-def test_published_rows_stay_and_are_replaced_by_newer_ones(tmp_path):
-    """The folder of an earlier row may be gone."""
-    path, row = tmp_path / "scores.csv", ssl4mis.Row("none", "supervised", "1", "0")
-    kept = row._replace(variant="tenth")
-    lines = [{**each._asdict(), "dice": "0.5"} for each in (row, kept)]
-    write_rows(path, lines)
-    newer = {**row._asdict(), "dice": "0.6"}
-    assert ssl4mis.keep_others(path, [newer]) == [newer, lines[1]]
-
-
 def test_variants_have_a_table_of_their_own(tmp_path):
     row = ssl4mis.Row("pix2rep", "supervised", "1", "0")
     other = row._replace(pretraining="none")
     lines = []
-    for each in (row, other, row._replace(variant="tenth")):
+    for each in (row, other, row._replace(variant="scratch_rates")):
         for kept in ssl4mis.KEPT:
             line = {**each._asdict(), "kept": kept}
             for part in (*ssl4mis.CLASSES, "mean_foreground"):
@@ -75,7 +65,7 @@ def test_variants_have_a_table_of_their_own(tmp_path):
     starts = [ssl4mis.STARTS[name] for name in ("none", "pix2rep")]
     assert [line.split(" | ")[1] for line in plain.splitlines()[2:]] == starts
     found = [line.split(" | ")[1::2][:2] for line in variants.splitlines()[2:]]
-    titles = [ssl4mis.VARIANTS[name][0] for name in ("default", "tenth")]
+    titles = [ssl4mis.VARIANTS[name][0] for name in ("default", "scratch_rates")]
     assert found == [[starts[1], title] for title in titles]
 
 

@@ -1,0 +1,163 @@
+"""Compares rates and warm-ups for fine-tuning from Pix2Rep, by validation patients.
+
+python -m benchmarks.rates --folder runs/rates --root ACDC --root FetalHead [--draw 0]
+python -m benchmarks.rates --folder runs/rates --write
+
+Each data set has one pretraining at size `small`. Ten patients take no part in any
+training, and the score of the last step on their slices decides. A command that was
+stopped goes on, and what has its scores is passed over. `--write` adds what is finished
+to results/rates.csv, and writes the table of docs/results/notes.md.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.csv_file import keep_others, read_rows, write_rows
+from pix2rep_jax.runs.metric_log import read_metrics
+from pix2rep_jax.runtime.atomic_file import write_whole
+
+HERE = Path(__file__).resolve().parents[1]
+TABLE = HERE / "results" / "rates.csv"
+PAGE = HERE / "docs" / "results" / "notes.md"
+MARK = "<!-- rates -->\n"
+VALIDATION = {"ACDC": 2}
+"""`data.validation_patients`, which counts patients of each pathology."""
+
+ONE_GROUP = 10
+"""The same where no pathology is known."""
+
+_WARM_UP = "--config.finetune.warmup_share=0.05"
+_BACKBONE = "--config.finetune.backbone_learning_rate"
+SETTINGS = {
+    "scratch": ("from scratch, 3e-3", ()),
+    "default": ("backbone 1e-3, head 1e-2", ()),
+    "tenth": ("backbone 3e-4, head 1e-2, warm-up 5 %", (f"{_BACKBONE}=3e-4", _WARM_UP)),
+    "level": (
+        "both 3e-3, warm-up 5 %",
+        (f"{_BACKBONE}=3e-3", "--config.finetune.head_learning_rate=3e-3", _WARM_UP),
+    ),
+    "warm_up": ("backbone 1e-3, head 1e-2, warm-up 5 %", (_WARM_UP,)),
+}
+"""Title and flags of each setting, in the order of their turns."""
+
+
+class Trial(NamedTuple):
+    """One fine-tuning.
+
+    Attributes:
+        set: Name of the data set's folder.
+        num_labeled: Number of labelled patients.
+        draw: Number of their draw.
+        setting: A key of `SETTINGS`.
+    """
+
+    set: str
+    num_labeled: str
+    draw: str
+    setting: str
+
+
+def run(roots: Sequence[Path], folder: Path, *, num_labeled: int, draw: int) -> None:
+    """Pretrains on each data set, and fine-tunes with each setting.
+
+    Args:
+        roots: The data sets' folders.
+        folder: Where the runs go.
+        num_labeled: Number of labelled patients.
+        draw: Number of their draw.
+    """
+    for root in roots:
+        validation = VALIDATION.get(root.name, ONE_GROUP)
+        shared = ["--config=configs/pix2rep.py:small", f"--config.data.root={root}"]
+        shared += [f"--config.data.validation_patients={validation}"]
+        start = folder / f"{root.name}-pretraining"
+        call(*shared, f"--workdir={start}", "--mode=pretrain")
+        for setting, (_, flags) in SETTINGS.items():
+            trial = Trial(root.name, str(num_labeled), str(draw), setting)
+            workdir = folder / "-".join(trial)
+            if not (workdir / "finetune" / "evaluation.json").exists():
+                call(
+                    *shared,
+                    *flags,
+                    f"--config.data.num_labeled={num_labeled}",
+                    f"--config.data.draw={draw}",
+                    f"--config.init.checkpoint={_start(setting, start)}",
+                    f"--workdir={workdir}",
+                    "--mode=finetune",
+                )
+
+
+def _start(setting: str, pretrained: Path) -> str:
+    return "none" if setting == "scratch" else str(pretrained)
+
+
+def call(*words: str) -> None:
+    """Runs main.py; a mode that has ended says so, and changes nothing."""
+    subprocess.run([sys.executable, "main.py", *words], cwd=HERE, check=True)
+
+
+def list_scores(folder: Path) -> list[dict[str, str]]:
+    """Lists the scores of the last step of all trials that have ended."""
+    lines = []
+    for path in sorted(folder.glob("*/finetune/evaluation.json")):
+        trial = Trial(*path.parents[1].name.split("-"))
+        scores = json.loads(path.read_text())
+        _, validated = read_metrics(path.parent / "metrics.jsonl")["val_dice"]
+        line = trial._asdict() | {"val_dice": f"{validated[-1]:.6f}"}
+        for key in ("dice", "hd95_mm"):
+            line[f"test_{key}"] = f"{scores[key]['mean_foreground']:.6f}"
+        lines.append(line)
+    return lines
+
+
+def table(lines: Sequence[dict[str, str]]) -> str:
+    """Makes a table: a line for each setting, a column for each set and draw."""
+    columns = sorted({(x["set"], int(x["num_labeled"]), x["draw"]) for x in lines})
+    titles = [f"{name}, {number}, draw {draw}" for name, number, draw in columns]
+    text = [f"| {' | '.join(['rates', *titles, 'mean'])} |"]
+    text.append("|" + "---|" * (len(columns) + 2))
+    scores = {
+        (x["setting"], x["set"], int(x["num_labeled"]), x["draw"]): float(x["val_dice"])
+        for x in lines
+    }
+    for setting, (title, _) in SETTINGS.items():
+        found = [scores.get((setting, *column)) for column in columns]
+        cells = ["" if x is None else f"{100 * x:.1f}" for x in found]
+        known = [x for x in found if x is not None]
+        complete = bool(known) and len(known) == len(found)
+        mean = f"{100 * sum(known) / len(known):.1f}" if complete else ""
+        text.append(f"| {' | '.join([title, *cells, mean])} |")
+    return "\n".join(text) + "\n"
+
+
+def publish(folder: Path) -> None:
+    """Adds what has ended to the results, and writes the table into its page."""
+    write_rows(TABLE, keep_others(TABLE, list_scores(folder), Trial._fields))
+    above, _, below = PAGE.read_text(encoding="utf-8").split(MARK)
+    text = table(read_rows(TABLE))
+    write_whole(PAGE, f"{above}{MARK}\n{text}\n{MARK}{below}")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Trains what is left, or publishes what there is."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--root", type=Path, action="append", default=[])
+    parser.add_argument("--labeled", type=int, default=1)
+    parser.add_argument("--draw", type=int, default=0)
+    parser.add_argument("--write", action="store_true")
+    flags = parser.parse_args(argv)
+    if flags.write:
+        publish(flags.folder)
+        return
+    roots = [each.resolve() for each in flags.root]
+    run(roots, flags.folder.resolve(), num_labeled=flags.labeled, draw=flags.draw)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""What the trial of rates publishes."""
+
+import json
+
+import pytest
+
+from benchmarks import rates
+from benchmarks.csv_file import read_rows
+
+
+def test_the_last_steps_scores_are_listed(tmp_path):
+    place = tmp_path / "ACDC-1-0-tenth" / "finetune"
+    place.mkdir(parents=True)
+    scores = {"dice": {"mean_foreground": 0.7}, "hd95_mm": {"mean_foreground": 9.0}}
+    (place / "evaluation.json").write_text(json.dumps(scores))
+    lines = ({"step": x, "val_dice": x / 10} for x in (4, 8))
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (place / "metrics.jsonl").write_text(text)
+    (line,) = rates.list_scores(tmp_path)
+    assert rates.Trial(*(line[x] for x in rates.Trial._fields)) == (
+        rates.Trial("ACDC", "1", "0", "tenth")
+    )
+    assert float(line["val_dice"]) == pytest.approx(0.8)
+    assert float(line["test_dice"]) == 0.7 and float(line["test_hd95_mm"]) == 9.0
+
+
+def test_a_mean_needs_every_column():
+    lines = [
+        {"set": name, "num_labeled": "1", "draw": "0", "setting": x, "val_dice": dice}
+        for name, x, dice in (
+            ("ACDC", "scratch", "0.5"),
+            ("FetalHead", "scratch", "0.7"),
+            ("ACDC", "tenth", "0.6"),
+        )
+    ]
+    rows = dict.fromkeys(rates.SETTINGS, "")
+    text = rates.table(lines).splitlines()[2:]
+    for setting, line in zip(rows, text, strict=True):
+        rows[setting] = [cell.strip() for cell in line.split("|")[2:-1]]
+    assert rows["scratch"] == ["50.0", "70.0", "60.0"]
+    assert rows["tenth"] == ["60.0", "", ""]
+
+
+def test_the_page_shows_the_published_scores():
+    _, block, _ = rates.PAGE.read_text(encoding="utf-8").split(rates.MARK)
+    assert block.strip() == rates.table(read_rows(rates.TABLE)).strip()
