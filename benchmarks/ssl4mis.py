@@ -75,6 +75,7 @@ VARIANTS = {
             "--config.finetune.head_learning_rate=3e-3",
         ),
     ),
+    "long": ("15,000 steps", ("--config.finetune.num_steps=15000",)),
 }
 """Title and flags of each set of changes that was tried."""
 
