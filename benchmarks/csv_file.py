@@ -1,4 +1,4 @@
-"""Reads and writes the tables of results: one line per run."""
+"""Reads and writes the tables of results: one line per run, and tables in pages."""
 
 import csv
 import io
@@ -8,7 +8,7 @@ from typing import Any
 
 from pix2rep_jax.runtime.atomic_file import write_whole
 
-__all__ = ["keep_others", "read_rows", "write_rows"]
+__all__ = ["keep_others", "put_table", "read_rows", "write_rows"]
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -48,3 +48,9 @@ def keep_others(
     found = {run(row) for row in rows}
     others = [row for row in read_rows(path) if run(row) not in found]
     return sorted((*others, *rows), key=run)
+
+
+def put_table(page: Path, mark: str, text: str) -> None:
+    """Replaces what stands between the two marks of a page."""
+    above, _, below = page.read_text(encoding="utf-8").split(mark)
+    write_whole(page, f"{above}{mark}\n{text}\n{mark}{below}")

@@ -17,9 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.csv_file import keep_others, read_rows, write_rows
+from benchmarks.csv_file import keep_others, put_table, read_rows, write_rows
 from pix2rep_jax.runs.metric_log import read_metrics
-from pix2rep_jax.runtime.atomic_file import write_whole
 
 HERE = Path(__file__).resolve().parents[1]
 TABLE = HERE / "results" / "rates.csv"
@@ -138,9 +137,7 @@ def table(lines: Sequence[dict[str, str]]) -> str:
 def publish(folder: Path) -> None:
     """Adds what has ended to the results, and writes the table into its page."""
     write_rows(TABLE, keep_others(TABLE, list_scores(folder), Trial._fields))
-    above, _, below = PAGE.read_text(encoding="utf-8").split(MARK)
-    text = table(read_rows(TABLE))
-    write_whole(PAGE, f"{above}{MARK}\n{text}\n{MARK}{below}")
+    put_table(PAGE, MARK, table(read_rows(TABLE)))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -25,9 +25,8 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from benchmarks.csv_file import keep_others, read_rows, write_rows
+from benchmarks.csv_file import keep_others, put_table, read_rows, write_rows
 from pix2rep_jax.runs.metric_log import read_metrics
-from pix2rep_jax.runtime.atomic_file import write_whole
 
 HERE = Path(__file__).resolve().parents[1]
 SCORES, COURSE = "ssl4mis.csv", "ssl4mis_course.csv"
@@ -284,9 +283,7 @@ def publish(folder: Path) -> None:
     write_rows(course, keep_others(course, list_course(folder), Row._fields))
     draw_course(course, HERE / "docs" / "pictures" / "ssl4mis.png")
     for page, variants in ((PAGE, False), (NOTES, True)):
-        above, _, below = page.read_text(encoding="utf-8").split(MARK)
-        text = table(read_rows(scores), variants=variants)
-        write_whole(page, f"{above}{MARK}\n{text}\n{MARK}{below}")
+        put_table(page, MARK, table(read_rows(scores), variants=variants))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
