@@ -15,7 +15,8 @@ from pix2rep_jax.formats.safetensors import write_safetensors
 from pix2rep_jax.formats.stablehlo import write_stablehlo
 from pix2rep_jax.runs.find_weights import DESCRIPTION, file_sha256
 from pix2rep_jax.runs.manifest import make_folder
-from pix2rep_jax.runtime.atomic_file import read_object, write_whole
+from pix2rep_jax.runtime.atomic_file import read_object, replacing, write_whole
+from pix2rep_jax.runtime.leftovers import remove_leftovers
 
 __all__ = ["FORMATS", "check_folder", "check_format", "write_export"]
 
@@ -74,14 +75,18 @@ def write_export(
     make_folder(output, option="--output")
     path = output / FORMATS[format].file.format(kind=network.kind)
     try:
-        FORMATS[format].write(path, network)
+        with replacing(path) as partial:
+            FORMATS[format].write(partial, network)
+            content = describe(
+                network, format=format, file=path.name, sha256=file_sha256(partial)
+            )
+            # Both files appear at once: half an export is not taken for another's.
+            write_whole(output / DESCRIPTION, json.dumps(content, indent=2) + "\n")
     except OSError as error:
         raise InputError(
             f"{path} cannot be written ({error.strerror or error}): free some space or "
             "name another --output"
         ) from error
-    content = describe(network, format=format, file=path.name, sha256=file_sha256(path))
-    write_whole(output / DESCRIPTION, json.dumps(content, indent=2) + "\n")
     if earlier not in ("", path.name):
         (output / earlier).unlink(missing_ok=True)
     return path
@@ -116,10 +121,12 @@ def check_folder(output: Path, *, overwrite: bool) -> str:
     """
     if output.exists() and not output.is_dir():
         raise InputError(f"--output {output} is a file: give a folder")
+    remove_leftovers(output)
     found = sorted(each.name for each in output.iterdir()) if output.exists() else []
-    if not found:
-        return ""
     before = read_object(output / DESCRIPTION)
+    # A process that was killed has left the description alone.
+    if not found or (found == [DESCRIPTION] and "sha256" in before):
+        return ""
     if DESCRIPTION in found and "sha256" not in before:
         raise InputError(
             f"{output} holds another {DESCRIPTION}, perhaps that of a run: name "

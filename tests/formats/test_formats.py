@@ -281,6 +281,25 @@ def test_a_full_disk_is_said_and_leaves_nothing(runs, tmp_path, monkeypatch, for
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_half_an_export_is_made_anew(runs, tmp_path, monkeypatch):
+    """Both files appear together; what a killed process left is not in the way."""
+    network, _ = load_network(find_network(runs / "backbone"))
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pix2rep_jax.formats.write.write_whole", stop)
+        with pytest.raises(KeyboardInterrupt):
+            write_export(network, tmp_path, format="safetensors")
+    assert list(tmp_path.iterdir()) == []
+    path = write_export(network, tmp_path, format="safetensors")
+    path.unlink()  # as after a kill between the two
+    write_export(network, tmp_path, format="safetensors")
+    found = sorted(each.name for each in tmp_path.iterdir())
+    assert found == ["backbone.safetensors", "config.json"]
+
+
 def test_a_network_in_part_is_for_going_on_only(tmp_path):
     """Chaitanya's first stage trains the encoder: its features mean nothing."""
     write_pretraining(tmp_path, trained=("backbone.encode_0",))

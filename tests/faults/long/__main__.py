@@ -120,6 +120,9 @@ def main() -> int:
         if given.write:
             publish(results)
         return 0
+    # A shell lets what it starts in the background ignore SIGINT, and so would the
+    # commands.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     (work / "scenes").mkdir(parents=True, exist_ok=True)
     # One cache of compiled programs for all scenes.
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(work / "programs"))

@@ -158,8 +158,9 @@ def _stop(work: Path, kind: str, mode: str, *, share=None, **spec) -> Result:
     if spec.get("full"):
         ends |= {1}
     fault = _fault(first, ends)
-    again = None if fault else scene.run(mode, root)
-    fault = fault or _fault(again, {0}) or scene.difference(root, known.end)
+    if not fault and first.returncode:  # a signal may come too late to stop it
+        fault = _fault(scene.run(mode, root), {0})
+    fault = fault or scene.difference(root, known.end)
     return _result(kind, fault, said)
 
 
