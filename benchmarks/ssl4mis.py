@@ -26,6 +26,7 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from benchmarks.csv_file import keep_others, put_table, read_rows, write_rows
+from benchmarks.rates import SETTINGS
 from pix2rep_jax.runs.metric_log import read_metrics
 
 HERE = Path(__file__).resolve().parents[1]
@@ -67,13 +68,7 @@ METHODS = {
 
 VARIANTS = {
     "default": ("as by default", ()),
-    "scratch_rates": (
-        "backbone and head at 3e-3, as from scratch",
-        (
-            "--config.finetune.backbone_learning_rate=3e-3",
-            "--config.finetune.head_learning_rate=3e-3",
-        ),
-    ),
+    **{name: SETTINGS[name] for name in ("tenth", "level", "warm_up")},
     "long": ("15,000 steps", ("--config.finetune.num_steps=15000",)),
 }
 """Title and flags of each set of changes that was tried."""

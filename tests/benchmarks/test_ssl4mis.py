@@ -55,7 +55,7 @@ def test_variants_have_a_table_of_their_own(tmp_path):
     row = ssl4mis.Row("pix2rep", "supervised", "1", "0")
     other = row._replace(pretraining="none")
     lines = []
-    for each in (row, other, row._replace(variant="scratch_rates")):
+    for each in (row, other, row._replace(variant="level")):
         for kept in ssl4mis.KEPT:
             line = {**each._asdict(), "kept": kept}
             for part in (*ssl4mis.CLASSES, "mean_foreground"):
@@ -65,7 +65,7 @@ def test_variants_have_a_table_of_their_own(tmp_path):
     starts = [ssl4mis.STARTS[name] for name in ("none", "pix2rep")]
     assert [line.split(" | ")[1] for line in plain.splitlines()[2:]] == starts
     found = [line.split(" | ")[1::2][:2] for line in variants.splitlines()[2:]]
-    titles = [ssl4mis.VARIANTS[name][0] for name in ("default", "scratch_rates")]
+    titles = [ssl4mis.VARIANTS[name][0] for name in ("default", "level")]
     assert found == [[starts[1], title] for title in titles]
 
 
