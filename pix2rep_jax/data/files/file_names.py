@@ -1,5 +1,6 @@
 """Which files of a folder belong together: a scan's channels, and its mask."""
 
+import functools
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,7 +38,11 @@ _SCAN_WORD = re.compile(
 
 _CHANNEL = re.compile(r"_(\d{4})$")
 
+_MOST_NAMES = 2**16
+"""Names whose words are remembered: a start looks at the same folder several times."""
 
+
+@functools.lru_cache(_MOST_NAMES)
 def mask_word(name: str) -> str:
     """Finds what says that a name is a mask's, such as "_seg" or "segmentation-".
 
@@ -81,7 +86,7 @@ def partners(masks: Iterable[str], files: Iterable[str]) -> dict[str, str]:
     known = {*files}
     cores: dict[str, list[str]] = defaultdict(list)
     for name in known:
-        if (core := _SCAN_WORD.sub("", name, count=1)) != name:
+        if (core := _without_scan_word(name)) != name:
             cores[core].append(name)
     found = {}
     for name in masks:
@@ -91,6 +96,11 @@ def partners(masks: Iterable[str], files: Iterable[str]) -> dict[str, str]:
         if exact or len(near) == 1:
             found[name] = (*exact, *near)[0]
     return found
+
+
+@functools.lru_cache(_MOST_NAMES)
+def _without_scan_word(name: str) -> str:
+    return _SCAN_WORD.sub("", name, count=1)
 
 
 def group_channels(

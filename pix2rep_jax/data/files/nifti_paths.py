@@ -98,7 +98,8 @@ def list_folder(folder: Path, *, deep: bool = False) -> FolderListing:
         place, prefix = (waiting or links).popleft()
         try:
             status = place.stat()
-            entries = sorted(place.iterdir())
+            with os.scandir(place) as found:
+                entries = sorted(found, key=lambda each: each.name)
         except OSError as error:
             if place == folder:
                 raise InputError(
@@ -111,29 +112,31 @@ def list_folder(folder: Path, *, deep: bool = False) -> FolderListing:
             listing.repeated.append(place)
             continue
         seen.add((status.st_dev, status.st_ino))
-        for path in (each for each in entries if not each.name.startswith(".")):
-            stem = scan_stem(path.name)
-            if _is_folder(path):
-                named = nifti_stem(path.name) is not None
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            path, stem = place / entry.name, scan_stem(entry.name)
+            if _is_folder(entry):
+                named = nifti_stem(entry.name) is not None
                 inner = _only_file(path) if named else None
                 if inner is not None:
                     listing.files.append(NiftiPath(prefix + str(stem), inner))
                 elif deep:
-                    queue = links if path.is_symlink() else waiting
-                    queue.append((path, f"{prefix}{path.name}/"))
+                    queue = links if entry.is_symlink() else waiting
+                    queue.append((path, f"{prefix}{entry.name}/"))
                 else:
                     listing.unsearched.append(path)
             elif stem is None:
                 listing.others.append(path)
             else:
                 listing.files.append(NiftiPath(prefix + stem, path))
-                if not is_there(path):
+                if entry.is_symlink() and not is_there(path):
                     listing.broken.append(path)
     pictures = [file for file in listing.files if is_picture(file.path)]
     if len(pictures) < len(listing.files):
         listing.others += (file.path for file in pictures)
         listing.broken = [path for path in listing.broken if not is_picture(path)]
-        listing.files = [file for file in listing.files if file not in pictures]
+        listing.files = [file for file in listing.files if not is_picture(file.path)]
     listing.files = sorted(
         _join_pairs(listing.files), key=lambda file: (file.name, file.path)
     )
@@ -194,7 +197,7 @@ def count_suffixes(paths: Sequence[Path]) -> str:
     return f"{len(paths)} other {noun} ({name_some(suffixes)})"
 
 
-def _is_folder(path: Path) -> bool:
+def _is_folder(path: Path | os.DirEntry) -> bool:
     """Whether a path is a folder; not if it leads through one that is closed to us."""
     try:
         return path.is_dir()

@@ -3,6 +3,7 @@
 import csv
 import functools
 import math
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ def picture_stem(name: str) -> str | None:
 
 def is_picture(path: str | Path) -> bool:
     """Whether a file is named like a picture."""
-    return picture_stem(Path(path).name) is not None
+    return picture_stem(os.path.basename(path)) is not None
 
 
 def is_dicom(path: Path) -> bool:

@@ -227,8 +227,9 @@ def _one_of(root: Path, names: Sequence[str]) -> Path | None:
     Raises:
         InputError: If there are several.
     """
-    entries = sorted(root.iterdir())
-    found = [each for each in entries if each.name.casefold() in names]
+    # The folder itself may hold thousands of scans.
+    entries = sorted(each for each in os.listdir(root) if each.casefold() in names)
+    found = [root / each for each in entries]
     found = [each for each in found if not each.is_file()] or found
     if len(found) > 1:
         raise InputError(
