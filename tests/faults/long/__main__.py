@@ -1,12 +1,13 @@
 """All fault tests in their long form, case by case.
 
-python -m tests.faults.long [--folder runs/faults] [--only kill,signal] [--most N]
+python -m tests.faults.long [--folder runs/faults] [--draw 1] [--only kill,signal]
 python -m tests.faults.long [--folder runs/faults] --table | --write
 
 Each case's result is a line in FOLDER/cases.csv. A started command goes on after the
-last line; delete the file to begin anew. Each kind has a process of its own, and two
-run at a time. The exit status is 1 if a case has failed. `--table` prints the summary,
-and `--write` publishes it in docs/explanation/reliability.md and results/faults.csv.
+last line; delete the file to begin anew. `--draw` takes other moments and inputs. Each
+kind has a process of its own, and two run at a time. The exit status is 1 if a case has
+failed. `--table` prints the summary, and `--write` publishes it, with all draws that
+ran, in docs/explanation/reliability.md and results/faults.csv.
 """
 
 import argparse
@@ -31,27 +32,28 @@ PAGE = ROOT / "docs" / "explanation" / "reliability.md"
 MARK = "<!-- faults -->\n"
 
 
-def list_cases(kind: str, work: Path) -> Iterator:
+def list_cases(kind: str, work: Path, draw: int) -> Iterator:
     """Yields the cases of a kind: a name, and a function that returns a result."""
     if kind in ("kill", "signal", "disk"):
         from tests.faults.long import commands
 
         lists = {"kill": commands.kills, "signal": commands.signals}
-        return lists.get(kind, commands.disks)(work)
+        return lists.get(kind, commands.disks)(work, draw)
     if kind == "file":
         from tests.faults.long import files
 
-        return files.cases(work)
+        return files.cases(work, draw)
     from tests.faults.long import drawn
 
-    return drawn.cases(kind, work)
+    return drawn.cases(kind, work, draw)
 
 
-def run_kind(kind: str, work: Path, most: int) -> None:
+def run_kind(kind: str, work: Path, *, draw: int, most: int) -> None:
     """Runs what is left of a kind's cases."""
     path = work / "cases.csv"
-    done = {each.case for each in record.read(path) if each.kind == kind}
-    cases = list(list_cases(kind, work))
+    own = [each for each in record.read(path) if (each.kind, each.draw) == (kind, draw)]
+    done = {each.case for each in own}
+    cases = list(list_cases(kind, work, draw))
     if most and len(cases) > most:
         cases = random.Random(0).sample(cases, most)
     signal.signal(signal.SIGALRM, _hang)
@@ -68,7 +70,7 @@ def run_kind(kind: str, work: Path, most: int) -> None:
         finally:
             signal.alarm(0)
         seconds = time.monotonic() - started
-        result = result._replace(kind=kind, case=name, seconds=seconds)
+        result = result._replace(kind=kind, case=name, seconds=seconds, draw=draw)
         record.append(path, result)
         mark = "FAILED" if result.failed else "ok"
         print(
@@ -108,6 +110,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, default=Path("runs/faults"))
     parser.add_argument("--only", default=",".join(record.TITLES))
+    parser.add_argument("--draw", type=int, default=0)
     parser.add_argument("--most", type=int, default=0, help="cases of each kind")
     parser.add_argument("--jobs", type=int, default=2, help="kinds at a time")
     parser.add_argument("--table", action="store_true")
@@ -130,9 +133,10 @@ def main() -> int:
     os.environ["NPROC"] = "1"  # the number of threads decides the last digits
     kinds = given.only.split(",")
     if len(kinds) == 1:
-        run_kind(kinds[0], work, given.most)
+        run_kind(kinds[0], work, draw=given.draw, most=given.most)
         return 0
     options = ["--folder", str(work), "--most", str(given.most)]
+    options += ["--draw", str(given.draw)]
     run_all(kinds, options, given.jobs)
     results = record.read(work / "cases.csv")
     print(record.table(results))

@@ -59,14 +59,14 @@ SIZES = {"pretrain": 10, "finetune": 5, "evaluate": 2, "predict": 3}
 """How many sizes of disk each mode meets."""
 
 
-def kills(work: Path) -> Iterator[Case]:
+def kills(work: Path, draw: int) -> Iterator[Case]:
     """Cases in which a process is killed at once, as by the system."""
     for mode, (chosen, timed) in KILLS.items():
         how = {"signals": [signal.SIGKILL]}
-        for name, at in _choose(work, mode, chosen):
+        for name, at in _choose(work, mode, chosen, draw=draw):
             call = functools.partial(_stop, work, "kill", mode, at=at, **how)
             yield f"{mode}-{name}", call
-        dice = random.Random(mode)
+        dice = random.Random(f"{mode}{draw or ''}")
         for number in range(timed):
             call = functools.partial(
                 _stop, work, "kill", mode, share=dice.random(), **how
@@ -74,11 +74,11 @@ def kills(work: Path) -> Iterator[Case]:
             yield f"{mode}-clock-{number}", call
 
 
-def signals(work: Path) -> Iterator[Case]:
+def signals(work: Path, draw: int) -> Iterator[Case]:
     """Cases in which a process is asked to end, once and twice, at each phase."""
     turn = 0
     for mode in scene.MODES:
-        for name, at in _choose(work, mode, 1, every=True):
+        for name, at in _choose(work, mode, 1, draw=draw, every=True):
             stops = STOPS if mode in ALL_STOPS else STOPS[turn % 4 :][:1]
             turn += 1
             for each in stops:
@@ -87,22 +87,24 @@ def signals(work: Path) -> Iterator[Case]:
                 )
                 yield f"{mode}-{name}-{_name(each)}", call
     for each in STOPS:  # in the middle of the steps
+        share = random.Random(draw).uniform(0.5, 0.7)
         call = functools.partial(
-            _stop, work, "signal", "pretrain", share=0.6, signals=each
+            _stop, work, "signal", "pretrain", share=share, signals=each
         )
         yield f"pretrain-steps-{_name(each)}", call
     for each in STOPS:
         yield f"imports-{_name(each)}", functools.partial(_stop_imports, each)
 
 
-def disks(work: Path) -> Iterator[Case]:
+def disks(work: Path, draw: int) -> Iterator[Case]:
     """Cases on a file system that is too small, and later large enough."""
     for mode, number in SIZES.items():
         for index in range(number):
-            share = (index + 0.5) / number
+            share = (index + random.Random(f"{mode}{index}{draw}").random()) / number
             call = functools.partial(_fill, work, mode, share)
             yield f"{mode}-{index}", call
-        for name, at in _choose(work, mode, 1, every=True, events=("write",)):
+        chosen = _choose(work, mode, 1, draw=draw, every=True, events=("write",))
+        for name, at in chosen:
             call = functools.partial(
                 _stop, work, "disk", mode, at=at, signals=[], full=True
             )
@@ -110,14 +112,15 @@ def disks(work: Path) -> Iterator[Case]:
 
 
 def _choose(
-    work: Path, mode: str, number: int, *, every: bool = False, events=()
+    work: Path, mode: str, number: int, *, draw: int, every: bool = False, events=()
 ) -> list[tuple[str, Any]]:
-    """Chooses moments of a mode; the same ones at each call.
+    """Chooses moments of a mode; each draw has its own, the same at each call.
 
     Args:
         work: The folder of the long form.
         mode: The mode.
         number: How many moments; with `every` of each phase.
+        draw: The number of the draw.
         every: Whether each phase has as many.
         events: The events that may be chosen; () for all.
     """
@@ -126,7 +129,7 @@ def _choose(
         phase = next((x for x, path in PHASES if re.match(path, moment[1])), "other")
         if not events or moment[0] in events:
             found.setdefault(phase, []).append(moment)
-    dice, chosen = random.Random(mode), []
+    dice, chosen = random.Random(f"{mode}{draw or ''}"), []
     wanted = number * len(found) if every else number
     # What is written comes first: the phases are listed from the last one back.
     while len(chosen) < wanted and any(found.values()):

@@ -20,7 +20,7 @@ NUMBERS = {"header": 10_000, "tree": 2_000, "words": 5_000}
 """How many of each kind are tried."""
 
 CHUNK = {"header": 250, "tree": 50, "words": 125}
-"""How many make one case, whose seed is its number."""
+"""How many make one case, whose seed is its number. Each draw goes on with others."""
 
 NETWORK = 5
 """Cases of headers and of folders that go through a real network."""
@@ -38,12 +38,15 @@ QUIET = dict(
 """Settings of hypothesis: it keeps no files here, and is not in a hurry."""
 
 
-def cases(kind: str, work: Path) -> Iterator[tuple[str, Callable[[], Result]]]:
+def cases(
+    kind: str, work: Path, draw: int
+) -> Iterator[tuple[str, Callable[[], Result]]]:
     """The chunks of a kind, and what goes through a real network."""
     drawing, check = load(kind)
     place = work / "scenes" / kind
     place.mkdir(exist_ok=True)
-    for number in range(NUMBERS[kind] // CHUNK[kind]):
+    chunks = NUMBERS[kind] // CHUNK[kind]
+    for number in range(draw * chunks, (draw + 1) * chunks):
         call = functools.partial(
             _chunk, drawing, functools.partial(check, place), CHUNK[kind], number
         )
@@ -52,7 +55,7 @@ def cases(kind: str, work: Path) -> Iterator[tuple[str, Callable[[], Result]]]:
         return
     from tests.faults.long import real
 
-    for number in range(NETWORK):
+    for number in range(draw * NETWORK, (draw + 1) * NETWORK):
         call = functools.partial(getattr(real, kind), work, drawing, number)
         yield f"network-{number}", call
 

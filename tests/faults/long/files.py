@@ -7,6 +7,7 @@ import contextlib
 import functools
 import io
 import logging
+import random
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -20,12 +21,13 @@ from tests.support.program import TINY
 DAMAGES = ("truncated", "empty", "zeroed", "flipped", "deleted", "folder")
 
 
-def damage(path: Path, how: str) -> None:
+def damage(path: Path, how: str, *, share: float = 0.5) -> None:
     """Damages a file.
 
     Args:
         path: The file.
-        how: One of `DAMAGES`. "flipped" changes one bit in its middle.
+        how: One of `DAMAGES`. "flipped" changes one bit, "truncated" cuts the rest off.
+        share: Where in the file.
     """
     content = path.read_bytes()
     if how in ("deleted", "folder"):
@@ -33,12 +35,12 @@ def damage(path: Path, how: str) -> None:
         if how == "folder":
             path.mkdir()
         return
-    middle = len(content) // 2
+    place = int(share * len(content))
     flipped = bytearray(content)
     if content:
-        flipped[middle] ^= 4
+        flipped[place] ^= 4
     changed = {
-        "truncated": content[: 2 * len(content) // 3],
+        "truncated": content[:place],
         "empty": b"",
         "zeroed": bytes(len(content)),
         "flipped": bytes(flipped),
@@ -46,12 +48,13 @@ def damage(path: Path, how: str) -> None:
     path.write_bytes(changed[how])
 
 
-def cases(work: Path) -> Iterator[tuple[str, Callable[[], Result]]]:
-    """Each file of each scene, with each damage."""
+def cases(work: Path, draw: int) -> Iterator[tuple[str, Callable[[], Result]]]:
+    """Each file of each scene, with each damage; each draw has its own place."""
     for name in SCENES:
         for file in _files(work, name):
             for how in DAMAGES:
-                call = functools.partial(_try, work, name, file, how)
+                share = random.Random(f"{name}{file}{draw}").random()
+                call = functools.partial(_try, work, name, file, how, share)
                 yield f"{name}/{file}/{how}", call
 
 
@@ -126,11 +129,11 @@ def _files(work: Path, name: str) -> list[str]:
     return sorted(x for x in found if "events.out" not in x and "phantom" not in x)
 
 
-def _try(work: Path, name: str, file: str, how: str) -> Result:
+def _try(work: Path, name: str, file: str, how: str, share: float) -> Result:
     """Damages a file, and lets the modes run that read it."""
     known = _ending(work, name)
     root = _copy(work, name)
-    damage(root / file, how)
+    damage(root / file, how, share=share)
     modes = SCENES[name][2]
     sentence = fault = ""
     error: Exception | None = None

@@ -6,7 +6,10 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-COLUMNS = ("kind", "case", "tried", "same", "sentence", "failed", "seconds", "detail")
+COLUMNS = (
+    *("kind", "case", "tried", "same", "sentence", "failed", "seconds", "detail"),
+    "draw",
+)
 
 
 class Result(NamedTuple):
@@ -22,6 +25,7 @@ class Result(NamedTuple):
         failed: How many did anything else.
         seconds: How long it took.
         detail: What was done, and what failed.
+        draw: The number of the draw of moments and inputs.
     """
 
     kind: str
@@ -32,6 +36,7 @@ class Result(NamedTuple):
     failed: int = 0
     seconds: float = 0.0
     detail: str = ""
+    draw: int = 0
 
 
 def append(path: Path, result: Result) -> None:
@@ -56,7 +61,7 @@ def read(path: Path) -> list[Result]:
         for line in csv.DictReader(file):
             if None in line or None in line.values():
                 continue
-            numbers = {name: int(line[name]) for name in COLUMNS[2:6]}
+            numbers = {name: int(line[name]) for name in (*COLUMNS[2:6], "draw")}
             seconds = float(line["seconds"])
             found.append(Result(**{**line, **numbers, "seconds": seconds}))
     return found
@@ -75,7 +80,7 @@ TITLES = {
 
 
 def table(results: list[Result]) -> str:
-    """The summary in Markdown: one line per kind."""
+    """The summary in Markdown: one line per kind, all draws together."""
     lines = [
         "| what | tried | same or right numbers | one sentence | anything else |",
         "|---|---|---|---|---|",
