@@ -277,8 +277,10 @@ def publish(folder: Path) -> None:
     write_rows(scores, keep_others(scores, list_scores(folder), Row._fields))
     write_rows(course, keep_others(course, list_course(folder), Row._fields))
     draw_course(course, HERE / "docs" / "pictures" / "ssl4mis.png")
-    for page, variants in ((PAGE, False), (NOTES, True)):
-        put_table(page, MARK, table(read_rows(scores), variants=variants))
+    lines = read_rows(scores)
+    put_table(PAGE, MARK, table(lines))
+    if any(line["variant"] != "default" for line in lines):
+        put_table(NOTES, MARK, table(lines, variants=True))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

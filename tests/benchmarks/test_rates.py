@@ -42,5 +42,7 @@ def test_a_mean_needs_every_column():
 
 
 def test_the_page_shows_the_published_scores():
+    if not rates.TABLE.exists():
+        pytest.skip("no trial of rates is published yet")
     _, block, _ = rates.PAGE.read_text(encoding="utf-8").split(rates.MARK)
     assert block.strip() == rates.table(read_rows(rates.TABLE)).strip()

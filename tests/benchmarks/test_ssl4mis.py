@@ -73,6 +73,8 @@ def test_variants_have_a_table_of_their_own(tmp_path):
     ("page", "variants"), [(ssl4mis.PAGE, False), (ssl4mis.NOTES, True)]
 )
 def test_the_pages_show_the_published_scores(page, variants):
-    _, block, _ = page.read_text(encoding="utf-8").split(ssl4mis.MARK)
     scores = read_rows(ssl4mis.HERE / "results" / ssl4mis.SCORES)
+    if variants and all(line["variant"] == "default" for line in scores):
+        pytest.skip("no variant is published yet")
+    _, block, _ = page.read_text(encoding="utf-8").split(ssl4mis.MARK)
     assert block.strip() == ssl4mis.table(scores, variants=variants).strip()
