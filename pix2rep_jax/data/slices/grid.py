@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pix2rep_jax.errors import InputError
+
 __all__ = [
     "CROPS",
     "SIDE_MULTIPLE",
@@ -27,6 +29,12 @@ SIDE_MULTIPLE = 32
 
 So slices of many sizes need few compiled programs, and a network can halve them five
 times.
+"""
+
+_FINEST = 50
+"""Network's pixels along one of the scan's. More are a mistake, such as metres for mm.
+
+The network would then see a few pixels of the scan, and whole slices fill the memory.
 """
 
 _SAME_SPACING_PX = 0.05
@@ -87,14 +95,13 @@ def centre_grid(
         spacing_mm: Distance of the slice's rows and of its columns, mm.
         fov_mm: Side of the field of view, mm. It may reach beyond the slice.
         size: Side of the network's grid, px.
+
+    Raises:
+        InputError: If the network's pixels are absurdly finer than the scan's.
     """
-    origin, step = zip(
-        *(
-            _centre_along(length, fov_mm / size / spacing, size)
-            for length, spacing in zip(shape, spacing_mm, strict=True)
-        ),
-        strict=True,
-    )
+    steps = _find_steps(spacing_mm, pixel_mm=fov_mm / size)
+    centred = (_centre_along(n, s, size) for n, s in zip(shape, steps, strict=True))
+    origin, step = zip(*centred, strict=True)
     return _make_grid(origin, step, shape, (size, size))
 
 
@@ -108,8 +115,11 @@ def whole_grid(
         spacing_mm: Distance of the slice's rows and of its columns, mm.
         pixel_mm: Side of the network's pixels, mm.
         least: Least side of the network's grid, px: that of a patch.
+
+    Raises:
+        InputError: If the network's pixels are absurdly finer than the scan's.
     """
-    steps = [pixel_mm / spacing for spacing in spacing_mm]
+    steps = _find_steps(spacing_mm, pixel_mm=pixel_mm)
     # A header's float32 must not add a row.
     needed = (math.ceil(n / s - 0.01) for n, s in zip(shape, steps, strict=True))
     sides = [max(least, -(-n // SIDE_MULTIPLE) * SIDE_MULTIPLE) for n in needed]
@@ -224,6 +234,18 @@ def scan_box(grid: Grid) -> np.ndarray:
         seen = outside <= max(0, outside.min())
         sides.append(np.flatnonzero(seen)[[0, -1]])
     return np.concatenate(sides).astype(np.int32)
+
+
+def _find_steps(spacing_mm: Sequence[float], *, pixel_mm: float) -> list[float]:
+    """Returns the network's pixel in px of the slice, along rows and columns."""
+    steps = [pixel_mm / spacing for spacing in spacing_mm]
+    if min(steps) * _FINEST < 1:
+        raise InputError(
+            f"a pixel of the network would measure {pixel_mm:g} mm, and one of the "
+            f"scan measures {max(spacing_mm):g} mm: correct --config.data.spacing_mm, "
+            "or the voxel size in the scan's header; both are in mm"
+        )
+    return steps
 
 
 def _centre_along(length: int, step: float, size: int) -> tuple[float, float]:

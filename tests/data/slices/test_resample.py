@@ -14,6 +14,7 @@ from pix2rep_jax.data.slices.grid import (
     centre_grid,
     mask_box_grid,
     share_inside,
+    whole_grid,
 )
 from pix2rep_jax.data.slices.resample import (
     INTERPOLATIONS,
@@ -156,6 +157,17 @@ def test_field_of_view_is_centred_in_mm(shape, spacing_mm, fov_mm, size):
         np.testing.assert_allclose(np.diff(place_mm), pixel_mm)
         np.testing.assert_allclose(place_mm[0] - pixel_mm / 2, -fov_mm / 2)
         np.testing.assert_allclose(place_mm[-1] + pixel_mm / 2, fov_mm / 2)
+
+
+@pytest.mark.parametrize("make_grid", [centre_grid, whole_grid])
+def test_pixels_absurdly_finer_than_the_scans_are_refused(make_grid):
+    """At once: metres in the place of mm would make grids that fill the memory."""
+    side = {"fov_mm": 0.0015 * 64, "size": 64}
+    if make_grid is whole_grid:
+        side = {"pixel_mm": 0.0015, "least": 64}
+    with pytest.raises(InputError, match=r"0\.0015 mm.*spacing_mm.*header"):
+        make_grid((216, 256), (1.5, 1.5), **side)
+    make_grid((216, 256), (0.01, 0.01), **side)  # as of a microscope
 
 
 @pytest.mark.parametrize("size", [12, 13])
