@@ -15,6 +15,10 @@ NORMALIZATIONS = ("auto", "percentiles", "window")
 """What `data.normalization` may be; a plan replaces the first by one of the others."""
 
 
+_LEAST_SHARE = 0.01
+"""Intensities that fill less of a window leave two or three of 256 grey levels."""
+
+
 class Normalization(NamedTuple):
     """Which intensities become 0 and 1.
 
@@ -69,7 +73,7 @@ def intensity_range(
         The lower and the higher intensity.
 
     Raises:
-        InputError: If the volume shows nothing between them.
+        InputError: If the volume shows nothing between them, or next to nothing.
     """
     if not how.window:
         inside = array
@@ -77,16 +81,20 @@ def intensity_range(
             inside = array[array != padding]
         return percentile_range(inside, how.percentiles, name=name)
     low, high = how.window
-    if not (array.min() < high and array.max() > low):
+    least, most = float(array.min()), float(array.max())
+    if min(most, high) - max(least, low) < _LEAST_SHARE * (high - low):
+        has = "no intensity"
+        if least < high and most > low:
+            has = f"intensities from {least:g} to {most:g}, next to none"
         if trained:
             raise InputError(
-                f"{name} has no intensity from {low:g} to {high:g}, and the network "
-                "was trained on these alone, as on values of a CT (data.window): use "
-                "a network of such scans, or convert the scan to its unit"
+                f"{name} has {has} from {low:g} to {high:g}, and the network was "
+                "trained on these alone, as on values of a CT (data.window): use a "
+                "network of such scans, or convert the scan to its unit"
             )
         raise InputError(
-            f"{name} has no intensity within data.window={low:g},{high:g}: convert it "
-            "to the unit of the other scans, or add "
+            f"{name} has {has} within data.window={low:g},{high:g}: convert it to the "
+            "unit of the other scans, or add "
             "--config.data.normalization=percentiles"
         )
     return low, high

@@ -92,6 +92,21 @@ def test_a_trained_network_cannot_take_another_window(tmp_path):
         assert "normalization" not in str(refused.value)
 
 
+@pytest.mark.parametrize("window", [(-1e30, 1e30), (-1000.0, 30_000.0)])
+def test_a_window_that_shows_next_to_nothing_is_refused(tmp_path, window):
+    """As where one scan is in other units: the network would see one grey level."""
+    volume = make_volume(save_channels(tmp_path, 1))
+    narrow = {"normalization": ((1.0, 99.0), window)}
+    with pytest.raises(InputError, match="next to none within"):
+        prepare_file([volume], SETTINGS | narrow)
+    array = read_scan(volume.image_paths).array
+    how = Preparation((1.0, 99.0), 24.0, 16, window=window)
+    with pytest.raises(InputError, match="the network"):
+        how.prepare(array, spacing_mm=(1.0, 1.0, 1.0))
+    few = array / array.max() * 0.02 * (window[1] - window[0])
+    how.prepare(few, spacing_mm=(1.0, 1.0, 1.0))  # a dim scan may be segmented
+
+
 def test_a_fourth_axis_of_channels_is_several_files_in_one(tmp_path):
     """The digests differ from those of one channel alone."""
     paths = save_channels(tmp_path, 2)
