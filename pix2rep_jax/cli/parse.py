@@ -38,8 +38,9 @@ def parse(words: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> list[
     except flags.Error as error:  # its text may hold a config file's whole traceback
         said = str(error).strip().splitlines()[-1].strip()
         said = explain_flag(said)
-        if not re.match(r"(?!ValueError)\w+Error: ", said):
-            raise InputError(said.removeprefix("ValueError: ")) from error
+        ours = re.match(r"(pix2rep_jax\.errors\.InputError|ValueError): ", said)
+        if ours or not re.match(r"[\w.]+Error: ", said):
+            raise InputError(said[ours.end() if ours else 0 :]) from error
         cause = error
     except Exception as error:
         if explain_override(words, error):

@@ -126,6 +126,22 @@ def test_a_config_file_that_is_none_is_one_sentence(tmp_path, content, words):
     assert result.stderr.startswith("error: ") and words in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        ("from pix2rep_jax.errors import InputError as E", "error: a slip\n"),
+        ("class E(Exception): pass\nE.__name__ = 'XError'", "cannot be used"),
+    ],
+)
+def test_what_a_config_file_raises_is_said_without_its_type(tmp_path, error, said):
+    """If it is a sentence of this program; a slip in the file is one of the file."""
+    path = tmp_path / "config.py"
+    path.write_text(f"{error}\ndef get_config(): raise E('a slip')")
+    result = run(f"--config={path}", "--mode=probe", f"--workdir={tmp_path / 'run'}")
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert said in result.stderr and "a slip" in result.stderr
+
+
 def test_a_config_file_without_sizes_is_named(tmp_path):
     """Where a size is asked for all the same."""
     path = tmp_path / "own.py"
