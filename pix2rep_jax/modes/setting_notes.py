@@ -22,6 +22,9 @@ _SWITCHED = {
 }
 """Settings of a view that a probability of 0 switches off."""
 
+_CHANGED_VIEWS = ("pix2rep", "simclr", "byol", "barlow_twins")
+"""Methods that compare two views by the sections `spatial` and `intensity`."""
+
 _FEW_PAIRS = 16
 """Fewer pairs a step say little of what is unlike."""
 
@@ -110,6 +113,11 @@ def _doubtful(values: Mapping[str, Any], mode: str) -> Iterator[str]:
         rates = rates[:1]  # the method's own counts
     if rates and not any(values[name] for name in rates):
         yield f"{' and '.join(rates)} is 0, so the network stays as it is"
+    if mode == "pretrain" and method in _CHANGED_VIEWS and _are_views_alike(values):
+        yield (
+            "every probability of spatial and intensity is 0, so the two views of a "
+            "slice are one, and there is little to learn"
+        )
     moving = {
         "pretrain": ["byol.momentum"] if method == "byol" else [],
         "finetune": [f"finetune.{method}.ema_decay"],
@@ -126,3 +134,12 @@ def _doubtful(values: Mapping[str, Any], mode: str) -> Iterator[str]:
                 f"a step compares {points * batch_size} pairs of pixels, which say "
                 "little of what is unlike: raise --config.pretrain.num_points"
             )
+
+
+def _are_views_alike(values: Mapping[str, Any]) -> bool:
+    """Whether nothing changes a view, because each probability is 0."""
+    return not any(
+        value
+        for name, value in values.items()
+        if name.endswith("_probability") and name.startswith(("spatial.", "intensity."))
+    )

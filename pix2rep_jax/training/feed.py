@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from pix2rep_jax.runtime.config_checks import above_zero, not_below_zero
+from pix2rep_jax.runtime.config_checks import between, not_below_zero
 from pix2rep_jax.training.sharding import batched, place, replicated
 
 __all__ = [
@@ -24,7 +24,7 @@ __all__ = [
 
 
 SETTINGS = {
-    "batch_size": above_zero,
+    "batch_size": between(1, 65_536, "slices a step"),
     "num_epochs": not_below_zero,
     "num_steps": not_below_zero,
     "min_steps": not_below_zero,

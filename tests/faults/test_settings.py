@@ -9,6 +9,7 @@ from pix2rep_jax.errors import InputError
 from pix2rep_jax.methods.pretraining import load_method
 from pix2rep_jax.modes.setting_notes import setting_notes
 from pix2rep_jax.modes.settings import check_settings
+from pix2rep_jax.runtime.config_checks import walk
 
 
 def make_config(**changes) -> ConfigDict:
@@ -45,6 +46,7 @@ def make_config(**changes) -> ConfigDict:
         ("probe.weight_decay", 1e10),
         ("data.crop_px", 100_000),
         ("data.size", 100_000),
+        ("finetune.batch_size", 1_000_000),
     ],
 )
 def test_a_value_out_of_all_proportion_is_refused(name, value):
@@ -172,6 +174,15 @@ def test_a_setting_that_nothing_reads_is_named(mode, changes, told, named):
     [
         ("pretrain", {"pretrain.learning_rate": 0.0}, "pretrain.learning_rate"),
         ("pretrain", {"pretrain.num_points": 2}, "pretrain.num_points"),
+        (
+            "pretrain",
+            {
+                name: 0.0
+                for name, _ in walk(configs.pix2rep.get_config("quick"))
+                if name.endswith("_probability")
+            },
+            "every probability",
+        ),
         (
             "pretrain",
             {"pretrain.method": "byol", "byol.momentum": 1.0},
