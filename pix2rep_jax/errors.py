@@ -225,6 +225,13 @@ def _explain_environment(error: BaseException) -> str | None:
             "a folder begins with ~, and that user does not have a home folder here: "
             "write the whole path, or set HOME in the environment"
         )
+    if isinstance(error, RuntimeError) and said.startswith("Symlink loop"):
+        return f"{said[:1].lower()}{said[1:]}: mend that link, or name another path"
+    if isinstance(error, FileNotFoundError) and error.filename is None:
+        return (
+            "the folder that this program was started in is not there any more: "
+            "change to another one, and start the same command again"
+        )
     if isinstance(error, ValueError) and "timestamps before 1980" in said:
         return "this machine's clock stands before 1980: set it to today's date"
     return None

@@ -6,7 +6,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from pix2rep_jax.data.files.axes import SliceAxis, most_common
-from pix2rep_jax.data.files.nifti_paths import is_there
+from pix2rep_jax.data.files.regular_file import is_there
 from pix2rep_jax.data.layout.known_layouts import describe_root
 from pix2rep_jax.data.scan_notes import count_notes
 from pix2rep_jax.data.slices.volume import VolumeFile, VolumeRecord
@@ -38,8 +38,8 @@ def check_files(volumes: Sequence[VolumeFile]) -> None:
     missing = [path for path in dict.fromkeys(paths) if path and not is_there(path)]
     if missing:
         raise InputError(
-            f"{len(missing)} file(s) cannot be found, or are links to nothing: "
-            f"{name_some(missing)}. Fetch them, or leave them out by "
+            f"{len(missing)} file(s) cannot be found, or are links to nothing or "
+            f"pipes: {name_some(missing)}. Fetch them, or leave them out by "
             "--config.data.exclude"
         )
 

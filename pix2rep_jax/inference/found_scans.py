@@ -15,6 +15,7 @@ from pix2rep_jax.data.files.nifti_paths import (
     scan_stem,
 )
 from pix2rep_jax.data.files.picture_file import PIXEL_SIZES
+from pix2rep_jax.data.files.regular_file import check_file
 from pix2rep_jax.data.layout.known_layouts import holds_masks
 from pix2rep_jax.data.layout.recognise import IMAGE_FOLDERS, recognise
 from pix2rep_jax.errors import InputError, name_some
@@ -34,7 +35,7 @@ class FoundScans:
     Attributes:
         scans: The scans, sorted by name.
         left_out: What was left out on purpose, in words, such as "2 masks".
-        broken: Links to scans that are not there, and folders that cannot be read.
+        broken: Links to nothing, pipes, and folders that cannot be read.
     """
 
     scans: list[NiftiPath]
@@ -70,6 +71,7 @@ def find_scans(input: Path, *, output: Path | None = None) -> FoundScans:
                 f"{input} is not named like NIfTI or a picture: --input takes .nii, "
                 f".nii.gz, pairs of .hdr and .img, .png, .jpg and .tif; {CONVERT}"
             )
+        check_file(input)
         return FoundScans([NiftiPath(stem, input)], [], [])
     listing = list_folder(input, deep=True)
     others = [each for each in listing.others if each.name != PIXEL_SIZES]

@@ -1,5 +1,6 @@
 """The tables in a folder of masks, complete after a command that went on."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def write_tables(
     """
     rows: dict[str, Sequence[Row]] = {}
     notes = []
-    there = [(scan, target) for scan, target in pairs if target.exists()]
+    there = [(scan, target) for scan, target in pairs if os.path.exists(target)]
     with open_progress_bar(
         len(there), description="measure masks", unit="mask", delay_s=5
     ) as bar:
@@ -64,7 +65,7 @@ def write_tables(
     ending = ".png" if pictures else ".nii.gz"
 
     def is_there(name: str) -> bool:
-        return (folder / f"{name}{suffix}{ending}").exists()
+        return os.path.exists(folder / f"{name}{suffix}{ending}")
 
     if rows:
         names = dict(zip(used, classes, strict=True))

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -311,7 +312,7 @@ def _write(
                 scan,
                 num_classes=len(segmenter.classes),
             )
-        if probabilities_path is None or overwrite or not target.exists():
+        if probabilities_path is None or overwrite or not os.path.exists(target):
             labels = keep_largest(results.labels(), segmenter.largest_of)
             values = segmenter.inputs.label_values
             write_mask(target, labels, scan, values=values, overwrite=overwrite)

@@ -1,5 +1,6 @@
 """--mode embed: the embedding of every scan, for other programs and for viewers."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -98,7 +99,7 @@ def run(
         pairs = number_targets(pairs, output, FORMATS[format], overwrite=overwrite)
         print(ANONYMOUS_NOTE, file=sys.stderr)
     make_folder(output, option="--output")
-    left = [pair for pair in pairs if overwrite or not pair[1].exists()]
+    left = [pair for pair in pairs if overwrite or not os.path.exists(pair[1])]
     colours = None
     if format == "rgb" and left:
         colours = choose_colours(backbone, [scan for scan, _ in pairs])

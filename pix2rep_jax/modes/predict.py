@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -98,8 +99,8 @@ def run(
     beside = functools.partial(probabilities_path, suffix=suffix)
 
     def is_left(target: Path) -> bool:
-        is_there = target.exists() and (not probabilities or beside(target).exists())
-        return overwrite or not is_there
+        targets = [target, beside(target)] if probabilities else [target]
+        return overwrite or not all(map(os.path.exists, targets))  # names may be long
 
     left = [pair for pair in pairs if is_left(pair[1])]
     faults: list[Fault] = []

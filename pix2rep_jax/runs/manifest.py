@@ -126,12 +126,11 @@ def check_begun(folder: Path, settings: Mapping[str, Any]) -> RunRecord | None:
         return None
     before = read_run(folder)
     if changes := changed_settings(read_config(folder), settings, folder.name):
+        start = settings["init"]["checkpoint"] or folder.parent
         raise InputError(
-            f"{folder} holds a run with another configuration ("
-            + "; ".join(changes)
-            + "): name another --workdir (and --config.init.checkpoint="
-            f"{folder.parent} to start from its pretraining), or use its settings "
-            "again"
+            f"{folder} holds a run with another configuration ({'; '.join(changes)}): "
+            f"name another --workdir (and --config.init.checkpoint={start} to start "
+            "from that), or use its settings again"
         )
     return before
 
@@ -205,9 +204,12 @@ def make_folder(path: Path, *, option: str = "--workdir") -> None:
         if not os.access(path, os.W_OK | os.X_OK):  # before hours of work
             raise OSError(errno.EACCES, "it cannot be written into")
     except OSError as error:
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        is_other = error.errno in (errno.EEXIST, errno.ENOTDIR)
+        reason = "a file or a link stands there" if is_other else error.strerror
         raise InputError(
-            f"the folder {path} cannot be used ({error.strerror}): free some space or "
-            f"name another {option}"
+            f"the folder {path} cannot be used ({reason}): "
+            f"{'free some space or ' if is_full else ''}name another {option}"
         ) from error
 
 

@@ -16,6 +16,9 @@ __all__ = ["partial_path", "remove_leftovers"]
 _NAME = re.compile(r"\..+\.([0-9a-f]{8})-(\d+)-[0-9a-f]{8}(\.\w+)*")
 """A hidden name: that of the whole file, the machine, the process, and chance."""
 
+_SHOWN = 50
+"""Characters of the whole name in a hidden one, which may have 255 bytes in all."""
+
 _OLD_S = 24 * 3600.0
 """After as many seconds nobody is still writing, on whichever machine."""
 
@@ -28,7 +31,7 @@ def partial_path(path: Path, *, suffix: str = "") -> Path:
         suffix: The end of the name.
     """
     tag = f"{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    return path.with_name(f".{path.name}.{tag}{suffix}")
+    return path.with_name(f".{path.name[:_SHOWN]}.{tag}{suffix}")
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -16,6 +16,7 @@ from nibabel.spatialimages import SpatialImage
 
 from pix2rep_jax.data.files.compressed import check_rest, open_to_read
 from pix2rep_jax.data.files.nifti_paths import file_parts, nifti_stem
+from pix2rep_jax.data.files.regular_file import check_file
 from pix2rep_jax.errors import InputError
 
 __all__ = ["Kind", "NiftiSource", "load_header", "load_values", "source_path"]
@@ -79,8 +80,7 @@ def load_values(path: NiftiSource) -> tuple[Kind, nib.Nifti1Header, np.ndarray]:
 @contextlib.contextmanager
 def _explained(path: Path) -> Iterator[None]:
     """Says in one sentence what is wrong with a file."""
-    if not path.is_file():
-        raise InputError(f"there is no file {path}: check its name and folder")
+    check_file(path)
     try:
         yield
     except InputError:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pix2rep_jax.data.files.picture_file import is_picture, picture_stem
+from pix2rep_jax.data.files.regular_file import is_there
 from pix2rep_jax.errors import InputError, name_some
 
 __all__ = [
@@ -17,7 +18,6 @@ __all__ = [
     "count_suffixes",
     "file_parts",
     "find_subfolder",
-    "is_there",
     "list_folder",
     "nifti_stem",
     "scan_stem",
@@ -50,7 +50,7 @@ class FolderListing:
     Attributes:
         files: What is named like NIfTI, or else like a picture, sorted by name. Links
             to nothing are among them.
-        broken: The paths in `files` that are links to nothing.
+        broken: The paths in `files` that lead to no file: links to nothing, and pipes.
         others: Other files. Pictures beside NIfTI files are among them.
         unsearched: Subfolders that were not searched.
         repeated: Links to folders that were searched under another name.
@@ -130,7 +130,8 @@ def list_folder(folder: Path, *, deep: bool = False) -> FolderListing:
                 listing.others.append(path)
             else:
                 listing.files.append(NiftiPath(prefix + stem, path))
-                if entry.is_symlink() and not is_there(path):
+                # An entry knows its type without another look.
+                if not (entry.is_file(follow_symlinks=False) or is_there(path)):
                     listing.broken.append(path)
     pictures = [file for file in listing.files if is_picture(file.path)]
     if len(pictures) < len(listing.files):
@@ -201,14 +202,6 @@ def _is_folder(path: Path | os.DirEntry) -> bool:
     """Whether a path is a folder; not if it leads through one that is closed to us."""
     try:
         return path.is_dir()
-    except OSError:
-        return False
-
-
-def is_there(path: Path) -> bool:
-    """Whether a path leads to something; not if it cannot be followed."""
-    try:
-        return path.exists()
     except OSError:
         return False
 

@@ -1,6 +1,7 @@
 """Writing masks and other values as NIfTI files that overlay their scans."""
 
 import io
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import cast
@@ -42,7 +43,7 @@ def write_mask(
             f"labels must be uint8 of shape {like.array.shape}, not {labels.dtype} of "
             f"shape {labels.shape}"
         )
-    if path.exists() and not overwrite:
+    if os.path.exists(path) and not overwrite:
         raise InputError(f"{path} exists: add --overwrite to replace it")
     header = _result_header(like.header, np.uint8)
     header.set_slope_inter(1, 0)

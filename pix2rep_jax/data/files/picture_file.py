@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pix2rep_jax.data.files.axes import Axes
+from pix2rep_jax.data.files.regular_file import check_file, is_there
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runtime.atomic_file import replacing
 
@@ -68,6 +69,8 @@ def is_dicom(path: Path) -> bool:
     """Whether a file is DICOM, by its suffix or by its first bytes."""
     if path.suffix.lower() in (".dcm", ".ima"):
         return True
+    if not is_there(path):
+        return False
     try:
         with open(path, "rb") as file:
             return file.read(132)[128:] == b"DICM"
@@ -129,8 +132,7 @@ def _read(path: Path) -> tuple[str, np.ndarray]:
     # Late: whoever reads NIfTI only need not wait for Pillow.
     from PIL import Image
 
-    if not path.is_file():
-        raise InputError(f"there is no file {path}: check its name and folder")
+    check_file(path)
     try:
         with Image.open(path, formats=_FORMATS) as image:
             pages = getattr(image, "n_frames", 1)
@@ -180,7 +182,7 @@ def write_picture_mask(
     """
     from PIL import Image
 
-    if path.exists() and not overwrite:
+    if os.path.exists(path) and not overwrite:
         raise InputError(f"{path} exists: add --overwrite to replace it")
     if values:
         dtype = np.uint8 if max(values) < 256 else np.uint16

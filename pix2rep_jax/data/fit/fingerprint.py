@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.data.fault import Fault, make_fault
 from pix2rep_jax.data.files.axes import SliceRule
-from pix2rep_jax.data.files.nifti_paths import is_there
+from pix2rep_jax.data.files.regular_file import is_there
 from pix2rep_jax.data.fit.likeness import Likeness, compare, read_thumbnail
 from pix2rep_jax.data.fit.scan_facts import ScanFacts, measure_file
 from pix2rep_jax.data.layout.class_values import with_doubt
@@ -66,7 +66,7 @@ def take_fingerprint(data: ConfigDict, *, progress: bool = True) -> Fingerprint:
     if missing:
         volumes = [each for each in volumes if not {*_paths(each)} & {*missing}]
     lost = [
-        make_fault(f"{each} cannot be found, or is a link to nothing", [each])
+        make_fault(f"{each} cannot be found, or is a link to nothing or a pipe", [each])
         for each in missing
     ]
     settings = {"fingerprint": VERSION, "axes": rule, "classes": len(data.classes)}

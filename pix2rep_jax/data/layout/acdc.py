@@ -12,9 +12,9 @@ from pix2rep_jax.data.files.nifti_file import load_header
 from pix2rep_jax.data.files.nifti_paths import (
     NiftiPath,
     find_subfolder,
-    is_there,
     list_folder,
 )
+from pix2rep_jax.data.files.regular_file import is_there
 from pix2rep_jax.data.slices.volume import VolumeFile
 from pix2rep_jax.errors import InputError
 
