@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pix2rep_jax.data.files.axes import AS_STORED, Axes, SliceRule, find_axes
+from pix2rep_jax.data.files.nifti_header import LARGEST_MM, SMALLEST_MM, unit_note
 from pix2rep_jax.data.files.picture_file import PICTURE_AXES
 from pix2rep_jax.data.scan_notes import count_notes
 from pix2rep_jax.data.slice_summary import Inputs
@@ -49,10 +50,13 @@ def turn_array(
     array = _check_array(scan, inputs.channels)
     spacing = np.atleast_1d(np.asarray(spacing_mm))[:3]
     is_length = spacing.dtype.kind in "iuf" and len(spacing) > 1
-    if not (is_length and np.isfinite(spacing).all() and (spacing > 0).all()):
+    if not (
+        is_length and (spacing >= SMALLEST_MM).all() and (spacing <= LARGEST_MM).all()
+    ):
         raise InputError(
             "an array does not say how large its voxels are: give spacing_mm=(rows, "
-            f"columns, slices) in mm, all above 0 (it is {spacing_mm})"
+            f"columns, slices) in mm, all from {SMALLEST_MM:g} to {LARGEST_MM:g} (it "
+            f"is {spacing_mm})"
         )
     *shape, channels = array.shape
     full = array.reshape(*shape, *[1] * (4 - len(shape)), channels)
@@ -65,6 +69,9 @@ def turn_array(
         for sentence in count_notes([("the array", notes)]):
             _LOG.warning(sentence)
         sizes = axes.of_slices(sizes)
+    if unit_note(sizes[:2]):
+        shown = " x ".join(f"{side:g}" for side in sizes[:2])
+        _LOG.warning("note: pixels of %s mm are unusual: is spacing_mm in mm?", shown)
     return ArrayScan(axes.to_slices(full), sizes[:2], axes, tuple(shape))
 
 

@@ -220,13 +220,20 @@ def test_files_that_are_no_scans_are_refused(tmp_path):
         uses.predict(tmp_path / "line.nii.gz")
 
 
+@pytest.mark.parametrize("spacing_mm", [(0.0014, 0.0014, 0.01), (0.0014, 0.0014)])
+def test_an_array_measured_in_metres_is_noted(spacing_mm, caplog):
+    """As a file with such a header is."""
+    segmenter().predict(scan(), spacing_mm=spacing_mm)
+    assert any("0.0014 x 0.0014 mm" in each.message for each in caplog.records)
+
+
 def test_arrays_that_are_no_scans_are_refused():
     """Each mistake is one sentence that says how to mend it."""
     uses = segmenter()
     with pytest.raises(InputError, match="spacing_mm"):
         uses.predict(scan())
     wrong = ((0.0, 1.0), 1.25, (1.25,), ("1", "1"), (1.0, np.nan), (np.inf, 1.0))
-    wrong += ((1.0, 1.0, 0.0), (1.0, 1.0, np.nan))
+    wrong += ((1.0, 1.0, 0.0), (1.0, 1.0, np.nan), (1e-9, 1e-9), (1e9, 1.0))
     for spacing_mm in wrong:
         with pytest.raises(InputError, match="spacing_mm"):
             uses.predict(scan(), spacing_mm=spacing_mm)
