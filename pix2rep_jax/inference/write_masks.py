@@ -116,7 +116,8 @@ def write_masks(
     Args:
         segmenter: Its networks and its settings.
         pairs: The file of each scan, or of one of its channels, and that of its mask.
-        overwrite: Whether masks that exist are replaced.
+        overwrite: Whether masks that exist are replaced. If not, they are kept, and
+            their outcomes have no rows.
         probabilities_path: Names the file of the probabilities for that of a mask. They
             are written before the mask, and replace what is there. None writes none.
 
@@ -312,7 +313,7 @@ def _write(
                 scan,
                 num_classes=len(segmenter.classes),
             )
-        if probabilities_path is None or overwrite or not os.path.exists(target):
+        if overwrite or not os.path.exists(target):  # another process may write too
             labels = keep_largest(results.labels(), segmenter.largest_of)
             values = segmenter.inputs.label_values
             write_mask(target, labels, scan, values=values, overwrite=overwrite)

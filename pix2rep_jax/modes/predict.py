@@ -106,6 +106,7 @@ def run(
     faults: list[Fault] = []
     notes = []
     measured: dict[Path, tuple[Row, ...]] = {}
+    written = 0
     masks = write_masks(
         segmenter,
         left,
@@ -121,6 +122,7 @@ def run(
             if outcome.error is None:
                 notes.append((str(outcome.scan), outcome.notes))
                 measured[outcome.target] = outcome.rows
+                written += bool(outcome.rows or probabilities)
             else:
                 skip(outcome.error, outcome.scan, faults)
     for sentence in (*describe_alike(faults), *count_notes(notes)):
@@ -148,7 +150,7 @@ def run(
             found,
             output,
             number=len(pairs),
-            left=len(left),
+            left=written + len(faults),
             failures=len(faults),
             things="masks",
             done="segmented",

@@ -18,6 +18,7 @@ from configs.pix2rep import get_config
 from pix2rep_jax.data.files import nifti, nifti_file, nifti_writer
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.segmenter import Segmenter
+from pix2rep_jax.inference.write_masks import write_masks
 from pix2rep_jax.modes import predict
 from tests.inference.test_segmenter import write_run
 
@@ -277,6 +278,23 @@ def test_a_command_that_goes_on_completes_the_tables(study, capsys):
     assert rows["a"] == first["a"]
     assert rows["b"]["RV_ml"] == first["b"]["LV_ml"] and rows["b"]["LV_ml"] == "0"
     assert (masks / "labels.json").exists()
+
+
+def test_what_another_process_writes_meanwhile_is_no_fault(study, monkeypatch, capsys):
+    """Its masks are kept and counted, and the tables are complete."""
+
+    def write_first(segmenter, left, **options):
+        with monkeypatch.context() as undone:
+            undone.setattr(predict, "write_masks", write_masks)
+            run(study)
+        return write_masks(segmenter, left, **options)
+
+    monkeypatch.setattr(predict, "write_masks", write_first)
+    assert run(study) == 0
+    said = capsys.readouterr()
+    assert "0 of 3 masks were written" in said.out and "3 were there before" in said.out
+    assert not said.err.count("skipped")
+    assert len((study.parent / "masks" / "volumes.csv").read_text().splitlines()) == 4
 
 
 def test_files_that_say_something_else_are_kept(study, capsys):
