@@ -213,6 +213,15 @@ def test_a_mistaken_plan_is_refused_in_a_sentence():
         study_mode.run(config, Path("/x"))
 
 
+@pytest.mark.parametrize("name", ["draws", "seeds", "resamples"])
+def test_more_runs_than_anyone_has_time_for_are_refused(name):
+    """At once: to list a billion of them takes minutes and all memory."""
+    config = plan_config("baseline")
+    config.study[name] = 10**9
+    with pytest.raises(InputError, match=rf"study\.{name} is 1000000000"):
+        list_cells(config, Path("/x"))
+
+
 @pytest.mark.parametrize(
     ("data", "changes", "setting"),
     [
