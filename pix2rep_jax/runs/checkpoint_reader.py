@@ -25,6 +25,7 @@ __all__ = [
     "LAST",
     "SCORE",
     "STATE",
+    "check_steps",
     "describe_arrays",
     "first_line",
     "has_checkpoint",
@@ -186,13 +187,33 @@ def unfinished(run: str | Path, num_steps: int) -> str:
 
     Returns:
         A sentence, or "" if the run has finished.
+
+    Raises:
+        InputError: As `check_steps`.
     """
-    if (newest := newest_step(run)) >= num_steps:
+    check_steps(run, num_steps)
+    if (newest := newest_step(run)) == num_steps:
         return ""
     return (
         f"note: the run in {run} stands at step {newest} of {num_steps}; start its own "
         "command again to finish it"
     )
+
+
+def check_steps(run: str | Path, num_steps: int) -> None:
+    """Checks that a run has no checkpoint of a later step than its last.
+
+    It would be another run's, as where one folder was copied over another.
+
+    Raises:
+        InputError: If it has one, or none at all.
+    """
+    if (newest := newest_step(run)) > num_steps:
+        raise InputError(
+            f"the run in {run} has {num_steps} steps, and a checkpoint of step "
+            f"{newest} lies there, so its files are those of two runs: copy the run "
+            "again into an empty folder"
+        )
 
 
 def open_manager(

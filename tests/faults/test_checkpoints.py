@@ -2,7 +2,13 @@
 
 import pytest
 
-from pix2rep_jax.runs.checkpoint_reader import has_checkpoint, newest_step, result_step
+from pix2rep_jax.errors import InputError
+from pix2rep_jax.runs.checkpoint_reader import (
+    has_checkpoint,
+    newest_step,
+    result_step,
+    unfinished,
+)
 from pix2rep_jax.runs.checkpoint_writer import Checkpoints
 from tests.runs.test_checkpoints import make_state
 
@@ -23,3 +29,17 @@ def test_a_stray_folder_is_not_taken_for_a_checkpoint(tmp_path, name):
         assert int(checkpoints.restore_latest(make_state()).step) == 5
         checkpoints.save(make_state(6, value=6))
     assert newest_step(run) == result_step(run) == 6
+
+
+def test_a_checkpoint_of_a_longer_run_is_not_taken_for_the_result(tmp_path):
+    """As where a run was copied over an older one: both have their checkpoints there.
+
+    So predicting, scoring, exporting and starting from it would give other numbers.
+    """
+    run = tmp_path / "finetune"
+    with Checkpoints(run / "checkpoints") as checkpoints:
+        for step in (4, 40):
+            checkpoints.save(make_state(step))
+    assert "step 40 of 50" in unfinished(run, 50) and unfinished(run, 40) == ""
+    with pytest.raises(InputError, match=r"4 steps.*checkpoint of step 40.*two runs"):
+        unfinished(run, 4)
