@@ -4,6 +4,7 @@ What a mode does is in pix2rep_jax/modes/, where it can be imported and tested.
 """
 
 import importlib
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -180,6 +181,8 @@ def main() -> None:
         sys.exit(status)
     finally:
         abandon_output()
+        # All is saved. A second Ctrl-C would only interrupt how jax cleans up.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def run_mode(words: Sequence[str], rest: Sequence[str]) -> int:

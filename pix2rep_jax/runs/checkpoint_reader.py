@@ -16,6 +16,7 @@ from etils import epath
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.runs.checkpoint_sums import METRICS, ChangedError, check_parts
 from pix2rep_jax.runs.silent_tasks import silent_tasks
 from pix2rep_jax.runs.weights_file import is_weights, read_about, read_weights
 from pix2rep_jax.training.state import ModelState
@@ -261,10 +262,11 @@ def is_step(name: str) -> bool:
 def has_readable_score(path: Path) -> bool:
     """Tells whether a checkpoint has no score, or one that can be read."""
     try:
-        json.loads((path / "metrics" / "metrics").read_text(encoding="utf-8"))
+        text = (path / "metrics" / "metrics").read_text(encoding="utf-8")
+        check_parts(path, {METRICS: json.loads(text)})
     except FileNotFoundError:
         return True
-    except ValueError:
+    except (ValueError, ChangedError):
         return False
     return True
 
@@ -327,7 +329,9 @@ def _read(path: Path, names: Sequence[str]) -> dict:
         partial_restore=True,
     )
     with silent_tasks(), ocp.PyTreeCheckpointer() as checkpointer:
-        return checkpointer.restore(LiteralPath(path), args=args)
+        found = checkpointer.restore(LiteralPath(path), args=args)
+    check_parts(path.parent, {name: found[name] for name in names})
+    return found
 
 
 def _read_files(folder: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from pix2rep_jax.runs.checkpoint_reader import (
     quiet,
     whole_steps,
 )
+from pix2rep_jax.runs.checkpoint_sums import METRICS, SUMS, check_parts, sum_part
 from pix2rep_jax.runs.silent_tasks import silent_tasks
 from pix2rep_jax.training.state import TrainState
 
@@ -85,8 +87,12 @@ class Checkpoints:
         step = int(state.step)
         if step in self._manager.all_steps():
             return
-        args = ocp.args.Composite(**{STATE: ocp.args.StandardSave(state)})
+        parts = {each.name: getattr(state, each.name) for each in fields(state)}
         metrics = dict(metrics) if metrics else None
+        sums = {x: sum_part(part) for x, part in (parts | {METRICS: metrics}).items()}
+        args = ocp.args.Composite(
+            **{STATE: ocp.args.StandardSave(state), SUMS: ocp.args.JsonSave(sums)}
+        )
         fault = ""
         try:
             with quiet(), silent_tasks():
@@ -179,6 +185,8 @@ class Checkpoints:
         args = ocp.args.Composite(**{STATE: ocp.args.StandardRestore(target)})
         with silent_tasks():
             restored = self._manager.restore(step, args=args)[STATE]
+        parts = {each.name: getattr(restored, each.name) for each in fields(restored)}
+        check_parts(self._folder / str(step), parts)
         if earlier:
             joined = _join(restored.opt_state, like.opt_state)
             restored = restored.replace(opt_state=joined)

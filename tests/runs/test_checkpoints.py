@@ -2,6 +2,7 @@
 
 import errno
 import json
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -11,21 +12,24 @@ import pytest
 
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runs.checkpoint_reader import (
+    _read,
     is_damaged,
     newest_step,
+    quiet,
     restore_params,
     result_step,
 )
+from pix2rep_jax.runs.checkpoint_sums import ChangedError
 from pix2rep_jax.runs.checkpoint_writer import Checkpoints
 from pix2rep_jax.training.sharding import make_mesh, place
 from pix2rep_jax.training.state import create_state
 
 
 def make_state(step=0, *, width=3, value=0.0):
-    params = {"backbone": {"kernel": jnp.full((2, width), value)}}
+    params = {"backbone": {"kernel": jnp.full((2, width), float(value))}}
     state = create_state(
         params,
-        {"backbone": {"mean": jnp.full((width,), value + 1)}},
+        {"backbone": {"mean": jnp.full((width,), value + 1.0)}},
         optax.adam(0.1),
         jax.random.key(5),
         trainable=("backbone",),
@@ -247,6 +251,70 @@ def test_a_whole_checkpoint_is_never_set_aside(tmp_path, monkeypatch, error):
     with Checkpoints(tmp_path) as checkpoints:
         restored = checkpoints.restore_latest(make_state())
     assert_equal(restored, make_state(2, value=2))
+
+
+def flip_silently(folder):
+    """Changes a bit in the arrays of a checkpoint, such that they can still be read."""
+    for path in sorted((folder / "state").rglob("d/*")):
+        content = path.read_bytes()
+        for share in (0.25, 0.5, 0.75):
+            flipped = bytearray(content)
+            flipped[int(share * len(content))] ^= 4
+            path.write_bytes(flipped)
+            try:
+                with quiet():
+                    _read(folder / "state", ("params", "batch_stats"))
+            except ChangedError:
+                return
+            except Exception:  # Orbax raises what its layers below raise
+                pass
+        path.write_bytes(content)
+    raise AssertionError("each flipped bit was noticed by the layers below")
+
+
+def test_a_bit_that_changes_numbers_is_damage(tmp_path, caplog):
+    """No layer below notices it: a compressed array has no checksum."""
+    noise = jax.random.normal(jax.random.key(0), (20, 30))
+    params = {"backbone": {"kernel": noise}}
+    states = [make_state(step).replace(params=params) for step in (1, 2)]
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        for state in states:
+            checkpoints.save(state)
+    flip_silently(tmp_path / "checkpoints" / "2")
+    with pytest.raises(InputError, match="checkpoints/2"):
+        restore_params(tmp_path)
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        assert_equal(checkpoints.restore_latest(states[0]), states[0])
+    assert "broken-2" in caplog.text
+
+
+def test_a_changed_score_is_a_broken_checkpoint(tmp_path, caplog):
+    """Another number would choose another best step."""
+    with Checkpoints(tmp_path, best_metric="val_dice") as checkpoints:
+        for step in (1, 2):
+            checkpoints.save(make_state(step), metrics={"val_dice": step / 10})
+    path = tmp_path / "2" / "metrics" / "metrics"
+    path.write_text(path.read_text().replace("0.2", "0.3"))
+    with Checkpoints(tmp_path, best_metric="val_dice") as checkpoints:
+        assert int(checkpoints.restore_latest(make_state()).step) == 1
+    assert "broken-2" in caplog.text
+
+
+@pytest.mark.parametrize("how", ["missing", "{}", "5", "[", '{"params": "x"}'])
+def test_sums_that_are_missing_are_not_asked_for(tmp_path, how):
+    """Earlier versions wrote none. Sums that make no sense are damage."""
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(make_state(1))
+        checkpoints.save(make_state(2))
+    path = tmp_path / "2" / "sums" / "metadata"
+    assert path.is_file()
+    if how == "missing":
+        shutil.rmtree(path.parent)
+    else:
+        path.write_text(how)
+    with Checkpoints(tmp_path) as checkpoints:
+        step = int(checkpoints.restore_latest(make_state()).step)
+    assert step == (2 if how in ("missing", "{}") else 1)
 
 
 def test_a_score_that_cannot_be_read_is_a_broken_checkpoint(tmp_path, caplog):
