@@ -4,6 +4,7 @@ import importlib
 import inspect
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -57,8 +58,11 @@ def test_the_compiler_is_quiet_unless_it_was_asked(monkeypatch, before, level):
         "run",
         lambda *_, **__: seen.append(os.environ["TF_CPP_MIN_LOG_LEVEL"]),
     )
+    ignored = []  # at the end; this process goes on
+    monkeypatch.setattr(program.signal, "signal", lambda *each: ignored.append(each))
     program.main()
     assert seen == [level]
+    assert ignored == [(signal.SIGINT, signal.SIG_IGN)]
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,8 @@ def _stop(work: Path, kind: str, mode: str, *, share=None, **spec) -> Result:
     if spec.get("full"):
         ends |= {1}
     fault = _fault(first, ends)
-    if not fault and first.returncode:  # a signal may come too late to stop it
+    # A signal may come when all is done, and then the same command may be refused.
+    if not fault and scene.difference(root, known.end):
         fault = _fault(scene.run(mode, root), {0})
     fault = fault or scene.difference(root, known.end)
     return _result(kind, fault, said)
