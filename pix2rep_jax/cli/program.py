@@ -3,10 +3,13 @@
 What a mode does is in pix2rep_jax/modes/, where it can be imported and tested.
 """
 
+import contextlib
 import importlib
+import os
 import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -76,6 +79,8 @@ MODES = {
     "study": ("pix2rep_jax.study.command", ("command",)),
 }
 """The module of each --mode, and what its `run(config, workdir, ...)` takes besides."""
+
+_STOPPED = "stopped; what was saved is kept"
 
 _WORDS: list[str] = []
 """The words that are parsed. The parser of overrides reads a list on its own."""
@@ -172,7 +177,7 @@ def main() -> None:
         # absl would print a traceback where the parsing fails.
         app.run(lambda rest: run_mode(words, rest), argv=_WORDS, flags_parser=parse)
     except KeyboardInterrupt:
-        print("stopped; what was saved is kept", file=sys.stderr)
+        print(_STOPPED, file=sys.stderr)
         sys.exit(130)
     except Exception as error:
         workdir = flag_argument(words, "workdir")
@@ -183,6 +188,14 @@ def main() -> None:
         abandon_output()
         # All is saved. A second Ctrl-C would only interrupt how jax cleans up.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def leave(number: int, frame: FrameType | None) -> None:
+    """Ends the process at once: threads that still write would print tracebacks."""
+    with contextlib.suppress(Exception):  # it may be in the middle of printing
+        sys.stdout.flush()
+    os.write(2, f"{_STOPPED}\n".encode())
+    os._exit(128 + number)
 
 
 def run_mode(words: Sequence[str], rest: Sequence[str]) -> int:
@@ -200,7 +213,9 @@ def run_mode(words: Sequence[str], rest: Sequence[str]) -> int:
     """
     from pix2rep_jax.cli.prepare import check, prepare  # late: jax is slow
     from pix2rep_jax.runtime.multihost import join_hosts
+    from pix2rep_jax.training.interrupt import call_at_second
 
+    call_at_second(leave)
     if len(rest) > 1:
         raise InputError(f"{rest[1]!r} is not a flag: every option starts with --")
     config = _CONFIG.value

@@ -44,6 +44,16 @@ def test_the_command_line_is_read_in_one_place():
     assert readers == {"pix2rep_jax/cli/program.py"}
 
 
+def test_a_process_that_is_told_twice_ends_at_once():
+    """Threads that still write get no time to complain."""
+    words = "from pix2rep_jax.cli.program import leave; print('a'); leave(15, None)"
+    done = subprocess.run(
+        [sys.executable, "-c", words], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 128 + signal.SIGTERM
+    assert done.stdout == "a\n" and len(done.stderr.splitlines()) == 1
+
+
 @pytest.mark.parametrize(("before", "level"), [(None, "3"), ("0", "0")])
 def test_the_compiler_is_quiet_unless_it_was_asked(monkeypatch, before, level):
     """XLA reads this once, and would else call a slow compilation a bug."""

@@ -16,7 +16,7 @@ from pix2rep_jax.errors import InputError
 from pix2rep_jax.runs.checkpoint_writer import Checkpoints
 from pix2rep_jax.runs.metric_log import MetricWriter
 from pix2rep_jax.runtime.progress_bar import open_progress_bar
-from pix2rep_jax.training import loop
+from pix2rep_jax.training import interrupt, loop
 from pix2rep_jax.training.loop import train
 from pix2rep_jax.training.sharding import make_mesh, place, replicated
 from pix2rep_jax.training.state import create_state
@@ -148,6 +148,20 @@ def test_a_finished_run_trains_nothing(tmp_path):
     again = run(tmp_path, step=never)
     np.testing.assert_array_equal(first.params["weight"], again.params["weight"])
     assert [line["step"] for line in lines(tmp_path)] == [5, 10, 15, 20]
+
+
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_calls_what_was_set(monkeypatch, first):
+    """Which of the two it is does not matter. Afterwards all is as before."""
+    monkeypatch.setattr(interrupt, "_at_second", [])
+    seen, before = [], signal.getsignal(signal.SIGTERM)
+    interrupt.call_at_second(lambda number, _: seen.append(number))
+    with interrupt.Interrupt() as caught:
+        signal.raise_signal(first)
+        assert caught.signal == first and seen == []
+        signal.raise_signal(signal.SIGTERM)
+    assert seen == [signal.SIGTERM]
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 @pytest.mark.parametrize(

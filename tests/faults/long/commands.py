@@ -185,8 +185,8 @@ def _fault(done: subprocess.CompletedProcess, ends: set[int]) -> str:
 
 
 def _stop_imports(numbers: list[int]) -> Result:
-    """Stops a command while Python imports the program."""
-    fault, shares = "", (0.05, 0.2, 0.4, 0.7)
+    """Stops a command while it imports the program, after Python itself has started."""
+    fault, shares = "", (0.15, 0.3, 0.5, 0.8)
     words = [sys.executable, str(ROOT / "main.py"), "--help"]
     started = time.monotonic()
     finish(_open(words))
