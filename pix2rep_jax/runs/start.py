@@ -175,9 +175,12 @@ def find_ensemble(
         a warning.
 
     Raises:
-        InputError: If a workdir has none.
+        InputError: If a workdir has none, or if none is given.
     """
     runs = []
+    workdirs = list(workdirs)
+    if not workdirs:
+        raise InputError("no run is given: name a workdir that holds a segmenter")
     for workdir in workdirs:
         try:
             runs.append(find_segmenters(workdir)[0])

@@ -221,6 +221,8 @@ def test_a_workdir_without_a_network_is_refused(tmp_path):
         with pytest.raises(InputError, match=place.name):
             find_ensemble([place])
     run = make_run(tmp_path / "a" / "finetune")
+    with pytest.raises(InputError):
+        find_ensemble([])
     assert find_ensemble([tmp_path / "nothing"], checkpoint=str(tmp_path / "a")) == [
         run
     ]
