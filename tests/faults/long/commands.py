@@ -189,7 +189,7 @@ def _stop_imports(numbers: list[int]) -> Result:
     fault, shares = "", (0.15, 0.3, 0.5, 0.8)
     words = [sys.executable, str(ROOT / "main.py"), "--help"]
     started = time.monotonic()
-    finish(_open(words))
+    usual = finish(_open(words)).returncode
     seconds = time.monotonic() - started
     for share in shares:
         process = _open(words)
@@ -197,7 +197,7 @@ def _stop_imports(numbers: list[int]) -> Result:
         for number in numbers:
             process.send_signal(number)
             time.sleep(0.05)
-        ends = {0, *(-x for x in numbers), *(128 + x for x in numbers)}
+        ends = {usual, *(-x for x in numbers), *(128 + x for x in numbers)}
         fault = fault or _fault(finish(process), ends)
     return _result("signal", fault, "")
 

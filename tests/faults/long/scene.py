@@ -232,6 +232,8 @@ def _content(path: Path, root: Path) -> bytes:
         return repr(sorted(series.items())).encode()
     if path.suffix == ".json":
         plain = content.decode().replace(str(root), "ROOT")
+        # Where a run is written anew it tells where its copy is, and not the first one.
+        plain = plain.replace(str(root.parents[1] / "base"), "ROOT")
         return repr(_without_times(json.loads(plain))).encode()
     if path.suffix in (".npz", ".npy") and not path.name.startswith("."):
         with np.load(path) as file:
@@ -275,8 +277,29 @@ def _without_times(content):
 
 
 def difference(root: Path, end: dict[str, str]) -> str:
-    """Names the first file in which a scene differs from an ending; "" if none does."""
+    """Names the first file in which a scene differs from an ending; "" if none does.
+
+    A run that was stopped has saved a step more. That may have taken the place of an
+    older one, so the newest checkpoint counts, and those that both have.
+    """
     own = ending(root)
     names = [x for x in sorted({*own, *end}) if own.get(x) != end.get(x)]
+    newest = {*_newest_checkpoints(own), *_newest_checkpoints(end)}
+    names = [
+        x
+        for x in names
+        if "/checkpoints/" not in x or x in newest or (x in own and x in end)
+    ]
     first = ", ".join(names[:3])
     return f"{len(names)} file(s) differ: {first}" if names else ""
+
+
+def _newest_checkpoints(end: dict[str, str]) -> list[str]:
+    """Names the newest checkpoint of each run."""
+    newest: dict[str, tuple[int, str]] = {}
+    for name in end:
+        run, is_checkpoint, rest = name.partition("/checkpoints/")
+        step = rest.partition("/")[0]
+        if is_checkpoint and step.isdigit():
+            newest[run] = max(newest.get(run, (-1, "")), (int(step), name))
+    return [name for _, name in newest.values()]
