@@ -35,6 +35,8 @@ def parse(words: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> list[
         return values(words)
     except ModuleNotFoundError:
         raise
+    except SystemExit:  # absl ends --help as if it were a mistake
+        raise SystemExit(0) from None
     except flags.Error as error:  # its text may hold a config file's whole traceback
         said = str(error).strip().splitlines()[-1].strip()
         said = explain_flag(said)

@@ -226,6 +226,7 @@ def test_the_program_ends_with_a_sentence_where_memory_is_full(tmp_path, code):
 def test_help_names_the_flags_and_needs_no_config():
     """Every --mode is among them."""
     result = run("--help")
+    assert result.returncode == 0
     assert "Traceback" not in result.stderr
     assert all(mode in result.stdout for mode in MODES)
     assert pathlib.Path(CONFIG).name in result.stdout
