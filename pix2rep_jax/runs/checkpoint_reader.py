@@ -139,7 +139,7 @@ def result_step(run: str | Path, *, keep: str = LAST) -> int:
 
     Raises:
         InputError: If there is no checkpoint, or if the best one is wanted and a score
-            cannot be read.
+            is damaged.
     """
     newest = newest_step(run)
     if keep == LAST or is_weights(run):
@@ -149,7 +149,7 @@ def result_step(run: str | Path, *, keep: str = LAST) -> int:
     for step in steps:
         if not has_readable_score(path := folder / str(step)):
             raise InputError(
-                f"the score in {path / 'metrics'} cannot be read, so it is unknown "
+                f"the score in {path / 'metrics'} is damaged, so it is unknown "
                 f"which checkpoint is the best: start the run in {run} again with its "
                 "own command, which sets that checkpoint aside, or delete the folder"
             )
@@ -260,7 +260,7 @@ def is_step(name: str) -> bool:
 
 
 def has_readable_score(path: Path) -> bool:
-    """Tells whether a checkpoint has no score, or one that can be read."""
+    """Tells whether a checkpoint has no score, or the one that was saved."""
     try:
         text = (path / "metrics" / "metrics").read_text(encoding="utf-8")
         check_parts(path, {METRICS: json.loads(text)})

@@ -284,7 +284,7 @@ def _tidy(folder: Path) -> None:
         elif not is_step(path.name) or int(path.name) not in whole:
             _rename(path, "holds no checkpoint")
         elif not has_readable_score(path):
-            _rename(path, "has a score that cannot be read")
+            _rename(path, "has a damaged score")
 
 
 def _set_aside(path: Path, reason: str) -> None:
