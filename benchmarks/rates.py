@@ -79,20 +79,17 @@ def run(roots: Sequence[Path], folder: Path, *, num_labeled: int, draw: int) -> 
         for setting, (_, flags) in SETTINGS.items():
             trial = Trial(root.name, str(num_labeled), str(draw), setting)
             workdir = folder / "-".join(trial)
+            origin = "none" if setting == "scratch" else start
             if not (workdir / "finetune" / "evaluation.json").exists():
                 call(
                     *shared,
                     *flags,
                     f"--config.data.num_labeled={num_labeled}",
                     f"--config.data.draw={draw}",
-                    f"--config.init.checkpoint={_start(setting, start)}",
+                    f"--config.init.checkpoint={origin}",
                     f"--workdir={workdir}",
                     "--mode=finetune",
                 )
-
-
-def _start(setting: str, pretrained: Path) -> str:
-    return "none" if setting == "scratch" else str(pretrained)
 
 
 def call(*words: str) -> None:

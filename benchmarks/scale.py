@@ -12,7 +12,6 @@ results/scale.csv, and draws docs/pictures/scale.png from the whole file.
 """
 
 import argparse
-import csv
 import json
 import os
 import resource
@@ -25,6 +24,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from benchmarks.csv_file import keep_others, write_rows
 from configs.pix2rep import get_config
 from pix2rep_jax.data.dataset import load_dataset
 from pix2rep_jax.data.fit.plan import plan_data
@@ -152,17 +152,10 @@ def main() -> None:
         print(json.dumps(found[-1]), flush=True)
     if not given.write:
         return
-    before = []
-    if RESULTS.exists():
-        with RESULTS.open(newline="", encoding="utf-8") as file:
-            before = list(csv.DictReader(file))
-    new = {str(row["volumes"]): {x: str(y) for x, y in row.items()} for row in found}
-    rows = [row for row in before if row["volumes"] not in new] + [*new.values()]
+    new = [{name: str(value) for name, value in row.items()} for row in found]
+    rows = keep_others(RESULTS, new, ("volumes",))
     rows.sort(key=lambda row: int(row["volumes"]))
-    with RESULTS.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(RESULTS, rows)
     draw(rows)
 
 

@@ -17,8 +17,6 @@ docs/results/ssl4mis.md, and that of the variants into docs/results/notes.md.
 
 import argparse
 import json
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -26,7 +24,7 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from benchmarks.csv_file import keep_others, put_table, read_rows, write_rows
-from benchmarks.rates import SETTINGS
+from benchmarks.rates import SETTINGS, call
 from pix2rep_jax.runs.metric_log import read_metrics
 
 HERE = Path(__file__).resolve().parents[1]
@@ -157,11 +155,6 @@ def run(
         if not (workdir / "evaluate" / "evaluation.json").exists():
             largest = "--config.predict.largest_component=True"
             call(f"--workdir={workdir}", largest, "--mode=evaluate")
-
-
-def call(*words: str) -> None:
-    """Runs main.py; a mode that has ended says so, and changes nothing."""
-    subprocess.run([sys.executable, "main.py", *words], cwd=HERE, check=True)
 
 
 def read_finished(folder: Path) -> Iterator[tuple[Row, Path]]:

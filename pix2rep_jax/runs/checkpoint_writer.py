@@ -87,9 +87,9 @@ class Checkpoints:
         step = int(state.step)
         if step in self._manager.all_steps():
             return
-        parts = {each.name: getattr(state, each.name) for each in fields(state)}
         metrics = dict(metrics) if metrics else None
-        sums = {x: sum_part(part) for x, part in (parts | {METRICS: metrics}).items()}
+        parts = _parts(state) | {METRICS: metrics}
+        sums = {name: sum_part(part) for name, part in parts.items()}
         args = ocp.args.Composite(
             **{STATE: ocp.args.StandardSave(state), SUMS: ocp.args.JsonSave(sums)}
         )
@@ -185,12 +185,15 @@ class Checkpoints:
         args = ocp.args.Composite(**{STATE: ocp.args.StandardRestore(target)})
         with silent_tasks():
             restored = self._manager.restore(step, args=args)[STATE]
-        parts = {each.name: getattr(restored, each.name) for each in fields(restored)}
-        check_parts(self._folder / str(step), parts)
+        check_parts(self._folder / str(step), _parts(restored))
         if earlier:
             joined = _join(restored.opt_state, like.opt_state)
             restored = restored.replace(opt_state=joined)
         return jax.tree.map(_typed_key, restored, like)
+
+
+def _parts(state: TrainState) -> dict[str, Any]:
+    return {each.name: getattr(state, each.name) for each in fields(state)}
 
 
 def _at_place(stored: Any, like: jax.Array) -> Any:

@@ -49,12 +49,14 @@ def compiler_options() -> dict[str, str | int] | None:
     }
     if _LEVEL not in os.environ.get("XLA_FLAGS", ""):
         options[_LEVEL] = 2  # as fast a step as with 3, compiled in less time
-    return {name: value for name, value in options.items() if _known(name, value)}
+    if _are_known(options):
+        return options
+    return {name: each for name, each in options.items() if _are_known({name: each})}
 
 
-def _known(name: str, value: str | int) -> bool:
+def _are_known(options: dict[str, str | int]) -> bool:
     try:
-        jax.jit(lambda x: x, compiler_options={name: value}).lower(0.0).compile()
+        jax.jit(lambda x: x, compiler_options=options).lower(0.0).compile()
     except jax.errors.JaxRuntimeError:
         return False
     return True

@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.csv_file import put_table
 from tests.faults.long import record
 from tests.faults.long.record import Result
 from tests.support.program import ROOT, environment
@@ -100,9 +101,7 @@ def publish(results: list[Result]) -> None:
     FILE.unlink(missing_ok=True)
     for each in results:
         record.append(FILE, each._replace(detail=""))
-    above, _, below = PAGE.read_text(encoding="utf-8").split(MARK)
-    text = record.table(record.read(FILE))
-    PAGE.write_text(f"{above}{MARK}\n{text}\n{MARK}{below}", encoding="utf-8")
+    put_table(PAGE, MARK, record.table(record.read(FILE)))
 
 
 def main() -> int:

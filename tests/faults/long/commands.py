@@ -163,8 +163,7 @@ def _stop(work: Path, kind: str, mode: str, *, share=None, **spec) -> Result:
     fault = _fault(first, ends)
     # A signal may come when all is done, and then the same command may be refused.
     if not fault and scene.difference(root, known.end):
-        fault = _fault(scene.run(mode, root), {0})
-    fault = fault or scene.difference(root, known.end)
+        fault = _fault(scene.run(mode, root), {0}) or scene.difference(root, known.end)
     return _result(kind, fault, said)
 
 

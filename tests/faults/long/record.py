@@ -6,11 +6,6 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-COLUMNS = (
-    *("kind", "case", "tried", "same", "sentence", "failed", "seconds", "detail"),
-    "draw",
-)
-
 
 class Result(NamedTuple):
     """What happened in a case.
@@ -45,7 +40,7 @@ def append(path: Path, result: Result) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
         writer = csv.writer(file)
         if not file.seek(0, os.SEEK_END):
-            writer.writerow(COLUMNS)
+            writer.writerow(Result._fields)
         whole = [int(x) if isinstance(x, bool) else x for x in result]
         writer.writerow(round(x, 2) if isinstance(x, float) else x for x in whole)
         file.flush()
@@ -61,7 +56,7 @@ def read(path: Path) -> list[Result]:
         for line in csv.DictReader(file):
             if None in line or None in line.values():
                 continue
-            numbers = {name: int(line[name]) for name in (*COLUMNS[2:6], "draw")}
+            numbers = {name: int(line[name]) for name in (*Result._fields[2:6], "draw")}
             seconds = float(line["seconds"])
             found.append(Result(**{**line, **numbers, "seconds": seconds}))
     return found
