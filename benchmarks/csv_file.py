@@ -8,7 +8,7 @@ from typing import Any
 
 from pix2rep_jax.runtime.atomic_file import write_whole
 
-__all__ = ["keep_others", "put_table", "read_rows", "write_rows"]
+__all__ = ["keep_others", "put_table", "read_rows", "read_table", "write_rows"]
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -54,3 +54,9 @@ def put_table(page: Path, mark: str, text: str) -> None:
     """Replaces what stands between the two marks of a page."""
     above, _, below = page.read_text(encoding="utf-8").split(mark)
     write_whole(page, f"{above}{mark}\n{text}\n{mark}{below}")
+
+
+def read_table(page: Path, mark: str) -> str:
+    """Reads what `put_table` has put into a page."""
+    _, text, _ = page.read_text(encoding="utf-8").split(mark)
+    return text[1:-1]

@@ -24,6 +24,7 @@ from pix2rep_jax.modes.run_pictures import (
     read_series,
     write_picture,
 )
+from pix2rep_jax.runs.checkpoint_reader import check_steps
 from pix2rep_jax.runs.data_checks import expected_slice_axis, select_usable
 from pix2rep_jax.runs.manifest import read_config
 from pix2rep_jax.runs.moved_scans import remember_root
@@ -78,6 +79,8 @@ def list_pictures(config: ConfigDict, workdir: Path) -> dict[str, Callable[[], F
     runs = find_all_runs(workdir, checkpoint=checkpoint)
     # A run of another version is refused here, before the scans are read.
     configs = {run: read_config(run) for run in runs}
+    for each in runs:
+        check_steps(each, read_run(each).num_steps)
     pictures = {"curves": lambda: draw_curves(read_series(runs))}
     try:
         settled = take_recorded(config, configs[runs[-1]])

@@ -11,7 +11,11 @@ from pix2rep_jax.errors import InputError
 from pix2rep_jax.evaluation.gain import measure_gain
 from pix2rep_jax.evaluation.paired_bootstrap import Difference
 from pix2rep_jax.evaluation.patient_dice import FOREGROUND, read_dice
-from pix2rep_jax.runs.checkpoint_reader import has_checkpoint, newest_step
+from pix2rep_jax.runs.checkpoint_reader import (
+    check_steps,
+    has_checkpoint,
+    newest_step,
+)
 from pix2rep_jax.runs.data_checks import is_scored_alike
 from pix2rep_jax.runs.dependencies import changed_settings
 from pix2rep_jax.runs.manifest import read_config
@@ -119,9 +123,10 @@ def read_reported(folder: Path) -> ReportedRun:
     """Reads a run of any mode that trains.
 
     Raises:
-        InputError: If it cannot be read.
+        InputError: If it cannot be read, or holds another run's checkpoints.
     """
     config, record = read_config(folder), read_run(folder)
+    check_steps(folder, record.num_steps)
     title = "random weights"
     if record.origin is not None:
         goes_on = Path(record.origin.run).name == "finetune"

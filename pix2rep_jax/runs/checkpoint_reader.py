@@ -190,7 +190,7 @@ def unfinished(run: str | Path, num_steps: int) -> str:
         A sentence, or "" if the run has finished.
 
     Raises:
-        InputError: As `check_steps`.
+        InputError: As `check_steps`, or if there is no checkpoint.
     """
     check_steps(run, num_steps)
     if (newest := newest_step(run)) == num_steps:
@@ -207,9 +207,9 @@ def check_steps(run: str | Path, num_steps: int) -> None:
     It would be another run's, as where one folder was copied over another.
 
     Raises:
-        InputError: If it has one, or none at all.
+        InputError: If it has one.
     """
-    if (newest := newest_step(run)) > num_steps:
+    if has_checkpoint(run) and (newest := newest_step(run)) > num_steps:
         raise InputError(
             f"the run in {run} has {num_steps} steps, and a checkpoint of step "
             f"{newest} lies there, so its files are those of two runs: copy the run "

@@ -2,7 +2,10 @@
 
 import pytest
 
+from configs import pix2rep
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.modes.figures import list_pictures
+from pix2rep_jax.modes.reported_runs import read_reported
 from pix2rep_jax.runs.checkpoint_reader import (
     has_checkpoint,
     newest_step,
@@ -11,6 +14,7 @@ from pix2rep_jax.runs.checkpoint_reader import (
 )
 from pix2rep_jax.runs.checkpoint_writer import Checkpoints
 from tests.runs.test_checkpoints import make_state
+from tests.support.run_folder import begin_run
 
 
 @pytest.mark.parametrize(
@@ -43,3 +47,17 @@ def test_a_checkpoint_of_a_longer_run_is_not_taken_for_the_result(tmp_path):
     assert "step 40 of 50" in unfinished(run, 50) and unfinished(run, 40) == ""
     with pytest.raises(InputError, match=r"4 steps.*checkpoint of step 40.*two runs"):
         unfinished(run, 4)
+
+
+def test_a_run_with_checkpoints_of_another_is_not_shown(tmp_path):
+    """Neither in a report nor in pictures."""
+    run, config = tmp_path / "finetune", pix2rep.get_config("quick")
+    begin_run(run, config, num_steps=40)
+    assert read_reported(run).newest_step == 0
+    with Checkpoints(run / "checkpoints") as checkpoints:
+        checkpoints.save(make_state(40))
+    assert read_reported(run).newest_step == 40
+    begin_run(run, config, num_steps=4)
+    for show in (lambda: read_reported(run), lambda: list_pictures(config, tmp_path)):
+        with pytest.raises(InputError, match="checkpoint of step 40"):
+            show()

@@ -6,6 +6,7 @@ import pytest
 
 hypothesis = pytest.importorskip("hypothesis", reason="pip install hypothesis")
 
+from benchmarks.csv_file import read_table  # noqa: E402
 from pix2rep_jax.cli import program  # noqa: E402
 from tests.faults.long import __main__ as long_form  # noqa: E402
 from tests.faults.long import commands, drawn, record, scene  # noqa: E402
@@ -44,8 +45,22 @@ def test_the_page_shows_the_results_that_are_published():
     """As `--write` puts them there."""
     if not long_form.FILE.exists():
         pytest.skip("no results of the long form are published yet")
-    _, shown, _ = long_form.PAGE.read_text("utf-8").split(long_form.MARK)
-    assert shown.strip() == record.table(record.read(long_form.FILE)).strip()
+    shown = read_table(long_form.PAGE, long_form.MARK)
+    assert shown == record.table(record.read(long_form.FILE))
+
+
+def test_publishing_keeps_the_kinds_and_draws_that_did_not_run(tmp_path, monkeypatch):
+    page = tmp_path / "page.md"
+    page.write_text(2 * long_form.MARK)
+    monkeypatch.setattr(long_form, "FILE", tmp_path / "faults.csv")
+    monkeypatch.setattr(long_form, "PAGE", page)
+    result = record.Result("kill", "a", same=1)
+    others = [result, result._replace(draw=1), result._replace(kind="disk")]
+    long_form.publish(others)
+    again = result._replace(case="b", sentence=1, same=0)
+    long_form.publish([again])
+    assert record.read(long_form.FILE) == [*others[1:], again]
+    assert read_table(page, long_form.MARK) == record.table([*others[1:], again])
 
 
 def test_a_summary_counts_the_lines_of_a_file(tmp_path):

@@ -8,7 +8,9 @@ import pytest
 
 from pix2rep_jax.cli.failure import describe_failure
 from pix2rep_jax.data.checks import check_files
+from pix2rep_jax.data.files.regular_file import read_text
 from pix2rep_jax.data.files.scan import read_scan
+from pix2rep_jax.data.layout.recognise import recognise
 from pix2rep_jax.data.slices.volume import VolumeFile
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.found_scans import find_scans
@@ -66,6 +68,21 @@ def test_a_pipe_is_not_trained_on(pipe, place):
     volume = VolumeFile("a", "a", "training", "", "", **paths)
     with pytest.raises(InputError, match=r"pipes: .*pipe\.nii\.gz"):
         check_files([volume])
+
+
+def test_a_pipe_is_not_read_as_text(pipe):
+    """As what stands beside scans: dataset.json, Info.cfg, a table of pixel sizes."""
+    with pytest.raises(OSError, match="not a file"):
+        read_text(pipe)
+
+
+def test_a_pipe_beside_scans_is_named(pipe):
+    folder = pipe.parent / "imagesTr"
+    folder.mkdir()
+    save(folder / "a.nii.gz")
+    pipe.rename(pipe.parent / "dataset.json")
+    with pytest.raises(InputError, match=r"dataset\.json.*not a file"):
+        recognise(pipe.parent)
 
 
 def test_a_folder_in_the_place_of_a_file_is_called_a_folder(tmp_path):

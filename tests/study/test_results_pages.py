@@ -59,7 +59,7 @@ def test_the_page_has_the_table_of_two_versions():
 
 def test_the_page_of_four_sets_has_their_table():
     """As `python -m tests.support.four_sets` writes it."""
-    assert four_sets.table_of_page() == f"\n{four_sets.table()}\n"
+    assert four_sets.table_of_page() == four_sets.table()
 
 
 def test_the_table_of_four_sets_has_the_means_of_the_files():

@@ -5,6 +5,7 @@
 
 from pathlib import Path
 
+from benchmarks.csv_file import put_table, read_table
 from configs import study
 from pix2rep_jax.evaluation.paired_bootstrap import paired_difference
 from pix2rep_jax.study.jobs import list_cells
@@ -19,7 +20,7 @@ BEFORE, AFTER = RESULTS / "study_cpu.csv", RESULTS / "study_cpu_3.csv"
 MARK = "<!-- before and after -->\n"
 """Stands above and below the section in the page."""
 
-TEXT = f"""
+TEXT = f"""\
 ## Before and after version 3
 
 "Before" is version 2 ([results/{BEFORE.name}](../../results/{BEFORE.name})) at the best
@@ -85,16 +86,13 @@ def lead(results, num_labeled):
 
 def section():
     """What stands between the two marks of the page, once there are both files."""
-    return f"{TEXT}{before_and_after()}\n" if AFTER.exists() else ""
+    return f"{TEXT}{before_and_after()}" if AFTER.exists() else ""
 
 
 def section_of_page():
     """What stands there now."""
-    _, own, _ = PAGE.read_text(encoding="utf-8").split(MARK)
-    return own
+    return read_table(PAGE, MARK)
 
 
 if __name__ == "__main__":
-    above, _, below = PAGE.read_text(encoding="utf-8").split(MARK)
-    page = above + MARK + section() + MARK + below
-    PAGE.write_text(page, encoding="utf-8")
+    put_table(PAGE, MARK, section())

@@ -3,9 +3,9 @@
 `python -m tests.support.four_sets` writes it into the page.
 """
 
-import csv
 from statistics import fmean, stdev
 
+from benchmarks.csv_file import put_table, read_rows, read_table
 from tests.support.before_after import DRAWS, LABELED, lead, results_of
 from tests.support.published import RESULTS
 
@@ -37,14 +37,6 @@ MINUTES = {
 
 MARK = "<!-- four sets -->\n"
 """Stands above and below the table in the page."""
-
-
-def read_rows(path):
-    """The lines of a CSV; none if it is not there."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def runs_of(title, method):
@@ -97,11 +89,8 @@ def table():
 
 def table_of_page():
     """What stands in the page now."""
-    _, own, _ = PAGE.read_text(encoding="utf-8").split(MARK)
-    return own
+    return read_table(PAGE, MARK)
 
 
 if __name__ == "__main__":
-    above, _, below = PAGE.read_text(encoding="utf-8").split(MARK)
-    page = above + MARK + f"\n{table()}\n" + MARK + below
-    PAGE.write_text(page, encoding="utf-8")
+    put_table(PAGE, MARK, table())

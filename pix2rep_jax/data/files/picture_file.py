@@ -2,6 +2,7 @@
 
 import csv
 import functools
+import io
 import math
 import os
 import re
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pix2rep_jax.data.files.axes import Axes
-from pix2rep_jax.data.files.regular_file import check_file, is_there
+from pix2rep_jax.data.files.regular_file import check_file, is_there, read_text
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runtime.atomic_file import replacing
 
@@ -259,8 +260,8 @@ def find_pixel_size(path: Path) -> float | None:
 def _read_sizes(path: Path, changed: int) -> dict[Any, float]:
     """Reads a table of pixel sizes; `changed` is its date, so that it is read anew."""
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            lines = [line for line in csv.reader(file) if any(map(str.strip, line))]
+        text = io.StringIO(read_text(path), newline="")
+        lines = [line for line in csv.reader(text) if any(map(str.strip, line))]
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(
             f"{path} cannot be read ({error}): it must have lines such as "

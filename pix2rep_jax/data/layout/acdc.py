@@ -14,7 +14,7 @@ from pix2rep_jax.data.files.nifti_paths import (
     find_subfolder,
     list_folder,
 )
-from pix2rep_jax.data.files.regular_file import is_there
+from pix2rep_jax.data.files.regular_file import is_there, read_text
 from pix2rep_jax.data.slices.volume import VolumeFile
 from pix2rep_jax.errors import InputError
 
@@ -121,7 +121,7 @@ def _patient_volumes(
 def _read_info(path: Path) -> dict[str, str]:
     """Reads the fields of an Info.cfg, which has lines such as "ED: 1"."""
     try:
-        lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        lines = read_text(path, errors="replace").splitlines()
     except OSError as error:
         raise InputError(
             f"{path} cannot be read ({error.strerror}), so the frames of end diastole "

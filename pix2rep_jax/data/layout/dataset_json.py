@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pix2rep_jax.data.files.regular_file import read_text
 from pix2rep_jax.errors import InputError, plain_text
 
 __all__ = ["DatasetFacts", "plain_name", "read_channel_names", "read_facts"]
@@ -133,7 +134,7 @@ def _channels(content: Mapping[str, Any]) -> tuple[str, ...]:
 def _read_json(path: Path) -> Mapping[str, Any]:
     """Reads a JSON object; empty if the file is missing or holds something else."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(read_text(path))
     except (OSError, ValueError, RecursionError) as error:
         if not os.path.lexists(path):
             return {}

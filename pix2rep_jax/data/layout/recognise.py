@@ -24,6 +24,7 @@ from pix2rep_jax.data.files.nifti_paths import (
     list_folder,
 )
 from pix2rep_jax.data.files.picture_file import is_picture
+from pix2rep_jax.data.files.regular_file import read_text
 from pix2rep_jax.data.layout.dataset_json import read_facts
 from pix2rep_jax.data.layout.known_layouts import (
     MASK_FOLDERS,
@@ -251,7 +252,7 @@ def _stem(path: Path) -> str:
 def _read_json(path: Path) -> Mapping[str, Any]:
     """The content of a JSON file; empty if it is missing, damaged or not an object."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(read_text(path))
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, Mapping) else {}

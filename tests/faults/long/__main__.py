@@ -6,8 +6,8 @@ python -m tests.faults.long [--folder runs/faults] --table | --write
 Each case's result is a line in FOLDER/cases.csv. A started command goes on after the
 last line; delete the file to begin anew. `--draw` takes other moments and inputs. Each
 kind has a process of its own, and two run at a time. The exit status is 1 if a case has
-failed. `--table` prints the summary, and `--write` publishes it, with all draws that
-ran, in docs/explanation/reliability.md and results/faults.csv.
+failed. `--table` prints the summary. `--write` publishes it in results/faults.csv and
+docs/explanation/reliability.md, beside what is there of other kinds and draws.
 """
 
 import argparse
@@ -97,9 +97,14 @@ def run_all(kinds: list[str], options: list[str], jobs: int) -> None:
 
 
 def publish(results: list[Result]) -> None:
-    """Writes the file of results, without places on this machine, and the table."""
+    """Writes the file of results, without places on this machine, and the table.
+
+    What was published of other kinds and draws stays.
+    """
+    new = {(each.kind, each.draw) for each in results}
+    others = [x for x in record.read(FILE) if (x.kind, x.draw) not in new]
     FILE.unlink(missing_ok=True)
-    for each in results:
+    for each in (*others, *results):
         record.append(FILE, each._replace(detail=""))
     put_table(PAGE, MARK, record.table(record.read(FILE)))
 
