@@ -14,7 +14,7 @@ from pix2rep_jax.cli.run_config import config_of_size
 from pix2rep_jax.data.fit.settle import settle_data
 from pix2rep_jax.data.held_out import USUAL_HOLDOUT
 from pix2rep_jax.errors import check_choice
-from pix2rep_jax.runs.checkpoint_reader import BEST, LAST
+from pix2rep_jax.runs.checkpoint_steps import BEST, LAST
 from pix2rep_jax.runs.data_checks import check_same_root, is_same_data
 from pix2rep_jax.runs.dependencies import settings_of_images
 from pix2rep_jax.runs.kept_checkpoint import kept_checkpoint

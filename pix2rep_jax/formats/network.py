@@ -10,12 +10,8 @@ from ml_collections import ConfigDict
 
 from pix2rep_jax.methods.downstream.teacher import networks_of_state
 from pix2rep_jax.models.build import make_backbone, make_segmentation_net
-from pix2rep_jax.runs.checkpoint_reader import (
-    LAST,
-    restore_model,
-    result_step,
-    unfinished,
-)
+from pix2rep_jax.runs.checkpoint_reader import restore_model
+from pix2rep_jax.runs.checkpoint_steps import LAST, result_step, unfinished
 from pix2rep_jax.runs.kept_checkpoint import kept_checkpoint
 from pix2rep_jax.runs.manifest import read_config
 from pix2rep_jax.runs.run_record import RunRecord, read_run

@@ -13,7 +13,7 @@ from pix2rep_jax.inference.load_networks import restore_predictors
 from pix2rep_jax.inference.postprocess import choose_components
 from pix2rep_jax.inference.support_predictors import load_support_predictors
 from pix2rep_jax.inference.support_scans import read_support
-from pix2rep_jax.runs.checkpoint_reader import unfinished
+from pix2rep_jax.runs.checkpoint_steps import unfinished
 from pix2rep_jax.runs.manifest import read_config
 from pix2rep_jax.runs.run_record import RunRecord, read_run
 

@@ -32,7 +32,7 @@ from pix2rep_jax.inference.postprocess import keep_largest
 from pix2rep_jax.inference.predict import BATCH_SIZE, predict_scan
 from pix2rep_jax.inference.preparation import Preparation
 from pix2rep_jax.inference.run_fields import restore_fields, support_fields
-from pix2rep_jax.runs.checkpoint_reader import BEST, LAST
+from pix2rep_jax.runs.checkpoint_steps import BEST, LAST
 from pix2rep_jax.runs.manifest import read_config
 from pix2rep_jax.runs.run_record import read_run
 from pix2rep_jax.runs.start import find_ensemble, find_pretraining

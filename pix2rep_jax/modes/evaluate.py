@@ -22,7 +22,7 @@ from pix2rep_jax.inference.postprocess import (
     read_options,
 )
 from pix2rep_jax.inference.scan_format import check_formats
-from pix2rep_jax.runs.checkpoint_reader import unfinished
+from pix2rep_jax.runs.checkpoint_steps import unfinished
 from pix2rep_jax.runs.data_checks import (
     check_same_channels,
     check_same_images,

@@ -24,7 +24,7 @@ from pix2rep_jax.modes.run_pictures import (
     read_series,
     write_picture,
 )
-from pix2rep_jax.runs.checkpoint_reader import check_steps
+from pix2rep_jax.runs.checkpoint_steps import check_steps
 from pix2rep_jax.runs.data_checks import expected_slice_axis, select_usable
 from pix2rep_jax.runs.manifest import read_config
 from pix2rep_jax.runs.moved_scans import remember_root

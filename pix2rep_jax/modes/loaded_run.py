@@ -15,7 +15,7 @@ from pix2rep_jax.data.layout.patients import patients_note
 from pix2rep_jax.data.slice_summary import describe_slices, usual_slice_axis
 from pix2rep_jax.data.split_record import Split
 from pix2rep_jax.data.splits import make_split
-from pix2rep_jax.runs.checkpoint_reader import unfinished
+from pix2rep_jax.runs.checkpoint_steps import unfinished
 from pix2rep_jax.runs.data_checks import (
     check_same_channels,
     check_unseen,

@@ -11,11 +11,7 @@ from pix2rep_jax.errors import InputError
 from pix2rep_jax.evaluation.gain import measure_gain
 from pix2rep_jax.evaluation.paired_bootstrap import Difference
 from pix2rep_jax.evaluation.patient_dice import FOREGROUND, read_dice
-from pix2rep_jax.runs.checkpoint_reader import (
-    check_steps,
-    has_checkpoint,
-    newest_step,
-)
+from pix2rep_jax.runs.checkpoint_steps import check_steps, has_checkpoint, newest_step
 from pix2rep_jax.runs.data_checks import is_scored_alike
 from pix2rep_jax.runs.dependencies import changed_settings
 from pix2rep_jax.runs.manifest import read_config

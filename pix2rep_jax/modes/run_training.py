@@ -20,7 +20,7 @@ from pix2rep_jax.models.build import initialise
 from pix2rep_jax.models.param_parts import put_parts
 from pix2rep_jax.modes.loaded_run import Loaded, print_notes
 from pix2rep_jax.modes.logged_pictures import Show, with_pictures
-from pix2rep_jax.runs.checkpoint_reader import SCORE, check_steps, has_checkpoint
+from pix2rep_jax.runs.checkpoint_steps import SCORE, check_steps, has_checkpoint
 from pix2rep_jax.runs.checkpoint_writer import Checkpoints
 from pix2rep_jax.runs.diverged_batch import save_batch
 from pix2rep_jax.runs.environment import environment_warning, numeric_environment

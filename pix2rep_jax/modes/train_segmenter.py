@@ -29,7 +29,7 @@ from pix2rep_jax.models.segmentation_net import SegmentationNet
 from pix2rep_jax.modes.loaded_run import Loaded, load, print_notes
 from pix2rep_jax.modes.logged_pictures import show_predictions
 from pix2rep_jax.modes.run_training import draw_network, train_run
-from pix2rep_jax.runs.checkpoint_reader import BEST, LAST
+from pix2rep_jax.runs.checkpoint_steps import BEST, LAST
 from pix2rep_jax.runs.kept_statistics import measure_statistics
 from pix2rep_jax.runs.pretrained_backbone import describe_backbone
 from pix2rep_jax.training.run_keys import make_run_keys

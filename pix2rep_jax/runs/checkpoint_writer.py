@@ -16,12 +16,10 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.runs.checkpoint_reader import (
+from pix2rep_jax.runs.checkpoint_reader import describe_arrays, first_line, is_damaged
+from pix2rep_jax.runs.checkpoint_steps import (
     STATE,
-    describe_arrays,
-    first_line,
     has_readable_score,
-    is_damaged,
     is_step,
     open_manager,
     quiet,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pix2rep_jax.runs.checkpoint_reader import BEST, LAST, result_step
+from pix2rep_jax.runs.checkpoint_steps import BEST, LAST, result_step
 from pix2rep_jax.runs.manifest import read_config
 from pix2rep_jax.runs.run_record import read_num_steps
 from pix2rep_jax.runtime.config_checks import choice

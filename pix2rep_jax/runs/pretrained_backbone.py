@@ -12,12 +12,8 @@ from ml_collections import ConfigDict
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.methods.downstream.teacher import networks_of_state
 from pix2rep_jax.models.param_parts import take_parts
-from pix2rep_jax.runs.checkpoint_reader import (
-    newest_step,
-    restore_model,
-    restore_params,
-    result_step,
-)
+from pix2rep_jax.runs.checkpoint_reader import restore_model, restore_params
+from pix2rep_jax.runs.checkpoint_steps import newest_step, result_step
 from pix2rep_jax.runs.dependencies import settings_of_images
 from pix2rep_jax.runs.find_weights import hub_name
 from pix2rep_jax.runs.manifest import read_config

@@ -6,7 +6,7 @@ from configs import pix2rep
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.modes.figures import list_pictures
 from pix2rep_jax.modes.reported_runs import read_reported
-from pix2rep_jax.runs.checkpoint_reader import (
+from pix2rep_jax.runs.checkpoint_steps import (
     has_checkpoint,
     newest_step,
     result_step,

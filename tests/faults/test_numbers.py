@@ -11,7 +11,7 @@ import pytest
 import pix2rep_jax
 from pix2rep_jax.data.slices import slice_cache
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.runs.checkpoint_reader import newest_step
+from pix2rep_jax.runs.checkpoint_steps import newest_step
 from pix2rep_jax.runs.diverged_batch import load_batch, save_batch
 from tests.training.test_loop import make_batches, make_state, make_step, run
 

@@ -21,7 +21,8 @@ from pix2rep_jax.formats.network import load_network
 from pix2rep_jax.formats.write import write_export
 from pix2rep_jax.inference.backbone import Backbone
 from pix2rep_jax.runs import weights_file
-from pix2rep_jax.runs.checkpoint_reader import restore_params, unfinished
+from pix2rep_jax.runs.checkpoint_reader import restore_params
+from pix2rep_jax.runs.checkpoint_steps import unfinished
 from pix2rep_jax.runs.data_checks import check_unseen
 from pix2rep_jax.runs.find_weights import find_weights, hub_name
 from pix2rep_jax.runs.manifest import read_config

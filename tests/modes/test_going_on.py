@@ -9,7 +9,8 @@ import pytest
 
 import configs.pix2rep
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.runs.checkpoint_reader import restore_params, result_step
+from pix2rep_jax.runs.checkpoint_reader import restore_params
+from pix2rep_jax.runs.checkpoint_steps import result_step
 from pix2rep_jax.runs.pretrained_backbone import check_same_network, read_backbone
 from pix2rep_jax.runs.run_record import read_run
 from pix2rep_jax.runs.start import decide_start

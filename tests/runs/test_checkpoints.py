@@ -11,14 +11,8 @@ import optax
 import pytest
 
 from pix2rep_jax.errors import InputError
-from pix2rep_jax.runs.checkpoint_reader import (
-    _read,
-    is_damaged,
-    newest_step,
-    quiet,
-    restore_params,
-    result_step,
-)
+from pix2rep_jax.runs.checkpoint_reader import _read, is_damaged, restore_params
+from pix2rep_jax.runs.checkpoint_steps import newest_step, quiet, result_step
 from pix2rep_jax.runs.checkpoint_sums import ChangedError
 from pix2rep_jax.runs.checkpoint_writer import Checkpoints
 from pix2rep_jax.training.sharding import make_mesh, place

@@ -12,12 +12,8 @@ import pytest
 
 from pix2rep_jax.errors import InputError, explain_disk
 from pix2rep_jax.runs import checkpoint_writer, metric_log
-from pix2rep_jax.runs.checkpoint_reader import (
-    has_checkpoint,
-    newest_step,
-    restore_params,
-    result_step,
-)
+from pix2rep_jax.runs.checkpoint_reader import restore_params
+from pix2rep_jax.runs.checkpoint_steps import has_checkpoint, newest_step, result_step
 from pix2rep_jax.runs.checkpoint_writer import Checkpoints
 from pix2rep_jax.runs.metric_log import MetricWriter, read_metrics
 from tests.runs.test_checkpoints import assert_equal, make_state, steps

@@ -210,7 +210,8 @@ def _state(folder: Path) -> str:
     """Digests every array of a checkpoint."""
     import jax
 
-    from pix2rep_jax.runs.checkpoint_reader import _read, describe_arrays, quiet
+    from pix2rep_jax.runs.checkpoint_reader import _read, describe_arrays
+    from pix2rep_jax.runs.checkpoint_steps import quiet
 
     with quiet():
         state = _read(folder, tuple(describe_arrays(folder)))
