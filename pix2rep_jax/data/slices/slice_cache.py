@@ -26,8 +26,8 @@ from pix2rep_jax.runtime.kept_arrays import DAMAGE, read_arrays
 
 __all__ = ["find_path", "load", "open_stored", "save", "stored_path"]
 
-VERSION = 13
-"""Raise it when the same scans and settings give other slices or records."""
+VERSION = 14
+"""Raise it when the same scans and settings give other slices or records, or none."""
 
 _LOG = logging.getLogger(__name__)
 
