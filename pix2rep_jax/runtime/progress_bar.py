@@ -48,7 +48,9 @@ def open_progress_bar(
         return notebook_bar(**shared)
     if sys.stderr.isatty():
         return tqdm(**shared, dynamic_ncols=True)
-    return tqdm(**shared, file=_Lines(), bar_format=_PLAIN, mininterval=1, miniters=1)
+    # An inner bar at position 1 would move a cursor that a file does not have.
+    shared |= {"position": 0, "leave": True, "mininterval": 1, "miniters": 1}
+    return tqdm(**shared, file=_Lines(), bar_format=_PLAIN)
 
 
 def in_notebook() -> bool:

@@ -27,6 +27,17 @@ def test_a_log_file_gets_a_line_per_minute_and_the_last(monkeypatch, capfd, hour
     assert not hours or len(lines) > 120
 
 
+def test_an_inner_bar_moves_no_cursor_in_a_log_file(capfd):
+    with open_progress_bar(1, description="predict", unit="scan") as outer:
+        with open_progress_bar(2, description="compare", leave=False) as inner:
+            inner.update(2)
+        outer.update()
+    said = capfd.readouterr().err
+    assert "\x1b" not in said
+    assert [line.split(":")[0] for line in said.splitlines()][-1] == "predict"
+    assert "compare: step 2/2" in said
+
+
 def test_short_work_says_nothing(capfd):
     """Nor does work that is done, or that nobody wants to see."""
     for options in ({"delay_s": 5}, {"show": False}, {"initial": 20}):
