@@ -68,8 +68,16 @@ VARIANTS = {
     "default": ("as by default", ()),
     **{name: SETTINGS[name] for name in ("tenth", "level", "warm_up")},
     "long": ("15,000 steps", ("--config.finetune.num_steps=15000",)),
+    "short": ("5,000 steps", ("--config.finetune.num_steps=5000",)),
+    "ema": (
+        "teacher: running average; 5,000 steps",
+        (
+            "--config.finetune.unimatch.teacher=ema",
+            "--config.finetune.num_steps=5000",
+        ),
+    ),
 }
-"""Title and flags of each set of changes that was tried."""
+"""Title and flags of each set of changes that was tried; they win over a method's."""
 
 CLASSES = ("RV", "MYO", "LV")
 
@@ -141,11 +149,11 @@ def run(
             call(*shared, *words, "--mode=pretrain")
         row = Row(pretraining, method, str(num_labeled), str(seed), variant)
         workdir = folder / "-".join(row)
+        changes = (*METHODS[method], *VARIANTS[variant][1])
         if not (workdir / "finetune" / "evaluation.json").exists():
             call(
                 *shared,
-                *METHODS[method],
-                *VARIANTS[variant][1],
+                *{change.partition("=")[0]: change for change in changes}.values(),
                 f"--config.finetune.method={method}",
                 f"--config.data.num_labeled={num_labeled}",
                 f"--config.init.checkpoint={start}",

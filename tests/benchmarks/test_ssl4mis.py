@@ -78,3 +78,15 @@ def test_the_pages_show_the_published_scores(page, variants):
         pytest.skip("no variant is published yet")
     shown = read_table(page, ssl4mis.MARK)
     assert shown == ssl4mis.table(scores, variants=variants)
+
+
+def test_a_variant_wins_over_the_flags_of_its_method(tmp_path, monkeypatch):
+    called = []
+    monkeypatch.setattr(ssl4mis, "call", lambda *words: called.append(words))
+    options = {"num_labeled": 1, "seed": 0, "only": ["none-unimatch"]}
+    ssl4mis.run(tmp_path, tmp_path, **options, variant="ema")
+    train, evaluate = called
+    steps = [word for word in train if "num_steps" in word]
+    assert steps == ["--config.finetune.num_steps=5000"]
+    assert "--config.finetune.unimatch.teacher=ema" in train
+    assert evaluate[-1] == "--mode=evaluate"
