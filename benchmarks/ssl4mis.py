@@ -5,14 +5,15 @@ python -m benchmarks.ssl4mis --folder runs/ssl4mis --root ACDC --only R --varian
 python -m benchmarks.ssl4mis --folder runs/ssl4mis --write
 
 Each row is a training by main.py at size `small`, with everything that is not named
-here by default. A variant changes some of it. A command that was stopped goes on, and
-what has its scores is passed over. A row without pretraining needs no other; the others
-share one pretraining of each kind. `--write` publishes what is finished, and keeps the
-published rows that the folder does not have: results/ssl4mis.csv has the scores of the
-last step, as it is and with the largest piece of each class alone, and of the best step
-by validation patients. results/ssl4mis_course.csv has the validation Dice against
-steps, and docs/pictures/ssl4mis.png draws it. The table goes into
-docs/results/ssl4mis.md, and that of the variants into docs/results/notes.md.
+here by default. A variant changes some of it, and `level+ema` joins two. A command that
+was stopped goes on, and what has its scores is passed over. A row without pretraining
+needs no other; the others share one pretraining of each kind. `--write` publishes what
+is finished, and keeps the published rows that the folder does not have:
+results/ssl4mis.csv has the scores of the last step, as it is and with the largest piece
+of each class alone, and of the best step by validation patients.
+results/ssl4mis_course.csv has the validation Dice against steps, and
+docs/pictures/ssl4mis.png draws it. The table goes into docs/results/ssl4mis.md, and
+that of the variants into docs/results/notes.md.
 """
 
 import argparse
@@ -93,7 +94,7 @@ class Row(NamedTuple):
         method: A key of `METHODS`.
         num_labeled: Number of labelled patients: 1, 3, 7, or all 70.
         seed: Decides the first weights and all that is drawn.
-        variant: A key of `VARIANTS`.
+        variant: Keys of `VARIANTS` with "+" between them.
     """
 
     pretraining: str
@@ -135,7 +136,7 @@ def run(
         num_labeled: Number of labelled patients.
         seed: That of all rows.
         only: Rows such as "pix2rep-unimatch"; none for all.
-        variant: A key of `VARIANTS`.
+        variant: Keys of `VARIANTS` with "+" between them.
     """
     shared = ("--config=configs/pix2rep.py:small", f"--config.data.root={root}")
     shared += ("--config.data.split=ssl4mis", f"--config.seed={seed}")
@@ -149,7 +150,9 @@ def run(
             call(*shared, *words, "--mode=pretrain")
         row = Row(pretraining, method, str(num_labeled), str(seed), variant)
         workdir = folder / "-".join(row)
-        changes = (*METHODS[method], *VARIANTS[variant][1])
+        changes = list(METHODS[method])
+        for part in variant.split("+"):
+            changes += VARIANTS[part][1]
         if not (workdir / "finetune" / "evaluation.json").exists():
             call(
                 *shared,
@@ -253,7 +256,8 @@ def table(lines: Sequence[dict[str, str]], *, variants: bool = False) -> str:
             continue
         last, largest, best = (scores[row, kept] for kept in KEPT)
         cells = [row.num_labeled, STARTS[row.pretraining], TITLES[row.method]]
-        cells += [VARIANTS[row.variant][0]] if variants else []
+        changes = "; ".join(VARIANTS[part][0] for part in row.variant.split("+"))
+        cells += [changes] if variants else []
         cells += [_percent(last, part) for part in (*CLASSES, "mean_foreground")]
         cells += [_hd95(last), _percent(largest), _hd95(largest), _percent(best)]
         text.append(f"| {' | '.join(cells)} |")
@@ -292,12 +296,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--labeled", type=int, default=1, choices=(1, 3, 7, 70))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="such as pix2rep-unimatch")
-    parser.add_argument("--variant", default="default", choices=VARIANTS)
+    parser.add_argument("--variant", default="default", help="such as level+ema")
     parser.add_argument("--write", action="store_true")
     flags = parser.parse_args(argv)
     if flags.write:
         publish(flags.folder)
         return
+    if unknown := set(flags.variant.split("+")) - set(VARIANTS):
+        parser.error(f"--variant has no {', '.join(unknown)}: {', '.join(VARIANTS)}")
     run(
         flags.root.resolve(),
         flags.folder.resolve(),

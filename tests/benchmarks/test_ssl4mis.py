@@ -55,7 +55,7 @@ def test_variants_have_a_table_of_their_own(tmp_path):
     row = ssl4mis.Row("pix2rep", "supervised", "1", "0")
     other = row._replace(pretraining="none")
     lines = []
-    for each in (row, other, row._replace(variant="level")):
+    for each in (row, other, row._replace(variant="level+ema")):
         for kept in ssl4mis.KEPT:
             line = {**each._asdict(), "kept": kept}
             for part in (*ssl4mis.CLASSES, "mean_foreground"):
@@ -65,8 +65,8 @@ def test_variants_have_a_table_of_their_own(tmp_path):
     starts = [ssl4mis.STARTS[name] for name in ("none", "pix2rep")]
     assert [line.split(" | ")[1] for line in plain.splitlines()[2:]] == starts
     found = [line.split(" | ")[1::2][:2] for line in variants.splitlines()[2:]]
-    titles = [ssl4mis.VARIANTS[name][0] for name in ("default", "level")]
-    assert found == [[starts[1], title] for title in titles]
+    default, *both = (ssl4mis.VARIANTS[x][0] for x in ("default", "level", "ema"))
+    assert found == [[starts[1], title] for title in (default, "; ".join(both))]
 
 
 @pytest.mark.parametrize(
@@ -84,9 +84,10 @@ def test_a_variant_wins_over_the_flags_of_its_method(tmp_path, monkeypatch):
     called = []
     monkeypatch.setattr(ssl4mis, "call", lambda *words: called.append(words))
     options = {"num_labeled": 1, "seed": 0, "only": ["none-unimatch"]}
-    ssl4mis.run(tmp_path, tmp_path, **options, variant="ema")
+    ssl4mis.run(tmp_path, tmp_path, **options, variant="level+ema")
     train, evaluate = called
     steps = [word for word in train if "num_steps" in word]
     assert steps == ["--config.finetune.num_steps=5000"]
     assert "--config.finetune.unimatch.teacher=ema" in train
+    assert "--config.finetune.backbone_learning_rate=3e-3" in train
     assert evaluate[-1] == "--mode=evaluate"
