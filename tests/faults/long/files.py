@@ -8,6 +8,7 @@ import functools
 import io
 import logging
 import random
+import re
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -173,8 +174,12 @@ def _other_numbers(root: Path, file: str, known: dict[str, str]) -> str:
     found = scene.ending(root)
     names = {x for x in {*found, *known} if found.get(x) != known.get(x)}
     # An older checkpoint that nobody had to read is still damaged.
-    step, _, _ = file.partition("/state/")
-    names -= {x for x in names if found.get(x) == scene.UNREADABLE and step in x}
+    if step := re.match(r".*/checkpoints/\d+/", file):
+        names -= {
+            x
+            for x in names
+            if x.startswith(step[0]) and found.get(x) == scene.UNREADABLE
+        }
     # A log that somebody has damaged stays as it is; what was saved counts.
     names = {x for x in names if x != own and not x.startswith(f"{own}/")}
     return (
