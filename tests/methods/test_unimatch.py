@@ -98,18 +98,22 @@ def make_loss(**changes):
     return unimatch.make_loss(SEGMENTATION, **(OPTIONS | changes))
 
 
+def extra_of(teacher, params, batch_stats):
+    """The initial extra state."""
+    return make_extra(params, batch_stats=batch_stats) if teacher == "ema" else {}
+
+
 def begin(teacher, *, devices=1, budget_mb=100, data=DATA):
     """A state, a step, and its batches of 4 labelled and 8 unlabelled slices, which
     with a teacher "self" are 4 and their partners."""
     params, batch_stats = draw_variables(SEGMENTATION)
-    student = {"params": params, "batch_stats": batch_stats}
     state = create_state(
         params,
         batch_stats,
         TX,
         jax.random.key(7),
         trainable=tuple(RATES),
-        extra=make_extra(student) if teacher == "ema" else {},
+        extra=extra_of(teacher, params, batch_stats),
     )
     name, _, further = teacher.partition(" with ")
     loss_fn = make_loss(teacher=name, similarity=TERMS if further else NO_TERMS)
@@ -240,25 +244,26 @@ def test_the_loss_is_its_formula_with_the_passes_of_the_published_code(key):
         assert metrics[f"hidden_dice_{name}"] == pytest.approx(np.mean(dice), rel=1e-3)
 
 
-def test_an_average_of_parameters_and_statistics_may_teach(key):
-    """The labels come from the average's pass with its own statistics, and the partner
-    is the batch turned round; no stream of dropped features, but opposite channels in
-    both strong views."""
+def test_an_average_of_parameters_may_teach(key):
+    """The labels come from the average's pass in training mode, whose running averages
+    are its own. The partner is the batch turned round. There is no stream of dropped
+    features, but both strong views lose opposite channels."""
     batch = first_batch()
     params, batch_stats = draw_variables(SEGMENTATION)
-    names = ("params", "batch_stats")
-    old = dict(zip(names, draw_variables(SEGMENTATION, seed=1), strict=True))
+    old, old_stats = draw_variables(SEGMENTATION, seed=1)
     loss_fn = make_loss(**QUIET, cutmix_probability=1.0, teacher="ema", ema_decay=0.25)
-    state = ModelState(batch_stats, {"teacher": old, "step": jnp.int32(3)})
+    extra = {"teacher": old, "step": jnp.int32(3), "batch_stats": old_stats}
+    state = ModelState(batch_stats, extra)
     value, (after, metrics) = jax.jit(loss_fn)(params, state, batch, key)
 
     views = views_of(key, batch, has_partners=False)
-    now = {"params": params, "batch_stats": batch_stats}
-    mean = jax.tree.map(lambda t, s: 0.25 * t + 0.75 * s, old, now)
+    mean = jax.tree.map(lambda t, s: 0.25 * t + 0.75 * s, old, params)
     assert_close(after.extra["teacher"], mean)
     assert after.extra["step"] == 4
     weak = batch["unlabeled"]["image"]
-    own = pseudo(apply(**mean, image=weak, train=False)[0])
+    weak_logits, own_stats = apply(mean, old_stats, weak)
+    assert_close(after.extra["batch_stats"], own_stats)
+    own = pseudo(weak_logits)
     partner = tuple(x[::-1] for x in own)
     logits, stats = apply(params, batch_stats, batch["labeled"]["image"])
     drop = drop_complementary(jax.random.split(key, 3)[2], number=8)
@@ -278,9 +283,8 @@ def test_further_terms_compare_features(key, teacher):
     boxes of the partner's, and its features the prototypes of the labelled slices."""
     batch = first_batch()
     params, batch_stats = draw_variables(SEGMENTATION)
-    student = {"params": params, "batch_stats": batch_stats}
     is_own = teacher == "self"
-    state = ModelState(batch_stats, {} if is_own else make_extra(student))
+    state = ModelState(batch_stats, extra_of(teacher, params, batch_stats))
     options = {**QUIET, "cutmix_probability": 1.0, "teacher": teacher}
     plain, (after, _) = jax.jit(make_loss(**options))(params, state, batch, key)
     loss_fn = jax.jit(make_loss(**options, similarity=TERMS))
@@ -299,7 +303,7 @@ def test_further_terms_compare_features(key, teacher):
         weak = logits[4 : 4 + number], features[4 : 4 + number]
         strong_drop = None
     else:
-        weak, _ = run_on(batch_stats, views.weak, train=False)
+        weak, _ = run_on(batch_stats, views.weak)
         partner = [x[::-1] for x in weak]
         (_, features), stats = run_on(batch_stats, image)
         strong_drop = drop_complementary(drop_key, number=number)
@@ -401,8 +405,7 @@ def test_patches_of_whole_slices_lie_where_no_mask_decides():
 def test_a_patch_as_large_as_its_slice_is_that_slice(teacher):
     """The loss of whole slices is then the loss of crops."""
     params, batch_stats = draw_variables(SEGMENTATION)
-    student = {"params": params, "batch_stats": batch_stats}
-    extra = make_extra(student) if teacher == "ema" else {}
+    extra = extra_of(teacher, params, batch_stats)
     state, batch = ModelState(batch_stats, extra), first_batch()
     boxed = {
         name: dict(each)
@@ -492,11 +495,12 @@ def test_two_views_of_an_image_lose_opposite_channels(key):
 def test_frozen_statistics_stay(key, teacher):
     """Every pass normalises by them."""
     params, batch_stats = draw_variables(SEGMENTATION)
-    student = {"params": params, "batch_stats": batch_stats}
-    state = ModelState(batch_stats, make_extra(student) if teacher == "ema" else {})
+    state = ModelState(batch_stats, extra_of(teacher, params, batch_stats))
     loss_fn = make_loss(teacher=teacher, batch_norm="frozen")
     _, (after, _) = jax.jit(loss_fn)(params, state, first_batch(), key)
     assert_same(after.batch_stats, batch_stats)
+    if teacher == "ema":
+        assert_same(after.extra["batch_stats"], batch_stats)
 
 
 # --- the step ----------------------------------------------------------------------
@@ -530,25 +534,26 @@ def test_a_checkpoint_goes_on_bit_for_bit(tmp_path, teacher):
     assert metrics == whole_metrics[2:]
 
 
-def test_the_teacher_follows_parameters_and_statistics():
+def test_the_teacher_follows_the_parameters_and_keeps_its_statistics():
     """T = d T + (1 - d) S with d = min(1 - 1/(t + 1), decay), in a NumPy loop."""
     config = get_config()
     config.finetune.method = "unimatch"
     config.finetune.unimatch.update(teacher="ema", ema_decay=0.6)
     states, _ = four_steps("ema")
-    params, batch_stats = draw_variables(SEGMENTATION)
-    expected = {"params": params, "batch_stats": batch_stats}
+    expected, _ = draw_variables(SEGMENTATION)
     for step, state in enumerate(states):
         decay = min(1 - 1 / (step + 1), 0.6)
         student = {"params": state.params, "batch_stats": state.batch_stats}
         expected = jax.tree.map(
             lambda t, s, d=decay: d * np.float64(t) + (1 - d) * np.float64(s),
             expected,
-            student,
+            state.params,
         )
         networks = networks_of_state(config, state.params, state.model_state)
         assert list(networks) == ["teacher", "student"]
-        assert_close(networks["teacher"], expected, rtol=1e-5, atol=1e-6)
+        teacher = networks["teacher"]
+        assert_close(teacher["params"], expected, rtol=1e-5, atol=1e-6)
+        assert_same(teacher["batch_stats"], state.model_state.extra["batch_stats"])
         assert_same(networks["student"], student)
     config.finetune.unimatch.result = "student"
     found = networks_of_state(config, states[0].params, states[0].model_state)
@@ -645,7 +650,7 @@ def test_the_section_is_what_the_loss_takes():
             )
             assert made.batch_size == {"labeled": 8, "unlabeled": number}
             assert set(made.extra) == (
-                {"teacher", "step"} if teacher == "ema" else set()
+                {"teacher", "step", "batch_stats"} if teacher == "ema" else set()
             )
     sizes = check_finetuning(config.finetune)
     assert sizes["finetune.unimatch.unlabeled_batch_size"] == 8

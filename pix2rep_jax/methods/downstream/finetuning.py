@@ -119,8 +119,7 @@ def make_finetuning(
         own["similarity"] = read_similarity(own, size=config.data.size)
         loss_fn = unimatch.make_loss(net, **options, **own)
         averages = own["teacher"] == "ema"
-        student = {"params": params, "batch_stats": batch_stats}
-        extra = make_extra(student) if averages else {}
+        extra = make_extra(params, batch_stats=batch_stats) if averages else {}
         size *= 1 if averages else 2  # and as many partners
     return Finetuning(
         loss_fn=loss_fn,

@@ -35,17 +35,20 @@ def decay_at(step: jax.Array, *, ema_decay: float) -> jax.Array:
     return jnp.minimum(1 - 1 / (step + 1), ema_decay)
 
 
-def make_extra(student: Any) -> dict[str, Any]:
+def make_extra(params: Any, *, batch_stats: Any = None) -> dict[str, Any]:
     """Makes the initial extra state: a teacher that is equal to the student.
 
     Args:
-        student: The tree that is averaged: parameters, and statistics where a method
-            averages them too.
+        params: The student's parameters, which are averaged.
+        batch_stats: The student's statistics, if the teacher has its own; None if it
+            takes the student's.
 
     Returns:
-        "teacher", that tree, and "step", the number of the student's updates.
+        "teacher", the parameters; "step", the number of the student's updates; and
+        "batch_stats" if the teacher has its own.
     """
-    return {"teacher": student, "step": jnp.zeros((), jnp.int32)}
+    extra = {"teacher": params, "step": jnp.zeros((), jnp.int32)}
+    return extra if batch_stats is None else {**extra, "batch_stats": batch_stats}
 
 
 @jax.jit
@@ -87,19 +90,16 @@ def networks_of_state(
 
     Returns:
         `{"params": …, "batch_stats": …}` by name: "student", and "teacher" if there is
-        one, after its newest update. It has the student's statistics where its own are
-        not averaged. The first network is the run's result.
+        one, after its newest update. It has the student's statistics where it has none
+        of its own. The first network is the run's result.
     """
     student = {"params": params, "batch_stats": model_state.batch_stats}
     if "teacher" not in model_state.extra:
         return {"student": student}
     recipe = config.finetune[config.finetune.method]
-    # `make_extra` was given the parameters alone, or the statistics too.
-    both = model_state.extra["teacher"].keys() == student.keys()
-    averaged = student if both else params
-    extra = update_teacher(model_state.extra, averaged, ema_decay=recipe.ema_decay)
-    found = extra["teacher"]
-    teacher = found if both else student | {"params": found}
+    extra = update_teacher(model_state.extra, params, ema_decay=recipe.ema_decay)
+    own = extra.get("batch_stats", model_state.batch_stats)
+    teacher = {"params": extra["teacher"], "batch_stats": own}
     if recipe.result == "teacher":
         return {"teacher": teacher, "student": student}
     return {"student": student, "teacher": teacher}

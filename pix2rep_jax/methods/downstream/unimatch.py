@@ -101,8 +101,11 @@ def make_loss(
     pass in training mode sees the labelled slices, with the weak views if they make the
     pseudo-labels. A second one sees the strong views. BatchNorm normalises each by its
     own batch, and the running averages take in both, one after the other. The
-    pseudo-labels of the partners, and those of a running average, come from a pass
-    outside training.
+    pseudo-labels of the partners come from a pass outside training.
+
+    A teacher "ema" passes the weak views in training mode, and has running averages of
+    its own (ours). The student's take in features with dropped channels, which vary
+    more than those of whole slices.
 
     Args:
         net: Backbone and head.
@@ -135,8 +138,8 @@ def make_loss(
         "unlabeled": "image", and `unimatch_views.HIDDEN` if there are masks to log by;
         with `patch` both have a "box".
         With a teacher "self" the second half of these slices is mixed into the first.
-        The extra state is `{}`, or with "ema" `teacher.make_extra` of the parameters
-        and statistics.
+        The extra state is `{}`, or with "ema" `teacher.make_extra` of the parameters,
+        with statistics.
 
     Raises:
         InputError: If `batch_norm` or `teacher` is unknown.
@@ -198,15 +201,18 @@ def make_loss(
             labeled, weak, dropped = zip(*parts, strict=True)
             strong_seen, batch_stats = train_pass(params, batch_stats, strong)
         else:
-            extra = update_teacher(extra, student, ema_decay=ema_decay)
+            extra = update_teacher(extra, params, ema_decay=ema_decay)
             # The average contains the student, and no gradient may pass through it.
             extra = jax.lax.stop_gradient(extra)
-            weak = predict(extra["teacher"], views.weak)
+            # The student's running averages take in features that were dropped.
+            weak, own_stats = train_pass(
+                extra["teacher"], extra["batch_stats"], views.weak
+            )
             partner, dropped = tuple(x[::-1] for x in weak), None
             labeled, batch_stats = train_pass(params, student["batch_stats"], image)
             drop = drop_complementary(drop_key, number=len(views.weak))
             strong_seen, batch_stats = train_pass(params, batch_stats, strong, drop)
-            extra |= {"step": extra["step"] + 1}
+            extra |= {"step": extra["step"] + 1, "batch_stats": own_stats}
         supervised = losses.segmentation_loss(
             labeled[0],
             label,
