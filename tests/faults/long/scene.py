@@ -11,6 +11,7 @@ import re
 import shutil
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -200,7 +201,10 @@ def ending(root: Path) -> dict[str, str]:
                 except Exception:  # Orbax raises what its layers below raise
                     found[name] = UNREADABLE
             continue
-        digest = hashlib.sha256(_content(path, root)).hexdigest()[:16]
+        try:
+            digest = hashlib.sha256(_content(path, root)).hexdigest()[:16]
+        except (EOFError, ValueError, zipfile.BadZipFile):
+            digest = UNREADABLE  # a cache of other scans, which nobody has to read
         # Several caches have one name here, in no order.
         found[name] = " ".join(sorted({digest, *found.get(name, "").split()}))
     return found
