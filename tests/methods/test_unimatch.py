@@ -560,6 +560,23 @@ def test_the_teacher_follows_the_parameters_and_keeps_its_statistics():
     assert next(iter(found)) == "student"
 
 
+def test_a_teacher_of_an_earlier_version_is_still_read():
+    """Its statistics were averaged as its parameters were."""
+    config = get_config()
+    config.finetune.method = "unimatch"
+    config.finetune.unimatch.update(teacher="ema", ema_decay=0.75)
+    names = ("params", "batch_stats")
+    student, old = (
+        dict(zip(names, draw_variables(SEGMENTATION, seed=seed), strict=True))
+        for seed in (0, 1)
+    )
+    extra = {"teacher": old, "step": jnp.int32(9)}
+    state = ModelState(student["batch_stats"], extra)
+    found = networks_of_state(config, student["params"], state)
+    mean = jax.tree.map(lambda t, s: 0.75 * t + 0.25 * s, old, student)
+    assert_close(found["teacher"], mean)
+
+
 # --- what is never seen ------------------------------------------------------------
 
 

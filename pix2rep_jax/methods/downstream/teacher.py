@@ -97,9 +97,14 @@ def networks_of_state(
     if "teacher" not in model_state.extra:
         return {"student": student}
     recipe = config.finetune[config.finetune.method]
-    extra = update_teacher(model_state.extra, params, ema_decay=recipe.ema_decay)
+    # Runs of earlier versions averaged UniMatch's statistics too.
+    both = model_state.extra["teacher"].keys() == student.keys()
+    averaged = student if both else params
+    extra = update_teacher(model_state.extra, averaged, ema_decay=recipe.ema_decay)
     own = extra.get("batch_stats", model_state.batch_stats)
     teacher = {"params": extra["teacher"], "batch_stats": own}
+    if both:
+        teacher = extra["teacher"]
     if recipe.result == "teacher":
         return {"teacher": teacher, "student": student}
     return {"student": student, "teacher": teacher}
