@@ -29,7 +29,7 @@ from pix2rep_jax.runs.data_checks import expected_slice_axis, select_usable
 from pix2rep_jax.runs.manifest import read_config
 from pix2rep_jax.runs.moved_scans import remember_root
 from pix2rep_jax.runs.plan_file import take_recorded
-from pix2rep_jax.runs.run_record import read_run
+from pix2rep_jax.runs.run_record import read_num_steps, read_run
 from pix2rep_jax.runs.start import find_all_runs, find_pretraining, find_segmenters
 from pix2rep_jax.runtime.progress_bar import open_progress_bar
 
@@ -80,7 +80,7 @@ def list_pictures(config: ConfigDict, workdir: Path) -> dict[str, Callable[[], F
     # A run of another version is refused here, before the scans are read.
     configs = {run: read_config(run) for run in runs}
     for each in runs:
-        check_steps(each, read_run(each).num_steps)
+        check_steps(each, read_num_steps(each))
     pictures = {"curves": lambda: draw_curves(read_series(runs))}
     try:
         settled = take_recorded(config, configs[runs[-1]])

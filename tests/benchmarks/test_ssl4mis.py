@@ -84,7 +84,7 @@ def test_a_variant_wins_over_the_flags_of_its_method(tmp_path, monkeypatch):
     called = []
     monkeypatch.setattr(ssl4mis, "call", lambda *words: called.append(words))
     options = {"num_labeled": 1, "seed": 0, "only": ["none-unimatch"]}
-    ssl4mis.run(tmp_path, tmp_path, **options, variant="level+ema")
+    ssl4mis.run(tmp_path, tmp_path, **options, variant="level+short+ema")
     train, evaluate = called
     steps = [word for word in train if "num_steps" in word]
     assert steps == ["--config.finetune.num_steps=5000"]

@@ -5,14 +5,15 @@ import re
 
 import pytest
 
+from benchmarks.csv_file import read_table
 from pix2rep_jax.runs.run_record import VERSION
 from tests.support import four_sets
 from tests.support.before_after import (
     BEFORE,
+    MARK,
     PAGE,
     before_and_after,
     section,
-    section_of_page,
 )
 from tests.support.published import RESULTS
 
@@ -54,12 +55,12 @@ def test_the_table_of_two_versions_has_the_means_of_their_files():
 
 def test_the_page_has_the_table_of_two_versions():
     """As `python -m tests.support.before_after` writes it."""
-    assert section_of_page() == section()
+    assert read_table(PAGE, MARK) == section()
 
 
 def test_the_page_of_four_sets_has_their_table():
     """As `python -m tests.support.four_sets` writes it."""
-    assert four_sets.table_of_page() == four_sets.table()
+    assert read_table(four_sets.PAGE, four_sets.MARK) == four_sets.table()
 
 
 def test_the_table_of_four_sets_has_the_means_of_the_files():

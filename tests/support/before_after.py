@@ -5,7 +5,7 @@
 
 from pathlib import Path
 
-from benchmarks.csv_file import put_table, read_table
+from benchmarks.csv_file import put_table
 from configs import study
 from pix2rep_jax.evaluation.paired_bootstrap import paired_difference
 from pix2rep_jax.study.jobs import list_cells
@@ -87,11 +87,6 @@ def lead(results, num_labeled):
 def section():
     """What stands between the two marks of the page, once there are both files."""
     return f"{TEXT}{before_and_after()}" if AFTER.exists() else ""
-
-
-def section_of_page():
-    """What stands there now."""
-    return read_table(PAGE, MARK)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 
 from statistics import fmean, stdev
 
-from benchmarks.csv_file import put_table, read_rows, read_table
+from benchmarks.csv_file import put_table, read_rows
 from tests.support.before_after import DRAWS, LABELED, lead, results_of
 from tests.support.published import RESULTS
 
@@ -85,11 +85,6 @@ def table():
             cells = " | | ".join(leads)
             lines.append(f"| {name} | pretrained - from scratch | {cells} | | |")
     return "\n".join(lines) + "\n"
-
-
-def table_of_page():
-    """What stands in the page now."""
-    return read_table(PAGE, MARK)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Whether a path leads to a file: a pipe would be waited for without an end."""
+"""Files that a path must lead to: a pipe would be waited for without an end."""
 
 import errno
 import os

@@ -101,10 +101,10 @@ def networks_of_state(
     both = model_state.extra["teacher"].keys() == student.keys()
     averaged = student if both else params
     extra = update_teacher(model_state.extra, averaged, ema_decay=recipe.ema_decay)
-    own = extra.get("batch_stats", model_state.batch_stats)
-    teacher = {"params": extra["teacher"], "batch_stats": own}
-    if both:
-        teacher = extra["teacher"]
+    teacher = extra["teacher"]
+    if not both:
+        own = extra.get("batch_stats", model_state.batch_stats)
+        teacher = {"params": teacher, "batch_stats": own}
     if recipe.result == "teacher":
         return {"teacher": teacher, "student": student}
     return {"student": student, "teacher": teacher}

@@ -105,7 +105,7 @@ def make_loss(
 
     A teacher "ema" passes the weak views in training mode, and has running averages of
     its own (ours). The student's take in features with dropped channels, which vary
-    more than those of whole slices.
+    more.
 
     Args:
         net: Backbone and head.
@@ -138,8 +138,8 @@ def make_loss(
         "unlabeled": "image", and `unimatch_views.HIDDEN` if there are masks to log by;
         with `patch` both have a "box".
         With a teacher "self" the second half of these slices is mixed into the first.
-        The extra state is `{}`, or with "ema" `teacher.make_extra` of the parameters,
-        with statistics.
+        The extra state is `{}`. With "ema" it is `teacher.make_extra` of the parameters
+        and statistics.
 
     Raises:
         InputError: If `batch_norm` or `teacher` is unknown.
