@@ -65,14 +65,22 @@ METHODS = {
 }
 """Flags of each `finetune.method`."""
 
+_DATA = "--config.data."
 VARIANTS = {
     "default": ("as by default", ()),
     **{name: SETTINGS[name] for name in ("tenth", "level", "warm_up")},
     "long": ("15,000 steps", ("--config.finetune.num_steps=15000",)),
     "short": ("5,000 steps", ("--config.finetune.num_steps=5000",)),
     "ema": ("an average teaches", ("--config.finetune.unimatch.teacher=ema",)),
+    "fine": (
+        "centre of 192 mm in pixels of 2 mm",
+        (f"{_DATA}crop=center", f"{_DATA}spacing_mm=2", f"{_DATA}size=96"),
+    ),
 }
 """Title and flags of each set of changes that was tried; they win over a method's."""
+
+OTHER_PIXELS = ("fine",)
+"""Variants with a pretraining of their own."""
 
 CLASSES = ("RV", "MYO", "LV")
 
@@ -137,16 +145,18 @@ def run(
     for pretraining, method in ORDER:
         if only and f"{pretraining}-{method}" not in only:
             continue
+        parts = variant.split("+")
+        changes = [*METHODS[method], *(x for part in parts for x in VARIANTS[part][1])]
         start = "none"
         if pretraining != "none":
-            start = str(folder / f"{pretraining}-pretraining-{seed}")
-            words = (*PRETRAININGS[pretraining], f"--workdir={start}")
+            of_data = [part for part in parts if part in OTHER_PIXELS]
+            name = [pretraining, "pretraining", str(seed), *of_data]
+            start = str(folder / "-".join(name))
+            words = [*PRETRAININGS[pretraining], f"--workdir={start}"]
+            words += [flag for part in of_data for flag in VARIANTS[part][1]]
             call(*shared, *words, "--mode=pretrain")
         row = Row(pretraining, method, str(num_labeled), str(seed), variant)
         workdir = folder / "-".join(row)
-        changes = list(METHODS[method])
-        for part in variant.split("+"):
-            changes += VARIANTS[part][1]
         if not (workdir / "finetune" / "evaluation.json").exists():
             call(
                 *shared,

@@ -91,3 +91,20 @@ def test_a_variant_wins_over_the_flags_of_its_method(tmp_path, monkeypatch):
     assert "--config.finetune.unimatch.teacher=ema" in train
     assert "--config.finetune.backbone_learning_rate=3e-3" in train
     assert evaluate[-1] == "--mode=evaluate"
+
+
+def test_other_pixels_have_a_pretraining_of_their_own(tmp_path, monkeypatch):
+    called = []
+    monkeypatch.setattr(ssl4mis, "call", lambda *words: called.append(words))
+    options = {"num_labeled": 1, "seed": 0, "only": ["pix2rep-unimatch"]}
+    for variant in ("ema", "ema+fine"):
+        ssl4mis.run(tmp_path, tmp_path, **options, variant=variant)
+    size = "--config.data.size=96"
+    assert [size in words for words in called] == [False] * 3 + [True] * 2 + [False]
+    pretrain, train, _, fine_pretrain, fine_train, _ = called
+    workdirs = set()
+    for first, then in ((pretrain, train), (fine_pretrain, fine_train)):
+        (workdir,) = [x for x in first if x.startswith("--workdir=")]
+        assert workdir.replace("--workdir", "--config.init.checkpoint") in then
+        workdirs.add(workdir)
+    assert len(workdirs) == 2
