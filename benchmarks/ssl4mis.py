@@ -72,6 +72,13 @@ VARIANTS = {
     "long": ("15,000 steps", ("--config.finetune.num_steps=15000",)),
     "short": ("5,000 steps", ("--config.finetune.num_steps=5000",)),
     "ema": ("an average teaches", ("--config.finetune.unimatch.teacher=ema",)),
+    "terms": (
+        "with both terms of features",
+        tuple(
+            f"--config.finetune.unimatch.{name}_weight=1"
+            for name in ("affinity", "prototype")
+        ),
+    ),
     "fine": (
         "centre of 192 mm in pixels of 2 mm",
         (f"{_DATA}crop=center", f"{_DATA}spacing_mm=2", f"{_DATA}size=96"),
