@@ -111,6 +111,8 @@ def _base() -> ConfigDict:
     # between annotated ones, and else background; ours
     data.empty_slices = "auto"
     data.num_labeled = 5  # patients, |X_tr|; MIDL 4
+    # Patients that pretrain, |X_pre|, or teach without masks; 0: all, as MIDL 4
+    data.num_unlabeled = 0
     data.labeled = ()  # these patients, by name; (): num_labeled of them, drawn
     data.draw = 0  # which few-shot draw of patients
     data.val_fraction = 0.1  # of the labelled slices; MIDL 4 "Experimental setup"

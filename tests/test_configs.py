@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from configs import ablation, pix2rep, study
+from configs import ablation, pix2rep, study, worth
 from pix2rep_jax.methods.pretraining import load_method, make_recipe
 from pix2rep_jax.runtime.config_checks import walk
 from pix2rep_jax.views import affine
@@ -174,7 +174,7 @@ def test_labelled_slices_have_an_augmentation_of_their_own(size, turn, extent, f
     assert spatial.extent[0] < 1 < spatial.extent[1] and not spatial.shift_inside
 
 
-@pytest.mark.parametrize("file", [pix2rep, study, ablation])
+@pytest.mark.parametrize("file", [pix2rep, study, ablation, worth])
 def test_another_size_is_refused_with_those_that_there_are(file):
     """The sentence is what the command line prints."""
     name = file.__name__.rpartition(".")[2]

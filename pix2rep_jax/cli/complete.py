@@ -44,6 +44,7 @@ _OPEN: Mapping[str, Any] = {
     "fourth_axis": "auto",
     "split": "auto",
     "labeled": (),
+    "num_unlabeled": 0,
     "holdout_per_group": "auto",
     "validation_patients": 0,
     "folds": 0,

@@ -34,6 +34,7 @@ __all__ = ["make_split", "take_pretraining_slices"]
 
 SETTINGS = {
     "num_labeled": anything,
+    "num_unlabeled": all_of(whole_numbers, not_below_zero),
     "draw": seed,
     "val_fraction": anything,
     "holdout_per_group": auto_or(not_below_zero),
@@ -54,6 +55,8 @@ def make_split(
     If `data.validation_patients` is above 0, that many patients of each pathology are
     scored in place of the test patients. That is for tuning: the test patients stay
     unseen. `data.split` may name all sides, and `data.labeled` the labelled patients.
+    If `data.num_unlabeled` is above 0, so many patients pretrain. They are drawn as the
+    labelled ones are, by themselves, and do not change with `data.draw`.
 
     Args:
         dataset: All slices.
@@ -82,7 +85,7 @@ def make_split(
         (scored, validating, _), left_out = named.sides, dict(named.left_out)
     groups = group_patients(listed)
     others = {*left_out, *scored, *validating}
-    pretrain = tuple(each for each in groups if each not in others)
+    training = {each: group for each, group in groups.items() if each not in others}
     owners = np.array([volume.patient for volume in dataset.volumes])
     shown = np.bincount(
         dataset.volume_index[_annotated(dataset)], minlength=len(dataset.volumes)
@@ -95,7 +98,7 @@ def make_split(
     train, val = np.zeros(0, np.int64), np.zeros(0, np.int64)
     if draw_labeled:
         candidates = {
-            each: groups[each] for each in pretrain if each in owners[has_mask]
+            each: group for each, group in training.items() if each in owners[has_mask]
         }
         if data.labeled:
             labeled = pick_labeled(
@@ -123,6 +126,9 @@ def make_split(
                 seed=(seed, data.draw),
             )
             train, val = slices[train], slices[val]
+    pretrain = _take_unlabeled(data, training, duplicates, seed=seed)
+    unused = sorted({*training} - {*pretrain, *labeled})
+    left_out |= dict.fromkeys(unused, "data.num_unlabeled")
     return Split(
         pretrain_patients=pretrain,
         labeled_patients=labeled,
@@ -135,7 +141,7 @@ def make_split(
         source=_source(data),
         scans=list_scans(
             dataset.volumes,
-            {*pretrain, *scored, *validating},
+            {*pretrain, *labeled, *scored, *validating},
             masks=draw_labeled or data.crop == "mask_box",
         ),
         val_patients=validating,
@@ -193,6 +199,28 @@ def _draw(
         duplicates=duplicates,
         hint=patients_hint(dataset.volumes, data.name),
     )
+
+
+def _take_unlabeled(
+    data: ConfigDict,
+    training: Mapping[str, str],
+    duplicates: Collection[tuple[str, str]],
+    *,
+    seed: int,
+) -> tuple[str, ...]:
+    """Takes the patients that pretrain, in the order given."""
+    number = data.get("num_unlabeled", 0)
+    if number > len(training):
+        raise InputError(
+            f"data.num_unlabeled is {number}, and {len(training)} patients are not "
+            "held out: lower --config.data.num_unlabeled, or set it to 0 for all"
+        )
+    if not number:
+        return tuple(training)
+    chosen = few_shot(
+        training, num_labeled=number, draw=0, seed=seed, duplicates=duplicates
+    )
+    return tuple(each for each in training if each in chosen)
 
 
 def _left_out(

@@ -100,6 +100,7 @@ EARLIER: Mapping[str, Any] = {
     "data.fold": 0,
     "data.split": "auto",
     "data.labeled": [],
+    "data.num_unlabeled": 0,
     "model.sparse_last_block": False,
     "segmentation.keep": "best",
     "spatial.upright": False,

@@ -101,8 +101,9 @@ def effective(config: Mapping[str, Any]) -> dict[str, Any]:
             return settings[name] is not False
         if name == "data.fourth_axis":  # earlier runs lack it
             return settings[name] != "auto"
-        if name in ("data.split", "data.labeled"):  # earlier runs lack them
-            return settings[name] not in ("auto", (), [])
+        # Earlier runs lack these.
+        if name in ("data.split", "data.labeled", "data.num_unlabeled"):
+            return settings[name] not in ("auto", (), [], 0)
         if name == "data.ignore":  # earlier runs lack it
             return len(settings[name]) > 0
         if name == "data.empty_slices":  # a digest tells what masks became by "auto"

@@ -62,7 +62,9 @@ def check_scans(results: Sequence[Result], folder: Path) -> dict[str, Any]:
     begun = any(read_record(job).status != "pending" for job in jobs)
     scored_on = test_patients(results)
     for job in {job.data_key: job for job in jobs}.values():
-        key, data = job.data_key, plan_data(job.config.data)
+        key, data = job.data_key, job.config.data.copy_and_resolve_references()
+        data.num_unlabeled = 0  # whoever may be labelled is listed too
+        data = plan_data(data)
         dataset = load_dataset(data)
         split = make_split(dataset, data, draw_labeled=False)
         if job.mode != "pretrain":

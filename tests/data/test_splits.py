@@ -32,14 +32,14 @@ def owners(dataset: Dataset, slices) -> list[str]:
 
 def check_sides(split, dataset: Dataset, volumes) -> None:
     """What holds of every split, whatever was asked for."""
-    sides = [set(split.pretrain_patients), set(split.test_patients), {*split.left_out}]
+    used = {*split.pretrain_patients, *split.labeled_patients}
+    sides = [used, set(split.test_patients), {*split.left_out}]
     assert not any(one & other for one, other in itertools.combinations(sides, 2))
     assert set.union(*sides) == {each.patient for each in volumes}
-    assert set(split.labeled_patients) <= sides[0]
     assert len(set(split.labeled_patients)) == len(split.labeled_patients)
     mine = np.array(owners(dataset, range(len(dataset.images))))
     np.testing.assert_array_equal(
-        split.pretrain_slices, np.flatnonzero(np.isin(mine, [*sides[0]]))
+        split.pretrain_slices, np.flatnonzero(np.isin(mine, [*split.pretrain_patients]))
     )
     has_mask = [each.label_path is not None for each in dataset.volumes]
     labeled = np.isin(mine, [*split.labeled_patients])
@@ -232,6 +232,46 @@ def test_tuning_never_sees_a_test_patient(testing):
     check_sides(split, dataset, volumes)
 
 
+@pytest.mark.parametrize("draw", [0, 3])
+def test_fewer_patients_pretrain_than_there_are(draw):
+    """They are balanced and nested, and change neither who is labelled nor the test."""
+    volumes = make_volumes(range(1, 41)) + make_volumes(range(41, 46), masks=False)
+    dataset = make_dataset(volumes)
+    options = {"num_labeled": 5, "draw": draw}
+    everyone = make_split(dataset, make_data(**options))
+    before: set[str] = set()
+    for number in (5, 10, 20):
+        split = make_split(dataset, make_data(num_unlabeled=number, **options))
+        chosen = set(split.pretrain_patients)
+        assert before < chosen < set(everyone.pretrain_patients)
+        assert len(chosen) == number
+        groups = collections.Counter(
+            each.group for each in volumes if each.patient in chosen
+        )
+        assert set(groups.values()) == {2 * number // 5}
+        assert split.labeled_patients == everyone.labeled_patients
+        assert split.test_patients == everyone.test_patients
+        owners = {
+            dataset.volumes[x].patient
+            for x in dataset.volume_index[split.pretrain_slices]
+        }
+        assert owners == chosen
+        unused = {x for x, why in split.left_out.items() if why == "data.num_unlabeled"}
+        used = chosen | set(split.labeled_patients)
+        assert unused == set(everyone.pretrain_patients) - used
+        assert {*split.labeled_patients} <= {*split.scans}
+        check_sides(split, dataset, volumes)
+        before = chosen
+
+
+def test_more_patients_to_pretrain_than_there_are_are_refused():
+    dataset = make_dataset(make_volumes(range(1, 41)))
+    refuse(
+        r"data\.num_unlabeled",
+        lambda: make_split(dataset, make_data(num_unlabeled=41), draw_labeled=False),
+    )
+
+
 def test_tuning_keeps_equal_scans_apart_too():
     """A twin of a patient that is scored or rests does not pretrain."""
     volumes = make_volumes(range(60, 80), groups=("NOR",))
@@ -341,6 +381,7 @@ def test_nobody_is_on_two_sides(case):
         validation_patients=int(rng.integers(0, 3)),
         num_labeled=int(rng.integers(1, 4)),
         draw=int(rng.integers(0, 5)),
+        num_unlabeled=int(rng.integers(0, 10)),
     )
     dataset = make_dataset(volumes, exclude=exclude)
     split = make_split(dataset, data, seed=case)

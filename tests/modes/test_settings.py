@@ -2,7 +2,7 @@
 
 import pytest
 
-from configs import ablation, pix2rep, study
+from configs import ablation, pix2rep, study, worth
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.modes.settings import (
     CHECKS,
@@ -17,7 +17,7 @@ from tests.support.program import refused, start
 
 
 @pytest.mark.parametrize("size", pix2rep.SIZES)
-@pytest.mark.parametrize("file", [pix2rep, study, ablation])
+@pytest.mark.parametrize("file", [pix2rep, study, ablation, worth])
 def test_the_projects_own_sizes_are_sound(file, size):
     """Nothing that this repository ships is refused."""
     check_settings(file.get_config(size))

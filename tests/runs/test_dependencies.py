@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 import configs.ablation
 import configs.pix2rep
 import configs.study
+import configs.worth
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.methods import pretraining
 from pix2rep_jax.runs import dependencies
@@ -41,7 +42,9 @@ WORDS = {
 CONFIG = configs.pix2rep.get_config("quick")
 
 
-@pytest.mark.parametrize("file", [configs.pix2rep, configs.study, configs.ablation])
+@pytest.mark.parametrize(
+    "file", [configs.pix2rep, configs.study, configs.ablation, configs.worth]
+)
 @pytest.mark.parametrize("size", configs.pix2rep.SIZES)
 def test_every_setting_has_an_answer(file, size):
     """From the table, or as the own setting of a pretraining method."""
@@ -75,7 +78,7 @@ def test_a_run_goes_on_with_settings_that_it_does_not_depend_on(tmp_path, mode):
     folder, record = tmp_path / mode, make_run_record()
     open_run(folder, CONFIG, record, begun=True)
     relevant = {*relevant_settings(CONFIG, mode), "data.normalization"}
-    relevant |= {"data.fourth_axis", "data.split"}
+    relevant |= {"data.fourth_axis", "data.split", "data.num_unlabeled"}
     if mode == "pretrain":
         relevant |= {"spatial.upright"}
     else:

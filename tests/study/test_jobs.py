@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from ml_collections import ConfigDict
 
-from configs import ablation, pix2rep, study
+from configs import ablation, pix2rep, study, worth
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runs.dependencies import relevant_settings
 from pix2rep_jax.study import command as study_mode
@@ -85,7 +85,7 @@ def test_runs_that_keep_their_best_have_the_keys_of_before():
 @pytest.mark.parametrize("variant", pix2rep.SIZES)
 def test_the_plans_that_are_shipped_name_the_papers_rows(variant):
     """Every row of the paper's tables finds its number there."""
-    for config in (study.get_config(variant), ablation.get_config(variant)):
+    for config in (x.get_config(variant) for x in (study, ablation, worth)):
         config.study.draws = 1
         assert list_cells(config, Path("/nowhere"))
         for row in config.study.rows.values():
