@@ -98,6 +98,11 @@ CONTEXT = {
     "study.labeled": (1, 2, 5),
 }
 
+UNIMATCH = {
+    "study.methods": ("baseline", "proposed", "unimatch"),
+    "study.labeled": (1,),
+}
+
 TABLES = {
     "study_small": ("study_small", study, "small", {"study.methods": ALL_ROWS}),
     "study_cpu": ("study_cpu", study, "small", CPU),
@@ -109,6 +114,7 @@ TABLES = {
     "batch_norm_small": ("batch_norm_small", study, "small", BATCH_NORM),
     "sparse_small": ("sparse_small", study, "small", SPARSE),
     "context_small": ("context_small", study, "small", CONTEXT),
+    "unimatch_small": ("unimatch_small", study, "small", UNIMATCH),
     "hippocampus_small": (
         "hippocampus_small",
         study,
@@ -138,6 +144,7 @@ LAST = (
     "hippocampus_small",
     "phantom_small",
     "study_cpu_3",
+    "unimatch_small",
 )
 """Files whose runs were scored at their last step; the others have the best one."""
 
