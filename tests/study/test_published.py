@@ -69,8 +69,10 @@ def test_the_step_that_was_scored_is_the_one_that_the_command_keeps():
         found = [x for x in results if x.scored_step]  # nothing trains in context
         modes = {x.cell.job.mode for x in found} if config.variant == "small" else ()
         for mode in modes:
-            steps = [int(x.scored_step) for x in found if x.cell.job.mode == mode]
-            last = [step == config[mode].num_steps for step in steps]
+            own = [x for x in found if x.cell.job.mode == mode]
+            last = [
+                int(x.scored_step) == x.cell.job.config[mode].num_steps for x in own
+            ]
             assert all(last) == (config.segmentation.keep == "last"), (name, mode)
 
 

@@ -101,6 +101,8 @@ CONTEXT = {
 UNIMATCH = {
     "study.methods": ("baseline", "proposed", "unimatch"),
     "study.labeled": (1,),
+    "finetune.unimatch.teacher": "ema",
+    "study.rows.unimatch.downstream.finetune.num_steps": 5000,
 }
 
 TABLES = {
