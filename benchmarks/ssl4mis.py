@@ -79,6 +79,7 @@ VARIANTS = {
             for name in ("affinity", "prototype")
         ),
     ),
+    "centre": ("centred crop", (f"{_DATA}crop=center",)),
     "fine": (
         "centre of 192 mm in pixels of 2 mm",
         (f"{_DATA}crop=center", f"{_DATA}spacing_mm=2", f"{_DATA}size=96"),
@@ -86,7 +87,7 @@ VARIANTS = {
 }
 """Title and flags of each set of changes that was tried; they win over a method's."""
 
-OTHER_PIXELS = ("fine",)
+OTHER_PIXELS = ("centre", "fine")
 """Variants with a pretraining of their own."""
 
 CLASSES = ("RV", "MYO", "LV")
