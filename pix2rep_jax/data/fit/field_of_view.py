@@ -29,10 +29,17 @@ from pix2rep_jax.data.volume_list import list_included
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runtime.atomic_file import read_sealed, write_sealed
 
-__all__ = ["DETAIL", "Field", "describe_given", "plan_field"]
+__all__ = ["CENTRE", "DETAIL", "Field", "describe_given", "plan_field"]
 
 DETAIL = 0.95
 """Dice that the masks must keep on their way to the network's grid and back."""
+
+CENTRE = 0.9
+"""The same in a centred crop, which may lose some more before whole slices are seen.
+
+With few labels, showing where structures lie is worth more than such detail
+(docs/results/notes.md).
+"""
 
 VERSION = 2
 """Raise it when the same masks keep another share."""
@@ -109,7 +116,7 @@ def plan_field(
         finest = own if data.spacing_mm == "auto" else spacing_mm
         return Field("whole", finest, f"{_seen(finest, data)}, as data.crop says")
     kept = _measure(_files(masked, data), data, own=own, centre_mm=spacing_mm)
-    if open_crop and kept.centre >= DETAIL:
+    if open_crop and kept.centre >= CENTRE:
         reason = f"{centred}; there the masks keep a Dice of {kept.centre:.3f}"
         return Field("center", spacing_mm, reason)
     reason = (
@@ -237,7 +244,7 @@ def _look(
         return _Kept(np.nan, np.nan, own)
     options = {"fov_mm": centre_mm * data.size, "size": data.size}
     centre = detail_kept(parts, functools.partial(centre_grid, **options))
-    if centre >= DETAIL and data.crop == "auto":
+    if centre >= CENTRE and data.crop == "auto":
         return _Kept(centre, 1.0, own)
     if data.spacing_mm != "auto":
         return _Kept(centre, _in_whole(parts, centre_mm), centre_mm)

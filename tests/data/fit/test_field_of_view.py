@@ -46,6 +46,20 @@ def test_structures_off_the_centre_are_seen_in_whole_slices(tmp_path):
     assert plan_data(data).spacing_mm > 3.9
 
 
+def test_a_crop_may_lose_a_little_more_than_whole_slices(tmp_path):
+    """Discs ever farther from the centre, which a crop sees in ever larger pixels."""
+    crops = {}
+    for row in (160, 110, 80, 60, 40, 20):
+        data = make_discs(tmp_path / str(row), centre=(row, 160))
+        reason = make_plan(take_fingerprint(data), data).reasons[0]
+        kept = float(re.findall(r"(\d\.\d{3})", reason)[-1])
+        crops[kept] = plan_data(data).crop
+    assert any(field_of_view.CENTRE < kept < field_of_view.DETAIL for kept in crops)
+    assert any(kept < field_of_view.CENTRE for kept in crops)
+    for kept, crop in crops.items():
+        assert (crop == "center") == (kept >= field_of_view.CENTRE)
+
+
 def test_the_pixels_are_the_coarsest_that_keep_the_masks(tmp_path):
     """What they keep does not fall evenly, but pixels twice as large lose too much."""
     data = make_discs(tmp_path)
