@@ -12,8 +12,7 @@ is finished, and keeps the published rows that the folder does not have:
 results/ssl4mis.csv has the scores of the last step, as it is and with the largest piece
 of each class alone, and of the best step by validation patients.
 results/ssl4mis_course.csv has the validation Dice against steps, and
-docs/pictures/ssl4mis.png draws it. The table goes into docs/results/ssl4mis.md, and
-that of the variants into docs/results/notes.md.
+docs/pictures/ssl4mis.png draws it. The table goes into docs/results/ssl4mis.md.
 """
 
 import argparse
@@ -31,7 +30,6 @@ from pix2rep_jax.runs.metric_log import read_metrics
 HERE = Path(__file__).resolve().parents[1]
 SCORES, COURSE = "ssl4mis.csv", "ssl4mis_course.csv"
 PAGE = HERE / "docs" / "results" / "ssl4mis.md"
-NOTES = HERE / "docs" / "results" / "notes.md"
 MARK = "<!-- ssl4mis -->\n"
 STARTS = {
     "none": "from scratch",
@@ -67,7 +65,7 @@ METHODS = {
 
 _DATA = "--config.data."
 VARIANTS = {
-    "default": ("as by default", ()),
+    "default": ("by default", ()),
     **{name: SETTINGS[name] for name in ("tenth", "level", "warm_up")},
     "long": ("15,000 steps", ("--config.finetune.num_steps=15000",)),
     "short": ("5,000 steps", ("--config.finetune.num_steps=5000",)),
@@ -79,15 +77,18 @@ VARIANTS = {
             for name in ("affinity", "prototype")
         ),
     ),
-    "centre": ("centred crop", (f"{_DATA}crop=center",)),
+    "whole": (
+        "whole slices, 3.4 mm",
+        (f"{_DATA}crop=whole", f"{_DATA}spacing_mm=3.41"),
+    ),
     "fine": (
-        "centre of 192 mm in pixels of 2 mm",
+        "crop of 192 mm, 2 mm",
         (f"{_DATA}crop=center", f"{_DATA}spacing_mm=2", f"{_DATA}size=96"),
     ),
 }
 """Title and flags of each set of changes that was tried; they win over a method's."""
 
-OTHER_PIXELS = ("centre", "fine")
+OTHER_PIXELS = ("whole", "fine")
 """Variants with a pretraining of their own."""
 
 CLASSES = ("RV", "MYO", "LV")
@@ -222,54 +223,47 @@ def draw_course(table: Path, path: Path) -> None:
     """Draws the validation Dice against steps: a panel for each number of patients."""
     lines = read_rows(table)
     numbers = sorted({int(line["num_labeled"]) for line in lines})
-    figure = Figure(figsize=(4.5 * len(numbers), 3.2), layout="constrained")
+    figure = Figure(figsize=(5.5 * len(numbers), 4.2), layout="constrained")
     axes = figure.subplots(1, len(numbers), squeeze=False, sharey=True)[0]
     for axis, number in zip(axes, numbers, strict=True):
         courses: dict[Row, list[tuple[int, float]]] = {}
         for line in lines:
-            row = _row(line)
-            if row.variant != "default":
-                continue
             point = int(line["step"]), 100 * float(line["val_dice"])
-            courses.setdefault(row, []).append(point)
+            courses.setdefault(_row(line), []).append(point)
         for row, course in courses.items():
             if int(row.num_labeled) == number:
                 title = f"{TITLES[row.method]}, {STARTS[row.pretraining]}"
+                title += f", {settings_of(row)}"
                 axis.plot(*zip(*course, strict=True), label=title)
         patients = "1 patient" if number == 1 else f"{number} patients"
         axis.set_title(f"{patients} with masks", fontsize=10)
         axis.set_xlabel("steps")
         axis.spines[["top", "right"]].set_visible(False)
+        axis.legend(frameon=False, fontsize=6)
     axes[0].set_ylabel("Dice of 10 validation patients, %")
-    axes[-1].legend(frameon=False, fontsize=8)
     figure.savefig(path, dpi=120, metadata={"Software": None})
 
 
-def table(lines: Sequence[dict[str, str]], *, variants: bool = False) -> str:
-    """Makes a table: a line for each row, seed and number of patients.
+def settings_of(row: Row) -> str:
+    """Says by what a row differs from the defaults."""
+    return "; ".join(VARIANTS[part][0] for part in row.variant.split("+"))
+
+
+def table(lines: Sequence[dict[str, str]]) -> str:
+    """Makes the table: a line for each row.
 
     Args:
         lines: As of `list_scores`.
-        variants: Whether the table has the variants, and what they are compared with,
-            in place of the rows by default.
     """
-    titles = ["labelled", "start", "method", *CLASSES, "Dice", "HD95, mm"]
+    titles = ["labelled", "start", "method", "settings", *CLASSES, "Dice", "HD95, mm"]
     titles += ["largest pieces: Dice", "HD95, mm", "best step: Dice"]
-    if variants:
-        titles.insert(3, "settings")
     scores = {(_row(line), line["kept"]): line for line in lines}
     rows = sorted({row for row, _ in scores}, key=lambda x: (int(x.num_labeled), x))
-    tried = {row._replace(variant="default") for row in rows if row[-1] != "default"}
     text = [f"| {' | '.join(titles)} |", "|" + "---|" * len(titles)]
     for row in rows:
-        if variants and row._replace(variant="default") not in tried:
-            continue
-        if not variants and row.variant != "default":
-            continue
         last, largest, best = (scores[row, kept] for kept in KEPT)
         cells = [row.num_labeled, STARTS[row.pretraining], TITLES[row.method]]
-        changes = "; ".join(VARIANTS[part][0] for part in row.variant.split("+"))
-        cells += [changes] if variants else []
+        cells += [settings_of(row)]
         cells += [_percent(last, part) for part in (*CLASSES, "mean_foreground")]
         cells += [_hd95(last), _percent(largest), _hd95(largest), _percent(best)]
         text.append(f"| {' | '.join(cells)} |")
@@ -296,8 +290,6 @@ def publish(folder: Path) -> None:
     draw_course(course, HERE / "docs" / "pictures" / "ssl4mis.png")
     lines = read_rows(scores)
     put_table(PAGE, MARK, table(lines))
-    if any(line["variant"] != "default" for line in lines):
-        put_table(NOTES, MARK, table(lines, variants=True))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
