@@ -38,8 +38,7 @@ def get_config(size: str = "quick") -> ConfigDict:
     for width in WIDTHS:
         channels = tuple(int(width * each) for each in config.model.channels)
         title = f"{channels[0]} to {channels[-1]} channels"
-        # Else a study has two names for one row, which it runs once.
-        shared = {} if width == 1 else {"model": {"channels": channels}}
+        shared = {"model": {"channels": channels}}
         for name, times in RATES.items():
             rate = times * config.finetune.scratch_learning_rate
             downstream = {

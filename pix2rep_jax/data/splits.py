@@ -209,7 +209,7 @@ def _take_unlabeled(
     seed: int,
 ) -> tuple[str, ...]:
     """Takes the patients that pretrain, in the order given."""
-    number = data.get("num_unlabeled", 0)
+    number = data.num_unlabeled
     if number > len(training):
         raise InputError(
             f"data.num_unlabeled is {number}, and {len(training)} patients are not "

@@ -36,6 +36,8 @@ def check_sides(split, dataset: Dataset, volumes) -> None:
     sides = [used, set(split.test_patients), {*split.left_out}]
     assert not any(one & other for one, other in itertools.combinations(sides, 2))
     assert set.union(*sides) == {each.patient for each in volumes}
+    if "data.num_unlabeled" not in split.left_out.values():
+        assert set(split.labeled_patients) <= set(split.pretrain_patients)
     assert len(set(split.labeled_patients)) == len(split.labeled_patients)
     mine = np.array(owners(dataset, range(len(dataset.images))))
     np.testing.assert_array_equal(
