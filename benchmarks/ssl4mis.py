@@ -77,6 +77,17 @@ VARIANTS = {
             for name in ("affinity", "prototype")
         ),
     ),
+    "networks": (
+        "labelled slices through random networks",
+        ("--config.augment.intensity.convolution_probability=0.5",),
+    ),
+    "all_networks": (
+        "all slices through random networks",
+        (
+            "--config.augment.intensity.convolution_probability=0.5",
+            "--config.finetune.unimatch.intensity.convolution_probability=0.5",
+        ),
+    ),
     "whole": (
         "whole slices, 3.4 mm",
         (f"{_DATA}crop=whole", f"{_DATA}spacing_mm=3.41"),

@@ -191,6 +191,7 @@ def _base() -> ConfigDict:
     intensity.contrast_probability = 0.5  # ours
     intensity.max_brightness = 0.2  # of the range; ours
     intensity.brightness_probability = 0.5  # ours
+    intensity.convolution_probability = 0.0  # a random network; Ouyang et al. 2023
     intensity.reversal_probability = 0.35  # 1 - x; released
 
     config.pretrain = pretrain = ConfigDict()
@@ -333,6 +334,7 @@ def _augment() -> ConfigDict:
     intensity.contrast_probability = 0.5
     intensity.max_brightness = 0.2
     intensity.brightness_probability = 0.5
+    intensity.convolution_probability = 0.0
     intensity.reversal_probability = 0.0  # ours
     return augment
 

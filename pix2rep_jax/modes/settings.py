@@ -152,6 +152,9 @@ OPTIONAL = (
     "augment.spatial.shift_inside",
     "spatial.upright",
     "augment.spatial.upright",
+    "intensity.convolution_probability",
+    "augment.intensity.convolution_probability",
+    "finetune.unimatch.intensity.convolution_probability",
 )
 """What a configuration may leave out of the sections that it has."""
 

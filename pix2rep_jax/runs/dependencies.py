@@ -105,6 +105,8 @@ EARLIER: Mapping[str, Any] = {
     "segmentation.keep": "best",
     "spatial.upright": False,
     "augment.spatial.upright": False,
+    "intensity.convolution_probability": 0.0,
+    "augment.intensity.convolution_probability": 0.0,
 }
 """Settings that came later, with what the program did before they were there."""
 

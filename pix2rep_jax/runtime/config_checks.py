@@ -90,6 +90,9 @@ def effective(config: Mapping[str, Any]) -> dict[str, Any]:
             return settings.get("data.normalization") == "window"
         if name == "finetune.warmup_share":  # earlier runs lack it
             return settings[name] > 0
+        # Earlier runs lack it.
+        if leaf == "convolution_probability" and not settings[name]:
+            return False
         if name.startswith("finetune.unimatch."):  # earlier runs lack it
             if name.endswith(".paste_probability") and not settings[name]:
                 return False  # the first runs lack it

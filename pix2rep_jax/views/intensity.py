@@ -20,6 +20,9 @@ __all__ = [
     "reverse",
 ]
 
+_WIDTHS = (1, 2, 2, 2, 1)
+"""Channels of the random network of `convolve`."""
+
 _OF_RANGE = "in units of the intensity range, not grey levels"
 
 SETTINGS = {
@@ -36,6 +39,7 @@ SETTINGS = {
     "contrast_probability": share,
     "max_brightness": between(0, 5, _OF_RANGE),
     "brightness_probability": share,
+    "convolution_probability": share,
     "reversal_probability": share,
 }
 """Options of `random_intensity`, as the configuration names them."""
@@ -118,6 +122,64 @@ def adjust_gamma(
     return jnp.sign(image) * magnitude**gamma * grey_levels ** (gamma - 1)
 
 
+def convolve(key: jax.Array, image: jax.Array) -> jax.Array:
+    """Mixes an image with the output of a random network, as another scanner might.
+
+    Four convolutions with random weights and leaky ReLUs change which tissue is bright,
+    and how, but not where anything lies. Mean and standard deviation stay.
+
+    Args:
+        key: One random key, for the weights and the share of the network's output.
+        image: `[height, width, 1]`.
+
+    Returns:
+        `[height, width, 1]`.
+
+    Reference:
+        Ouyang et al., "Causality-inspired Single-source Domain Generalization for
+        Medical Image Segmentation", IEEE TMI 42(4), 2023, section III-B.
+    """
+    mean, std = image.mean(), image.std() + 1e-6
+    start = (image - mean) / std
+    *keys, share_key = jax.random.split(key, len(_WIDTHS))
+    out = start
+    pairs = zip(keys, _WIDTHS, _WIDTHS[1:], strict=False)
+    for layer, (layer_key, inputs, outputs) in enumerate(pairs, start=1):
+        out = _random_layer(layer_key, out, inputs, outputs)
+        if layer < len(keys):
+            out = jax.nn.leaky_relu(out)
+    out = (out - out.mean()) / (out.std() + 1e-6)
+    weight = jax.random.uniform(share_key)
+    out = weight * out + (1 - weight) * start
+    return mean + std * (out - out.mean()) / (out.std() + 1e-6)
+
+
+def _random_layer(
+    key: jax.Array, image: jax.Array, inputs: int, outputs: int
+) -> jax.Array:
+    """Convolves by random 3 x 3 or 1 x 1 kernels and adds random constants."""
+    weight_key, bias_key, size_key = jax.random.split(key, 3)
+    weights = jax.random.normal(weight_key, (3, 3, inputs, outputs))
+    is_point = jax.random.bernoulli(size_key)
+    centre = jnp.zeros((3, 3, 1, 1)).at[1, 1].set(1.0)
+    weights *= jnp.where(is_point, centre, 1.0)
+    height, width, _ = image.shape
+    padded = jnp.pad(image, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    bias = jax.random.normal(bias_key, (outputs,))
+    # Under vmap each image has its own kernels, and such a convolution is slow.
+    planes = [
+        bias[o]
+        + sum(
+            weights[i, j, c, o] * padded[i : i + height, j : j + width, c]
+            for i in range(3)
+            for j in range(3)
+            for c in range(inputs)
+        )
+        for o in range(outputs)
+    ]
+    return jnp.stack(planes, axis=-1)
+
+
 def reverse(image: jax.Array) -> jax.Array:
     """Turns dark into bright: 1 - x, the paper's intensity reversal."""
     return 1.0 - image
@@ -140,14 +202,15 @@ def random_intensity(
     contrast_probability: float = 0.0,
     max_brightness: float = 0.0,
     brightness_probability: float = 0.0,
+    convolution_probability: float = 0.0,
     reversal_probability: float = 0.0,
 ) -> jax.Array:
     """Applies each transformation with its own probability, in the order of a scan.
 
-    Blur and bias field belong to the scanner, and noise to the receiver. Gamma,
-    contrast and brightness belong to the display. Reversal comes last: it is 1 - x of
-    the result so far. A transformation with probability zero costs nothing. Each of
-    several channels has draws of its own.
+    A random network stands for another sequence. Blur and bias field belong to the
+    scanner, and noise to the receiver. Gamma, contrast and brightness belong to the
+    display. Reversal comes last: it is 1 - x of the result so far. A transformation
+    with probability zero costs nothing. Each of several channels has draws of its own.
 
     Args:
         key: One random key.
@@ -167,6 +230,7 @@ def random_intensity(
         contrast_probability: How often contrast changes.
         max_brightness: The shift is uniform in ± this, in units of the intensity range.
         brightness_probability: How often brightness changes.
+        convolution_probability: How often a random network changes what is bright.
         reversal_probability: How often the image becomes 1 - x.
 
     Returns:
@@ -183,6 +247,11 @@ def random_intensity(
         # One draw for all scalars, because each further draw is compiled on its own.
         chance, strength = jax.random.uniform(scalar_key, (2, 7))
         spread = 2 * strength - 1
+        if convolution_probability > 0:
+            net_key, chance_key = jax.random.split(jax.random.fold_in(key, 3))
+            changed = convolve(net_key, image)
+            wanted = jax.random.uniform(chance_key) < convolution_probability
+            image = jnp.where(wanted, changed, image)
         if blur_probability > 0:
             radius = max(1, round(3 * max_blur))
             blurred = blur(image, strength[0] * max_blur + 1e-3, radius=radius)

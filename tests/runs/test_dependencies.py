@@ -80,9 +80,10 @@ def test_a_run_goes_on_with_settings_that_it_does_not_depend_on(tmp_path, mode):
     relevant = {*relevant_settings(CONFIG, mode), "data.normalization"}
     relevant |= {"data.fourth_axis", "data.split", "data.num_unlabeled"}
     if mode == "pretrain":
-        relevant |= {"spatial.upright"}
+        relevant |= {"spatial.upright", "intensity.convolution_probability"}
     else:
         relevant |= {"data.labeled", "data.ignore", "augment.spatial.upright"}
+        relevant |= {"augment.intensity.convolution_probability"}
     if mode == "finetune":
         relevant |= {"finetune.warmup_share"}
     for name, value in walk(CONFIG):

@@ -162,6 +162,48 @@ def test_papers_strengths_are_the_released_ones_on_a_real_scan(
     assert ours.std() > 1e-3
 
 
+def test_random_network_is_scipys_convolutions(image):
+    """Four correlations with leaky ReLUs between, mixed with the image, in float64."""
+    sizes = []
+    for seed in range(8):
+        key = jax.random.key(seed)
+        *layers, share_key = jax.random.split(key, 5)
+        x = np.asarray(image, np.float64)
+        start = (x - x.mean()) / x.std()
+        planes = [start[..., 0]]
+        for index, outputs in enumerate((2, 2, 2, 1)):
+            weight_key, bias_key, size_key = jax.random.split(layers[index], 3)
+            shape = (3, 3, len(planes), outputs)
+            weights = np.asarray(jax.random.normal(weight_key, shape), np.float64)
+            if jax.random.bernoulli(size_key):
+                weights = weights[1:2, 1:2]
+            sizes.append(len(weights))
+            bias = np.asarray(jax.random.normal(bias_key, (outputs,)))
+            found = [
+                bias[o]
+                + sum(
+                    scipy.ndimage.correlate(p, weights[..., c, o], mode="nearest")
+                    for c, p in enumerate(planes)
+                )
+                for o in range(outputs)
+            ]
+            planes = [np.where(f > 0, f, 0.01 * f) if index < 3 else f for f in found]
+        out = (planes[0] - planes[0].mean()) / planes[0].std()
+        share = float(jax.random.uniform(share_key))
+        out = share * out + (1 - share) * start[..., 0]
+        out = x.mean() + x.std() * (out - out.mean()) / out.std()
+        actual = jax.jit(intensity.convolve)(key, image)[..., 0]
+        np.testing.assert_allclose(actual, out, atol=2e-4)
+    assert {*sizes} == {1, 3}
+
+
+def test_random_network_leaves_an_even_image_alone():
+    """Without any contrast there is nothing to change, and no NaN."""
+    even = jnp.full((8, 8, 1), 0.3)
+    found = intensity.convolve(jax.random.key(0), even)
+    np.testing.assert_allclose(found, even, atol=1e-5)
+
+
 def test_reversal_alone_is_one_minus_x(image):
     """With certainty of reversal and nothing else t(x) = 1 - x."""
     actual = intensity.random_intensity(
@@ -179,13 +221,15 @@ def test_no_probability_means_no_change(image):
 
 
 @pytest.mark.parametrize(
-    "name", ["blur", "bias_field", "noise", "gamma", "contrast", "brightness"]
+    "name",
+    ["blur", "bias_field", "noise", "gamma", "contrast", "brightness", "convolution"],
 )
 def test_each_happens_as_often_as_asked(name, image):
     """Every transformation changes about the asked share of images."""
     # A narrow Gaussian leaves float32 pixels as they are, so blur gets a wide range.
     strength = 5.0 if name == "blur" else 0.5
-    options = {f"max_{name}": strength, f"{name}_probability": 0.3}
+    options = {f"max_{name}": strength} if name != "convolution" else {}
+    options |= {f"{name}_probability": 0.3}
     keys = jax.random.split(jax.random.key(7), 600)
     change = lambda k: intensity.random_intensity(k, image, **options)  # noqa: E731
     results = jax.jit(jax.vmap(change))(keys)
