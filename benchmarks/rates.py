@@ -80,16 +80,29 @@ def run(roots: Sequence[Path], folder: Path, *, num_labeled: int, draw: int) -> 
             trial = Trial(root.name, str(num_labeled), str(draw), setting)
             workdir = folder / "-".join(trial)
             origin = "none" if setting == "scratch" else start
-            if not (workdir / "finetune" / "evaluation.json").exists():
-                call(
-                    *shared,
-                    *flags,
-                    f"--config.data.num_labeled={num_labeled}",
-                    f"--config.data.draw={draw}",
-                    f"--config.init.checkpoint={origin}",
-                    f"--workdir={workdir}",
-                    "--mode=finetune",
-                )
+            drawn = f"--config.data.draw={draw}"
+            finetune(
+                workdir, *shared, *flags, drawn, num_labeled=num_labeled, start=origin
+            )
+
+
+def finetune(workdir: Path, *flags: str, num_labeled: int, start: Path | str) -> None:
+    """Fine-tunes in a folder, unless that has its scores.
+
+    Args:
+        workdir: The folder.
+        flags: Settings.
+        num_labeled: Number of labelled patients.
+        start: The pretraining's folder, or "none".
+    """
+    if not (workdir / "finetune" / "evaluation.json").exists():
+        call(
+            *flags,
+            f"--config.data.num_labeled={num_labeled}",
+            f"--config.init.checkpoint={start}",
+            f"--workdir={workdir}",
+            "--mode=finetune",
+        )
 
 
 def call(*words: str) -> None:

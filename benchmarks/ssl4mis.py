@@ -24,7 +24,7 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from benchmarks.csv_file import keep_others, put_table, read_rows, write_rows
-from benchmarks.rates import SETTINGS, call
+from benchmarks.rates import SETTINGS, call, finetune
 from pix2rep_jax.runs.metric_log import read_metrics
 
 HERE = Path(__file__).resolve().parents[1]
@@ -177,16 +177,10 @@ def run(
             call(*shared, *words, "--mode=pretrain")
         row = Row(pretraining, method, str(num_labeled), str(seed), variant)
         workdir = folder / "-".join(row)
-        if not (workdir / "finetune" / "evaluation.json").exists():
-            call(
-                *shared,
-                *{change.partition("=")[0]: change for change in changes}.values(),
-                f"--config.finetune.method={method}",
-                f"--config.data.num_labeled={num_labeled}",
-                f"--config.init.checkpoint={start}",
-                f"--workdir={workdir}",
-                "--mode=finetune",
-            )
+        # What a variant says wins over the method's own.
+        flags = {change.partition("=")[0]: change for change in changes}.values()
+        name = f"--config.finetune.method={method}"
+        finetune(workdir, *shared, *flags, name, num_labeled=num_labeled, start=start)
         if not (workdir / "evaluate" / "evaluation.json").exists():
             largest = "--config.predict.largest_component=True"
             call(f"--workdir={workdir}", largest, "--mode=evaluate")

@@ -2,7 +2,7 @@
 
 import json
 
-from benchmarks import ssl4mis
+from benchmarks import rates, ssl4mis
 from benchmarks.csv_file import read_rows, read_table, write_rows
 
 
@@ -81,7 +81,8 @@ def test_the_page_shows_the_published_scores():
 
 def test_a_variant_wins_over_the_flags_of_its_method(tmp_path, monkeypatch):
     called = []
-    monkeypatch.setattr(ssl4mis, "call", lambda *words: called.append(words))
+    run = lambda words, **_: called.append(words)  # noqa: E731
+    monkeypatch.setattr(rates.subprocess, "run", run)
     options = {"num_labeled": 1, "seed": 0, "only": ["none-unimatch"]}
     ssl4mis.run(tmp_path, tmp_path, **options, variant="level+short+ema")
     train, evaluate = called
@@ -94,7 +95,8 @@ def test_a_variant_wins_over_the_flags_of_its_method(tmp_path, monkeypatch):
 
 def test_other_pixels_have_a_pretraining_of_their_own(tmp_path, monkeypatch):
     called = []
-    monkeypatch.setattr(ssl4mis, "call", lambda *words: called.append(words))
+    run = lambda words, **_: called.append(words)  # noqa: E731
+    monkeypatch.setattr(rates.subprocess, "run", run)
     options = {"num_labeled": 1, "seed": 0, "only": ["pix2rep-unimatch"]}
     for variant in ("ema", "ema+fine"):
         ssl4mis.run(tmp_path, tmp_path, **options, variant=variant)
