@@ -96,11 +96,15 @@ VARIANTS = {
         "crop of 192 mm, 2 mm",
         (f"{_DATA}crop=center", f"{_DATA}spacing_mm=2", f"{_DATA}size=96"),
     ),
+    "deep": (
+        "16 to 256 channels",
+        ("--config.model.channels=16,32,64,128,256",),
+    ),
 }
 """Title and flags of each set of changes that was tried; they win over a method's."""
 
-OTHER_PIXELS = ("whole", "fine")
-"""Variants with a pretraining of their own."""
+OTHER_START = ("whole", "fine", "deep")
+"""Variants with a pretraining of their own: other pixels, or another network."""
 
 CLASSES = ("RV", "MYO", "LV")
 
@@ -169,11 +173,11 @@ def run(
         changes = [*METHODS[method], *(x for part in parts for x in VARIANTS[part][1])]
         start = "none"
         if pretraining != "none":
-            of_data = [part for part in parts if part in OTHER_PIXELS]
-            name = [pretraining, "pretraining", str(seed), *of_data]
+            of_start = [part for part in parts if part in OTHER_START]
+            name = [pretraining, "pretraining", str(seed), *of_start]
             start = str(folder / "-".join(name))
             words = [*PRETRAININGS[pretraining], f"--workdir={start}"]
-            words += [flag for part in of_data for flag in VARIANTS[part][1]]
+            words += [flag for part in of_start for flag in VARIANTS[part][1]]
             call(*shared, *words, "--mode=pretrain")
         row = Row(pretraining, method, str(num_labeled), str(seed), variant)
         workdir = folder / "-".join(row)
