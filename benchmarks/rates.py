@@ -1,4 +1,4 @@
-"""Compares rates and warm-ups for fine-tuning from Pix2Rep, by validation patients.
+"""Compares rates and random networks for few labels, by validation patients.
 
 python -m benchmarks.rates --folder runs/rates --root ACDC --root FetalHead [--draw 0]
 python -m benchmarks.rates --folder runs/rates --write
@@ -32,9 +32,12 @@ ONE_GROUP = 10
 
 _WARM_UP = "--config.finetune.warmup_share=0.05"
 _BACKBONE = "--config.finetune.backbone_learning_rate"
+_NETWORKS = ("--config.augment.intensity.convolution_probability=0.5",)
 SETTINGS = {
     "scratch": ("from scratch, 3e-3", ()),
+    "scratch_networks": ("from scratch, 3e-3, random networks", _NETWORKS),
     "default": ("backbone 1e-3, head 1e-2", ()),
+    "networks": ("backbone 1e-3, head 1e-2, random networks", _NETWORKS),
     "tenth": ("backbone 3e-4, head 1e-2, warm-up 5 %", (f"{_BACKBONE}=3e-4", _WARM_UP)),
     "level": (
         "both 3e-3, warm-up 5 %",
@@ -42,7 +45,10 @@ SETTINGS = {
     ),
     "warm_up": ("backbone 1e-3, head 1e-2, warm-up 5 %", (_WARM_UP,)),
 }
-"""Title and flags of each setting, in the order of their turns."""
+"""Title and flags of each setting, in the order of their turns.
+
+Those that begin with "scratch" have no pretraining.
+"""
 
 
 class Trial(NamedTuple):
@@ -79,7 +85,7 @@ def run(roots: Sequence[Path], folder: Path, *, num_labeled: int, draw: int) -> 
         for setting, (_, flags) in SETTINGS.items():
             trial = Trial(root.name, str(num_labeled), str(draw), setting)
             workdir = folder / "-".join(trial)
-            origin = "none" if setting == "scratch" else start
+            origin = "none" if setting.startswith("scratch") else start
             drawn = f"--config.data.draw={draw}"
             finetune(
                 workdir, *shared, *flags, drawn, num_labeled=num_labeled, start=origin

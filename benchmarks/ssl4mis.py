@@ -77,14 +77,11 @@ VARIANTS = {
             for name in ("affinity", "prototype")
         ),
     ),
-    "networks": (
-        "labelled slices through random networks",
-        ("--config.augment.intensity.convolution_probability=0.5",),
-    ),
+    "networks": ("random networks for labelled slices", SETTINGS["networks"][1]),
     "all_networks": (
-        "all slices through random networks",
+        "random networks for all slices",
         (
-            "--config.augment.intensity.convolution_probability=0.5",
+            *SETTINGS["networks"][1],
             "--config.finetune.unimatch.intensity.convolution_probability=0.5",
         ),
     ),

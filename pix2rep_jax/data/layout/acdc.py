@@ -50,8 +50,8 @@ def list_volumes(
     folders = {name: find_subfolder(root, name) for name in ("training", "testing")}
     if not folders["training"].is_dir():
         raise InputError(
-            f"there is no folder {root / 'training'}: data.root must hold {LAYOUT}; for "
-            "scans in another layout set --config.data.name=auto and "
+            f"there is no folder {root / 'training'}: data.root must hold {LAYOUT}; "
+            "for scans in another layout set --config.data.name=auto and "
             "--config.data.classes="
         )
     volumes = [
