@@ -16,7 +16,9 @@ docs/pictures/ssl4mis.png draws it. The table goes into docs/results/ssl4mis.md.
 """
 
 import argparse
+import itertools
 import json
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -100,8 +102,14 @@ VARIANTS = {
 }
 """Title and flags of each set of changes that was tried; they win over a method's."""
 
-OTHER_START = ("whole", "fine", "deep")
+OTHER_PIXELS = ("whole", "fine")
+"""Variants whose networks see other pixels than those of the plan."""
+
+OTHER_START = (*OTHER_PIXELS, "deep")
 """Variants with a pretraining of their own: other pixels, or another network."""
+
+LINES = ("-", "--", ":", "-.")
+"""Styles of the lines of one start in a panel."""
 
 CLASSES = ("RV", "MYO", "LV")
 
@@ -226,33 +234,56 @@ def list_course(folder: Path) -> list[dict[str, str]]:
 
 
 def draw_course(table: Path, path: Path) -> None:
-    """Draws the validation Dice against steps: a panel for each number of patients."""
-    lines = read_rows(table)
-    numbers = sorted({int(line["num_labeled"]) for line in lines})
-    figure = Figure(figsize=(5.5 * len(numbers), 4.2), layout="constrained")
-    axes = figure.subplots(1, len(numbers), squeeze=False, sharey=True)[0]
-    for axis, number in zip(axes, numbers, strict=True):
-        courses: dict[Row, list[tuple[int, float]]] = {}
-        for line in lines:
-            point = int(line["step"]), 100 * float(line["val_dice"])
-            courses.setdefault(_row(line), []).append(point)
+    """Draws the validation Dice against steps.
+
+    A row of panels for each number of patients, a panel for each view of the slices,
+    and a colour for each start.
+    """
+    courses: dict[Row, list[tuple[int, float]]] = {}
+    for line in read_rows(table):
+        point = int(line["step"]), 100 * float(line["val_dice"])
+        courses.setdefault(_row(line), []).append(point)
+    numbers = sorted({int(row.num_labeled) for row in courses})
+    views = sorted({_view(row) for row in courses})
+    size = (4.2 * len(views), 4.6 * len(numbers))
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(len(numbers), len(views), squeeze=False, sharey=True)
+    for axis, (number, view) in zip(
+        grid.flat, itertools.product(numbers, views), strict=True
+    ):
+        styles: dict[str, Iterator[str]] = {}
         for row, course in courses.items():
-            if int(row.num_labeled) == number:
-                title = f"{TITLES[row.method]}, {STARTS[row.pretraining]}"
-                title += f", {settings_of(row)}"
-                axis.plot(*zip(*course, strict=True), label=title)
+            if (int(row.num_labeled), _view(row)) != (number, view):
+                continue
+            style = styles.setdefault(row.pretraining, itertools.cycle(LINES))
+            color = f"C{list(STARTS).index(row.pretraining)}"
+            title = f"{TITLES[row.method]}, {STARTS[row.pretraining]}"
+            changes = settings_of(row, without=OTHER_PIXELS)
+            label = textwrap.fill(f"{title}: {changes}" if changes else title, 46)
+            axis.plot(*zip(*course, strict=True), next(style), color=color, label=label)
         patients = "1 patient" if number == 1 else f"{number} patients"
-        axis.set_title(f"{patients} with masks", fontsize=10)
+        shown = VARIANTS[view][0] if view else "crop of 160 mm, 2.5 mm"
+        axis.set_title(f"{patients} with masks, {shown}", fontsize=9)
         axis.set_xlabel("steps")
         axis.spines[["top", "right"]].set_visible(False)
-        axis.legend(frameon=False, fontsize=6)
-    axes[0].set_ylabel("Dice of 10 validation patients, %")
-    figure.savefig(path, dpi=120, metadata={"Software": None})
+        if axis.has_data():
+            place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14)}
+            axis.legend(frameon=False, fontsize=7, **place)
+    for row in grid:
+        row[0].set_ylabel("Dice of 10 validation patients, %")
+        row[0].set_ylim(bottom=40)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
-def settings_of(row: Row) -> str:
-    """Says by what a row differs from the defaults."""
-    return "; ".join(VARIANTS[part][0] for part in row.variant.split("+"))
+def _view(row: Row) -> str:
+    """Finds what a row's network sees: one of `OTHER_PIXELS`, or "" for the plan's."""
+    return next((x for x in row.variant.split("+") if x in OTHER_PIXELS), "")
+
+
+def settings_of(row: Row, *, without: Sequence[str] = ()) -> str:
+    """Says by what a row differs from the defaults, but for some of it."""
+    parts = (part for part in row.variant.split("+") if part not in without)
+    return "; ".join(VARIANTS[part][0] for part in parts)
 
 
 def table(lines: Sequence[dict[str, str]]) -> str:
