@@ -236,42 +236,48 @@ def list_course(folder: Path) -> list[dict[str, str]]:
 def draw_course(table: Path, path: Path) -> None:
     """Draws the validation Dice against steps.
 
-    A row of panels for each number of patients, a panel for each view of the slices,
-    and a colour for each start.
+    There is a panel for each number of patients and each view of their slices, and a
+    colour for each start.
     """
     courses: dict[Row, list[tuple[int, float]]] = {}
     for line in read_rows(table):
         point = int(line["step"]), 100 * float(line["val_dice"])
         courses.setdefault(_row(line), []).append(point)
-    numbers = sorted({int(row.num_labeled) for row in courses})
-    views = sorted({_view(row) for row in courses})
-    size = (4.2 * len(views), 4.6 * len(numbers))
-    figure = Figure(figsize=size, layout="constrained")
-    grid = figure.subplots(len(numbers), len(views), squeeze=False, sharey=True)
-    for axis, (number, view) in zip(
-        grid.flat, itertools.product(numbers, views), strict=True
+    panels: dict[tuple[int, str], list[Row]] = {}
+    for row in courses:
+        panels.setdefault((int(row.num_labeled), _view(row)), []).append(row)
+    columns = min(len(panels), 3)
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(4.2 * columns, 4.6 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    for axis, (panel, shown) in itertools.zip_longest(
+        grid.flat, sorted(panels.items()), fillvalue=(None, ())
     ):
+        if panel is None:
+            axis.set_axis_off()
+            continue
+        number, view = panel
         styles: dict[str, Iterator[str]] = {}
-        for row, course in courses.items():
-            if (int(row.num_labeled), _view(row)) != (number, view):
-                continue
+        for row in shown:
             style = styles.setdefault(row.pretraining, itertools.cycle(LINES))
-            color = f"C{list(STARTS).index(row.pretraining)}"
             title = f"{TITLES[row.method]}, {STARTS[row.pretraining]}"
             changes = settings_of(row, without=OTHER_PIXELS)
-            label = textwrap.fill(f"{title}: {changes}" if changes else title, 46)
-            axis.plot(*zip(*course, strict=True), next(style), color=color, label=label)
+            axis.plot(
+                *zip(*courses[row], strict=True),
+                next(style),
+                color=f"C{list(STARTS).index(row.pretraining)}",
+                label=textwrap.fill(f"{title}: {changes}" if changes else title, 46),
+            )
         patients = "1 patient" if number == 1 else f"{number} patients"
-        shown = VARIANTS[view][0] if view else "crop of 160 mm, 2.5 mm"
-        axis.set_title(f"{patients} with masks, {shown}", fontsize=9)
+        seen = VARIANTS[view][0] if view else "crop of 160 mm, 2.5 mm"
+        axis.set_title(f"{patients} with masks, {seen}", fontsize=9)
+        axis.locator_params("x", nbins=6)
         axis.set_xlabel("steps")
+        axis.set_ylabel("Dice of 10 validation patients, %")
         axis.spines[["top", "right"]].set_visible(False)
-        if axis.has_data():
-            place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14)}
-            axis.legend(frameon=False, fontsize=7, **place)
-    for row in grid:
-        row[0].set_ylabel("Dice of 10 validation patients, %")
-        row[0].set_ylim(bottom=40)
+        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14)}
+        axis.legend(frameon=False, fontsize=7, **place)
+    grid[0, 0].set_ylim(bottom=40)
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
