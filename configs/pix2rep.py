@@ -280,8 +280,8 @@ def _base() -> ConfigDict:
     # True: the mean over mirrored and turned slices, as far as the augmentation knew
     # them | "auto": off, as on Hippocampus it costs 20 points; ours
     predict.mirror = FieldReference("auto", field_type=object)
-    # True: of every class | "auto": with 5 labelled patients or more, or whole slices,
-    # of classes in one piece in every training mask; ours
+    # True: of every class | "auto": with 5 labelled patients or more, whole slices, or
+    # UniMatch, of classes in one piece in every training mask; ours
     predict.largest_component = FieldReference("auto", field_type=object)
 
     config.log = log = ConfigDict()

@@ -38,7 +38,7 @@ def describe(network: Network, *, format: str, file: str, sha256: str) -> dict:
     axes = _FIRST if format in ("onnx", "pytorch") else _LAST
     classes = list(data["classes"]) if network.kind == "segmenter" else []
     values = list(record.inputs.label_values) or list(range(len(classes)))
-    largest = choose_components(data, record, "auto") if classes else ()
+    largest = choose_components(config, record, "auto") if classes else ()
     trees = (network.params, network.batch_stats)
     return {
         "package": f"pix2rep-jax {pix2rep_jax.__version__}",

@@ -42,7 +42,7 @@ ENOUGH_PATIENTS = 5
 On ACDC's centred crops that brought nothing with one patient, and nearly a point with
 five. The masks of fewer patients do not show that a structure never has several pieces.
 But in whole slices much lies far from it, and there it brought 1 to 3 points with one
-patient (docs/results/notes.md).
+patient. After UniMatch it brought half a point to 3 points (docs/results/notes.md).
 """
 
 
@@ -106,18 +106,23 @@ def choose_motions(known: Sequence[Motion], mirror: bool | str) -> Sequence[Moti
 
 
 def choose_components(
-    data: Mapping[str, Any], record: RunRecord, wanted: bool | str
+    config: Mapping[str, Any], record: RunRecord, wanted: bool | str
 ) -> tuple[int, ...]:
     """Selects the classes of which only the largest piece is kept.
 
     Args:
-        data: The section of the run's configuration; `classes` and `crop` are read.
+        config: The run's; `data.classes`, `data.crop` and `finetune.method` are read.
         record: The run's, which knows the classes in one piece.
         wanted: The setting `predict.largest_component`.
     """
-    classes = tuple(data["classes"])
-    is_known = len(record.split.labeled_patients) >= ENOUGH_PATIENTS
-    sure = record.one_piece if is_known or data["crop"] == "whole" else ()
+    classes = tuple(config["data"]["classes"])
+    gains = (
+        len(record.split.labeled_patients) >= ENOUGH_PATIENTS
+        or config["data"]["crop"] == "whole"
+        # Runs that are older than the setting lack it.
+        or config["finetune"].get("method") == "unimatch"
+    )
+    sure = record.one_piece if gains else ()
     names = {True: classes[1:], False: (), "auto": sure}[wanted]
     return tuple(i for i, name in enumerate(classes) if i and name in names)
 

@@ -122,7 +122,10 @@ def run(config: ConfigDict, workdir: Path, *, others: Sequence[Path] = ()) -> No
         folders = [output / name, *([output] if first else [])]
         for target in folders:
             make_folder(target)
-        chosen = [choose_components(data, records[x], wanted) for x in group]
+        chosen = [
+            choose_components({**configs[x], "data": data}, records[x], wanted)
+            for x in group
+        ]
         pieces = sorted(set.intersection(*map(set, chosen)))
         if pieces:
             kept = ", ".join(classes[each] for each in pieces)

@@ -109,25 +109,28 @@ def test_a_setting_decides():
 
 
 @pytest.mark.parametrize(
-    "patients, one_piece, crop, wanted, expected",
+    "patients, one_piece, crop, method, wanted, expected",
     [
-        (5, ("LV",), "center", "auto", (2,)),
-        (4, ("LV",), "center", "auto", ()),
-        (5, (), "center", "auto", ()),
-        (1, ("LV",), "whole", "auto", (2,)),
-        (1, (), "whole", "auto", ()),
-        (1, ("LV",), "center", True, (1, 2)),
-        (9, ("LV",), "whole", False, ()),
+        (5, ("LV",), "center", "supervised", "auto", (2,)),
+        (4, ("LV",), "center", "supervised", "auto", ()),
+        (5, (), "center", "supervised", "auto", ()),
+        (1, ("LV",), "whole", "supervised", "auto", (2,)),
+        (1, (), "whole", "supervised", "auto", ()),
+        (1, ("LV",), "center", "unimatch", "auto", (2,)),
+        (1, (), "center", "unimatch", "auto", ()),
+        (1, ("LV",), "center", "supervised", True, (1, 2)),
+        (9, ("LV",), "whole", "unimatch", False, ()),
     ],
 )
 def test_pieces_are_dropped_where_enough_masks_have_one(
-    patients, one_piece, crop, wanted, expected
+    patients, one_piece, crop, method, wanted, expected
 ):
-    """Or in whole slices. A run that is older than the record has none."""
+    """Or in whole slices, or after UniMatch. A run older than the record has none."""
     split = make_split_of(labeled_patients=("p",) * patients)
     record = make_run_record(split=split)._replace(one_piece=one_piece)
     data = {"classes": ("BG", "RV", "LV"), "crop": crop}
-    assert choose_components(data, record, wanted) == expected
+    config = {"data": data, "finetune": {"method": method}}
+    assert choose_components(config, record, wanted) == expected
 
 
 def test_the_largest_piece_is_kept():
