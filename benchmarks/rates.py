@@ -4,9 +4,9 @@ python -m benchmarks.rates --folder runs/rates --root ACDC --root FetalHead [--d
 python -m benchmarks.rates --folder runs/rates --write
 
 Each data set has one pretraining at size `small`. Ten patients take no part in any
-training, and the score of the last step on their slices decides. A command that was
-stopped goes on, and what has its scores is passed over. `--write` adds what is finished
-to results/rates.csv, and writes the table of docs/results/notes.md.
+training, and are scored at the last step in place of the test patients. A command that
+was stopped goes on, and what has its scores is passed over. `--write` adds what is
+finished to results/rates.csv, and writes the table of docs/results/notes.md.
 """
 
 import argparse
@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.csv_file import keep_others, put_table, read_rows, write_rows
-from pix2rep_jax.runs.metric_log import read_metrics
 
 HERE = Path(__file__).resolve().parents[1]
 TABLE = HERE / "results" / "rates.csv"
@@ -117,16 +116,13 @@ def call(*words: str) -> None:
 
 
 def list_scores(folder: Path) -> list[dict[str, str]]:
-    """Lists the scores of the last step of all trials that have ended."""
+    """Lists the validation patients' scores in all trials that have ended."""
     lines = []
     for path in sorted(folder.glob("*/finetune/evaluation.json")):
         trial = Trial(*path.parents[1].name.split("-"))
         scores = json.loads(path.read_text())
-        _, validated = read_metrics(path.parent / "metrics.jsonl")["val_dice"]
-        line = trial._asdict() | {"val_dice": f"{validated[-1]:.6f}"}
-        for key in ("dice", "hd95_mm"):
-            line[f"test_{key}"] = f"{scores[key]['mean_foreground']:.6f}"
-        lines.append(line)
+        means = {key: scores[key]["mean_foreground"] for key in ("dice", "hd95_mm")}
+        lines.append(trial._asdict() | {key: f"{x:.6f}" for key, x in means.items()})
     return lines
 
 
@@ -137,7 +133,7 @@ def table(lines: Sequence[dict[str, str]]) -> str:
     text = [f"| {' | '.join(['rates', *titles, 'mean'])} |"]
     text.append("|" + "---|" * (len(columns) + 2))
     scores = {
-        (x["setting"], x["set"], int(x["num_labeled"]), x["draw"]): float(x["val_dice"])
+        (x["setting"], x["set"], int(x["num_labeled"]), x["draw"]): float(x["dice"])
         for x in lines
     }
     for setting, (title, _) in SETTINGS.items():
