@@ -153,6 +153,13 @@ def get_config(size: str = "quick") -> ConfigDict:
             changes["num_steps"] = 15_000
         downstream = origin | {"finetune": changes}
         rows[name] = row(title, table=0, group=BEYOND, downstream=downstream)
+    for name, title, origin in (
+        ("networks", "Baseline, random networks", {"init": {"checkpoint": "none"}}),
+        ("proposed_networks", "Proposed, random networks", {}),
+    ):
+        changes = {"intensity": {"convolution_probability": 0.5}}
+        downstream = origin | {"augment": changes}
+        rows[name] = row(title, table=0, group=BEYOND, downstream=downstream)
     for name, (title, probe_title, changes) in PRETRAININGS.items():
         shared = {"table": 0, "group": BEYOND, "pretraining": changes}
         rows[name] = row(title, **shared)
@@ -268,7 +275,11 @@ PRETRAININGS = {
 }
 """Further pretrainings, each fine-tuned and probed: both titles, and the settings."""
 
-ON_REQUEST = (*PRETRAININGS, "unimatch", "proposed_unimatch", "proposed_context")
+ON_REQUEST = (
+    *PRETRAININGS,
+    *("unimatch", "proposed_unimatch", "networks", "proposed_networks"),
+    "proposed_context",
+)
 """Rows that answer a question of their own, or whose steps take long."""
 
 PAIRS = {

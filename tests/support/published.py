@@ -105,6 +105,11 @@ UNIMATCH = {
     "study.rows.unimatch.downstream.finetune.num_steps": 5000,
 }
 
+NETWORKS = {
+    "study.methods": ("baseline", "proposed", "networks"),
+    "study.labeled": (1,),
+}
+
 TABLES = {
     "study_small": ("study_small", study, "small", {"study.methods": ALL_ROWS}),
     "study_cpu": ("study_cpu", study, "small", CPU),
@@ -117,6 +122,7 @@ TABLES = {
     "sparse_small": ("sparse_small", study, "small", SPARSE),
     "context_small": ("context_small", study, "small", CONTEXT),
     "unimatch_small": ("unimatch_small", study, "small", UNIMATCH),
+    "networks_small": ("networks_small", study, "small", NETWORKS),
     "hippocampus_small": (
         "hippocampus_small",
         study,
@@ -144,6 +150,7 @@ LAST = (
     "context_small",
     "fetal_head_small",
     "hippocampus_small",
+    "networks_small",
     "phantom_small",
     "study_cpu_3",
     "unimatch_small",
