@@ -96,7 +96,7 @@ def finetune(workdir: Path, *flags: str, num_labeled: int, start: Path | str) ->
 
     Args:
         workdir: The folder.
-        flags: Settings.
+        flags: Settings of the training, as main.py takes them.
         num_labeled: Number of labelled patients.
         start: The pretraining's folder, or "none".
     """

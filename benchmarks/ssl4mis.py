@@ -19,10 +19,11 @@ import argparse
 import itertools
 import json
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.csv_file import keep_others, put_table, read_rows, write_rows
@@ -178,11 +179,11 @@ def run(
         changes = [*METHODS[method], *(x for part in parts for x in VARIANTS[part][1])]
         start = "none"
         if pretraining != "none":
-            of_start = [part for part in parts if part in OTHER_START]
-            name = [pretraining, "pretraining", str(seed), *of_start]
+            own_parts = [part for part in parts if part in OTHER_START]
+            name = [pretraining, "pretraining", str(seed), *own_parts]
             start = str(folder / "-".join(name))
             words = [*PRETRAININGS[pretraining], f"--workdir={start}"]
-            words += [flag for part in of_start for flag in VARIANTS[part][1]]
+            words += [flag for part in own_parts for flag in VARIANTS[part][1]]
             call(*shared, *words, "--mode=pretrain")
         row = Row(pretraining, method, str(num_labeled), str(seed), variant)
         workdir = folder / "-".join(row)
@@ -250,35 +251,36 @@ def draw_course(table: Path, path: Path) -> None:
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(4.2 * columns, 4.6 * rows), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
-    for axis, (panel, shown) in itertools.zip_longest(
-        grid.flat, sorted(panels.items()), fillvalue=(None, ())
-    ):
-        if panel is None:
-            axis.set_axis_off()
-            continue
-        number, view = panel
-        styles: dict[str, Iterator[str]] = {}
-        for row in shown:
-            style = styles.setdefault(row.pretraining, itertools.cycle(LINES))
-            title = f"{TITLES[row.method]}, {STARTS[row.pretraining]}"
-            changes = settings_of(row, without=OTHER_PIXELS)
-            axis.plot(
-                *zip(*courses[row], strict=True),
-                next(style),
-                color=f"C{list(STARTS).index(row.pretraining)}",
-                label=textwrap.fill(f"{title}: {changes}" if changes else title, 46),
-            )
+    for axis, (number, view) in zip(grid.flat, sorted(panels), strict=False):
         patients = "1 patient" if number == 1 else f"{number} patients"
         seen = VARIANTS[view][0] if view else "crop of 160 mm, 2.5 mm"
         axis.set_title(f"{patients} with masks, {seen}", fontsize=9)
-        axis.locator_params("x", nbins=6)
-        axis.set_xlabel("steps")
-        axis.set_ylabel("Dice of 10 validation patients, %")
-        axis.spines[["top", "right"]].set_visible(False)
-        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14)}
-        axis.legend(frameon=False, fontsize=7, **place)
+        _draw_panel(axis, {row: courses[row] for row in panels[number, view]})
+    for axis in grid.flat[len(panels) :]:
+        axis.set_axis_off()
     grid[0, 0].set_ylim(bottom=40)
     figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
+def _draw_panel(axis: Axes, courses: Mapping[Row, Sequence[tuple[int, float]]]) -> None:
+    """Draws rows that see the same pixels, and their legend below."""
+    styles: dict[str, Iterator[str]] = {}
+    for row, course in courses.items():
+        style = styles.setdefault(row.pretraining, itertools.cycle(LINES))
+        title = f"{TITLES[row.method]}, {STARTS[row.pretraining]}"
+        changes = settings_of(row, without=OTHER_PIXELS)
+        axis.plot(
+            *zip(*course, strict=True),
+            next(style),
+            color=f"C{list(STARTS).index(row.pretraining)}",
+            label=textwrap.fill(f"{title}: {changes}" if changes else title, 46),
+        )
+    axis.locator_params("x", nbins=6)
+    axis.set_xlabel("steps")
+    axis.set_ylabel("Dice of 10 validation patients, %")
+    axis.spines[["top", "right"]].set_visible(False)
+    place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14)}
+    axis.legend(frameon=False, fontsize=7, **place)
 
 
 def _view(row: Row) -> str:

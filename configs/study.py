@@ -144,21 +144,17 @@ def get_config(size: str = "quick") -> ConfigDict:
             pretraining={"pretrain": {"num_points": "all"}},
         ),
     }
-    for name, title, origin in (
-        ("unimatch", "UniMatch", {"init": {"checkpoint": "none"}}),
-        ("proposed_unimatch", "Proposed + UniMatch", {}),
+    unimatch = {"finetune": {"method": "unimatch"}}
+    if size != "quick":  # its published course is flat before that
+        unimatch["finetune"]["num_steps"] = 15_000
+    scratch = {"init": {"checkpoint": "none"}}
+    networks = {"augment": {"intensity": {"convolution_probability": 0.5}}}
+    for name, title, downstream in (
+        ("unimatch", "UniMatch", scratch | unimatch),
+        ("proposed_unimatch", "Proposed + UniMatch", unimatch),
+        ("networks", "Baseline, random networks", scratch | networks),
+        ("proposed_networks", "Proposed, random networks", networks),
     ):
-        changes = {"method": "unimatch"}
-        if size != "quick":  # its published course is flat before that
-            changes["num_steps"] = 15_000
-        downstream = origin | {"finetune": changes}
-        rows[name] = row(title, table=0, group=BEYOND, downstream=downstream)
-    for name, title, origin in (
-        ("networks", "Baseline, random networks", {"init": {"checkpoint": "none"}}),
-        ("proposed_networks", "Proposed, random networks", {}),
-    ):
-        changes = {"intensity": {"convolution_probability": 0.5}}
-        downstream = origin | {"augment": changes}
         rows[name] = row(title, table=0, group=BEYOND, downstream=downstream)
     for name, (title, probe_title, changes) in PRETRAININGS.items():
         shared = {"table": 0, "group": BEYOND, "pretraining": changes}

@@ -42,7 +42,8 @@ ENOUGH_PATIENTS = 5
 On ACDC's centred crops that brought nothing with one patient, and nearly a point with
 five. The masks of fewer patients do not show that a structure never has several pieces.
 But in whole slices much lies far from it, and there it brought 1 to 3 points with one
-patient. After UniMatch it brought half a point to 3 points (docs/results/notes.md).
+patient. After UniMatch it brought half a point to 3 points in crops too
+(docs/results/notes.md).
 """
 
 

@@ -5,6 +5,8 @@ stays where it is. The single transformations take their strength, and
 `random_intensity` draws it, for each channel anew.
 """
 
+import itertools
+
 import dm_pix as pix
 import jax
 import jax.numpy as jnp
@@ -16,12 +18,10 @@ __all__ = [
     "adjust_gamma",
     "apply_bias_field",
     "blur",
+    "convolve",
     "random_intensity",
     "reverse",
 ]
-
-_WIDTHS = (1, 2, 2, 2, 1)
-"""Channels of the random network of `convolve`."""
 
 _OF_RANGE = "in units of the intensity range, not grey levels"
 
@@ -122,6 +122,12 @@ def adjust_gamma(
     return jnp.sign(image) * magnitude**gamma * grey_levels ** (gamma - 1)
 
 
+_WIDTHS = (1, 2, 2, 2, 1)
+"""Channels of the random network, from its input to its output."""
+
+_LEAST_STD = 1e-6
+
+
 def convolve(key: jax.Array, image: jax.Array) -> jax.Array:
     """Mixes an image with the output of a random network, as another scanner might.
 
@@ -139,19 +145,19 @@ def convolve(key: jax.Array, image: jax.Array) -> jax.Array:
         Ouyang et al., "Causality-inspired Single-source Domain Generalization for
         Medical Image Segmentation", IEEE TMI 42(4), 2023, section III-B.
     """
-    mean, std = image.mean(), image.std() + 1e-6
-    start = (image - mean) / std
+    start = out = _standardise(image)
     *keys, share_key = jax.random.split(key, len(_WIDTHS))
-    out = start
-    pairs = zip(keys, _WIDTHS, _WIDTHS[1:], strict=False)
-    for layer, (layer_key, inputs, outputs) in enumerate(pairs, start=1):
-        out = _random_layer(layer_key, out, inputs, outputs)
-        if layer < len(keys):
-            out = jax.nn.leaky_relu(out)
-    out = (out - out.mean()) / (out.std() + 1e-6)
+    for layer, (inputs, outputs) in enumerate(itertools.pairwise(_WIDTHS)):
+        out = jax.nn.leaky_relu(out) if layer else out
+        out = _random_layer(keys[layer], out, inputs, outputs)
     weight = jax.random.uniform(share_key)
-    out = weight * out + (1 - weight) * start
-    return mean + std * (out - out.mean()) / (out.std() + 1e-6)
+    mixed = weight * _standardise(out) + (1 - weight) * start
+    return image.mean() + (image.std() + _LEAST_STD) * _standardise(mixed)
+
+
+def _standardise(image: jax.Array) -> jax.Array:
+    """Shifts and scales to mean 0 and standard deviation 1; an even image becomes 0."""
+    return (image - image.mean()) / (image.std() + _LEAST_STD)
 
 
 def _random_layer(
@@ -248,6 +254,7 @@ def random_intensity(
         chance, strength = jax.random.uniform(scalar_key, (2, 7))
         spread = 2 * strength - 1
         if convolution_probability > 0:
+            # A key beside the three above, so that these draw what they always drew.
             net_key, chance_key = jax.random.split(jax.random.fold_in(key, 3))
             changed = convolve(net_key, image)
             wanted = jax.random.uniform(chance_key) < convolution_probability

@@ -2,8 +2,18 @@
 
 import json
 
+import pytest
+
 from benchmarks import rates, ssl4mis
 from benchmarks.csv_file import read_rows, read_table, write_rows
+
+
+@pytest.fixture
+def called(monkeypatch):
+    """The commands that a benchmark gives, none of which runs."""
+    words = []
+    monkeypatch.setattr(rates.subprocess, "run", lambda each, **_: words.append(each))
+    return words
 
 
 def scores(dice):
@@ -79,10 +89,7 @@ def test_the_page_shows_the_published_scores():
     assert read_table(ssl4mis.PAGE, ssl4mis.MARK) == ssl4mis.table(scores)
 
 
-def test_a_variant_wins_over_the_flags_of_its_method(tmp_path, monkeypatch):
-    called = []
-    run = lambda words, **_: called.append(words)  # noqa: E731
-    monkeypatch.setattr(rates.subprocess, "run", run)
+def test_a_variant_wins_over_the_flags_of_its_method(tmp_path, called):
     options = {"num_labeled": 1, "seed": 0, "only": ["none-unimatch"]}
     ssl4mis.run(tmp_path, tmp_path, **options, variant="level+short+ema")
     train, evaluate = called
@@ -93,10 +100,7 @@ def test_a_variant_wins_over_the_flags_of_its_method(tmp_path, monkeypatch):
     assert evaluate[-1] == "--mode=evaluate"
 
 
-def test_other_pixels_have_a_pretraining_of_their_own(tmp_path, monkeypatch):
-    called = []
-    run = lambda words, **_: called.append(words)  # noqa: E731
-    monkeypatch.setattr(rates.subprocess, "run", run)
+def test_other_pixels_have_a_pretraining_of_their_own(tmp_path, called):
     options = {"num_labeled": 1, "seed": 0, "only": ["pix2rep-unimatch"]}
     for variant in ("ema", "ema+fine"):
         ssl4mis.run(tmp_path, tmp_path, **options, variant=variant)

@@ -22,7 +22,8 @@ __all__ = ["list_volumes"]
 
 LAYOUT = (
     "training/patient001/{Info.cfg, patient001_frame01.nii.gz, "
-    "patient001_frame01_gt.nii.gz, ...}, and testing/ likewise if there is one"
+    "patient001_frame01_gt.nii.gz, ...}, and testing/ likewise if there is one; for "
+    "scans in another layout set --config.data.name=auto and --config.data.classes="
 )
 
 
@@ -50,9 +51,7 @@ def list_volumes(
     folders = {name: find_subfolder(root, name) for name in ("training", "testing")}
     if not folders["training"].is_dir():
         raise InputError(
-            f"there is no folder {root / 'training'}: data.root must hold {LAYOUT}; "
-            "for scans in another layout set --config.data.name=auto and "
-            "--config.data.classes="
+            f"there is no folder {root / 'training'}: data.root must hold {LAYOUT}"
         )
     volumes = [
         volume
