@@ -80,6 +80,10 @@ VARIANTS = {
             for name in ("affinity", "prototype")
         ),
     ),
+    "paste": (
+        "labelled slices pasted into half of the boxes",
+        ("--config.finetune.unimatch.paste_probability=0.5",),
+    ),
     "networks": ("random networks for labelled slices", SETTINGS["networks"][1]),
     "all_networks": (
         "random networks for all slices",
