@@ -80,6 +80,10 @@ VARIANTS = {
             for name in ("affinity", "prototype")
         ),
     ),
+    "cross_entropy": (
+        "cross-entropy teaches",
+        ("--config.finetune.unimatch.cross_entropy_share=1",),
+    ),
     "paste": (
         "labelled slices pasted into half of the boxes",
         ("--config.finetune.unimatch.paste_probability=0.5",),

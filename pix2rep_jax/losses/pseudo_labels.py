@@ -2,9 +2,12 @@
 
 import jax
 import jax.numpy as jnp
+import optax
 
 __all__ = [
+    "confident_cross_entropy",
     "confident_dice",
+    "confident_loss",
     "dice_of_probabilities",
     "hard_dice",
     "make_pseudo_labels",
@@ -24,6 +27,44 @@ def make_pseudo_labels(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
     largest = logits.max(-1)
     total = jnp.exp(logits - largest[..., None]).sum(-1)
     return logits.argmax(-1).astype(jnp.int32), 1 / total
+
+
+def confident_loss(
+    logits: jax.Array,
+    labels: jax.Array,
+    confident: jax.Array,
+    *,
+    cross_entropy_share: float,
+) -> jax.Array:
+    """Joins `confident_cross_entropy`, with its share, and `confident_dice`."""
+    loss = jnp.zeros(())
+    if cross_entropy_share > 0:
+        cross_entropy = confident_cross_entropy(logits, labels, confident)
+        loss += cross_entropy_share * cross_entropy
+    if cross_entropy_share < 1:
+        loss += (1 - cross_entropy_share) * confident_dice(logits, labels, confident)
+    return loss
+
+
+def confident_cross_entropy(
+    logits: jax.Array, labels: jax.Array, confident: jax.Array
+) -> jax.Array:
+    """Returns the cross-entropy of the confident pixels, over the number of all.
+
+    Args:
+        logits: `[..., num_classes]`.
+        labels: `[...]` int pseudo-labels.
+        confident: `[...]` bool. The other pixels count as 0, so that a batch weighs
+            little where few pixels are confident.
+
+    Reference:
+        Sohn et al., "FixMatch: Simplifying Semi-Supervised Learning with Consistency
+        and Confidence", NeurIPS 2020, Eq. 4.
+    """
+    each = optax.softmax_cross_entropy_with_integer_labels(
+        logits.astype(jnp.float32), labels
+    )
+    return jnp.where(confident, each, 0).mean()
 
 
 def confident_dice(

@@ -146,6 +146,7 @@ OPTIONAL = (
     "finetune.warmup_share",
     "finetune.compare_scratch",
     "finetune.unimatch.paste_probability",
+    "finetune.unimatch.cross_entropy_share",
     *(f"finetune.unimatch.{name}" for name in similarity_terms.SETTINGS),
     "finetune.learning_rate",  # fine-tuning has several, each with a name of its own
     "spatial.shift_inside",

@@ -67,6 +67,10 @@ def walk(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
             yield prefix + name, value
 
 
+_FIRST_RUNS_LACK = ("paste_probability", "cross_entropy_share")
+"""Settings of `finetune.unimatch` that came later, and were 0 before."""
+
+
 def effective(config: Mapping[str, Any]) -> dict[str, Any]:
     """Lists the settings that change anything, given the values of the others.
 
@@ -94,8 +98,8 @@ def effective(config: Mapping[str, Any]) -> dict[str, Any]:
         if leaf == "convolution_probability" and not settings[name]:
             return False
         if name.startswith("finetune.unimatch."):  # earlier runs lack it
-            if name.endswith(".paste_probability") and not settings[name]:
-                return False  # the first runs lack it
+            if leaf in _FIRST_RUNS_LACK and not settings[name]:
+                return False
             weight = f"{section}.{leaf.partition('_')[0]}_weight"
             if leaf.startswith(("affinity_", "prototype_")) and not settings[weight]:
                 return False  # and these

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from pix2rep_jax.losses.pseudo_labels import (
+    confident_cross_entropy,
     confident_dice,
+    confident_loss,
     hard_dice,
     make_pseudo_labels,
 )
@@ -71,6 +73,36 @@ def test_the_dice_is_a_loop_over_confident_pixels(share):
     gradient = jax.grad(confident_dice)(jnp.asarray(logits), labels, confident)
     assert not np.asarray(gradient)[~confident].any()
     assert not confident.any() or np.asarray(gradient)[confident].any()
+
+
+@pytest.mark.parametrize("share", [1.0, 0.6, 0.05, 0.0])
+def test_the_cross_entropy_is_a_loop_over_confident_pixels(share):
+    """The others count as 0, and change nothing even if they are far off."""
+    generator = np.random.default_rng(2)
+    logits, labels = draw_logits(), generator.integers(0, CLASSES, SHAPE)
+    confident = generator.random(SHAPE) < share
+    total = 0.0
+    for place in zip(*confident.nonzero(), strict=True):
+        values = np.exp(np.asarray(logits[place], np.float64))
+        total -= math.log(values[labels[place]] / values.sum())
+    found = float(confident_cross_entropy(logits, labels, confident))
+    assert found == pytest.approx(total / confident.size, rel=1e-5)
+    other = np.where(confident[..., None], logits, 50 * draw_logits(seed=2))
+    assert confident_cross_entropy(other, labels, confident) == pytest.approx(found)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_both_losses_of_confident_pixels_share_one(share):
+    generator = np.random.default_rng(4)
+    logits, labels = draw_logits(), generator.integers(0, CLASSES, SHAPE)
+    arguments = logits, labels, generator.random(SHAPE) < 0.6
+    dice, cross_entropy = (
+        confident_dice(*arguments),
+        confident_cross_entropy(*arguments),
+    )
+    found = confident_loss(*arguments, cross_entropy_share=share)
+    expected = share * cross_entropy + (1 - share) * dice
+    assert found == pytest.approx(float(expected), rel=1e-6)
 
 
 def test_without_a_confident_pixel_there_is_nothing_to_learn():

@@ -163,8 +163,18 @@ def supervised(logits, label):
     return losses.segmentation_loss(logits, label, include_background=True, **weights)
 
 
-def strong_by_hand(logits, box, own, partner, threshold=0.5):
-    """Half the sum of both views' Dice, with labels pasted pixel by pixel."""
+def learnt(logits, label, confident, share):
+    """The Dice and, with a share, the cross-entropy of the confident pixels."""
+    dice = float(confident_dice(logits, label, confident))
+    chosen = np.take_along_axis(
+        np.asarray(jax.nn.log_softmax(logits)), label[..., None], -1
+    )
+    cross_entropy = -(chosen[..., 0] * confident).mean()
+    return share * cross_entropy + (1 - share) * dice
+
+
+def strong_by_hand(logits, box, own, partner, threshold=0.5, share=0.0):
+    """Half the sum of both views' losses, with labels pasted pixel by pixel."""
     total = 0.0
     for view in (0, 1):
         label, confidence = own[0].copy(), own[1].copy()
@@ -172,7 +182,7 @@ def strong_by_hand(logits, box, own, partner, threshold=0.5):
             label[tuple(at)] = partner[0][tuple(at)]
             confidence[tuple(at)] = partner[1][tuple(at)]
         one = logits[view * len(label) : (view + 1) * len(label)]
-        total += float(confident_dice(one, label, confidence >= threshold)) / 2
+        total += learnt(one, label, confidence >= threshold, share) / 2
     return total
 
 
@@ -193,14 +203,15 @@ def views_of(key, batch, *, has_partners):
 # --- the loss ----------------------------------------------------------------------
 
 
-def test_the_loss_is_its_formula_with_the_passes_of_the_published_code(key):
+@pytest.mark.parametrize("share", [0.0, 0.4])
+def test_the_loss_is_its_formula_with_the_passes_of_the_published_code(key, share):
     """(supervised + 1/4 strong + 1/4 strong + 1/2 features) / 2, where supervised is
     half of cross-entropy and Dice: labels of the partners by the running statistics,
     labels of the slices by the pass over labelled and weak images, strong views by
     their own batch; the running statistics take in both passes, in that order."""
     batch = first_batch()
     params, batch_stats = draw_variables(SEGMENTATION)
-    loss_fn = make_loss(**QUIET, cutmix_probability=1.0)
+    loss_fn = make_loss(**QUIET, cutmix_probability=1.0, cross_entropy_share=share)
     state = ModelState(batch_stats, {})
     value, (after, metrics) = jax.jit(loss_fn)(params, state, batch, key)
 
@@ -217,8 +228,9 @@ def test_the_loss_is_its_formula_with_the_passes_of_the_published_code(key):
 
     own = pseudo(logits[4:8])
     alone = supervised(logits[:4], batch["labeled"]["label"])
-    strong_loss = strong_by_hand(strong_logits, views.box, own, pseudo(partner_logits))
-    feature_loss = confident_dice(logits[8:], own[0], own[1] >= 0.5)
+    other = pseudo(partner_logits)
+    strong_loss = strong_by_hand(strong_logits, views.box, own, other, share=share)
+    feature_loss = learnt(logits[8:], own[0], own[1] >= 0.5, share)
     expected = {
         "supervised_loss": float(alone),
         "strong_loss": strong_loss,
@@ -695,7 +707,7 @@ def test_runs_of_other_methods_do_not_know_the_section():
     assert changed_settings(before, now, "finetune") == []
     now.finetune.method = "unimatch"
     first = now.to_dict()
-    for name in ("paste_probability", *Similarity._fields):
+    for name in ("paste_probability", "cross_entropy_share", *Similarity._fields):
         del first["finetune"]["unimatch"][name]
     assert changed_settings(first, now, "finetune") == []
     with_terms = now.copy_and_resolve_references()

@@ -11,7 +11,7 @@ from pix2rep_jax import losses
 from pix2rep_jax.data.files.labels import UNLABELLED
 from pix2rep_jax.errors import check_choice
 from pix2rep_jax.losses.pseudo_labels import (
-    confident_dice,
+    confident_loss,
     hard_dice,
     make_pseudo_labels,
 )
@@ -62,6 +62,7 @@ SETTINGS = {
     "cutmix_area": all_of(pair, above_zero, share, ascending),
     "cutmix_aspect": all_of(pair, above_zero, ascending),
     "paste_probability": share,
+    "cross_entropy_share": share,
     **terms_module.SETTINGS,
 }
 """The section `finetune.unimatch`, besides its section `intensity`."""
@@ -87,6 +88,7 @@ def make_loss(
     cutmix_area: tuple[float, float],
     cutmix_aspect: tuple[float, float],
     paste_probability: float = 0.0,
+    cross_entropy_share: float = 0.0,
     similarity: Similarity = NO_TERMS,
     patch: PatchOptions | None = None,
 ) -> LossFn:
@@ -129,6 +131,8 @@ def make_loss(
         cutmix_aspect: Range of the box's height over its width.
         paste_probability: How often a box holds a labelled slice and its mask in the
             place of the partner and its pseudo-label (Bai et al., CVPR 2023).
+        cross_entropy_share: Share of the cross-entropy in what pseudo-labels teach; the
+            soft Dice loss has the rest.
         similarity: Further terms, which compare features (Xie et al., 2024). Their
             weights stand beside the 1 of all other terms without masks.
         patch: How patches of whole slices are drawn; None if the images are crops.
@@ -154,6 +158,7 @@ def make_loss(
     )
     check_choice("finetune.unimatch.teacher", teacher, TEACHERS)
     is_own = teacher == "self"
+    learn = partial(confident_loss, cross_entropy_share=cross_entropy_share)
 
     def predict(variables, image) -> Any:
         # Without this, the pass would be kept for a gradient that nothing needs.
@@ -227,7 +232,7 @@ def make_loss(
         confident = confidence >= threshold
         strong_loss = jnp.zeros(())
         for index, view in enumerate(jnp.split(strong_seen[0], 2)):
-            strong_loss += confident_dice(view, targets[index], confident[index]) / 2
+            strong_loss += learn(view, targets[index], confident[index]) / 2
         metrics = {
             "supervised_loss": supervised,
             "strong_loss": strong_loss,
@@ -235,7 +240,7 @@ def make_loss(
         }
         unlabeled = strong_loss
         if dropped is not None:
-            feature_loss = confident_dice(dropped[0], own[0], own[1] >= threshold)
+            feature_loss = learn(dropped[0], own[0], own[1] >= threshold)
             metrics["feature_loss"] = feature_loss
             unlabeled += feature_share * (feature_loss - strong_loss)
         further, terms = similarity_terms(
