@@ -6,7 +6,7 @@ and finding a study's finished runs all ask this table.
 
 import functools
 import operator
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pix2rep_jax.runtime.config_checks import effective, walk
@@ -194,13 +194,16 @@ def changed_settings(
     """
     old, new = dict(_plain(before)), dict(_plain(now))
     # A value without an effect is not compared, and a user has still given it.
-    shown = [dict(walk(one)) | two for one, two in ((before, old), (now, new))]
-    return [
-        f"{name}: " + " -> ".join(str(each.get(name, "missing")) for each in shown)
+    shown = [dict(_lists(walk(one))) for one in (before, now)]
+    pairs = {
+        name: [str(each.get(name, "missing")) for each in shown]
         for name in sorted({*old, *new})
         if _counts(name, mode, now)
         and (name not in old or name not in new or old[name] != new[name])
-    ]
+    }
+    # Another method reads other settings: to name the method is enough.
+    telling = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+    return [f"{name}: {a} -> {b}" for name, (a, b) in (telling or pairs).items()]
 
 
 def missing_settings(config: Any) -> list[str]:
@@ -272,5 +275,10 @@ def _sections() -> set[str]:
 
 def _plain(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yields the settings that have an effect, with lists in place of tuples."""
-    for name, value in effective(config).items():
+    return _lists(effective(config).items())
+
+
+def _lists(settings: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Puts lists in place of tuples, as JSON does."""
+    for name, value in settings:
         yield name, list(value) if isinstance(value, tuple | list) else value

@@ -161,6 +161,16 @@ def test_a_change_shows_the_values_that_a_user_gave():
     assert only == "spatial.upright: True -> False"
 
 
+def test_a_change_of_method_does_not_list_what_stayed():
+    """Settings that another method reads have an effect now, and their old values."""
+    config = CONFIG.copy_and_resolve_references()
+    config.finetune.method = "unimatch"
+    (only,) = changed_settings(CONFIG, config, "finetune")
+    assert only == "finetune.method: supervised -> unimatch"
+    config.finetune.unimatch.threshold = 0.9
+    assert len(changed_settings(CONFIG, config, "finetune")) == 2
+
+
 def test_hosts_differ_in_places_alone():
     """They save and log together, so the pace of a run must be alike."""
     alike, everything = settings_of_all_hosts(CONFIG), effective(CONFIG)
