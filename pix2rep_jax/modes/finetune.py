@@ -7,6 +7,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from pix2rep_jax.data.slices.stored_slices import blank, select
+from pix2rep_jax.data.split_record import Split
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.evaluation.gain import describe_gain, measure_gain
 from pix2rep_jax.evaluation.patient_dice import read_dice
@@ -29,6 +30,7 @@ from pix2rep_jax.runtime.command_line import next_step
 from pix2rep_jax.training.optimizer import count_steps
 from pix2rep_jax.training.sharding import check_batch_size, make_mesh
 from pix2rep_jax.training.task import Task
+from pix2rep_jax.wording import for_caller
 
 __all__ = ["run"]
 
@@ -37,6 +39,9 @@ TITLES = {
     "unimatch": "UniMatch: pseudo-labels",
 }
 """What a method asks of the slices without a mask."""
+
+_FEW = 3
+"""With so many labelled patients or fewer, scans without masks teach most."""
 
 
 def run(
@@ -82,11 +87,34 @@ def run(
         print(compare(Path(workdir), beside))
     if not propose:
         return
+    split = read_run(Path(workdir) / "finetune").split
+    if unused := unused_scans(split, config.finetune.method):
+        print(for_caller(unused))
     following, options = "predict", " --input SCANS --output MASKS"
     if both:
         following, options = "report", ""
     step = next_step(command, mode=following, workdir=str(workdir), options=options)
     print(f"next: {step}")
+
+
+def unused_scans(split: Split, method: str) -> str:
+    """Says that scans without masks could train too, where few have masks.
+
+    Args:
+        split: Who took part in the fine-tuning.
+        method: The setting `finetune.method`.
+
+    Returns:
+        A note; "" if they train already, or where little is to be gained.
+    """
+    others = {*split.pretrain_patients} - {*split.labeled_patients}
+    if method != "supervised" or not others or len(split.labeled_patients) > _FEW:
+        return ""
+    return (
+        f"note: {len(others)} more patient(s) took no part in this: in another "
+        "--workdir, --config.finetune.method=unimatch learns from their scans too, "
+        "without masks"
+    )
 
 
 def check_recipe(config: ConfigDict) -> None:
