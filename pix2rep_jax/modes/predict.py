@@ -209,6 +209,13 @@ def describe_labels(classes: Sequence[str], data: Mapping[str, Any]) -> str:
 
 
 def list_labels(classes: Sequence[str], values: Sequence[int]) -> str:
-    """Names the values in the masks, such as "labels: 0 BG, 1 RV"."""
-    pairs = zip(values, classes, strict=True)
-    return "labels: " + ", ".join(f"{value} {name}" for value, name in pairs)
+    """Names the values in the masks, such as "labels: 0 BG, 1 RV".
+
+    A class that is called after its value is named once.
+
+    >>> list_labels(["background", "1", "LV"], [0, 1, 2])
+    'labels: 0 background, 1, 2 LV'
+    """
+    pairs = zip(map(str, values), classes, strict=True)
+    named = (name if name == value else f"{value} {name}" for value, name in pairs)
+    return "labels: " + ", ".join(named)
