@@ -34,13 +34,20 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
         command: The words of the command line, program first.
 
     Raises:
-        InputError: If there are fewer than two folds, or as the modes.
+        InputError: If there are fewer than two folds, if `data.labeled` names
+            patients, or as the modes.
     """
     folds, classes = config.data.folds, tuple(config.data.classes)
     if folds < 2:
         raise InputError(
             f"data.folds is {folds}: say in how many parts the patients are divided, "
             "such as --config.data.folds=5"
+        )
+    if config.data.labeled:
+        raise InputError(
+            "data.labeled names the labelled patients, and each patient is tested in "
+            "one of the folds: leave it out (--config.data.labeled= empties it); "
+            "--config.data.num_labeled says how many train"
         )
     check_place(workdir)
     places = [Path(workdir) / f"fold{fold}" for fold in range(folds)]

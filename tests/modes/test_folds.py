@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 from ml_collections import ConfigDict
 
+from pix2rep_jax.errors import InputError
 from pix2rep_jax.modes import folds
 
 
@@ -35,6 +36,7 @@ def trained(monkeypatch):
 def test_the_next_command_takes_all_folds(trained, tmp_path, capsys, given):
     """Whether the workdir was named or is the usual one; it is said once."""
     data = {"folds": 2, "fold": 0, "classes": ("BG", "LV"), "crop": "center"}
+    data["labeled"] = ()
     config = ConfigDict({"data": data, "init": {"checkpoint": ""}})
     words = ["main.py", "--config=configs/pix2rep.py", "--mode=folds"]
     words += [f"--workdir={tmp_path}"] if given else []
@@ -44,3 +46,12 @@ def test_the_next_command_takes_all_folds(trained, tmp_path, capsys, given):
     (line,) = [x for x in capsys.readouterr().out.splitlines() if "next: " in x]
     proposed = " ".join(shlex.split(line)).replace("--workdir=", "--workdir ")
     assert f"--workdir {tmp_path} " in f"{proposed} " and "--mode=predict" in proposed
+
+
+def test_named_labelled_patients_are_refused_before_any_training(trained, tmp_path):
+    """Each is tested in one fold, whose training would fail after all others."""
+    data = {"folds": 3, "fold": 0, "labeled": ("p1",), "classes": ("BG", "LV")}
+    config = ConfigDict({"data": data, "init": {"checkpoint": ""}})
+    with pytest.raises(InputError, match=r"data\.labeled"):
+        folds.run(config, tmp_path)
+    assert trained == [] and not [*tmp_path.iterdir()]
