@@ -120,8 +120,11 @@ def choose_components(
     gains = (
         len(record.split.labeled_patients) >= ENOUGH_PATIENTS
         or config["data"]["crop"] == "whole"
-        # Runs that are older than the setting lack it.
-        or config["finetune"].get("method") == "unimatch"
+        # A probe has the section too. Runs that are older than the setting lack it.
+        or (
+            "backbone" in record.trained
+            and config["finetune"].get("method") == "unimatch"
+        )
     )
     sure = record.one_piece if gains else ()
     names = {True: classes[1:], False: (), "auto": sure}[wanted]

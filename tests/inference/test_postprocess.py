@@ -133,6 +133,17 @@ def test_pieces_are_dropped_where_enough_masks_have_one(
     assert choose_components(config, record, wanted) == expected
 
 
+def test_a_probe_beside_unimatch_keeps_every_piece():
+    """Its configuration has the section of fine-tuning, by which it was not trained."""
+    config = {"data": {"classes": ("BG", "LV"), "crop": "center"}}
+    config["finetune"] = {"method": "unimatch"}
+    split = make_split_of(labeled_patients=("p",))
+    for trained, expected in ((("head",), ()), (("backbone", "head"), (1,))):
+        record = make_run_record(split=split, trained=trained)
+        record = record._replace(one_piece=("LV",))
+        assert choose_components(config, record, "auto") == expected
+
+
 def test_the_largest_piece_is_kept():
     """Of the classes that are named, in each frame on its own; corners join."""
     labels = np.random.default_rng(2).integers(0, 3, (9, 10, 4, 2)).astype(np.uint8)
