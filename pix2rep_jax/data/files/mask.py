@@ -169,7 +169,8 @@ def label_values(
         ignore: Values that stand for no class.
 
     Returns:
-        Whole numbers, sorted. Reading ends once there are too many for labels.
+        Whole numbers: 0, and then the others sorted. Reading ends once there are too
+        many for labels.
 
     Raises:
         InputError: If a file cannot be read, or holds values that are not whole
@@ -186,7 +187,7 @@ def label_values(
         values |= set(map(int, found.tolist())) - {*ignore}
         if len(values) > UNLABELLED:
             break
-    return tuple(sorted(values))
+    return (0, *sorted(values - {0}))
 
 
 def _are_whole(found: np.ndarray) -> np.ndarray:

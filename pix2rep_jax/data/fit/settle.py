@@ -138,8 +138,12 @@ def _find_classes(
     """The classes that a file names, or else as many as the masks have values."""
     if name == "acdc":
         return {"classes": ACDC_CLASSES}
-    if layout.facts.classes:
-        return {"classes": tuple(layout.facts.classes)}
+    if named := layout.facts.classes:
+        values = tuple(named.values())
+        # Later only the files in the root itself are asked for the values.
+        beside = layout.facts.path and layout.facts.path.parent != Path(layout.root)
+        plain = not beside or values == tuple(range(len(values)))
+        return {"classes": tuple(named), **({} if plain else {"label_values": values})}
     paths = [volume.label_path for volume in volumes if volume.label_path]
     if not paths:
         return {}
@@ -185,7 +189,7 @@ def _values_in(paths: Sequence[Path], ignore: Sequence[int]) -> tuple[int, ...]:
             faulty = True
         if len(values) > UNLABELLED:
             break
-    return () if faulty and len(values) < 2 else tuple(sorted(values))
+    return () if faulty and len(values) < 2 else (0, *sorted(values - {0}))
 
 
 def _few_masks(

@@ -101,3 +101,9 @@ def test_acdcs_empty_slices_stay_background(acdc_root):
         empty += (~label.any((0, 1))).sum()
         slices += label.shape[2]
     assert (empty, slices) == (61, 1902)
+
+
+def test_zero_is_the_background_even_beside_a_smaller_value(tmp_path):
+    """The first value has the name of the background."""
+    array = np.array([[[-1, 2, 0], [3, 2, -1]]], np.int16)
+    assert label_values([save(tmp_path / "mask.nii", array)]) == (0, -1, 2, 3)

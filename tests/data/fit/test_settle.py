@@ -59,6 +59,18 @@ def test_files_name_the_classes(tmp_path):
     assert list_volumes(data)[0].label_values == (0, 2, 5)
 
 
+def test_a_file_beside_the_masks_names_the_classes_too(tmp_path):
+    """Then the values are set, as what lists the scans looks into the root alone."""
+    make_folder(tmp_path, 12)
+    names = json.dumps({"BG": 0, "B": 5, "A": 2})
+    (tmp_path / "labels" / "labels.json").write_text(names)
+    data = data_of(tmp_path)
+    with data.ignore_type():
+        data.update(settle_data(data).settings)
+    assert data.classes == ("BG", "A", "B")
+    assert list_volumes(data)[0].label_values == (0, 2, 5)
+
+
 def test_with_few_masks_none_is_held_out_unless_asked_for(tmp_path):
     """Nine patients train; the tenth makes four test patients."""
     make_folder(tmp_path, 9)
