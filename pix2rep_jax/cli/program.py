@@ -247,6 +247,10 @@ def run_mode(words: Sequence[str], rest: Sequence[str]) -> int:
         "format": _FORMAT.value,
         "anonymise": _ANONYMISE.value,
     }
+    for name in sorted(given.keys() - {"command", "others", *takes}):
+        if flags.FLAGS[name].present:
+            note = f"note: --mode {mode} does not read --{name}: it changes nothing"
+            print(note, file=sys.stderr)
     run = importlib.import_module(module).run
     options = {name: given[name] for name in takes}
     return run(config, workdir, **options) or 0

@@ -34,6 +34,14 @@ def test_every_mode_takes_what_the_table_says(mode):
     assert set(takes) <= set(parameters)
 
 
+def test_an_option_that_the_mode_does_not_read_is_named(tmp_path):
+    """Before the mode does anything; here there is nothing to do."""
+    words = ["--mode=export", f"--workdir={tmp_path}", "--support=a", "--output=b"]
+    said = run(f"--config={CONFIG}", *words).stderr
+    assert "--mode export does not read --support" in said
+    assert "does not read --output" not in said
+
+
 def test_the_command_line_is_read_in_one_place():
     """Everything else is handed the words, so that it can be called from Python."""
     readers = {
