@@ -19,7 +19,7 @@ from pix2rep_jax.data.phantom import write
 from pix2rep_jax.data.slices.volume import VolumeFile
 from pix2rep_jax.errors import InputError, check_choice, plain_text
 
-__all__ = ["NAMES", "list_included", "list_volumes"]
+__all__ = ["NAMES", "list_included", "list_volumes", "meaning_of_masks"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -94,15 +94,27 @@ def list_volumes(data: ConfigDict) -> list[VolumeFile]:
             "data.classes is empty, and there are masks: name the classes by their "
             "values, background first, such as --config.data.classes=BG,NAME"
         )
-    values = find_class_values(data)
-    if note := values_note(data, values):
+    if note := values_note(data, find_class_values(data)):
         _say_once(note)
-    meaning: dict[str, Any] = {
+    meaning = meaning_of_masks(data)
+    return [dataclasses.replace(volume, **meaning) for volume in listed]
+
+
+def meaning_of_masks(data: ConfigDict) -> dict[str, Any]:
+    """Says what the values in masks are, as fields of `VolumeFile`.
+
+    Args:
+        data: The `data` section. Runs of earlier versions lack some of it.
+
+    Raises:
+        InputError: If the settings contradict each other.
+    """
+    values = find_class_values(data)
+    return {
         "label_values": values,
         "ignore": ignored_values(data, values),
         "empty_slices": data.get("empty_slices", "background"),
     }
-    return [dataclasses.replace(volume, **meaning) for volume in listed]
 
 
 @functools.cache

@@ -62,6 +62,7 @@ def support_fields(
     *,
     classes: Sequence[str],
     label_values: Sequence[int],
+    settings: Mapping[str, Any],
     context: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Loads a pretraining and the masked scans by which it segments.
@@ -71,6 +72,7 @@ def support_fields(
         support: As for `Segmenter.from_support`, like the others.
         classes: Names of the classes.
         label_values: The value of each class in the masks.
+        settings: Of the section `data`, as for `read_support`.
         context: Settings of the section `context`.
 
     Raises:
@@ -80,7 +82,13 @@ def support_fields(
     data = config["data"]
     preparation = scan_preparation(run, data, record)
     scans = read_support(
-        support, data, record, run=run, classes=classes, label_values=label_values
+        support,
+        data,
+        record,
+        run=run,
+        classes=classes,
+        label_values=label_values,
+        settings=settings,
     )
     predictors = load_support_predictors(
         run, scans, {**config.get("context", {}), **context}

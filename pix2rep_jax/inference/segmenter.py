@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +106,7 @@ class Segmenter:
         *,
         classes: Sequence[str] = (),
         label_values: Sequence[int] = (),
+        data: Mapping[str, Any] | None = None,
         **context: Any,
     ) -> "Segmenter":
         """Makes a segmenter of a pretraining and a few masked scans, without training.
@@ -121,6 +122,8 @@ class Segmenter:
             classes: Names of the classes, background first; () takes those that the
                 folder names, or else the run's.
             label_values: The value of each class in the masks; () for 0, 1, 2, …
+            data: Settings of the configuration's section `data` for the support, such
+                as `{"ignore": (255,)}` or `{"fourth_axis": "frames"}`.
             **context: Settings of the configuration's section `context`, such as
                 `neighbours=31`. The others are the run's.
 
@@ -129,7 +132,12 @@ class Segmenter:
         """
         run = find_pretraining(run)
         fields = support_fields(
-            run, support, classes=classes, label_values=label_values, context=context
+            run,
+            support,
+            classes=classes,
+            label_values=label_values,
+            settings=data or {},
+            context=context,
         )
         return cls(**fields)
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
+from pix2rep_jax.data.checks import unseen_classes
 from pix2rep_jax.data.dataset import Dataset
 from pix2rep_jax.data.held_out import ways_to_test
 from pix2rep_jax.data.slices.stored_slices import select
@@ -16,7 +17,7 @@ from pix2rep_jax.evaluation.report import write_evaluation
 from pix2rep_jax.evaluation.score_volumes import evaluate_volumes
 from pix2rep_jax.inference.in_context import make_support_predict, read_options
 from pix2rep_jax.inference.pixel_embeddings import load_embedding
-from pix2rep_jax.modes.loaded_run import load
+from pix2rep_jax.modes.loaded_run import load, print_notes
 from pix2rep_jax.runs.manifest import make_folder
 from pix2rep_jax.runs.plan_file import settle
 from pix2rep_jax.runtime.progress_bar import open_progress_bar
@@ -47,8 +48,8 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
         command: The words of the command line, program first.
 
     Raises:
-        InputError: If the data or the pretrained run cannot be used, or if there is
-            nothing to score.
+        InputError: If the data or the pretrained run cannot be used, if all masks of
+            the support are empty, or if there is nothing to score.
     """
     config = settle(config, workdir, "context")
     loaded = load(config, workdir, "context", required_by="--mode context")
@@ -60,6 +61,7 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
     folder = Path(workdir) / "context"
     make_folder(folder)
     used = np.unique(np.concatenate([each.support for each in questions]))
+    print_notes(unseen_classes(classes, select(dataset.labels, used)))
     embed = load_embedding(
         Path(origin.run),
         options.embedding,

@@ -1,6 +1,7 @@
 """--mode predict: the mask of every scan, on the scan's own grid."""
 
 import contextlib
+import dataclasses
 import functools
 import os
 import sys
@@ -26,6 +27,7 @@ from pix2rep_jax.inference.scan_files import (
     probabilities_path,
 )
 from pix2rep_jax.inference.segmenter import Segmenter
+from pix2rep_jax.inference.support_scans import SETTINGS
 from pix2rep_jax.inference.volume_table import write_tables
 from pix2rep_jax.inference.write_masks import write_masks
 from pix2rep_jax.modes.scan_places import MASKS, find_places
@@ -81,8 +83,8 @@ def run(
     """
     places = find_places(input, output, mode="predict", writes=MASKS)
     input, output, found = places
-    if support:
-        segmenter = load_from_support(config, workdir, support)
+    if support is not None:
+        segmenter = load_from_support(config, workdir, support, others=others)
     else:
         runs = find_ensemble([workdir, *others], checkpoint=config.init.checkpoint)
         keep = config.segmentation.keep
@@ -141,7 +143,7 @@ def run(
     values = segmenter.inputs.label_values
     if values and any(is_picture(scan) for scan, _ in pairs):
         print(list_labels(segmenter.classes, values))
-    elif support:
+    elif support is not None:
         print(list_labels(segmenter.classes, range(len(segmenter.classes))))
     else:
         print(describe_labels(segmenter.classes, read_config(runs[0])["data"]))
@@ -160,19 +162,31 @@ def run(
 
 
 def load_from_support(
-    config: ConfigDict, workdir: str | Path, support: str | Path
+    config: ConfigDict,
+    workdir: str | Path,
+    support: str | Path,
+    *,
+    others: Sequence[str | Path] = (),
 ) -> Segmenter:
     """Makes the segmenter of `--support`.
 
     Args:
-        config: Its section `context` has the options. Its `data.classes` and
-            `data.label_values` count where they are not those of the pretraining.
+        config: Its section `context` has the options. What it says of masks and scans
+            counts where that is not the pretraining's (`data.classes`,
+            `data.label_values`, and `support_scans.SETTINGS`).
+            `predict.largest_component=True` counts too.
         workdir: The run's folder.
         support: The masked scans.
+        others: Further workdirs, which cannot be used.
 
     Raises:
-        InputError: If there is no pretraining, or the support cannot be used.
+        InputError: If there is no pretraining, or more than one, or if the support
+            cannot be used.
     """
+    if others:
+        raise InputError(
+            "--support takes one pretraining, and --workdir names several: name one"
+        )
     run = find_pretraining(workdir, checkpoint=config.init.checkpoint)
     before, data = read_config(run)["data"], config.data
     told = [
@@ -180,15 +194,34 @@ def load_from_support(
         for name in ("classes", "label_values")
         if tuple(data[name]) != tuple(before[name])
     ]
+    own = {
+        name: data[name]
+        for name in SETTINGS
+        if data.get(name, "auto") not in ((), "auto")  # what leaves it to the run
+        and _plain(data[name]) != before.get(name)
+    }
     segmenter = Segmenter.from_support(
         run,
         support,
         classes=tuple(data.classes) if told else (),
         label_values=tuple(data.label_values) if told else (),
+        data=own,
         **config.get("context", ConfigDict()).to_dict(),
     )
     print(f"in-context segmentation by {run} and the masks in {support}")
+    options = read_options(config)
+    if options["mirror"] is True:
+        note = "note: --support does not mirror, so predict.mirror changes nothing"
+        print(for_caller(note), file=sys.stderr)
+    if options["largest_component"] is True:
+        every = tuple(range(1, len(segmenter.classes)))
+        return dataclasses.replace(segmenter, largest_of=every)
     return segmenter
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON holds it."""
+    return [*value] if isinstance(value, tuple) else value
 
 
 def describe_labels(classes: Sequence[str], data: Mapping[str, Any]) -> str:

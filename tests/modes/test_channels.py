@@ -90,6 +90,14 @@ def test_two_channels_go_through_every_mode(scans, tmp_path):
     np.testing.assert_array_equal(segmenter.predict(files), labels)
     array = segmenter.predict(image.get_fdata(), spacing_mm=(2, 2, 5))
     np.testing.assert_array_equal(array, labels)
+    # A masked scan by itself has no dataset.json, and its channels are the run's.
+    alone = tmp_path / "alone" / "s0.nii.gz"
+    alone.parent.mkdir()
+    shutil.copy(path, alone)
+    shutil.copy(scans / "labels" / "s0.nii.gz", alone.with_name("s0_seg.nii.gz"))
+    for support in (alone, alone.parent):
+        by_support = Segmenter.from_support(tmp_path, support, neighbours=1)
+        assert by_support.predict(path).shape == (24, 20, 2)
     for wrong in (files[:1], np.zeros((24, 20, 2))[..., :1]):
         with pytest.raises(InputError, match="channel"):
             segmenter.predict(wrong, spacing_mm=(2, 2, 5))

@@ -7,14 +7,16 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from configs.pix2rep import get_config
 from pix2rep_jax.data.slices.stored_slices import StoredRows
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.evaluation.dice import dice_per_class
 from pix2rep_jax.inference.segmenter import Segmenter
 from pix2rep_jax.inference.support_scans import read_support
+from pix2rep_jax.modes.predict import load_from_support
 from pix2rep_jax.runs.manifest import read_config
 from pix2rep_jax.runs.run_record import read_run
-from tests.support.program import refused, start, succeed
+from tests.support.program import finish, refused, start, succeed
 from tests.support.stored import count_taken
 
 
@@ -79,7 +81,9 @@ def test_the_test_patients_are_scored_as_in_every_mode(workdir, cache, tmp_path)
     options = {"init__checkpoint": workdir}
     succeed(start("context", tmp_path / "a", cache, **options))
     own = {**options, "context__own_frame": True}
-    succeed(start("context", tmp_path / "b", cache, **own))
+    own["data__classes"] = "BG,RV,MYO,LV,NONE"
+    result = finish(start("context", tmp_path / "b", cache, **own))
+    assert result.returncode == 0 and "slice shows NONE" in result.stderr
     content = [
         json.loads((tmp_path / name / "context" / "evaluation.json").read_text())
         for name in "ab"
@@ -113,6 +117,70 @@ def test_a_folder_names_its_classes_or_has_the_runs(workdir, phantom, folder):
     other = Segmenter.from_support(workdir, folder)
     assert other.classes == ("background", "structure")
     assert other.inputs.label_values == (0, 7)
+
+
+def test_the_names_may_lie_beside_the_masks(workdir, folder):
+    """Such as those that predict writes; they come before the run's own."""
+    names = {"BG": 0, "A": 1, "B": 2, "C": 3}
+    (folder / "labels" / "labels.json").write_text(json.dumps(names))
+    assert Segmenter.from_support(workdir, folder).classes == ("BG", "A", "B", "C")
+
+
+def test_classes_that_no_mask_shows_are_named(workdir, folder, caplog):
+    """Nothing can become such a class, and not even background."""
+    path = folder / "labels" / "p1.nii.gz"
+    save(path, np.full_like(read(path), 3), path)
+    Segmenter.from_support(workdir, folder)
+    (said,) = [x for x in caplog.messages if "no mask of the support shows" in x]
+    assert "BG, RV, MYO" in said and "LV" not in said
+
+
+def as_folder(folder, mask):
+    return folder, {"data": {"ignore": (255,)}}
+
+
+def as_file(folder, mask):
+    image = folder / "images" / "p1.nii.gz"
+    path = save(folder / "p1.nii.gz", read(image), image)
+    save(folder / "p1_seg.nii.gz", mask, image)
+    return path, {"data": {"ignore": (255,)}}
+
+
+def as_dataset_json_says(folder, mask):
+    labels = {"BG": 0, "RV": 1, "MYO": 2, "LV": 3, "ignore": 255}
+    (folder / "dataset.json").write_text(json.dumps({"labels": labels}))
+    return folder, {}
+
+
+@pytest.mark.parametrize("given", [as_folder, as_file, as_dataset_json_says])
+def test_pixels_that_nobody_has_labelled_do_not_vote(workdir, folder, given, caplog):
+    """Wherever it is said. Where nobody says it, a note asks."""
+    path = folder / "labels" / "p1.nii.gz"
+    mask = read(path).copy()
+    mask[::2] = 255
+    save(path, mask, path)
+    support, options = given(folder, mask)
+    segmenter = Segmenter.from_support(workdir, support, neighbours=1, **options)
+    assert segmenter.classes == ("BG", "RV", "MYO", "LV")
+    assert segmenter.predict(folder / "images" / "p1.nii.gz").max() == 3
+    assert "255" not in caplog.text
+    if options:
+        assert "255" in Segmenter.from_support(workdir, support).classes
+        assert "data.ignore=255" in caplog.text
+
+
+def test_what_the_run_ignores_is_ignored_in_one_scan_too(workdir, folder):
+    """A mask that is given by itself means what the masks of a folder mean."""
+    path = folder / "labels" / "p1.nii.gz"
+    mask = np.where(read(path) == 2, 255, read(path)).astype(np.uint8)
+    mask[..., -1] = 0
+    file, _ = as_file(folder, mask)
+    run = Path(workdir) / "pretrain"
+    before = read_config(run)["data"] | {"ignore": [255], "empty_slices": "unannotated"}
+    found = read_support(file, before, read_run(run), run=run)
+    assert found.classes == ("BG", "RV", "MYO", "LV")
+    assert {*np.unique(found.labels)} == {0, 1, 3, 255}
+    assert (found.labels[-1] == 255).all() and (found.labels[0] == 0).any()
 
 
 def without_masks(folder, phantom):
@@ -150,6 +218,20 @@ def test_a_support_that_cannot_be_used_is_refused(workdir, phantom, folder, spoi
         Segmenter.from_support(workdir, spoil(folder, phantom))
 
 
+@pytest.mark.parametrize(
+    ("support", "options", "words"),
+    [
+        ("", {}, "empty"),
+        ("x" * 300, {}, "there is no file"),
+        ("labels", {"label_values": (0, 1, 2, 3)}, "classes"),
+        ("labels", {"data": {"size": 64}}, "size"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(workdir, folder, support, options, words):
+    with pytest.raises(InputError, match=words):
+        Segmenter.from_support(workdir, support and folder / support, **options)
+
+
 def test_classes_that_differ_from_the_masks_are_refused(workdir, folder):
     with pytest.raises(InputError, match="label 3"):
         Segmenter.from_support(workdir, folder, classes=("BG", "RV", "MYO"))
@@ -183,3 +265,21 @@ def test_a_masked_scan_that_fills_the_memory_stays_on_the_disk(
     assert isinstance(found.images, StoredRows)
     np.testing.assert_array_equal(found.images, expected.images)
     np.testing.assert_array_equal(found.labels, expected.labels)
+
+
+def test_several_workdirs_have_no_support(workdir, folder, tmp_path, cache):
+    """It would be silently that of the first."""
+    output = tmp_path / "masks"
+    words = (f"--support={folder}", f"--input={folder}", f"--output={output}")
+    said = refused(start("predict", f"{workdir},{workdir}", cache, *words))
+    assert "one pretraining" in said and not output.exists()
+
+
+def test_the_largest_piece_is_kept_where_it_is_asked_for(workdir, folder, cache):
+    config = get_config()
+    with config.ignore_type():
+        config.data.update(read_config(Path(workdir) / "pretrain")["data"])
+    for wanted, expected in (("auto", ()), (True, (1, 2, 3))):
+        config.predict.largest_component = wanted
+        found = load_from_support(config, workdir, folder)
+        assert found.largest_of == expected
