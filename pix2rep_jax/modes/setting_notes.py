@@ -28,6 +28,9 @@ _CHANGED_VIEWS = ("pix2rep", "simclr", "byol", "barlow_twins")
 _FEW_PAIRS = 16
 """Fewer pairs a step say little of what is unlike."""
 
+_PARTS = ("shared", "pretraining", "then", "downstream")
+"""Where a row of a study sets what it has of its own."""
+
 Unread = tuple[str, str]
 """A setting or a section, and why nothing reads it."""
 
@@ -55,7 +58,8 @@ def setting_notes(
         f"note: {why}, so this changes nothing: {name_some(sorted({*names}))}"
         for why, names in reasons.items()
     ]
-    return [*notes, *(f"note: {each}" for each in _doubtful(values, mode))]
+    doubts = [*_doubtful(values, mode), *_set_by_rows(values, mode, told=told)]
+    return [*notes, *(f"note: {each}" for each in doubts)]
 
 
 def _unread(values: Mapping[str, Any], mode: str) -> Iterator[Unread]:
@@ -96,6 +100,22 @@ def _unread(values: Mapping[str, Any], mode: str) -> Iterator[Unread]:
             yield f"data.{leaf}", "data.labeled names the labelled patients"
     if not values["data.folds"]:
         yield "data.fold", "data.folds is 0"
+
+
+def _set_by_rows(
+    values: Mapping[str, Any], mode: str, *, told: Collection[str]
+) -> Iterator[str]:
+    """Lists settings that rows of a study set, so that a given value does not count."""
+    methods = values.get("study.methods", ()) if mode == "study" else ()
+    for name in sorted(told):
+        rows = [
+            row
+            for row in methods
+            if any(f"study.rows.{row}.{part}.{name}" in values for part in _PARTS)
+        ]
+        if rows:
+            rest = "other rows alone" if len(rows) < len(methods) else "no row"
+            yield f"the rows {name_some(rows)} set {name}, so yours counts in {rest}"
 
 
 def _doubtful(values: Mapping[str, Any], mode: str) -> Iterator[str]:

@@ -4,6 +4,7 @@ import pytest
 from ml_collections import ConfigDict
 
 import configs.pix2rep
+import configs.study
 from pix2rep_jax.data.preparation import check_preparation
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.methods.pretraining import load_method
@@ -209,6 +210,22 @@ def test_what_someone_may_mean_is_a_note(mode, changes, named):
     check_settings(config)
     assert any(named in note for note in setting_notes(config, mode, told=()))
     assert setting_notes(make_config(), mode, told=()) == []
+
+
+@pytest.mark.parametrize(
+    ("methods", "told", "counts"),
+    [
+        (("proposed", "proposed_unimatch"), "finetune.method", "other rows alone"),
+        (("unimatch", "baseline"), "init.checkpoint", "no row"),
+        (("proposed", "baseline"), "finetune.method", ""),
+    ],
+)
+def test_a_setting_that_rows_of_a_study_set_is_named(methods, told, counts):
+    """It holds for the rows that run and do not set it."""
+    config = configs.study.get_config()
+    config.study.methods = methods
+    notes = setting_notes(config, "study", told={told, "seed"})
+    assert [counts in note and told in note for note in notes] == [True] * bool(counts)
 
 
 @pytest.mark.parametrize("size", configs.pix2rep.SIZES)
