@@ -1,6 +1,7 @@
-"""Compares rates and random networks for few labels, by validation patients.
+"""Compares ways to train on few labels, by validation patients.
 
 python -m benchmarks.rates --folder runs/rates --root ACDC --root FetalHead [--draw 0]
+python -m benchmarks.rates --folder runs/rates --root ACDC --only scratch,level
 python -m benchmarks.rates --folder runs/rates --write
 
 Each data set has one pretraining at size `small`. Ten patients take no part in any
@@ -31,6 +32,17 @@ ONE_GROUP = 10
 
 _WARM_UP = "--config.finetune.warmup_share=0.05"
 _BACKBONE = "--config.finetune.backbone_learning_rate"
+_LEVEL = (
+    f"{_BACKBONE}=3e-3",
+    "--config.finetune.head_learning_rate=3e-3",
+    _WARM_UP,
+)
+_UNIMATCH = (
+    *_LEVEL,
+    "--config.finetune.method=unimatch",
+    "--config.finetune.unimatch.teacher=ema",
+    "--config.finetune.num_steps=5000",
+)
 _NETWORKS = ("--config.augment.intensity.convolution_probability=0.5",)
 SETTINGS = {
     "scratch": ("from scratch, 3e-3", ()),
@@ -38,11 +50,13 @@ SETTINGS = {
     "default": ("backbone 1e-3, head 1e-2", ()),
     "networks": ("backbone 1e-3, head 1e-2, random networks", _NETWORKS),
     "tenth": ("backbone 3e-4, head 1e-2, warm-up 5 %", (f"{_BACKBONE}=3e-4", _WARM_UP)),
-    "level": (
-        "both 3e-3, warm-up 5 %",
-        (f"{_BACKBONE}=3e-3", "--config.finetune.head_learning_rate=3e-3", _WARM_UP),
-    ),
+    "level": ("both 3e-3, warm-up 5 %", _LEVEL),
     "warm_up": ("backbone 1e-3, head 1e-2, warm-up 5 %", (_WARM_UP,)),
+    "unimatch": ("UniMatch, both 3e-3, warm-up 5 %", _UNIMATCH),
+    "unimatch_cross_entropy": (
+        "the same, cross-entropy teaches",
+        (*_UNIMATCH, "--config.finetune.unimatch.cross_entropy_share=1"),
+    ),
 }
 """Title and flags of each setting, in the order of their turns.
 
@@ -66,7 +80,14 @@ class Trial(NamedTuple):
     setting: str
 
 
-def run(roots: Sequence[Path], folder: Path, *, num_labeled: int, draw: int) -> None:
+def run(
+    roots: Sequence[Path],
+    folder: Path,
+    *,
+    num_labeled: int,
+    draw: int,
+    only: Sequence[str] = (),
+) -> None:
     """Pretrains on each data set, and fine-tunes with each setting.
 
     Args:
@@ -74,6 +95,7 @@ def run(roots: Sequence[Path], folder: Path, *, num_labeled: int, draw: int) -> 
         folder: Where the runs go.
         num_labeled: Number of labelled patients.
         draw: Number of their draw.
+        only: Keys of `SETTINGS`; none for all.
     """
     for root in roots:
         validation = VALIDATION.get(root.name, ONE_GROUP)
@@ -81,7 +103,8 @@ def run(roots: Sequence[Path], folder: Path, *, num_labeled: int, draw: int) -> 
         shared += [f"--config.data.validation_patients={validation}"]
         start = folder / f"{root.name}-pretraining"
         call(*shared, f"--workdir={start}", "--mode=pretrain")
-        for setting, (_, flags) in SETTINGS.items():
+        for setting in only or SETTINGS:
+            _, flags = SETTINGS[setting]
             trial = Trial(root.name, str(num_labeled), str(draw), setting)
             workdir = folder / "-".join(trial)
             origin = "none" if setting.startswith("scratch") else start
@@ -159,13 +182,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--root", type=Path, action="append", default=[])
     parser.add_argument("--labeled", type=int, default=1)
     parser.add_argument("--draw", type=int, default=0)
+    parser.add_argument("--only", default="", help="such as scratch,level")
     parser.add_argument("--write", action="store_true")
     flags = parser.parse_args(argv)
     if flags.write:
         publish(flags.folder)
         return
-    roots = [each.resolve() for each in flags.root]
-    run(roots, flags.folder.resolve(), num_labeled=flags.labeled, draw=flags.draw)
+    only = [each for each in flags.only.split(",") if each]
+    if unknown := set(only) - set(SETTINGS):
+        parser.error(f"--only has no {', '.join(unknown)}: {', '.join(SETTINGS)}")
+    run(
+        [each.resolve() for each in flags.root],
+        flags.folder.resolve(),
+        num_labeled=flags.labeled,
+        draw=flags.draw,
+        only=only,
+    )
 
 
 if __name__ == "__main__":
