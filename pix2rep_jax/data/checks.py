@@ -137,17 +137,19 @@ def empty_slices(volumes: Sequence[VolumeRecord]) -> str:
     masked = [volume for volume in volumes if volume.label_path is not None]
     counts = []
     for key, meaning in (
-        ("empty_background", "count as background"),
-        ("empty_unannotated", "have no label, so they neither train nor score"),
+        ("empty_background", "these count as background"),
+        ("empty_unannotated", "these have no label, so they neither train nor score"),
     ):
         having = [each.volume_id for each in masked if key in each.empty]
         if having:
-            counts.append(f"in {len(having)} (such as {having[0]}) these {meaning}")
+            counts.append(
+                f"{len(having)} of {len(masked)} masks (such as {having[0]}) have "
+                f"slices without a structure: {meaning}"
+            )
     if not counts:
         return ""
     return (
-        f"note: {len(masked)} masks were searched for empty slices beside annotated "
-        f"ones: {'; '.join(counts)} (data.empty_slices=background or unannotated "
+        f"note: {'; '.join(counts)} (data.empty_slices=background or unannotated "
         "decides)"
     )
 
