@@ -1,6 +1,6 @@
 """Notes on data that are valid but may surprise: unseen classes, cut-off masks."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -21,6 +21,7 @@ __all__ = [
     "other_slice_axis",
     "patients_hint",
     "reading_notes",
+    "shown_classes",
     "unseen_classes",
 ]
 
@@ -65,6 +66,22 @@ def check_masks(volumes: Sequence[VolumeFile], data: ConfigDict) -> None:
     raise InputError(f"no mask was found in {where}: {wanted}")
 
 
+def shown_classes(labels: np.ndarray, wanted: Collection[int]) -> set[int]:
+    """Finds which classes slices show, and ends once all that are wanted are there.
+
+    Args:
+        labels: `[slices, height, width]`. They are read one by one, since they may lie
+            on the disk.
+        wanted: The classes to look for.
+    """
+    shown: set[int] = set()
+    for label in labels:
+        shown.update(np.flatnonzero(np.bincount(label.ravel())).tolist())
+        if shown.issuperset(wanted):
+            break
+    return shown
+
+
 def unseen_classes(classes: Sequence[str], labels: np.ndarray) -> str:
     """Names the classes that no training slice shows, so that they cannot be learned.
 
@@ -78,11 +95,7 @@ def unseen_classes(classes: Sequence[str], labels: np.ndarray) -> str:
     Raises:
         InputError: If no slice shows anything but background.
     """
-    shown: set[int] = set()
-    for label in labels:  # one at a time, since they may lie on the disk
-        shown.update(np.flatnonzero(np.bincount(label.ravel())).tolist())
-        if shown.issuperset(range(1, len(classes))):
-            break
+    shown = shown_classes(labels, range(1, len(classes)))
     unseen = [name for i, name in enumerate(classes) if i and i not in shown]
     if len(unseen) == len(classes) - 1:
         raise InputError(

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from pix2rep_jax.data.checks import check_masks
+from pix2rep_jax.data.checks import check_masks, shown_classes
 from pix2rep_jax.data.dataset import load_volumes
 from pix2rep_jax.data.files.file_names import partners
 from pix2rep_jax.data.files.labels import UNLABELLED
@@ -130,7 +130,7 @@ def read_support(
             "pixels that nobody has labelled, and it is taken for a class: ignore it "
             f"by --config.data.ignore={UNLABELLED}"
         )
-    shown = {value for label in dataset.labels for value in np.unique(label).tolist()}
+    shown = shown_classes(dataset.labels, range(len(data.classes)))
     if not shown - {0, UNLABELLED}:
         raise InputError(
             f"the masks in {path} show nothing but background within the network's "
