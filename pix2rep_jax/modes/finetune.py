@@ -87,9 +87,10 @@ def run(
         print(compare(Path(workdir), beside))
     if not propose:
         return
-    split = read_run(Path(workdir) / "finetune").split
-    if unused := unused_scans(split, config.finetune.method):
-        print(for_caller(unused))
+    if config.finetune.method == "supervised":
+        split = read_run(Path(workdir) / "finetune").split
+        if unused := unused_scans(split):
+            print(for_caller(unused))
     following, options = "predict", " --input SCANS --output MASKS"
     if both:
         following, options = "report", ""
@@ -97,18 +98,17 @@ def run(
     print(f"next: {step}")
 
 
-def unused_scans(split: Split, method: str) -> str:
+def unused_scans(split: Split) -> str:
     """Says that scans without masks could train too, where few have masks.
 
     Args:
-        split: Who took part in the fine-tuning.
-        method: The setting `finetune.method`.
+        split: Who took part in a fine-tuning that needs masks.
 
     Returns:
-        A note; "" if they train already, or where little is to be gained.
+        A note; "" if there are no such scans, or where little is to be gained.
     """
     others = {*split.pretrain_patients} - {*split.labeled_patients}
-    if method != "supervised" or not others or len(split.labeled_patients) > _FEW:
+    if not others or len(split.labeled_patients) > _FEW:
         return ""
     return (
         f"note: {len(others)} more patient(s) took no part in this: in another "

@@ -7,23 +7,22 @@ from tests.support.run_folder import make_split_of
 
 
 @pytest.mark.parametrize(
-    "method, labeled, others",
+    "labeled, others",
     [
-        ("supervised", 1, 10),
-        ("supervised", 3, 1),
-        ("supervised", 4, 10),  # masks enough
-        ("supervised", 1, 0),  # nothing is left
-        ("unimatch", 1, 10),  # all take part
+        (1, 10),
+        (3, 1),
+        (4, 10),  # masks enough
+        (1, 0),  # nothing is left
     ],
 )
-def test_scans_that_took_no_part_are_counted(method, labeled, others):
-    """Where few patients have masks, and the method learns from no other scan."""
+def test_scans_that_took_no_part_are_counted(labeled, others):
+    """Where few patients have masks."""
     names = [f"p{number}" for number in range(labeled + others)]
     split = make_split_of(
         pretrain_patients=tuple(names), labeled_patients=tuple(names[:labeled])
     )
-    said = unused_scans(split, method)
-    if method == "supervised" and labeled <= 3 and others:
+    said = unused_scans(split)
+    if labeled <= 3 and others:
         assert f" {others} more patient(s)" in said and "unimatch" in said
     else:
         assert said == ""

@@ -27,8 +27,9 @@ TEXT = f"""\
 step by validation slices. "After" is version 3
 ([results/{AFTER.name}](../../results/{AFTER.name})) at the
 [last step](notes.md#which-checkpoint-is-kept). All runs are on CPU cores, and each
-version has one pretraining. Another one by the same recipe moves Proposed's lead by 1
-to 2 points ([notes](notes.md)). Both rows gain by an
+version has one pretraining. "Proposed" is Pix2Rep, fine-tuned, in the paper's words.
+Another pretraining moves its lead by
+[1 to 2 points](notes.md#the-chance-of-one-pretraining). "After" has an
 [augmentation](notes.md#augmentation-of-labelled-slices) that keeps most slices upright.
 
 """
