@@ -50,9 +50,9 @@ SETTINGS = {
     "default": ("backbone 1e-3, head 1e-2", ()),
     "networks": ("backbone 1e-3, head 1e-2, random networks", _NETWORKS),
     "tenth": ("backbone 3e-4, head 1e-2, warm-up 5 %", (f"{_BACKBONE}=3e-4", _WARM_UP)),
-    "level": ("both 3e-3, warm-up 5 %", _LEVEL),
+    "level": ("all rates 3e-3, warm-up 5 %", _LEVEL),
     "warm_up": ("backbone 1e-3, head 1e-2, warm-up 5 %", (_WARM_UP,)),
-    "unimatch": ("UniMatch, both 3e-3, warm-up 5 %", _UNIMATCH),
+    "unimatch": ("UniMatch, all rates 3e-3, warm-up 5 %", _UNIMATCH),
     "unimatch_cross_entropy": (
         "the same, cross-entropy teaches",
         (*_UNIMATCH, "--config.finetune.unimatch.cross_entropy_share=1"),

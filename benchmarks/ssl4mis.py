@@ -69,8 +69,7 @@ METHODS = {
 _DATA = "--config.data."
 VARIANTS = {
     "default": ("by default", ()),
-    **{name: SETTINGS[name] for name in ("tenth", "warm_up")},
-    "level": ("all rates 3e-3, warm-up 5 %", SETTINGS["level"][1]),
+    **{name: SETTINGS[name] for name in ("tenth", "level", "warm_up")},
     "long": ("15,000 steps", ("--config.finetune.num_steps=15000",)),
     "short": ("5,000 steps", ("--config.finetune.num_steps=5000",)),
     "ema": ("an average teaches", ("--config.finetune.unimatch.teacher=ema",)),

@@ -8,7 +8,7 @@ from pix2rep_jax.errors import InputError
 from pix2rep_jax.runs.dependencies import IMAGES, answer
 from pix2rep_jax.runs.manifest import read_config
 from pix2rep_jax.runs.remembered import TRAINING, find_source
-from pix2rep_jax.runtime.config_checks import walk
+from pix2rep_jax.runtime.config_checks import plain, walk
 
 __all__ = ["check_decided"]
 
@@ -69,7 +69,7 @@ def check_decided(
         if name in values
         and name in recorded[0]
         and values[name] != "auto"
-        and _plain(values[name]) not in [_plain(each.get(name)) for each in recorded]
+        and plain(values[name]) not in [plain(each.get(name)) for each in recorded]
     ]
     if differing:
         given, theirs = (
@@ -80,11 +80,6 @@ def check_decided(
             f"{given} cannot change a trained network, and that in {run} has {theirs}: "
             "leave it out, or train another network in another --workdir"
         )
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON holds it."""
-    return [*value] if isinstance(value, tuple) else value
 
 
 def _shown(value: Any) -> str:

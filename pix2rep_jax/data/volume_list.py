@@ -94,22 +94,23 @@ def list_volumes(data: ConfigDict) -> list[VolumeFile]:
             "data.classes is empty, and there are masks: name the classes by their "
             "values, background first, such as --config.data.classes=BG,NAME"
         )
-    if note := values_note(data, find_class_values(data)):
+    values = find_class_values(data)
+    if note := values_note(data, values):
         _say_once(note)
-    meaning = meaning_of_masks(data)
+    meaning = meaning_of_masks(data, values)
     return [dataclasses.replace(volume, **meaning) for volume in listed]
 
 
-def meaning_of_masks(data: ConfigDict) -> dict[str, Any]:
+def meaning_of_masks(data: ConfigDict, values: tuple[int, ...]) -> dict[str, Any]:
     """Says what the values in masks are, as fields of `VolumeFile`.
 
     Args:
         data: The `data` section. Runs of earlier versions lack some of it.
+        values: The value of each class, from `find_class_values`.
 
     Raises:
         InputError: If the settings contradict each other.
     """
-    values = find_class_values(data)
     return {
         "label_values": values,
         "ignore": ignored_values(data, values),

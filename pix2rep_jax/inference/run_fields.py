@@ -72,7 +72,7 @@ def support_fields(
         support: As for `Segmenter.from_support`, like the others.
         classes: Names of the classes.
         label_values: The value of each class in the masks.
-        settings: Of the section `data`, as for `read_support`.
+        settings: As for `read_support`.
         context: Settings of the section `context`.
 
     Raises:

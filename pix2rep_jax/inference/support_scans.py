@@ -196,7 +196,7 @@ def _list_file(
         group="",
         image_path=first,
         label_path=mask,
-        **meaning_of_masks(data),
+        **meaning_of_masks(data, find_class_values(data)),
         more_channels=tuple(others),
     )
     return name_fourth_axis([volume], find_fourth_axis(data))

@@ -35,6 +35,7 @@ from pix2rep_jax.modes.skipped_scans import describe_alike, skip
 from pix2rep_jax.runs.kept_checkpoint import describe_networks
 from pix2rep_jax.runs.manifest import make_folder, read_config
 from pix2rep_jax.runs.start import find_ensemble, find_pretraining
+from pix2rep_jax.runtime.config_checks import plain
 from pix2rep_jax.runtime.progress_bar import open_progress_bar
 from pix2rep_jax.wording import for_caller
 
@@ -198,7 +199,7 @@ def load_from_support(
         name: data[name]
         for name in SETTINGS
         if data.get(name, "auto") not in ((), "auto")  # what leaves it to the run
-        and _plain(data[name]) != before.get(name)
+        and plain(data[name]) != before.get(name)
     }
     segmenter = Segmenter.from_support(
         run,
@@ -217,11 +218,6 @@ def load_from_support(
         every = tuple(range(1, len(segmenter.classes)))
         return dataclasses.replace(segmenter, largest_of=every)
     return segmenter
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON holds it."""
-    return [*value] if isinstance(value, tuple) else value
 
 
 def describe_labels(classes: Sequence[str], data: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ import operator
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from pix2rep_jax.runtime.config_checks import effective, walk
+from pix2rep_jax.runtime.config_checks import effective, plain, walk
 
 __all__ = [
     "EARLIER",
@@ -279,6 +279,6 @@ def _plain(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _lists(settings: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
-    """Puts lists in place of tuples, as JSON does."""
+    """Yields settings as JSON holds them."""
     for name, value in settings:
-        yield name, list(value) if isinstance(value, tuple | list) else value
+        yield name, plain(value)

@@ -30,6 +30,7 @@ __all__ = [
     "finite",
     "not_below_zero",
     "pair",
+    "plain",
     "seed",
     "share",
     "walk",
@@ -67,8 +68,13 @@ def walk(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
             yield prefix + name, value
 
 
-_FIRST_RUNS_LACK = ("paste_probability", "cross_entropy_share")
-"""Settings of `finetune.unimatch` that came later, and were 0 before."""
+def plain(value: Any) -> Any:
+    """Puts a list in place of a tuple, as JSON does."""
+    return [*value] if isinstance(value, tuple) else value
+
+
+_ZERO_BEFORE = ("convolution_probability", "paste_probability", "cross_entropy_share")
+"""Settings that earlier runs lack, which did what 0 does."""
 
 
 def effective(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,15 +100,12 @@ def effective(config: Mapping[str, Any]) -> dict[str, Any]:
             return settings.get("data.normalization") == "window"
         if name == "finetune.warmup_share":  # earlier runs lack it
             return settings[name] > 0
-        # Earlier runs lack it.
-        if leaf == "convolution_probability" and not settings[name]:
+        if leaf in _ZERO_BEFORE and not settings[name]:
             return False
         if name.startswith("finetune.unimatch."):  # earlier runs lack it
-            if leaf in _FIRST_RUNS_LACK and not settings[name]:
-                return False
             weight = f"{section}.{leaf.partition('_')[0]}_weight"
             if leaf.startswith(("affinity_", "prototype_")) and not settings[weight]:
-                return False  # and these
+                return False  # the first runs lack these
             return settings.get("finetune.method") == "unimatch"
         if name.endswith("spatial.upright"):  # earlier runs lack it
             return settings[name] is not False
