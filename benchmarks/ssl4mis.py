@@ -200,7 +200,7 @@ def run(
         name = f"--config.finetune.method={method}"
         finetune(workdir, *shared, *flags, name, num_labeled=num_labeled, start=start)
         if not (workdir / "evaluate" / "evaluation.json").exists():
-            largest = "--config.predict.largest_component=True"
+            largest = "--config.predict.largest_component=foreground"
             call(f"--workdir={workdir}", largest, "--mode=evaluate")
 
 

@@ -280,8 +280,9 @@ def _base() -> ConfigDict:
     # True: the mean over mirrored and turned slices, as far as the augmentation knew
     # them | "auto": off, as on Hippocampus it costs 20 points; ours
     predict.mirror = FieldReference("auto", field_type=object)
-    # True: of every class | "auto": with 5 labelled patients or more, whole slices, or
-    # UniMatch, of classes in one piece in every training mask; ours
+    # True: of every class | "foreground": the same, within the largest piece of all
+    # classes together | "auto": of what is one piece in every training mask, if several
+    # classes touch; else with 5 labelled patients, whole slices or UniMatch; ours
     predict.largest_component = FieldReference("auto", field_type=object)
 
     config.log = log = ConfigDict()

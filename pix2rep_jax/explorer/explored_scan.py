@@ -98,7 +98,7 @@ def explore_scan(
     if segmenter is not None:
         found_labels = [x.argmax(-1) for x in segmenter.predict_scan(images, frames=1)]
         volume = np.stack(found_labels, -1).astype(np.uint8)
-        kept = keep_largest(volume, segmenter.largest_of)
+        kept = keep_largest(volume, segmenter.pieces)
         predictions = shown(np.moveaxis(kept, -1, 0))
     if labels is not None:
         interpolation = backbone.preparation.interpolation

@@ -6,7 +6,7 @@ import pix2rep_jax
 from pix2rep_jax.data.preparation import field_of_view_mm
 from pix2rep_jax.data.slices.normalization import read_normalization
 from pix2rep_jax.formats.network import Network
-from pix2rep_jax.inference.postprocess import choose_components
+from pix2rep_jax.inference.postprocess import EVERY_PIECE, choose_components
 from pix2rep_jax.runs.pretrained_backbone import digest
 
 __all__ = ["describe"]
@@ -38,7 +38,7 @@ def describe(network: Network, *, format: str, file: str, sha256: str) -> dict:
     axes = _FIRST if format in ("onnx", "pytorch") else _LAST
     classes = list(data["classes"]) if network.kind == "segmenter" else []
     values = list(record.inputs.label_values) or list(range(len(classes)))
-    largest = choose_components(config, record, "auto") if classes else ()
+    pieces = choose_components(config, record, "auto") if classes else EVERY_PIECE
     trees = (network.params, network.batch_stats)
     return {
         "package": f"pix2rep-jax {pix2rep_jax.__version__}",
@@ -80,7 +80,8 @@ def describe(network: Network, *, format: str, file: str, sha256: str) -> dict:
             {"name": name, "label_value": value}
             for name, value in zip(classes, values, strict=False)
         ],
-        "keep_largest_piece_of": [classes[index] for index in largest],
+        "keep_largest_piece_of_foreground": pieces.foreground,
+        "keep_largest_piece_of": [classes[index] for index in pieces.classes],
         "preparation": preparation(network),
         "run": {
             "mode": config_mode(network),

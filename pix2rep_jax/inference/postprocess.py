@@ -8,25 +8,34 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from pix2rep_jax.data.one_piece import find_pieces
+from pix2rep_jax.data.one_piece import NOTHING_KNOWN, find_pieces
 from pix2rep_jax.methods.downstream.augmentation import finetuning_options
 from pix2rep_jax.runs.run_record import RunRecord
 from pix2rep_jax.runtime.config_checks import choice
 
 __all__ = [
+    "EVERY_PIECE",
+    "FOREGROUND",
     "SETTINGS",
     "Motion",
+    "Pieces",
     "average_motions",
     "choose_components",
     "choose_motions",
     "keep_largest",
     "known_motions",
     "read_options",
+    "shared_pieces",
 ]
 
-SETTINGS = dict.fromkeys(("mirror", "largest_component"), choice("auto", True, False))
-"""What this module reads of the configuration's section `predict`."""
+FOREGROUND = "foreground"
+"""The value of `predict.largest_component` that starts with all classes together."""
 
+SETTINGS = {
+    "mirror": choice("auto", True, False),
+    "largest_component": choice("auto", True, False, FOREGROUND),
+}
+"""What this module reads of the configuration's section `predict`."""
 
 MIRROR_BY_ITSELF = False
 """Whether "auto" mirrors and turns.
@@ -37,12 +46,13 @@ cost 20 points (docs/results/notes.md).
 """
 
 ENOUGH_PATIENTS = 5
-"""From so many labelled patients on, "auto" keeps the largest piece of a class.
+"""From so many labelled patients on, "auto" keeps the largest pieces.
 
 On ACDC's centred crops that brought nothing with one patient, and nearly a point with
 five. The masks of fewer patients do not show that a structure never has several pieces.
-But in whole slices much lies far from it, and there it brought 1 to 3 points with one
-patient. After UniMatch it brought half a point to 3 points in crops too
+But where several classes touch and make one piece, they are parts of one organ. There
+it brought a point with one patient. It also brought 1 to 3 points in whole slices,
+where much lies far from a structure, and half a point to 3 after UniMatch
 (docs/results/notes.md).
 """
 
@@ -60,6 +70,34 @@ class Motion(NamedTuple):
 
 
 _STILL = Motion(False, 0)
+
+
+class Pieces(NamedTuple):
+    """What `keep_largest` keeps.
+
+    Attributes:
+        classes: The classes of which only the largest piece is kept.
+        foreground: Whether it is looked for in the largest piece of all classes
+            together. A false structure elsewhere can be larger than the true one, but
+            not than all of them.
+    """
+
+    classes: tuple[int, ...] = ()
+    foreground: bool = False
+
+    def describe(self, names: Sequence[str]) -> str:
+        """Names what is kept; "" if that is everything.
+
+        Args:
+            names: Of all classes.
+        """
+        kept = [", ".join(names[each] for each in self.classes)] if self.classes else []
+        kept += ["the foreground"] if self.foreground else []
+        return " within ".join(f"the largest piece of {each}" for each in kept)
+
+
+EVERY_PIECE = Pieces()
+"""Nothing is removed."""
 
 
 def read_options(config: Mapping[str, Any]) -> dict[str, bool | str]:
@@ -108,27 +146,37 @@ def choose_motions(known: Sequence[Motion], mirror: bool | str) -> Sequence[Moti
 
 def choose_components(
     config: Mapping[str, Any], record: RunRecord, wanted: bool | str
-) -> tuple[int, ...]:
-    """Selects the classes of which only the largest piece is kept.
+) -> Pieces:
+    """Selects the pieces to keep.
 
     Args:
         config: The run's; `data.classes`, `data.crop` and `finetune.method` are read.
-        record: The run's, which knows the classes in one piece.
+        record: The run's, which knows what is one piece in the training masks.
         wanted: The setting `predict.largest_component`.
     """
     classes = tuple(config["data"]["classes"])
     gains = (
         len(record.split.labeled_patients) >= ENOUGH_PATIENTS
         or config["data"]["crop"] == "whole"
+        or (record.one_piece.foreground and len(record.one_piece.classes) > 1)
         # A probe has the section too. Runs that are older than the setting lack it.
         or (
             "backbone" in record.trained
             and config["finetune"].get("method") == "unimatch"
         )
     )
-    sure = record.one_piece if gains else ()
-    names = {True: classes[1:], False: (), "auto": sure}[wanted]
-    return tuple(i for i, name in enumerate(classes) if i and name in names)
+    sure = record.one_piece if gains else NOTHING_KNOWN
+    names = {False: (), "auto": sure.classes}.get(wanted, classes[1:])
+    return Pieces(
+        tuple(i for i, name in enumerate(classes) if i and name in names),
+        wanted == FOREGROUND or (wanted == "auto" and sure.foreground),
+    )
+
+
+def shared_pieces(chosen: Sequence[Pieces]) -> Pieces:
+    """Selects the pieces that all networks of an ensemble keep."""
+    classes = set.intersection(*({*each.classes} for each in chosen))
+    return Pieces(tuple(sorted(classes)), all(each.foreground for each in chosen))
 
 
 def average_motions(
@@ -170,22 +218,24 @@ def _move_back(images: np.ndarray, motion: Motion) -> np.ndarray:
     return images[:, ::-1] if motion.mirrored else images
 
 
-def keep_largest(labels: np.ndarray, classes: Collection[int]) -> np.ndarray:
-    """Keeps the largest piece of classes; the others become background.
+def keep_largest(labels: np.ndarray, pieces: Pieces) -> np.ndarray:
+    """Keeps the largest pieces; the others become background.
 
     Args:
         labels: `[rows, columns, slices]` or `[rows, columns, slices, frames]` uint8.
             Each frame is a volume of its own.
-        classes: The classes that this is done for.
+        pieces: Of which classes, and whether of the foreground first.
 
     Returns:
         The same array, which is changed. Of two largest pieces the first is kept.
     """
     frames = labels if labels.ndim == 4 else labels[..., None]
+    parts: list[Collection[int]] = [(each,) for each in pieces.classes]
     for frame in np.moveaxis(frames, 3, 0):
-        for value in classes:
-            part, pieces = find_pieces(frame, value)
-            sizes = np.bincount(pieces.ravel())[1:]
+        foreground = [range(1, 1 + frame.max(initial=0))] if pieces.foreground else []
+        for part in foreground + parts:
+            box, numbers = find_pieces(frame, part)
+            sizes = np.bincount(numbers.ravel())[1:]
             if len(sizes) > 1:
-                part[(pieces > 0) & (pieces != sizes.argmax() + 1)] = 0
+                box[(numbers > 0) & (numbers != sizes.argmax() + 1)] = 0
     return labels

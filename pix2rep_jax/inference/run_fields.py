@@ -51,7 +51,7 @@ def restore_fields(
         "classes": tuple(data["classes"]),
         "predict_network": next(iter(networks.values())),  # the run's result
         "inputs": record.inputs,
-        "largest_of": choose_components(config, record, largest_component),
+        "pieces": choose_components(config, record, largest_component),
         **preparation,
     }
 

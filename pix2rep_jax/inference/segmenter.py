@@ -28,7 +28,12 @@ from pix2rep_jax.inference.given_scan import (
     read_scan_files,
 )
 from pix2rep_jax.inference.in_context import part_size
-from pix2rep_jax.inference.postprocess import keep_largest
+from pix2rep_jax.inference.postprocess import (
+    EVERY_PIECE,
+    Pieces,
+    keep_largest,
+    shared_pieces,
+)
 from pix2rep_jax.inference.predict import BATCH_SIZE, predict_scan
 from pix2rep_jax.inference.preparation import Preparation
 from pix2rep_jax.inference.run_fields import restore_fields, support_fields
@@ -71,7 +76,7 @@ class Segmenter:
         batch_size: Slices that the network predicts at once.
         window: Intensities that are mapped to 0 and 1 in place of the percentiles.
         inputs: What the run's scans have in common, such as their number of channels.
-        largest_of: Classes of which only the largest piece in a volume is kept.
+        pieces: Which pieces of a volume are kept.
         weight: How many networks `predict_network` is the mean of.
         others: Networks on other grids, whose probabilities are averaged with these on
             the scan's grid.
@@ -90,7 +95,7 @@ class Segmenter:
     batch_size: int = BATCH_SIZE
     window: tuple[float, ...] = ()
     inputs: Inputs = _ONE_CHANNEL
-    largest_of: tuple[int, ...] = ()
+    pieces: Pieces = EVERY_PIECE
     weight: int = 1
     others: tuple["Segmenter", ...] = ()
     crop: str = "center"
@@ -183,8 +188,7 @@ class Segmenter:
 
     def __repr__(self) -> str:
         networks = sum(each.weight for each in self.members)
-        kept = ", ".join(self.classes[each] for each in self.largest_of)
-        pieces = f"the largest piece of {kept}" if kept else "every piece of each class"
+        pieces = self.pieces.describe(self.classes) or "every piece of each class"
         channels = self.inputs.channels
         seen = (each.preparation.describe(channels) for each in self.members)
         return (
@@ -235,7 +239,7 @@ class Segmenter:
             return [self.predict(each, spacing_mm=spacing_mm) for each in scan]
         read = read_given(scan, spacing_mm, self.rule, self.inputs)
         labels = mean_labels(self._predict_all(read), shape=read.array.shape[:4])
-        labels = keep_largest(labels, self.largest_of)
+        labels = keep_largest(labels, self.pieces)
         return read.axes.to_file(labels).reshape(read.file_shape)
 
     def predict_probabilities(
@@ -331,7 +335,5 @@ def _join(members: Sequence[Segmenter]) -> Segmenter:
         )
         for group in groups.values()
     )
-    kept = set.intersection(*({*each.largest_of} for each in members))
-    return dataclasses.replace(
-        first, others=tuple(others), largest_of=tuple(sorted(kept))
-    )
+    pieces = shared_pieces([each.pieces for each in members])
+    return dataclasses.replace(first, others=tuple(others), pieces=pieces)

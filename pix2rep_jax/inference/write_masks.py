@@ -314,7 +314,7 @@ def _write(
                 num_classes=len(segmenter.classes),
             )
         if overwrite or not os.path.exists(target):  # another process may write too
-            labels = keep_largest(results.labels(), segmenter.largest_of)
+            labels = keep_largest(results.labels(), segmenter.pieces)
             values = segmenter.inputs.label_values
             write_mask(target, labels, scan, values=values, overwrite=overwrite)
             rows = volume_rows(labels, scan, num_classes=len(segmenter.classes))

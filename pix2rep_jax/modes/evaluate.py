@@ -20,6 +20,7 @@ from pix2rep_jax.inference.postprocess import (
     choose_components,
     keep_largest,
     read_options,
+    shared_pieces,
 )
 from pix2rep_jax.inference.scan_format import check_formats
 from pix2rep_jax.runs.checkpoint_steps import unfinished
@@ -126,10 +127,9 @@ def run(config: ConfigDict, workdir: Path, *, others: Sequence[Path] = ()) -> No
             choose_components({**configs[x], "data": data}, records[x], wanted)
             for x in group
         ]
-        pieces = sorted(set.intersection(*map(set, chosen)))
-        if pieces:
-            kept = ", ".join(classes[each] for each in pieces)
-            print(f"{name}: only the largest piece of {kept} is scored")
+        pieces = shared_pieces(chosen)
+        if kept := pieces.describe(classes):
+            print(f"{name}: only {kept} is scored")
         if is_ensemble:
             networks = [load_predict(each, mirror=mirror, keep=keep) for each in group]
             predictors = {name: average_networks(networks)}
@@ -146,11 +146,12 @@ def run(config: ConfigDict, workdir: Path, *, others: Sequence[Path] = ()) -> No
                 "mode": name,
                 **_describe(group, keep),
                 "predict": options,
-                "largest_component_of": [classes[each] for each in pieces],
+                "largest_component_of": [classes[each] for each in pieces.classes],
+                "largest_component_foreground": pieces.foreground,
                 "data": config.data.root or config.data.name,
                 "test_patients": list(split.test_patients),
             },
-            finish=functools.partial(keep_largest, classes=pieces),
+            finish=functools.partial(keep_largest, pieces=pieces),
         )
         print(f"{name}: {table}\n")
     print(f"the results are in {output / 'ensemble' if is_ensemble else output}")

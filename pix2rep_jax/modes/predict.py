@@ -18,7 +18,7 @@ from pix2rep_jax.data.scan_notes import count_notes
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.found_scans import describe_written
 from pix2rep_jax.inference.mask_volumes import Row
-from pix2rep_jax.inference.postprocess import read_options
+from pix2rep_jax.inference.postprocess import FOREGROUND, Pieces, read_options
 from pix2rep_jax.inference.scan_files import (
     SUFFIX,
     channels_note,
@@ -214,9 +214,10 @@ def load_from_support(
     if options["mirror"] is True:
         note = "note: --support does not mirror, so predict.mirror changes nothing"
         print(for_caller(note), file=sys.stderr)
-    if options["largest_component"] is True:
-        every = tuple(range(1, len(segmenter.classes)))
-        return dataclasses.replace(segmenter, largest_of=every)
+    wanted = options["largest_component"]
+    if wanted in (True, FOREGROUND):
+        pieces = Pieces(tuple(range(1, len(segmenter.classes))), wanted == FOREGROUND)
+        return dataclasses.replace(segmenter, pieces=pieces)
     return segmenter
 
 

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from pix2rep_jax.data.one_piece import NOTHING_KNOWN, OnePiece
 from pix2rep_jax.data.slice_summary import (
     describe_inputs,
     usual_slice_axis,
@@ -151,7 +152,7 @@ def train_run(
     trained: Sequence[str],
     command: Sequence[str],
     message: str,
-    one_piece: Sequence[str] = (),
+    one_piece: OnePiece = NOTHING_KNOWN,
     evaluate: Callable[[TrainState], Mapping[str, float]] | None = None,
     watch: Callable[[TrainState], Mapping[str, float]] | None = None,
     show: Show | None = None,
@@ -170,7 +171,7 @@ def train_run(
         command: The words of the command line, for the record.
         message: Printed once the run is open. "{origin}" in it becomes where the
             weights come from.
-        one_piece: Classes that are one piece in every training mask, for the record.
+        one_piece: What is one piece in every training mask, for the record.
         evaluate: Scores a state by `SCORE`; None never does.
         watch: Measures a state that is not scored; None never does.
         show: Draws a state for TensorBoard, now and then when it is measured.

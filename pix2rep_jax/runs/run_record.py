@@ -11,6 +11,7 @@ import flax
 
 import pix2rep_jax
 from pix2rep_jax.data.files.axes import BODY, LAST, SliceAxis
+from pix2rep_jax.data.one_piece import NOTHING_KNOWN, OnePiece
 from pix2rep_jax.data.slice_summary import Inputs
 from pix2rep_jax.data.split_record import Split
 from pix2rep_jax.errors import InputError
@@ -76,7 +77,7 @@ class RunRecord(NamedTuple):
         command: The command line of the first start; "" where there was none.
         slice_axis: Along which axis the slices of most scans lie.
         inputs: What the scans have in common, such as their number of channels.
-        one_piece: Classes that are one piece in every training mask.
+        one_piece: What is one piece in every training mask.
     """
 
     num_steps: int
@@ -87,7 +88,7 @@ class RunRecord(NamedTuple):
     command: str = ""
     slice_axis: SliceAxis = LAST
     inputs: Inputs = _ONE_CHANNEL
-    one_piece: tuple[str, ...] = ()
+    one_piece: OnePiece = NOTHING_KNOWN
 
 
 def make_record(
@@ -99,7 +100,7 @@ def make_record(
     command: Sequence[str] = (),
     slice_axis: SliceAxis = LAST,
     inputs: Inputs = _ONE_CHANNEL,
-    one_piece: Sequence[str] = (),
+    one_piece: OnePiece = NOTHING_KNOWN,
 ) -> RunRecord:
     """Makes the record of a run that starts here and now.
 
@@ -122,7 +123,7 @@ def make_record(
         command=shlex.join(command),
         slice_axis=slice_axis,
         inputs=inputs,
-        one_piece=tuple(one_piece),
+        one_piece=one_piece,
     )
 
 
@@ -229,7 +230,8 @@ def record_to_dict(record: RunRecord) -> dict[str, Any]:
             "label_values": list(record.inputs.label_values),
             "sizes": record.inputs.sizes,
         },
-        "one_piece": list(record.one_piece),
+        "one_piece": list(record.one_piece.classes),
+        "one_piece_foreground": record.one_piece.foreground,
         "split": record.split.to_dict(),
     }
 
@@ -260,8 +262,16 @@ def record_from_dict(content: Mapping[str, Any]) -> RunRecord:
         command=_text(content["command"], "command"),
         slice_axis=_slice_axis(content.get("slice_axis", _THIRD)),
         inputs=_inputs(content.get("inputs", {})),
-        one_piece=_texts(content.get("one_piece", []), "one_piece"),
+        one_piece=_one_piece(content),
     )
+
+
+def _one_piece(content: Mapping[str, Any]) -> OnePiece:
+    """Reads what is one piece; older records know nothing of the foreground."""
+    foreground = content.get("one_piece_foreground", False)
+    if not isinstance(foreground, bool):
+        raise ValueError("one_piece_foreground is not true or false")
+    return OnePiece(_texts(content.get("one_piece", []), "one_piece"), foreground)
 
 
 def _slice_axis(content: Mapping[str, Any]) -> SliceAxis:

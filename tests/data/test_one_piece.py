@@ -28,24 +28,31 @@ def make_volume(folder, patient, labels):
 
 @pytest.fixture
 def volumes(tmp_path):
-    """A is one piece everywhere, B is two in p2, C never occurs, D is two in p3."""
+    """A is one piece everywhere, B is two in p2, C never occurs, D is two in p3.
+
+    A and B touch in p4 alone.
+    """
     one = np.zeros((8, 8, 3), np.uint8)
     one[1:3, 1:3], one[3, 3, 0], one[6:, 6:, 1] = 1, 1, 2
     two, three = one.copy(), one.copy()
     two[0, 7, 1], two[1, 7, 0] = 2, 4
     three[0, 7, 0], three[0, 7, 2] = 4, 4
-    masks = {"p1": one, "p2": two, "p3": three}
+    four = one.copy()
+    four[4:6, 4, 0], four[6, 5, 0] = 2, 2
+    masks = {"p1": one, "p2": two, "p3": three, "p4": four}
     return [make_volume(tmp_path, name, labels) for name, labels in masks.items()]
 
 
 @pytest.mark.parametrize(
     "patients, expected",
     [
-        (["p1"], ("A", "B")),
-        (["p1", "p2"], ("A", "D")),
-        (["p1", "p3"], ("A", "B")),
-        (["p1", "p2", "p3"], ("A",)),
-        ([], ()),
+        (["p1"], (("A", "B"), False)),
+        (["p1", "p2"], (("A", "D"), False)),
+        (["p1", "p3"], (("A", "B"), False)),
+        (["p1", "p2", "p3"], (("A",), False)),
+        (["p4"], (("A", "B"), True)),
+        (["p1", "p4"], (("A", "B"), False)),
+        ([], ((), False)),
     ],
 )
 def test_every_training_mask_counts(volumes, patients, expected):

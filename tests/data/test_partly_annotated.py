@@ -126,8 +126,8 @@ def test_strokes_do_not_show_that_a_class_is_one_piece(data):
     for name, label in (("a", strokes), ("b", whole)):
         save(pathlib.Path(data.root) / "labels" / f"{name}.nii", label)
     volumes = load_dataset(data).volumes
-    assert find_one_piece(volumes, ["b"], data.classes) == ("A", "B")
-    assert find_one_piece(volumes, ["a", "b"], data.classes) == ("B",)
+    assert find_one_piece(volumes, ["b"], data.classes).classes == ("A", "B")
+    assert find_one_piece(volumes, ["a", "b"], data.classes).classes == ("B",)
 
 
 def test_pictures_show_slices_with_a_structure(data):

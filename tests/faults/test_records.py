@@ -70,6 +70,7 @@ def test_a_part_of_another_shape_is_one_sentence(run, name):
         (("trained",), [1]),
         (("trained",), {"backbone": 1}),
         (("one_piece",), "RV"),
+        (("one_piece_foreground",), "yes"),
         (("command",), {}),
         (("environment", "numerics"), 5),
         (("inputs", "sizes"), "no"),

@@ -20,6 +20,7 @@ from pix2rep_jax.inference.ensemble import (
     check_same_task,
     mean_slice,
 )
+from pix2rep_jax.inference.postprocess import Pieces
 from pix2rep_jax.inference.segmenter import Segmenter
 from pix2rep_jax.inference.write_masks import write_masks
 from pix2rep_jax.runs.start import find_ensemble
@@ -158,15 +159,15 @@ def test_a_class_alone_is_what_it_is_among_all():
 def test_the_largest_piece_counts_where_all_members_want_it():
     """And it is taken of the mean, not of each network alone."""
     members = [
-        make_segmenter(1, largest_of=(1, 3)),
-        make_segmenter(2, largest_of=(3,)),
+        make_segmenter(1, pieces=Pieces((1, 3))),
+        make_segmenter(2, pieces=Pieces((3,))),
     ]
     joined = module._join(members)
-    assert joined.largest_of == (3,)
+    assert joined.pieces == Pieces((3,))
     image = scan()
     image[28:32, 12:16, 1] = 900.0
     assert (joined.predict(image, spacing_mm=SPACING)[30, 14] == 0).all()
-    plain = dataclasses.replace(joined, largest_of=())
+    plain = dataclasses.replace(joined, pieces=Pieces())
     assert plain.predict(image, spacing_mm=SPACING)[30, 14, 1] == 3
 
 

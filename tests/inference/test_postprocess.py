@@ -5,9 +5,11 @@ import pytest
 import scipy.ndimage
 
 from configs.pix2rep import get_config
+from pix2rep_jax.data.one_piece import OnePiece
 from pix2rep_jax.inference.postprocess import (
     SETTINGS,
     Motion,
+    Pieces,
     average_motions,
     choose_components,
     choose_motions,
@@ -108,24 +110,33 @@ def test_a_setting_decides():
     assert read_options({}).keys() == read_options(get_config()).keys() == {*SETTINGS}
 
 
+LV, HEART = OnePiece(("LV",)), OnePiece(("LV",), foreground=True)
+PARTS = OnePiece(("RV", "LV"), foreground=True)
+
+
 @pytest.mark.parametrize(
     "patients, one_piece, crop, method, wanted, expected",
     [
-        (5, ("LV",), "center", "supervised", "auto", (2,)),
-        (4, ("LV",), "center", "supervised", "auto", ()),
-        (5, (), "center", "supervised", "auto", ()),
-        (1, ("LV",), "whole", "supervised", "auto", (2,)),
-        (1, (), "whole", "supervised", "auto", ()),
-        (1, ("LV",), "center", "unimatch", "auto", (2,)),
-        (1, (), "center", "unimatch", "auto", ()),
-        (1, ("LV",), "center", "supervised", True, (1, 2)),
-        (9, ("LV",), "whole", "unimatch", False, ()),
+        (5, LV, "center", "supervised", "auto", Pieces((2,))),
+        (5, HEART, "center", "supervised", "auto", Pieces((2,), foreground=True)),
+        (4, LV, "center", "supervised", "auto", Pieces()),
+        (4, HEART, "center", "supervised", "auto", Pieces()),
+        (1, PARTS, "center", "supervised", "auto", Pieces((1, 2), foreground=True)),
+        (5, OnePiece(), "center", "supervised", "auto", Pieces()),
+        (1, LV, "whole", "supervised", "auto", Pieces((2,))),
+        (1, OnePiece(), "whole", "supervised", "auto", Pieces()),
+        (1, LV, "center", "unimatch", "auto", Pieces((2,))),
+        (1, HEART, "center", "unimatch", "auto", Pieces((2,), foreground=True)),
+        (1, OnePiece(), "center", "unimatch", "auto", Pieces()),
+        (1, HEART, "center", "supervised", True, Pieces((1, 2))),
+        (1, LV, "center", "supervised", "foreground", Pieces((1, 2), foreground=True)),
+        (9, HEART, "whole", "unimatch", False, Pieces()),
     ],
 )
 def test_pieces_are_dropped_where_enough_masks_have_one(
     patients, one_piece, crop, method, wanted, expected
 ):
-    """Or in whole slices, or after UniMatch. A run older than the record has none."""
+    """Or several classes make one, or in whole slices, or after UniMatch."""
     split = make_split_of(labeled_patients=("p",) * patients)
     record = make_run_record(split=split)._replace(one_piece=one_piece)
     data = {"classes": ("BG", "RV", "LV"), "crop": crop}
@@ -140,8 +151,8 @@ def test_a_probe_beside_unimatch_keeps_every_piece():
     split = make_split_of(labeled_patients=("p",))
     for trained, expected in ((("head",), ()), (("backbone", "head"), (1,))):
         record = make_run_record(split=split, trained=trained)
-        record = record._replace(one_piece=("LV",))
-        assert choose_components(config, record, "auto") == expected
+        record = record._replace(one_piece=LV)
+        assert choose_components(config, record, "auto").classes == expected
 
 
 def test_the_largest_piece_is_kept():
@@ -159,9 +170,11 @@ def test_the_largest_piece_is_kept():
         assert count > 1
         kept = pieces == int(np.argmax(sizes)) + 1
         expected[..., frame][(pieces > 0) & ~kept] = 0
-    found = keep_largest(labels.copy(order="F"), (1,))
+    found = keep_largest(labels.copy(order="F"), Pieces((1,)))
     np.testing.assert_array_equal(found, expected)
     assert (expected != labels).any()
-    np.testing.assert_array_equal(keep_largest(labels.copy(), ()), labels)
+    np.testing.assert_array_equal(keep_largest(labels.copy(), Pieces()), labels)
     nothing = np.zeros((3, 3, 1), np.uint8)
-    np.testing.assert_array_equal(keep_largest(nothing.copy(), (1, 2)), nothing)
+    np.testing.assert_array_equal(
+        keep_largest(nothing.copy(), Pieces((1, 2), True)), nothing
+    )

@@ -11,6 +11,7 @@ from configs.pix2rep import get_config
 from pix2rep_jax.data.slices.stored_slices import StoredRows
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.evaluation.dice import dice_per_class
+from pix2rep_jax.inference.postprocess import Pieces
 from pix2rep_jax.inference.segmenter import Segmenter
 from pix2rep_jax.inference.support_scans import read_support
 from pix2rep_jax.modes.predict import load_from_support
@@ -279,7 +280,13 @@ def test_the_largest_piece_is_kept_where_it_is_asked_for(workdir, folder, cache)
     config = get_config()
     with config.ignore_type():
         config.data.update(read_config(Path(workdir) / "pretrain")["data"])
-    for wanted, expected in (("auto", ()), (True, (1, 2, 3))):
+    every = (1, 2, 3)
+    expected = {
+        "auto": Pieces(),
+        True: Pieces(every),
+        "foreground": Pieces(every, True),
+    }
+    for wanted, pieces in expected.items():
         config.predict.largest_component = wanted
         found = load_from_support(config, workdir, folder)
-        assert found.largest_of == expected
+        assert found.pieces == pieces

@@ -47,7 +47,7 @@ def test_a_run_is_described_by_two_files(tmp_path):
     content = json.loads((folder / "run.json").read_text())
     assert set(content) == {
         *("version", "command", "environment", "num_steps", "trained", "origin"),
-        *("split", "slice_axis", "inputs", "one_piece"),
+        *("split", "slice_axis", "inputs", "one_piece", "one_piece_foreground"),
     }
     assert content["slice_axis"] == {"index": 2, "anatomy": "", "in_plane": ""}
     assert content["version"] == VERSION == 3
