@@ -80,7 +80,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     for record in load_dataset(data).volumes:
         if record.patient in patients and record.label_path is not None:
             expert = read_expert(record, num_classes=len(classes))
-            labels = segmenter.predict(record.image_path)
+            several = record.more_channels
+            labels = segmenter.predict(
+                record.image_paths if several else record.image_path
+            )
+            if record.frame is not None:
+                labels = labels[..., record.frame]
             found[record.phase].append(
                 measure(labels, expert, num_classes=len(classes))
             )
