@@ -43,6 +43,7 @@ _UNIMATCH = (
     "--config.finetune.unimatch.teacher=ema",
     "--config.finetune.num_steps=5000",
 )
+_SHARE = "--config.finetune.unimatch.cross_entropy_share"
 _NETWORKS = ("--config.augment.intensity.convolution_probability=0.5",)
 SETTINGS = {
     "scratch": ("from scratch, 3e-3", ()),
@@ -52,10 +53,10 @@ SETTINGS = {
     "tenth": ("backbone 3e-4, head 1e-2, warm-up 5 %", (f"{_BACKBONE}=3e-4", _WARM_UP)),
     "level": ("all rates 3e-3, warm-up 5 %", _LEVEL),
     "warm_up": ("backbone 1e-3, head 1e-2, warm-up 5 %", (_WARM_UP,)),
-    "unimatch": ("UniMatch, all rates 3e-3, warm-up 5 %", _UNIMATCH),
+    "unimatch": ("UniMatch, all rates 3e-3, warm-up 5 %", (*_UNIMATCH, f"{_SHARE}=0")),
     "unimatch_cross_entropy": (
         "the same, cross-entropy teaches",
-        (*_UNIMATCH, "--config.finetune.unimatch.cross_entropy_share=1"),
+        (*_UNIMATCH, f"{_SHARE}=1"),
     ),
 }
 """Title and flags of each setting, in the order of their turns.

@@ -60,6 +60,8 @@ METHODS = {
     "supervised": (),
     "unimatch": (
         "--config.finetune.num_steps=15000",
+        "--config.finetune.unimatch.teacher=self",
+        "--config.finetune.unimatch.cross_entropy_share=0",
         "--config.log.validate_every=500",
     ),
     "mean_teacher": (),

@@ -631,6 +631,7 @@ def test_only_masks_of_training_patients_are_held_and_only_for_the_log(
     )
     config = get_config()
     config.finetune.update(method="unimatch", batch_size=4)
+    config.finetune.unimatch.teacher = "self"  # which mixes others in
     loaded = SimpleNamespace(
         dataset=SimpleNamespace(
             images=images,
@@ -709,6 +710,9 @@ def test_runs_of_other_methods_do_not_know_the_section():
     first = now.to_dict()
     for name in ("paste_probability", "cross_entropy_share", *Similarity._fields):
         del first["finetune"]["unimatch"][name]
+    (changed,) = changed_settings(first, now, "finetune")
+    assert "cross_entropy_share" in changed
+    now.finetune.unimatch.cross_entropy_share = 0.0  # as the first runs
     assert changed_settings(first, now, "finetune") == []
     with_terms = now.copy_and_resolve_references()
     with_terms.finetune.unimatch.prototype_weight = 0.5

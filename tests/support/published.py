@@ -101,8 +101,7 @@ CONTEXT = {
 UNIMATCH = {
     "study.methods": ("baseline", "proposed", "unimatch"),
     "study.labeled": (1,),
-    "finetune.unimatch.teacher": "ema",
-    "study.rows.unimatch.downstream.finetune.num_steps": 5000,
+    "finetune.unimatch.cross_entropy_share": 0.0,
 }
 
 NETWORKS = {
