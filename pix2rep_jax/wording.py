@@ -1,4 +1,4 @@
-"""The words for options: flags on the command line, arguments of functions in Python.
+"""Words that depend: on who called, a flag or an argument; on a number, one or more.
 
 Sentences are written with flags, such as `--overwrite`. Where Python has called, they
 name what a caller can write there: `overwrite=True`.
@@ -8,7 +8,7 @@ import contextlib
 import re
 from collections.abc import Iterator
 
-__all__ = ["for_caller", "in_function", "speak_of_flags"]
+__all__ = ["count", "for_caller", "in_function", "speak_of_flags"]
 
 _TRAINING = {"workdir": "out", "data.root": "data", "init.checkpoint": "start"}
 _WRITING = {"workdir": "run", "output": "out"}
@@ -38,6 +38,22 @@ _OPTIONS = re.compile(
     rf"(?<![\w/-])(?:(?:pix2rep )?--mode[ =](?P<mode>[a-z]+)(?: --config=\S+)?"
     rf"(?P<flags>(?: {_PLAIN_FLAG})*)|(?P<flag>{_PLAIN_FLAG}))"
 )
+
+
+def count(number: int, noun: str, *, plural: str | None = None) -> str:
+    """Writes a number, and behind it what it counts.
+
+    Args:
+        number: Of things.
+        noun: What one of them is called. The last of its words takes the s.
+        plural: What several are called, where an s is not enough.
+
+    >>> count(1, "patient"), count(3, "test patient")
+    ('1 patient', '3 test patients')
+    >>> count(0, "class", plural="classes")
+    '0 classes'
+    """
+    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 class _Caller:

@@ -15,7 +15,7 @@ import pix2rep_jax
 from pix2rep_jax import wording
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runtime.command_line import next_step
-from pix2rep_jax.wording import FUNCTIONS, for_caller, in_function
+from pix2rep_jax.wording import FUNCTIONS, count, for_caller, in_function
 from tests.support.program import ROOT, environment
 
 PACKAGE = ROOT / "pix2rep_jax"
@@ -152,3 +152,11 @@ def test_what_comes_next_is_a_call(monkeypatch):
     assert next_step(words, mode="probe", workdir="/a b").endswith("--workdir=/a b'")
     monkeypatch.setattr(wording._Caller, "function", "")
     assert next_step(words, mode="probe", workdir="a") == 'probe(out="a")'
+
+
+def test_only_one_thing_is_singular():
+    assert [count(n, "scan") for n in (0, 1, 2)] == ["0 scans", "1 scan", "2 scans"]
+    assert count(np.int64(1), "test patient") == "1 test patient"
+    assert count(2155, "annotated slice") == "2155 annotated slices"
+    numbers = (count(n, "axis", plural="axes") for n in (1, 2))
+    assert [*numbers] == ["1 axis", "2 axes"]
