@@ -11,6 +11,7 @@ from pix2rep_jax.data.layout.known_layouts import describe_root
 from pix2rep_jax.data.scan_notes import count_notes
 from pix2rep_jax.data.slices.volume import VolumeFile, VolumeRecord
 from pix2rep_jax.errors import InputError, name_some
+from pix2rep_jax.wording import count
 
 __all__ = [
     "check_files",
@@ -39,9 +40,9 @@ def check_files(volumes: Sequence[VolumeFile]) -> None:
     missing = [path for path in dict.fromkeys(paths) if path and not is_there(path)]
     if missing:
         raise InputError(
-            f"{len(missing)} file(s) cannot be found, or are links to nothing or "
-            f"pipes: {name_some(missing)}. Fetch them, or leave them out by "
-            "--config.data.exclude"
+            f"{count(len(missing), 'file')} cannot be found (a link to nothing or a "
+            f"pipe counts too): {name_some(missing)}. Fetch what is missing, or leave "
+            "it out by --config.data.exclude"
         )
 
 
@@ -99,8 +100,8 @@ def unseen_classes(classes: Sequence[str], labels: np.ndarray) -> str:
     unseen = [name for i, name in enumerate(classes) if i and i not in shown]
     if len(unseen) == len(classes) - 1:
         raise InputError(
-            f"the masks of all {len(labels)} training slices are empty: check the "
-            "masks of the labelled patients, or draw other patients by "
+            f"the masks of {count(len(labels), 'training slice')} show no structure at "
+            "all: check the masks of the labelled patients, or draw other patients by "
             "--config.data.draw"
         )
     if not unseen:
@@ -196,8 +197,8 @@ def patients_hint(volumes: Sequence[VolumeFile], data_name: str) -> str:
     if data_name != "nifti" or number == len(volumes):
         return ""
     return (
-        f". {len(volumes)} scans count as {number} patient(s): if each scan is a "
-        "patient of its own, add --config.data.patient_regex='.+'"
+        f". {len(volumes)} scans count as {count(number, 'patient')}: if each scan is "
+        "a patient of its own, add --config.data.patient_regex='.+'"
     )
 
 

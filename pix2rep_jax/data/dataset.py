@@ -23,6 +23,7 @@ from pix2rep_jax.data.slices.volume import VolumeFile, VolumeRecord
 from pix2rep_jax.data.slices.volume_files import read_files
 from pix2rep_jax.data.volume_list import list_included
 from pix2rep_jax.errors import InputError, name_some
+from pix2rep_jax.wording import count
 
 __all__ = ["Dataset", "load_dataset", "load_volumes", "take_own"]
 
@@ -282,9 +283,9 @@ def _join(arrays: Sequence[np.ndarray], fill: int) -> np.ndarray:
 def _check_channels(records: Sequence[VolumeRecord]) -> None:
     """Raises InputError if scans have different numbers of channels."""
     counts = [len(record.low) for record in records]
-    if other := next((i for i, count in enumerate(counts) if count != counts[0]), 0):
+    if other := next((i for i, each in enumerate(counts) if each != counts[0]), 0):
         raise InputError(
-            f"{records[0].image_path} has {counts[0]} channel(s), and "
+            f"{records[0].image_path} has {count(counts[0], 'channel')}, and "
             f"{records[other].image_path} has {counts[other]}: give all scans the same "
             "channels, or convert all pictures to grey or all to RGB"
         )

@@ -5,6 +5,7 @@ from collections.abc import Collection, Hashable, Mapping, Sequence
 import numpy as np
 
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.wording import count
 
 __all__ = ["KNOWN_DUPLICATES", "few_shot", "split_slices", "with_twins"]
 
@@ -54,9 +55,10 @@ def few_shot(
     if num_labeled > len(groups):
         fewer = "--config.data.num_labeled, " if groups else ""
         raise InputError(
-            f"data.num_labeled={num_labeled}, but only {len(groups)} patients have "
-            f"masks and are not held out: lower {fewer}--config.data.holdout_per_group "
-            f"or --config.data.validation_patients, or add masks{hint}"
+            f"data.num_labeled={num_labeled}, but besides those held out there are "
+            f"masks of only {count(len(groups), 'patient')}: lower {fewer}"
+            "--config.data.holdout_per_group or --config.data.validation_patients, or "
+            f"add masks{hint}"
         )
     seconds = {second for first, second in duplicates if {first, second} <= set(groups)}
     generator = np.random.default_rng([seed, draw])

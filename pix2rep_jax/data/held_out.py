@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 from pix2rep_jax.data.few_shot import KNOWN_DUPLICATES, with_twins
 from pix2rep_jax.data.slices.volume import VolumeFile
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.wording import count
 
 __all__ = [
     "USUAL_HOLDOUT",
@@ -164,10 +165,10 @@ def fold_of_patients(
     firsts = [patient for patient in order if patient not in seconds]
     if not (2 <= folds <= len(firsts) and 0 <= fold < folds):
         raise InputError(
-            f"data.folds={folds} and data.fold={fold} cannot divide {len(firsts)} "
-            "patients with masks: set --config.data.folds to 2 or more, at most one "
-            "per patient, and --config.data.fold to a number from 0 to "
-            "data.folds - 1"
+            f"data.folds={folds} and data.fold={fold} cannot divide "
+            f"{count(len(firsts), 'patient')} with masks: set --config.data.folds "
+            "to 2 or more, at most one per patient, and --config.data.fold to a number "
+            "from 0 to data.folds - 1"
         )
     chosen = with_twins(firsts[fold::folds], duplicates)
     return chosen & {*order}

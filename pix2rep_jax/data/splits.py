@@ -29,6 +29,7 @@ from pix2rep_jax.runtime.config_checks import (
     seed,
     whole_numbers,
 )
+from pix2rep_jax.wording import count
 
 __all__ = ["make_split", "take_pretraining_slices"]
 
@@ -212,8 +213,9 @@ def _take_unlabeled(
     number = data.num_unlabeled
     if number > len(training):
         raise InputError(
-            f"data.num_unlabeled is {number}, and {len(training)} patients are not "
-            "held out: lower --config.data.num_unlabeled, or set it to 0 for all"
+            f"data.num_unlabeled is {number}, and holding out leaves "
+            f"{count(len(training), 'patient')}: lower "
+            "--config.data.num_unlabeled, or set it to 0 for all"
         )
     if not number:
         return tuple(training)

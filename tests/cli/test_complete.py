@@ -58,7 +58,7 @@ def test_scans_that_were_moved_or_have_grown_go_on(work, capsys):
         (work.parent / "moved" / "p1.nii").read_bytes()
     )
     assert say(work, "moved").data.root.endswith("moved")
-    assert "4 scan(s)" in capsys.readouterr().out
+    assert "4 scans" in capsys.readouterr().out
     assert say(work, "B", mode="finetune").data.root.endswith("B")
 
 

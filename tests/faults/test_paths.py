@@ -66,7 +66,7 @@ def test_a_pipe_is_not_trained_on(pipe, place):
     paths = dict.fromkeys(("image_path", "label_path"), pipe.parent / "a.nii.gz")
     paths[place] = pipe
     volume = VolumeFile("a", "a", "training", "", "", **paths)
-    with pytest.raises(InputError, match=r"pipes: .*pipe\.nii\.gz"):
+    with pytest.raises(InputError, match=r"1 file .*pipe\.nii\.gz"):
         check_files([volume])
 
 

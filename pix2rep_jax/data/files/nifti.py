@@ -16,6 +16,7 @@ from pix2rep_jax.data.files.nifti_file import (
 )
 from pix2rep_jax.data.files.nifti_header import Place, find_place, unit_note
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.wording import count
 
 __all__ = [
     "NiftiVolume",
@@ -93,8 +94,8 @@ def read_volume(path: str | NiftiSource, how: SliceRule | Axes = AUTO) -> NiftiV
         array = array.astype(np.float32, copy=False)
     if bad := int(array.size - np.isfinite(array).sum()):
         raise InputError(
-            f"{path} holds {bad} values that are not finite: replace them, or remove "
-            "the scan"
+            f"{path} is not finite in {count(bad, 'value')}: put numbers there, or "
+            "remove the scan"
         )
     axes, slice_axis, notes = (
         (how, SliceAxis(), ())

@@ -18,6 +18,7 @@ from pix2rep_jax.data.files.compressed import check_rest, open_to_read
 from pix2rep_jax.data.files.nifti_paths import file_parts, nifti_stem
 from pix2rep_jax.data.files.regular_file import check_file
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.wording import count
 
 __all__ = ["Kind", "NiftiSource", "load_header", "load_values", "source_path"]
 
@@ -118,7 +119,8 @@ def _load_header(path: Path) -> tuple[Kind, nib.Nifti1Header]:
     with open_to_read(_find_half(path, ".hdr")) as file:
         start = file.read(348)
         if len(start) < 348:
-            raise ValueError(f"it has {len(start)} bytes, and a header has 348")
+            size = count(len(start), "byte")
+            raise ValueError(f"it has {size}, and a header has 348")
         # NIfTI-2 has the magic string near its beginning, NIfTI-1 at its end.
         kind = _KINDS.get(start[344:347]) or _KINDS.get(start[4:7])
         if kind is None:

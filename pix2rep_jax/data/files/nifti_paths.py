@@ -10,6 +10,7 @@ from pathlib import Path
 from pix2rep_jax.data.files.picture_file import is_picture, picture_stem
 from pix2rep_jax.data.files.regular_file import is_there
 from pix2rep_jax.errors import InputError, name_some
+from pix2rep_jax.wording import count
 
 __all__ = [
     "CONVERT",
@@ -194,8 +195,7 @@ def find_subfolder(root: Path, name: str) -> Path:
 def count_suffixes(paths: Sequence[Path]) -> str:
     """Counts files by suffix, for example "3 other files (.dcm, .txt)"."""
     suffixes = sorted({path.suffix.lower() or path.name for path in paths})
-    noun = "file" if len(paths) == 1 else "files"
-    return f"{len(paths)} other {noun} ({name_some(suffixes)})"
+    return f"{count(len(paths), 'other file')} ({name_some(suffixes)})"
 
 
 def _is_folder(path: Path | os.DirEntry) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from pix2rep_jax.data.fit.scan_facts import ScanFacts
 from pix2rep_jax.errors import name_some
+from pix2rep_jax.wording import count
 
 __all__ = ["doubt_notes"]
 
@@ -75,7 +76,7 @@ def _rare_class(scans: Sequence[ScanFacts], index: int, name: str) -> str:
     if pixels > _FEW_PIXELS and not alone:
         return ""
     return (
-        f"the class {name} has {pixels} pixel(s), in {len(having)} of {len(masked)} "
-        f"masks (such as that of {having[0].volume_id}): if this is a slip, correct "
-        "the mask"
+        f"the class {name} has {count(pixels, 'pixel')}, in {len(having)} of "
+        f"{len(masked)} masks (such as that of {having[0].volume_id}): if this is a "
+        "slip, correct the mask"
     )

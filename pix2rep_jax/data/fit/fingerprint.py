@@ -22,6 +22,7 @@ from pix2rep_jax.data.slices.volume_files import read_files
 from pix2rep_jax.data.volume_list import list_included
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runtime.atomic_file import read_sealed, write_sealed
+from pix2rep_jax.wording import count
 
 __all__ = ["Fingerprint", "describe_fingerprint", "take_fingerprint"]
 
@@ -106,15 +107,16 @@ def describe_fingerprint(found: Fingerprint) -> list[str]:
     masked = [each for each in scans if each.has_mask]
     kinds = Counter(each.dtype for each in scans)
     patients = len({each.patient for each in scans})
+    annotated = sum(each.annotated for each in masked)
     return [
-        f"{patients} patients, {len(scans)} scans of {found.num_channels} channel(s), "
-        f"{shape[:, 2].sum()} slices; {len(masked)} masks, "
-        f"{sum(each.annotated for each in masked)} annotated slices",
+        f"{count(patients, 'patient')}, {count(len(scans), 'scan')} of "
+        f"{count(found.num_channels, 'channel')}, {count(shape[:, 2].sum(), 'slice')}; "
+        f"{count(len(masked), 'mask')}, {count(annotated, 'annotated slice')}",
         f"pixels of {_range(spacing[:, :2])} mm; {_slices(shape, spacing)}",
         f"sides of {_range(shape[:, 0])} x {_range(shape[:, 1])} px, "
         f"{_range(in_mm[:, 0])} x {_range(in_mm[:, 1])} mm",
         "stored as "
-        + ", ".join(f"{name} in {n} scan(s)" for name, n in kinds.most_common()),
+        + ", ".join(f"{name} in {count(n, 'scan')}" for name, n in kinds.most_common()),
         f"intensities: half of a scan's voxels are below {levels[2]:.4g}, and 98 % are "
         f"between {levels[1]:.4g} and {levels[3]:.4g}; "
         f"{np.mean([each.padding for each in scans]):.1%} of the voxels are padding",
@@ -187,8 +189,8 @@ def _other_channels(scans: Sequence[ScanFacts]) -> list[Fault]:
     usual = Counter(each.channels for each in scans).most_common(1)[0][0]
     others = [each for each in scans if each.channels != usual]
     kinds = [
-        f"has {each.channels} channel(s), and most have {usual}: give all the same "
-        "channels, or convert all pictures to grey or RGB"
+        f"has {count(each.channels, 'channel')}, and most have {usual}: give all the "
+        "same channels, or convert all pictures to grey or RGB"
         for each in others
     ]
     return [

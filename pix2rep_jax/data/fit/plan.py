@@ -21,6 +21,7 @@ from pix2rep_jax.data.named_split import sides_of
 from pix2rep_jax.data.slices.volume import VolumeFile
 from pix2rep_jax.data.volume_list import list_included
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.wording import count
 
 __all__ = [
     "PLANNED",
@@ -102,8 +103,8 @@ def explain_faults(
     root = data["root"]
     where = f" --config.data.root={shlex.quote(str(root))}" if root else ""
     more = (
-        f"; {others} more file(s) cannot be used, and this lists them: --mode check "
-        f"--config=configs/pix2rep.py:{size}{where}"
+        f"; {count(others, 'more file')} cannot be used, and this lists all: --mode "
+        f"check --config=configs/pix2rep.py:{size}{where}"
     )
     return faults[0].sentence + (more if others else "")
 

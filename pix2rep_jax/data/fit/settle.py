@@ -21,6 +21,7 @@ from pix2rep_jax.data.layout.layout import Layout
 from pix2rep_jax.data.layout.recognise import recognise
 from pix2rep_jax.data.slices.volume import VolumeFile
 from pix2rep_jax.errors import InputError, name_some
+from pix2rep_jax.wording import count
 
 __all__ = ["Settled", "settle_data"]
 
@@ -103,15 +104,16 @@ def describe(layout: Layout, volumes: Sequence[VolumeFile], *, channels: int) ->
     masks = sum(volume.label_path is not None for volume in volumes)
     patients = len({volume.patient for volume in volumes})
     line = (
-        f"{TITLES[layout.name]} in {layout.root}: {len(volumes)} scan(s), {masks} "
-        f"mask(s), {patients} patient(s), {channels} channel(s)"
+        f"{TITLES[layout.name]} in {layout.root}: {count(len(volumes), 'scan')}, "
+        f"{count(masks, 'mask')}, {count(patients, 'patient')}, "
+        f"{count(channels, 'channel')}"
     )
     if layout.facts.channels:
         line += f" ({', '.join(layout.facts.channels)})"
     listed = {volume.volume_id for volume in volumes}
     unused = [] if layout.name == "acdc" else [*{*layout.test_scans} - listed]
     if unused:
-        line += f"; {len(unused)} test scan(s) without a mask take no part"
+        line += f"; this leaves out {count(len(unused), 'test scan')} without a mask"
     return line
 
 
@@ -121,8 +123,8 @@ def _perhaps_predicted(layout: Layout) -> list[str]:
     if layout.name != "flat" or not names:
         return []
     return [
-        f"note: {len(names)} mask(s) beside the scans ({name_some(names)}) are taken "
-        "for experts' masks: if --mode predict wrote them, move them, and name another "
+        f"note: {count(len(names), 'mask')} beside the scans ({name_some(names)}) will "
+        "count as drawn by experts: move what --mode predict wrote, and name another "
         "folder by --output"
     ]
 
@@ -152,8 +154,8 @@ def _find_classes(
         return {"classes": ("background", "structure")}
     if not 2 <= len(values) <= UNLABELLED:
         raise InputError(
-            f"the masks in {layout.root} hold {len(values)} value(s), so the classes "
-            "cannot be counted: name them by --config.data.classes=BG,NAME"
+            f"the masks in {layout.root} hold {count(len(values), 'value')}, so the "
+            "classes cannot be counted: name them by --config.data.classes=BG,NAME"
         )
     numbers = ",".join(map(str, values))
     names = ("background", *map(str, values[1:]))
@@ -213,8 +215,8 @@ def _few_masks(
             settings["holdout_per_group"] = held
         if training and not held and not data.folds and not testing:
             notes.append(
-                f"note: only {len(training)} patient(s) have masks, so none is held "
-                f"out for testing: {ways_to_test(kept)}"
+                f"note: there are masks of only {count(len(training), 'patient')}, so "
+                f"none is held out for testing: {ways_to_test(kept)}"
             )
     if data.labeled:
         return settings | {"num_labeled": len(data.labeled)}

@@ -12,6 +12,7 @@ from pix2rep_jax.data.layout.patients import AUTO, patients_by_name
 from pix2rep_jax.data.layout.recognise import recognise
 from pix2rep_jax.data.slices.volume import VolumeFile
 from pix2rep_jax.errors import InputError, name_some
+from pix2rep_jax.wording import count
 
 __all__ = ["list_volumes"]
 
@@ -103,9 +104,9 @@ def _notes(folder: Path, own_masks: list[Path], listing: FolderListing) -> list[
     notes = []
     if own_masks:
         notes.append(
-            f"note: {len(own_masks)} mask(s) among the scans in {folder} are left out "
-            f"({name_some(path.name for path in own_masks)}): an expert's masks belong "
-            "in labels/"
+            f"note: this leaves out {count(len(own_masks), 'mask')} among the scans in "
+            f"{folder} ({name_some(path.name for path in own_masks)}): an expert's "
+            "masks belong in labels/"
         )
     passed_over = [f"the folder {path.name}" for path in listing.unsearched]
     if listing.others:

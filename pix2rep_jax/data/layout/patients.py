@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pix2rep_jax.data.slices.volume import VolumeFile
 from pix2rep_jax.errors import InputError, name_some
+from pix2rep_jax.wording import count
 
 __all__ = ["AUTO", "patients_by_name", "patients_note"]
 
@@ -86,7 +87,8 @@ def patients_note(volumes: Sequence[VolumeFile]) -> str:
             return ""
         meaning = f"makes the part before the {_PARTS[other]} _ one"
     return (
-        f"note: {len(volumes)} scans count as {len(scans)} patient(s){examples}: "
+        f"note: {len(volumes)} scans count as "
+        f"{count(len(scans), 'patient')}{examples}: "
         f"--config.data.patient_regex='{other}' {meaning}"
     )
 

@@ -34,6 +34,7 @@ from pix2rep_jax.data.layout.known_layouts import (
 from pix2rep_jax.data.layout.layout import Layout
 from pix2rep_jax.data.layout.scan_tree import find_tree
 from pix2rep_jax.errors import InputError, name_some
+from pix2rep_jax.wording import count
 
 __all__ = ["recognise"]
 
@@ -78,8 +79,9 @@ def recognise(root: str | Path) -> Layout:
     if len(counts) > 1:
         (few, scan), (many, other), *_ = sorted(counts.items())
         raise InputError(
-            f"the scan {scan} in {root} has {few} channel(s), and {other} has {many}: "
-            "give every scan one file per channel, NAME_0000, NAME_0001 and so on"
+            f"the scan {scan} in {root} has {count(few, 'channel')}, and {other} has "
+            f"{many}: give every scan one file per channel, NAME_0000, NAME_0001 and "
+            "so on"
         )
     return found
 

@@ -6,6 +6,8 @@ import os
 import re
 from pathlib import Path
 
+from pix2rep_jax.wording import count
+
 __all__ = ["limit_cache", "list_cache"]
 
 _LOG = logging.getLogger(__name__)
@@ -61,9 +63,9 @@ def limit_cache(folder: Path, *, limit_gb: float, keep: Path) -> None:
             number, freed = number + 1, freed + size
     if number:
         _LOG.warning(
-            "note: %d files of the cache in %s, which were not used for longest, were "
-            "removed (%.3g GB): data.cache_gb is %g",
-            number,
+            "note: removed %s of the cache in %s, used longest ago (%.3g GB): "
+            "data.cache_gb is %g",
+            count(number, "file"),
             folder,
             freed / 1e9,
             limit_gb,

@@ -44,7 +44,7 @@ def test_root_is_enough_and_classes_are_counted_from_the_masks(tmp_path):
         "label_values": (0, 2, 5),
         "holdout_per_group": 4,
     }
-    assert "12 scan(s), 12 mask(s), 12 patient(s), 1 channel(s)" in settled.lines[0]
+    assert "12 scans, 12 masks, 12 patients, 1 channel" in settled.lines[0]
     assert any("--config.data.classes=" in note for note in settled.notes)
 
 
@@ -216,7 +216,7 @@ def test_masks_that_may_be_predicted_are_said(tmp_path):
             source = tmp_path / "labels" / f"p{number:02d}_a.nii.gz"
             (flat / f"p{number}{ending}.nii.gz").write_bytes(source.read_bytes())
     notes = settle_data(data_of(flat)).notes
-    assert any("2 mask(s)" in note and "--output" in note for note in notes)
+    assert any("2 masks" in note and "--output" in note for note in notes)
     (flat / "p0_seg.nii.gz").rename(flat / "p0_gt.nii.gz")
     (flat / "p1_seg.nii.gz").rename(flat / "p1_mask.nii.gz")
     notes = settle_data(data_of(flat)).notes
