@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from pix2rep_jax.evaluation.paired_bootstrap import Difference, paired_difference
 from pix2rep_jax.evaluation.patient_dice import CONFIDENCE, FOREGROUND, RESAMPLES
+from pix2rep_jax.wording import count
 
 __all__ = ["LEAST_PATIENTS", "describe_gain", "measure_gain"]
 
@@ -56,12 +57,11 @@ def describe_gain(gain: Difference, *, num_labeled: int) -> str:
         num_labeled: Number of labelled patients of both.
     """
     mean, low, high = (100 * value for value in gain[:3])
-    patients = "patient" if num_labeled == 1 else "patients"
-    labels = f"with {num_labeled} labelled {patients}"
+    labels = f"with {count(num_labeled, 'labelled patient')}"
     if gain.num_patients < LEAST_PATIENTS:
         return (
             f"Pretraining changes the Dice by {mean:+.1f} points {labels}, but "
-            f"{gain.num_patients} test patient(s) are too few to tell"
+            f"{count(gain.num_patients, 'test patient')} cannot tell this from chance"
         )
     interval = f"interval {low:.1f} to {high:.1f}"
     if low > 0:

@@ -22,6 +22,7 @@ from pix2rep_jax.evaluation.volume_score import (
     summaries,
 )
 from pix2rep_jax.runtime.atomic_file import write_whole
+from pix2rep_jax.wording import count
 
 __all__ = [
     "GROUND_TRUTH_NOTE",
@@ -64,8 +65,8 @@ def table(
         cells = [_cell(summary.mean[name], summary.std[name]) for name in names]
         rows.append([resolution, *cells])
     num_volumes = max((s.num_volumes for s in by_resolution.values()), default=0)
-    noun = "volume" if num_volumes == 1 else "volumes"
-    title = f"3D Dice of {num_volumes} {noun}, mean ± standard deviation over volumes"
+    scored = count(num_volumes, "volume")
+    title = f"3D Dice of {scored}, mean ± standard deviation over volumes"
     lines = [title, "", *_columns(rows), *_distance_lines(scores, classes)]
     if uses_ground_truth:
         lines += ["", GROUND_TRUTH_NOTE]

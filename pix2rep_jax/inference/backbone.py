@@ -58,7 +58,7 @@ class Backbone:
     >>> backbone = Backbone(two, how)
     >>> backbone
     Backbone that gives each pixel its features
-      sees 96 mm as 48 x 48 px, 1 channel(s), intensities of percentiles 0 to 100
+      sees 96 mm as 48 x 48 px, 1 channel, intensities of percentiles 0 to 100
     >>> scan = np.random.default_rng(0).random((50, 60, 3))
     >>> backbone.embed(scan, spacing_mm=(2, 2)).shape
     (3, 48, 48, 2)

@@ -10,6 +10,7 @@ from pix2rep_jax.inference.nearest_pixels import (
     find_nearest,
     to_unit_length,
 )
+from pix2rep_jax.wording import count
 
 __all__ = ["NearestPixels", "nearest_pixels", "similarity"]
 
@@ -103,7 +104,7 @@ def _check(query: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarra
         )
     if query.shape[-1] != target.shape[-1]:
         raise InputError(
-            f"the query's embeddings have {query.shape[-1]} values and the target's "
-            f"{target.shape[-1]}: embed both by the same network"
+            f"the query's embeddings have {count(query.shape[-1], 'value')} and the "
+            f"target's {target.shape[-1]}: embed both by the same network"
         )
     return query, target

@@ -20,7 +20,7 @@ from pix2rep_jax.data.layout.known_layouts import holds_masks
 from pix2rep_jax.data.layout.recognise import IMAGE_FOLDERS, recognise
 from pix2rep_jax.errors import InputError, name_some
 from pix2rep_jax.inference.scan_files import PROBABILITIES
-from pix2rep_jax.wording import for_caller
+from pix2rep_jax.wording import count, for_caller
 
 __all__ = ["FoundScans", "describe_written", "find_scans"]
 
@@ -119,15 +119,15 @@ def find_scans(input: Path, *, output: Path | None = None) -> FoundScans:
             scans.append(file)
     left_out = []
     if own:
-        left_out.append(f"{_count(own, 'file')} of --output")
+        left_out.append(f"{count(own, 'file')} of --output")
     if kinds:
-        number = _count(sum(kinds.values()), "mask")
+        number = count(sum(kinds.values()), "mask")
         left_out.append(f"{number} ({', '.join(sorted(kinds))})")
     if training:
         place = name_some(sorted(of_training), most=1)
-        left_out.append(f"{_count(training, 'file')} that --input {place} takes")
+        left_out.append(f"{count(training, 'file')} that --input {place} takes")
     if listing.repeated:
-        left_out.append(_count(len(listing.repeated), "link") + " to the same folders")
+        left_out.append(count(len(listing.repeated), "link") + " to the same folders")
     if others:
         left_out.append(count_suffixes(others))
     found = FoundScans(scans, left_out, [*listing.broken, *listing.unsearched])
@@ -178,11 +178,6 @@ def _masks_beside(names: Iterable[str]) -> dict[str, str]:
         for folder, stems in folders.items()
         for mask, scan in partners(stems, stems).items()
     }
-
-
-def _count(number: int, noun: str) -> str:
-    """Counts things, for example "2 masks"."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def describe_written(

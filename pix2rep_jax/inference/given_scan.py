@@ -19,6 +19,7 @@ from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.array_scan import ArrayScan, turn_array
 from pix2rep_jax.inference.scan_files import find_channels
 from pix2rep_jax.inference.scan_format import check_format
+from pix2rep_jax.wording import count
 
 __all__ = ["Given", "is_batch", "read_given", "read_scan_files"]
 
@@ -97,7 +98,7 @@ def read_scan_files(
     scan = read_scan(paths, rule, fourth_axis=fourth_axis)
     if (found := scan.array.shape[4]) != inputs.channels:
         raise InputError(
-            f"{scan.path} has {found} channel(s), and the network expects "
+            f"{scan.path} has {count(found, 'channel')}, and the network expects "
             f"{inputs.channels}: give it the same channels as in training, in the same "
             "order"
         )

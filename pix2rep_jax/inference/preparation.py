@@ -7,6 +7,7 @@ import numpy as np
 from pix2rep_jax.data.slices.channels import prepare_frames
 from pix2rep_jax.data.slices.grid import Grid, scan_grid
 from pix2rep_jax.data.slices.normalization import Normalization
+from pix2rep_jax.wording import count
 
 __all__ = ["Preparation"]
 
@@ -37,7 +38,8 @@ class Preparation(NamedTuple):
             seen = f"whole slices, in training patches of {seen}"
         low, high = self.window or self.percentiles
         kind = "" if self.window else "of percentiles "
-        return f"{seen}, {channels} channel(s), intensities {kind}{low:g} to {high:g}"
+        levels = f"intensities {kind}{low:g} to {high:g}"
+        return f"{seen}, {count(channels, 'channel')}, {levels}"
 
     def prepare(
         self, array: np.ndarray, *, spacing_mm: tuple[float, ...]

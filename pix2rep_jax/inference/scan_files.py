@@ -7,6 +7,7 @@ from pathlib import Path
 from pix2rep_jax.data.files.nifti_paths import NiftiPath, scan_stem
 from pix2rep_jax.data.files.picture_file import is_picture
 from pix2rep_jax.errors import InputError, name_some
+from pix2rep_jax.wording import count
 
 __all__ = [
     "PROBABILITIES",
@@ -99,7 +100,7 @@ def channels_note(scans: Sequence[NiftiPath], files: int) -> str:
     if not several:
         return ""
     return (
-        f"note: {len(several)} case(s) have several files with a channel's number "
+        f"note: in {count(len(several), 'case')} several files have a channel's number "
         f"({name_some(several[0])}), and the network takes one channel, so each file "
         "gets a mask of its own: if they are channels, keep those of the network's "
         "channel in --input"

@@ -41,6 +41,7 @@ from pix2rep_jax.runs.checkpoint_steps import BEST, LAST
 from pix2rep_jax.runs.manifest import read_config
 from pix2rep_jax.runs.run_record import read_run
 from pix2rep_jax.runs.start import find_ensemble, find_pretraining
+from pix2rep_jax.wording import count
 
 __all__ = ["Segmenter"]
 
@@ -54,8 +55,8 @@ class Segmenter:
     >>> half = lambda images: np.full((*images.shape[:3], 2), 0.5, np.float32)
     >>> segmenter = Segmenter(("BG", "LV"), half, (1, 99), fov_mm=160, size=64)
     >>> segmenter
-    Segmenter of BG, LV by 1 network(s)
-      sees 160 mm as 64 x 64 px, 1 channel(s), intensities of percentiles 1 to 99
+    Segmenter of BG, LV by 1 network
+      sees 160 mm as 64 x 64 px, 1 channel, intensities of percentiles 1 to 99
       keeps every piece of each class
     >>> scan = np.random.default_rng(0).random((50, 60, 3))
     >>> segmenter.predict(scan, spacing_mm=(1.5, 1.5, 8)).shape
@@ -192,7 +193,7 @@ class Segmenter:
         channels = self.inputs.channels
         seen = (each.preparation.describe(channels) for each in self.members)
         return (
-            f"Segmenter of {', '.join(self.classes)} by {networks} network(s)\n"
+            f"Segmenter of {', '.join(self.classes)} by {count(networks, 'network')}\n"
             f"  sees {'; or '.join(seen)}\n"
             f"  keeps {pieces}"
         )

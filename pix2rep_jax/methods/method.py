@@ -8,6 +8,7 @@ import numpy as np
 
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.training.state import LossFn, TrainState
+from pix2rep_jax.wording import count
 
 __all__ = ["Method", "check_pairs"]
 
@@ -35,8 +36,8 @@ def check_pairs(number: int, name: str) -> None:
     """
     if number < 2:
         raise InputError(
-            f"{name} gives a step {number} pair of views, and a pair is compared with "
-            f"others: raise {name} so that there are 2 or more"
+            f"{name} gives a step {count(number, 'pair')} of views, and a pair is "
+            f"compared with others: raise {name} so that there are 2 or more"
         )
 
 

@@ -22,6 +22,7 @@ from pix2rep_jax.runtime.config_checks import (
     not_below_zero,
     whole_numbers,
 )
+from pix2rep_jax.wording import count
 
 __all__ = ["initialise", "make_backbone", "make_segmentation_net"]
 
@@ -62,8 +63,8 @@ def make_backbone(config: ConfigDict, *, scratch: bool = False) -> UNet:
     if config.data.size % multiple:
         raise InputError(
             f"data.size is {config.data.size} px, which cannot be halved evenly "
-            f"{len(model.channels) - 1} times, as model.channels asks: make it a "
-            f"multiple of {multiple}"
+            f"{count(len(model.channels) - 1, 'time')}, as model.channels asks: make "
+            f"it a multiple of {multiple}"
         )
     if config.data.crop == "whole" and SIDE_MULTIPLE % multiple:
         raise InputError(

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from pix2rep_jax.models.layers import DoubleConv, Patches, UpConv, max_pool
+from pix2rep_jax.wording import count
 
 __all__ = ["UNet"]
 
@@ -92,8 +93,8 @@ class UNet(nn.Module):
         if any(side % 2**halvings for side in image.shape[1:3]):
             raise ValueError(
                 f"an image of {image.shape[1]} x {image.shape[2]} px cannot be halved "
-                f"{halvings} times: make both sides multiples of {2**halvings}, or "
-                "give the network fewer levels (model.channels)"
+                f"{count(halvings, 'time')}: make both sides multiples of "
+                f"{2**halvings}, or give the network fewer levels (model.channels)"
             )
         x = image.astype(self.dtype)
         mask = None if valid is None else valid[..., None]

@@ -16,6 +16,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runs.checkpoint_sums import METRICS, ChangedError, check_parts
 from pix2rep_jax.runs.weights_file import is_weights, read_about
+from pix2rep_jax.wording import count
 
 __all__ = [
     "BEST",
@@ -156,9 +157,9 @@ def check_steps(run: str | Path, num_steps: int) -> None:
     """
     if has_checkpoint(run) and (newest := newest_step(run)) > num_steps:
         raise InputError(
-            f"the run in {run} has {num_steps} steps, and a checkpoint of step "
-            f"{newest} lies there, so its files are those of two runs: copy the run "
-            "again into an empty folder"
+            f"the run in {run} has {count(num_steps, 'step')}, and a checkpoint of "
+            f"step {newest} lies there, so its files are those of two runs: copy the "
+            "run again into an empty folder"
         )
 
 

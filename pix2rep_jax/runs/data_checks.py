@@ -14,6 +14,7 @@ from pix2rep_jax.data.scan_digests import find_exchanged, shared_patients
 from pix2rep_jax.data.split_record import Split
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.runs.dependencies import relevant_settings, settings_of_images
+from pix2rep_jax.wording import count
 
 __all__ = [
     "check_same_channels",
@@ -204,9 +205,9 @@ def check_same_channels(channels: int, recorded: int, folder: Path) -> None:
     """
     if channels != recorded:
         raise InputError(
-            f"the scans have {channels} channel(s), but the network in {folder} was "
-            f"trained on {recorded}: give it the same channels, or train another one "
-            "by --config.init.checkpoint=none in another --workdir"
+            f"the scans have {count(channels, 'channel')}, but the network in {folder} "
+            f"was trained on {recorded}: give it the same channels, or train another "
+            "one by --config.init.checkpoint=none in another --workdir"
         )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from pix2rep_jax.errors import InputError
+from pix2rep_jax.wording import count
 
 __all__ = ["batched", "check_batch_size", "make_mesh", "place", "replicated"]
 
@@ -48,8 +49,8 @@ def check_batch_size(batch_size: int, mesh: Mesh, *, name: str) -> None:
     """
     if batch_size < 1 or batch_size % mesh.size:
         raise InputError(
-            f"{name} is {batch_size}, which {mesh.size} device(s) cannot share evenly: "
-            f"set it to a multiple of {mesh.size}, above 0"
+            f"{name} is {batch_size}, which {count(mesh.size, 'device')} cannot share "
+            f"evenly: set it to a multiple of {mesh.size}, above 0"
         )
 
 

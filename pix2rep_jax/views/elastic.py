@@ -13,6 +13,7 @@ from pix2rep_jax.runtime.config_checks import (
     share,
     whole_numbers,
 )
+from pix2rep_jax.wording import count
 
 __all__ = ["SETTINGS", "check_grids", "sample_displacement", "spline_displacement"]
 
@@ -42,9 +43,9 @@ def check_grids(name: str, spatial: Mapping[str, Any]) -> None:
     )
     if len(grids) != len(reach):
         raise InputError(
-            f"{name}.elastic_grids has {len(grids)} grid(s) and {name}.elastic_reach "
-            f"{len(reach)} number(s): give each grid a number, such as 5,9 and "
-            "0.06,0.02"
+            f"{name}.elastic_grids has {count(len(grids), 'grid')} and "
+            f"{name}.elastic_reach {count(len(reach), 'number')}: give each grid a "
+            "number, such as 5,9 and 0.06,0.02"
         )
 
 

@@ -75,7 +75,11 @@ def test_the_gain_is_that_of_the_plain_formula():
         ((0.031, 0.004, 0.056, 20), ("gains 3.1", "0.4 to 5.6"), "No difference"),
         ((-0.031, -0.056, -0.004, 20), ("costs 3.1", "0.4 to 5.6"), "gains"),
         ((0.012, -0.008, 0.031, 20), ("No difference", "-0.8 to 3.1"), "gains"),
-        ((0.031, 0.004, 0.056, LEAST_PATIENTS - 1), ("too few", "+3.1"), "gains"),
+        (
+            (0.031, 0.004, 0.056, LEAST_PATIENTS - 1),
+            (f"{LEAST_PATIENTS - 1} test patients", "+3.1"),
+            "gains",
+        ),
     ],
 )
 def test_the_sentence_says_no_more_than_the_interval(numbers, said, not_said):

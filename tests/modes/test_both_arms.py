@@ -28,7 +28,7 @@ def test_both_arms_are_trained_and_a_killed_second_one_goes_on(
     assert pretrained.origin is not None and scratch.origin is None
     assert pretrained.split.labeled_patients == scratch.split.labeled_patients
     assert (tmp_path / "finetune" / "config.json").read_bytes() == before
-    assert "2 test patient(s)" in said  # the comparison: too few to tell
+    assert "2 test patients" in said  # the comparison: too few to tell
     # As after a kill in the second arm: without its last checkpoint and its scores.
     own = tmp_path / "scratch" / "finetune"
     final = json.loads((own / "evaluation.json").read_text())
