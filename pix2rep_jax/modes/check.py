@@ -15,6 +15,7 @@ from pix2rep_jax.data.slices.cache_limit import list_cache
 from pix2rep_jax.errors import InputError, name_some
 from pix2rep_jax.runs.manifest import check_place
 from pix2rep_jax.runs.plan_file import PLAN_FILE, describe, write_plan
+from pix2rep_jax.wording import count
 
 __all__ = ["run"]
 
@@ -46,7 +47,7 @@ def run(config: ConfigDict, workdir: Path) -> int:
     if found.faults:
         print(
             (
-                f"{len(found.faults)} file(s) must be mended, or left out by "
+                f"{count(len(found.faults), 'file')} must be mended, or left out by "
                 "--config.data.exclude"
             ),
             file=sys.stderr,
@@ -57,7 +58,8 @@ def run(config: ConfigDict, workdir: Path) -> int:
     write_plan(workdir, plan, found, data)
     said = "nothing is wrong"
     if doubts:
-        said = f"no file is at fault, but {len(doubts)} note(s) above name what may be"
+        said = "no file is at fault, but what may be wrong stands in "
+        said += f"{count(len(doubts), 'note')} above"
     print(f"{said}; the plan is in {Path(workdir) / PLAN_FILE}")
     return 0
 
@@ -80,6 +82,6 @@ def _caches(folder: Path) -> str:
     slices = [each for each in files if each[2].name.startswith("slices-")]
     every, own = (sum(size for _, size, _ in each) / 1e6 for each in (files, slices))
     return (
-        f"caches: {every:,.0f} MB in {folder}, {own:,.0f} MB of it in {len(slices)} "
-        "files of prepared slices; these files may be deleted"
+        f"caches: {every:,.0f} MB in {folder}, {own:,.0f} MB of it in "
+        f"{count(len(slices), 'file')} of prepared slices, which may be deleted"
     )

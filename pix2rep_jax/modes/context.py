@@ -21,6 +21,7 @@ from pix2rep_jax.modes.loaded_run import load, print_notes
 from pix2rep_jax.runs.manifest import make_folder
 from pix2rep_jax.runs.plan_file import settle
 from pix2rep_jax.runtime.progress_bar import open_progress_bar
+from pix2rep_jax.wording import count
 
 __all__ = ["run"]
 
@@ -70,8 +71,8 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
         recalibrated=config.init.recalibrate,
     )
     print(
-        f"in-context segmentation by {origin.run}, {len(used)} slices with masks; "
-        "nothing is trained"
+        f"in-context segmentation by {origin.run}, {count(len(used), 'slice')} with "
+        "masks; nothing is trained"
     )
     scores = []
     total = sum(len(volumes) for volumes, _ in questions)

@@ -43,7 +43,7 @@ from pix2rep_jax.runs.moved_scans import remember_root
 from pix2rep_jax.runs.plan_file import take_recorded
 from pix2rep_jax.runs.run_record import read_run
 from pix2rep_jax.runs.start import find_ensemble, find_folds, find_segmenters
-from pix2rep_jax.wording import for_caller
+from pix2rep_jax.wording import count, for_caller
 
 __all__ = ["run"]
 
@@ -110,8 +110,9 @@ def run(config: ConfigDict, workdir: Path, *, others: Sequence[Path] = ()) -> No
             print(for_caller(note), file=sys.stderr)
     labelled = [each for each in dataset.volumes if each.label_path is not None]
     print(
-        f"scoring {len(split.test_volumes)} test volumes of the {len(labelled)} that "
-        "have a mask (data.holdout_per_group says how many patients are held out)"
+        f"scoring {count(len(split.test_volumes), 'test volume')} of "
+        f"{count(len(labelled), 'volume')} with a mask (data.holdout_per_group says "
+        "how many patients are held out)"
     )
     output = workdir / "evaluate"
     options, keep = read_options(config), config.segmentation.keep

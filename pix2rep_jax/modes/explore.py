@@ -26,7 +26,7 @@ from pix2rep_jax.modes.scan_places import PAGE, find_places
 from pix2rep_jax.modes.skipped_scans import describe_alike, skip
 from pix2rep_jax.runs.manifest import make_folder, read_config
 from pix2rep_jax.runtime.progress_bar import open_progress_bar
-from pix2rep_jax.wording import for_caller
+from pix2rep_jax.wording import count, for_caller
 
 __all__ = ["run"]
 
@@ -122,10 +122,10 @@ def run(
     )
     size = output.stat().st_size / 1e6
     print(
-        f"{output} shows {len(scans)} scan(s) in {size:.1f} MB, with embeddings of "
-        f"{reduced.axes} values of 8 bits. By that, 99 % of the similarities are off "
-        f"by at most {reduced.error:.3f}, and the worst of those compared by "
-        f"{reduced.largest_error:.3f}. Open it in a browser"
+        f"{output} shows {count(len(scans), 'scan')} in {size:.1f} MB, with embeddings "
+        f"of {count(reduced.axes, 'value')} of 8 bits. By that, 99 % of the "
+        f"similarities are off by at most {reduced.error:.3f}, and the worst of those "
+        f"compared by {reduced.largest_error:.3f}. Open it in a browser"
     )
     return places.status(faults)
 

@@ -30,7 +30,7 @@ from pix2rep_jax.runtime.command_line import next_step
 from pix2rep_jax.training.optimizer import count_steps
 from pix2rep_jax.training.sharding import check_batch_size, make_mesh
 from pix2rep_jax.training.task import Task
-from pix2rep_jax.wording import for_caller
+from pix2rep_jax.wording import count, for_caller
 
 __all__ = ["run"]
 
@@ -111,7 +111,7 @@ def unused_scans(split: Split) -> str:
     if not others or len(split.labeled_patients) > _FEW:
         return ""
     return (
-        f"note: {len(others)} more patient(s) took no part in this: in another "
+        f"note: {count(len(others), 'more patient')} took no part in this: in another "
         "--workdir, --config.finetune.method=unimatch learns from their scans too, "
         "without masks"
     )
@@ -161,7 +161,7 @@ def train(config: ConfigDict, workdir: Path, *, command: Sequence[str]) -> None:
     if recipe.method != "supervised":
         slices = loaded.split.pretrain_slices
         unlabeled = take_images(loaded.dataset, slices, whole=whole)
-        print(f"{TITLES[recipe.method]} on {len(slices)} slices, masks unseen")
+        print(f"{TITLES[recipe.method]} on {count(len(slices), 'slice')}, masks unseen")
     if recipe.method == "unimatch":
         unlabeled |= masks_to_log_by(loaded)
     method = make_finetuning(

@@ -27,7 +27,7 @@ from pix2rep_jax.runs.plan_file import settle
 from pix2rep_jax.runs.pretrained_backbone import list_trained
 from pix2rep_jax.runtime.command_line import next_step, overrides_without_effect
 from pix2rep_jax.training.sharding import check_batch_size, make_mesh
-from pix2rep_jax.wording import for_caller
+from pix2rep_jax.wording import count, for_caller
 
 __all__ = ["describe_collapse", "describe_next", "run", "watched_slices"]
 
@@ -78,7 +78,7 @@ def run(
         watch = method.make_watch(watched)
         if config.data.crop != "whole":  # else views are patches
             show = show_views(config, watched["image"], watched["box"])
-    split, devices = loaded.split, jax.default_backend().upper()
+    split, backend = loaded.split, jax.default_backend().upper()
     train_run(
         config,
         folder,
@@ -86,10 +86,11 @@ def run(
         task,
         trained=list_trained(method.trained, loaded.backbone),
         command=command,
-        message=f"pretraining by {name} on {len(split.pretrain_slices)} slices of "
-        f"{len(split.pretrain_patients)} patients, {task.num_steps} steps of "
-        f"{recipe.batch_size} on {loaded.mesh.size} {devices} device(s), from "
-        "{origin}",
+        message=f"pretraining by {name} on "
+        f"{count(len(split.pretrain_slices), 'slice')} of "
+        f"{count(len(split.pretrain_patients), 'patient')}, "
+        f"{count(task.num_steps, 'step')} of {recipe.batch_size} on "
+        f"{count(loaded.mesh.size, f'{backend} device')}, from {{origin}}",
         watch=watch,
         show=show,
     )

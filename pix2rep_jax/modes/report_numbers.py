@@ -16,6 +16,7 @@ from pix2rep_jax.modes.reported_runs import (
 )
 from pix2rep_jax.page.charts import Reach, curves, reaches
 from pix2rep_jax.page.document import code, legend, section, table, text, tiles
+from pix2rep_jax.wording import count
 
 __all__ = [
     "answer_part",
@@ -92,7 +93,7 @@ def answer_part(
         said += ". The two differ in more than their start, so other settings count too"
     about = (
         "Points of Dice on the scans' own grids: the pretrained network minus the one "
-        f"from random weights, on the same {gain.num_patients} test patients"
+        f"from random weights, on the same {count(gain.num_patients, 'test patient')}"
     )
     if gain.num_runs > 1:
         about += f", over {gain.num_runs} pairs of runs (draws and seeds)"
@@ -127,14 +128,19 @@ def overview(main: ReportedRun) -> str:
     split = main.record.split
     unlabelled = [x for x in split.pretrain_patients if x not in split.labeled_patients]
     facts = [
-        (str(len(split.labeled_patients)), "labelled patients"),
-        (f"{len(unlabelled):,}", "patients used without masks"),
-        (str(len(split.test_patients)), "test patients"),
+        _fact(len(split.labeled_patients), "labelled patient"),
+        _fact(len(unlabelled), "patient", more=" used without masks"),
+        _fact(len(split.test_patients), "test patient"),
     ]
     if main.patients:
         mean = mean_dice(main.patients, FOREGROUND).mean
         facts.append((f"{100 * mean:.1f} %", f"foreground Dice, {main.title}"))
     return tiles(facts)
+
+
+def _fact(number: int, noun: str, *, more: str = "") -> tuple[str, str]:
+    """A number with commas, and what it counts."""
+    return f"{number:,}", count(number, noun).partition(" ")[2] + more
 
 
 def dice_part(runs: Sequence[ReportedRun]) -> str:
@@ -191,7 +197,7 @@ def patient_part(
     parts = [table(header, rows[:_FEW], numbers=numbers)]
     if len(rows) > _FEW:
         rest = table(header, rows[_FEW:], numbers=numbers)
-        summary = f"<summary>{len(rows) - _FEW} more patients</summary>"
+        summary = f"<summary>{count(len(rows) - _FEW, 'more patient')}</summary>"
         parts.append(f"<details>{summary}{rest}</details>")
     title = f"Test patients, the worst first ({main.title}; Dice in %)"
     return section(title, *parts, kind="long")
@@ -281,7 +287,9 @@ def _facts(run: ReportedRun, names: Names) -> dict[str, str]:
     if run.scored_step:
         found["step that was scored"] = f"{run.scored_step:,}"
     found["draw, seed"] = f"{run.key[0]}, {run.key[1]}"
-    devices = f"{numerics.get('devices', '?')} {numerics.get('device', '?')} device(s)"
+    devices = "unknown devices"
+    if "devices" in numerics:
+        devices = count(numerics["devices"], f"{numerics.get('device', '?')} device")
     found["hardware"] = f"{devices}, {numerics.get('cpu', 'unknown processor')}"
     versions = {
         "pix2rep-jax": record.environment.get("pix2rep_jax", "?"),

@@ -5,6 +5,7 @@ from typing import Any
 
 from pix2rep_jax.errors import name_some
 from pix2rep_jax.runtime.config_checks import walk
+from pix2rep_jax.wording import count
 
 __all__ = ["setting_notes"]
 
@@ -151,8 +152,9 @@ def _doubtful(values: Mapping[str, Any], mode: str) -> Iterator[str]:
         )
         if points != "all" and points * batch_size < _FEW_PAIRS:
             yield (
-                f"a step compares {points * batch_size} pairs of pixels, which say "
-                "little of what is unlike: raise --config.pretrain.num_points"
+                f"a step compares only {count(points * batch_size, 'pair')} of pixels, "
+                "and so learns little of what is unlike: raise "
+                "--config.pretrain.num_points"
             )
 
 

@@ -7,6 +7,7 @@ from tqdm import tqdm
 
 from pix2rep_jax.data.fault import Fault, group_faults, make_fault
 from pix2rep_jax.errors import InputError, name_some
+from pix2rep_jax.wording import count
 
 __all__ = ["describe_alike", "explain", "skip"]
 
@@ -29,8 +30,8 @@ def describe_alike(faults: list[Fault]) -> list[str]:
     """Names the scans that were skipped without a word, one line per kind of fault."""
     groups = [group for group in group_faults(faults) if len(group) > 1]
     return [
-        f"skipped {len(others)} more scan(s) for the same reason as {first.name}: "
-        f"{name_some(each.name for each in others)}"
+        f"skipped {count(len(others), 'more scan')} for the same reason as "
+        f"{first.name}: {name_some(each.name for each in others)}"
         for first, *others in groups
     ]
 

@@ -35,6 +35,7 @@ from pix2rep_jax.runs.pretrained_backbone import describe_backbone
 from pix2rep_jax.training.run_keys import make_run_keys
 from pix2rep_jax.training.state import TrainState
 from pix2rep_jax.training.task import Task
+from pix2rep_jax.wording import count
 
 __all__ = [
     "Segmentation",
@@ -194,12 +195,13 @@ def make_evaluate(
         *take_own(dataset, slices),
         num_classes=len(config.data.classes),
     )
-    others = f"{len(slices)} more slice(s)"
+    others = count(len(slices), "more slice")
     if split.val_patients:
-        others = f"{len(slices)} slice(s) of {len(split.val_patients)} other patients"
+        patients = count(len(split.val_patients), "other patient")
+        others = f"{count(len(slices), 'slice')} of {patients}"
     by_keep = {
-        LAST: f"the last step is kept, and {others} validate",
-        BEST: f"{others} choose the checkpoint",
+        LAST: f"the last step is kept, validated on {others}",
+        BEST: f"the checkpoint is chosen on {others}",
     }
     return (
         lambda state: validate(
@@ -253,9 +255,10 @@ def train_and_score(
         task,
         trained=sorted(task.rates),
         command=command,
-        message=f"{folder.name} from {{origin}} on {len(split.train_slices)} slices of "
-        f"{len(split.labeled_patients)} patient(s), {task.num_steps} steps; "
-        + chosen_by,
+        message=f"{folder.name} from {{origin}} on "
+        f"{count(len(split.train_slices), 'slice')} of "
+        f"{count(len(split.labeled_patients), 'patient')}, "
+        f"{count(task.num_steps, 'step')}; {chosen_by}",
         one_piece=find_one_piece(dataset.volumes, split.labeled_patients, classes),
         evaluate=evaluate,
         show=show,

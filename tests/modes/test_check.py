@@ -139,7 +139,7 @@ def test_one_fault_of_many_files_is_one_line(config, tmp_path, capsys):
     assert check.run(config, tmp_path / "work") == 1
     err = capsys.readouterr().err
     faults = [line for line in err.splitlines() if line.startswith("fault: ")]
-    assert len(faults) == 2 and "6 file(s)" in err
+    assert len(faults) == 2 and "6 files" in err
     (many,) = [line for line in faults if "5 files" in line]
     assert all(f"p{number}.nii.gz" in many for number in (4, 5, 6))
     assert "p7" not in many and many.count("label 255") == 1

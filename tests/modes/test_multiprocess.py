@@ -34,7 +34,7 @@ def test_two_processes_are_one_run(workdir, cache, tmp_path):
     checkpoints that one process reads."""
     for process in start_two("pretrain", tmp_path, cache):
         said = succeed(process)
-        assert "2 CPU device(s)" in said
+        assert "2 CPU devices" in said
         assert "no picture" not in said  # none is tried: the other may have ended
     ours, theirs = lines(tmp_path / "pretrain"), lines(workdir / "pretrain")
     assert [x["step"] for x in ours] == [x["step"] for x in theirs]
