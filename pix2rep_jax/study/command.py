@@ -26,6 +26,7 @@ from pix2rep_jax.study.report.document import make_document
 from pix2rep_jax.study.report.results import Result, read_results
 from pix2rep_jax.study.report.run_table import read_kind, read_runs, run_table
 from pix2rep_jax.study.runner import run_cells
+from pix2rep_jax.wording import count
 
 __all__ = ["run"]
 
@@ -79,7 +80,7 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> in
     print((folder / "tables.md").read_text(encoding="utf-8"))
     print(f"the results are in {folder}")
     if failed:
-        print(f"{failed} cells failed: the same command tries them again")
+        print(f"{count(failed, 'cell')} failed: the same command tries again")
     return int(failed > 0)
 
 
@@ -113,7 +114,7 @@ def read_published(
             f"study.records={path} has no run of this plan: use the configuration and "
             "the overrides that its runs had (results/README.md)"
         )
-    print(f"study: {len(published)} finished runs come from {path}")
+    print(f"study: {count(len(published), 'finished run')} came from {path}")
     return published
 
 
@@ -173,12 +174,12 @@ def describe(config: ConfigDict, results: Sequence[Result]) -> str:
     lines = [
         f"methods {len(study.methods)} x numbers of labelled patients "
         f"{len(study.labeled)} x draws {study.draws} x seeds {study.seeds} = "
-        f"{len(results)} cells, from {len(runs)} pretrained networks",
+        f"{count(len(results), 'cell')}, from {count(len(runs), 'pretrained network')}",
         "",
     ]
     for method in study.methods:
         states = [each.status for each in results if each.cell.method == method]
-        parts = [f"{study.rows[method].title}: {len(states)} cells"]
+        parts = [f"{study.rows[method].title}: {count(len(states), 'cell')}"]
         for status in ("finished", "failed", "interrupted"):
             if status in states:
                 parts.append(f"{states.count(status)} {status}")
@@ -199,7 +200,8 @@ def time_left(results: Sequence[Result]) -> str:
         for each in open_cells
     ]
     seconds = sum(guess for guess in guesses if guess is not None)
-    text = f"{len(open_cells)} cells left, about {_time(seconds)} from finished runs"
+    left = count(len(open_cells), "cell")
+    text = f"{left} left, about {_time(seconds)} from finished runs"
     unknown = guesses.count(None)
     return text + (f", without {unknown} of unknown length" if unknown else "")
 

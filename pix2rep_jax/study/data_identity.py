@@ -15,6 +15,7 @@ from pix2rep_jax.runtime.atomic_file import read_object, write_whole
 from pix2rep_jax.study.job_record import read_record
 from pix2rep_jax.study.jobs import distinct_jobs
 from pix2rep_jax.study.report.results import Result, test_patients
+from pix2rep_jax.wording import count
 
 __all__ = ["check_scans", "read_scans", "scan_digests", "write_scans"]
 
@@ -98,7 +99,8 @@ def check_tested(
         )
     if scored_on and (other := {*scored_on} ^ {*tested}):
         raise InputError(
-            f"the finished cells were scored on {len(scored_on)} test patients, and "
-            f"data.root={root} has {len(tested)}; {min(other)} is only in one of the "
-            "two: name another --workdir, or the data of the finished cells"
+            "the finished cells were scored on "
+            f"{count(len(scored_on), 'test patient')}, and data.root={root} has "
+            f"{len(tested)}; {min(other)} is only in one of the two: "
+            "name another --workdir, or the data of the finished cells"
         )

@@ -23,6 +23,7 @@ from pix2rep_jax.runtime.config_checks import (
     words,
 )
 from pix2rep_jax.study.job_key import job_key
+from pix2rep_jax.wording import count
 
 __all__ = ["Cell", "Job", "distinct_jobs", "list_cells", "stages"]
 
@@ -242,8 +243,8 @@ def check_named(data: Mapping[str, Any], study: Mapping[str, Any]) -> None:
     if wanted and tuple(study["labeled"]) != (wanted,):
         shown = ",".join(map(str, study["labeled"]))
         raise InputError(
-            f"study.labeled is {shown}, but data.labeled names {wanted} patients: set "
-            f"--config.study.labeled={wanted},"
+            f"study.labeled is {shown}, but data.labeled names "
+            f"{count(wanted, 'patient')}: set --config.study.labeled={wanted},"
         )
     for number in () if wanted else study["labeled"]:
         check_labeled(data["split"], number)

@@ -14,6 +14,7 @@ from pix2rep_jax.modes import context, finetune, pretrain, probe
 from pix2rep_jax.runs.lock import hold
 from pix2rep_jax.study.job_record import Record, read_record, write_record
 from pix2rep_jax.study.jobs import Cell, Job, stages
+from pix2rep_jax.wording import count
 
 __all__ = ["run_cells"]
 
@@ -56,8 +57,8 @@ def run_cells(cells: Sequence[Cell]) -> Iterator[Cell]:
         if len(elsewhere) == len(left):
             if not told:
                 print(
-                    f"study: waiting for another process, which is running the last "
-                    f"{len(left)} cells",
+                    "study: waiting for another process, which is running what is "
+                    f"left: {count(len(left), 'cell')}",
                     file=sys.stderr,
                 )
             told = True

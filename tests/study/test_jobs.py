@@ -169,7 +169,7 @@ def test_the_main_rows_of_both_protocols_are_planned(cache, tmp_path, capsys):
         config.study.update(labeled=(1, 5), draws=3, dry_run=True)
         config.data.update({"cache_dir": str(cache)} | overrides)
         assert study_mode.run(config, tmp_path) == 0
-        assert "= 18 cells, from 1 pretrained" in capsys.readouterr().out
+        assert "= 18 cells, from 1 pretrained network\n" in capsys.readouterr().out
         keys.append({cell.job.key for cell in list_cells(config, tmp_path)})
     assert len(keys[0]) == len(keys[1]) == 18 and not keys[0] & keys[1]
 

@@ -564,7 +564,7 @@ def test_the_time_left_is_guessed_from_finished_runs():
     assert "3 cells left, about 3 min" in time_left(results)
     results[1] = Result(cells[1], "finished", seconds=40.0)
     results[2] = Result(cells[2], "finished", seconds=20.0)
-    assert "1 cells left, about 20 s" in time_left(results)
+    assert "1 cell left, about 20 s" in time_left(results)
 
 
 def test_a_tiny_study_runs_to_its_end(cache, tmp_path, capsys):

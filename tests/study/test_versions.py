@@ -132,7 +132,7 @@ def test_runs_of_other_settings_are_told_from_those_of_the_command(tmp_path):
     config.finetune.num_steps += 1
     drawn(config, tmp_path / "b")
     text = (tmp_path / "b" / "study" / "tables.md").read_text()
-    assert "1 of the finished runs have other settings" in text
+    assert "1 of the finished runs had other settings" in text
     config.study.tables_only = False
     with pytest.raises(InputError, match=r"study\.records="):
         command.run(config, tmp_path / "c")

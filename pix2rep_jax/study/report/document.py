@@ -22,6 +22,7 @@ from pix2rep_jax.study.report.results import (
     test_patients,
 )
 from pix2rep_jax.study.report.tables import method_table
+from pix2rep_jax.wording import count
 
 __all__ = ["make_document"]
 
@@ -141,12 +142,12 @@ def about_versions(results: Sequence[Result], *, crop: str) -> list[str]:
     versions = Counter(each.version for each in results if each.keys is not None)
     lines = []
     for version, number in sorted(versions.items()):
-        what = f"are of version {version} of this program, which now has {VERSION}"
+        what = f"came from version {version} of this program, which now has {VERSION}"
         if version == VERSION:
-            what = "have other settings than this command"
+            what = "had other settings than this command"
         line = (
-            f"{number} of the finished runs {what}. They were found by method, "
-            "labelled patients, draw and seed alone."
+            f"{number} of the finished runs {what}. Each was found by method, labelled "
+            "patients, draw and seed alone."
         )
         if version < 3:
             line += " Their draws share the first weights, orders and augmentations."
@@ -157,7 +158,7 @@ def about_versions(results: Sequence[Result], *, crop: str) -> list[str]:
 
 def averaged_over(study: ConfigDict) -> str:
     """Says which runs a number of a table averages."""
-    draws = f"{study.draws} few-shot draws"
+    draws = count(study.draws, "few-shot draw")
     return draws if study.seeds == 1 else f"{draws} of {study.seeds} seeds each"
 
 
@@ -185,7 +186,7 @@ def scored_on(num_patients: int) -> str:
     """Says on how many patients the finished cells were scored; 0 is unknown."""
     if not num_patients:
         return "Scored on all volumes of the test patients."
-    return f"Scored on all volumes of {num_patients} test patients."
+    return f"Scored on all volumes of {count(num_patients, 'test patient')}."
 
 
 def other_networks(
@@ -262,7 +263,7 @@ def missing_lines(results: Sequence[Result], rows: Mapping[str, Any]) -> list[st
                 f"{cell.draw}, seed {cell.seed}: failed ({each.reason})"
             )
     if unfinished := sum(x.status in ("pending", "interrupted") for x in results):
-        lines.append(f"- {unfinished} cells were not run to their end yet")
+        lines.append(f"- {count(unfinished, 'cell')} did not run to the end yet")
     head = ["", "## Notes", ""] if lines else []
     time = tqdm.format_interval(total_seconds(results))
     return [*head, *lines, "", f"Wall time of all runs together: {time}."]
