@@ -48,6 +48,7 @@ from pix2rep_jax.views.affine import (
 )
 from pix2rep_jax.views.sampling import Views
 from pix2rep_jax.views.warp import warp
+from pix2rep_jax.wording import count
 
 CASES = ("small", "middle")
 COLUMNS = ("ours", "dense", "PyTorch")
@@ -346,8 +347,9 @@ def main() -> None:
     arguments = parser.parse_args()
     print(
         f"jax {jax.__version__}, PyTorch {torch.__version__}, "
-        f"{jax.devices()[0].device_kind} ({torch.get_num_threads()} threads for "
-        "PyTorch); ms per step, ratios with quartiles over the rounds"
+        f"{jax.devices()[0].device_kind} "
+        f"({count(torch.get_num_threads(), 'thread')} for PyTorch); ms per step, "
+        "ratios with quartiles over the rounds"
     )
     print(
         f"{'case':8}{'loss':19}"

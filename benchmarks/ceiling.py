@@ -36,6 +36,7 @@ from pix2rep_jax.data.slices.resample import resample_label, restore_labels
 from pix2rep_jax.data.slices.volume import VolumeRecord, read_expert
 from pix2rep_jax.evaluation.dice import dice_per_class
 from pix2rep_jax.inference.predict import predict_volume
+from pix2rep_jax.wording import count
 
 GRID = {"spacing_mm": float, "size": int}
 
@@ -152,7 +153,8 @@ def _line(title: str, dice: np.ndarray, classes: Sequence[str]) -> str:
     """Formats the mean Dice over volumes, in %."""
     mean = 100 * np.nanmean(dice, 0)
     each = ", ".join(f"{name} {x:.2f}" for name, x in zip(classes, mean, strict=True))
-    return f"{title}, {len(dice)} volumes: {each}; foreground {mean[1:].mean():.2f}"
+    scored = count(len(dice), "volume")
+    return f"{title}, {scored}: {each}; foreground {mean[1:].mean():.2f}"
 
 
 if __name__ == "__main__":

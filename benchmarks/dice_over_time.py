@@ -25,6 +25,7 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from benchmarks.csv_file import read_rows, write_rows
+from pix2rep_jax.wording import count
 
 HERE = Path(__file__).resolve().parents[1]
 NAME = "dice_over_time.csv"
@@ -167,7 +168,7 @@ def draw_picture(folder: Path, path: Path) -> None:
             axis.plot(
                 *zip(*line, strict=True), color=colour, marker=marker, label=title
             )
-        patients = "1 patient" if number == "1" else f"{number} patients"
+        patients = count(int(number), "patient")
         axis.set_title(f"{name}, {patients} with masks", fontsize=10)
         axis.set_xlabel("minutes of one core")
         axis.spines[["top", "right"]].set_visible(False)

@@ -33,6 +33,7 @@ from pix2rep_jax.evaluation.score_volumes import evaluate_volumes
 from pix2rep_jax.evaluation.volume_score import VolumeScore
 from pix2rep_jax.runs.manifest import read_config
 from pix2rep_jax.runtime.atomic_file import write_whole
+from pix2rep_jax.wording import count
 
 
 class Result(NamedTuple):
@@ -208,7 +209,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     config = ConfigDict(read_config(flags.workdir / "finetune"))
     result = run(config, **options)
-    print(f"{result.steps} steps, {result.seconds:.0f} s")
+    print(f"{count(result.steps, 'step')}, {result.seconds:.0f} s")
     print(table(result.scores, classes=result.classes))
     if flags.json:
         block = evaluation(result.scores, classes=result.classes)

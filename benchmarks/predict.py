@@ -31,6 +31,7 @@ from pix2rep_jax.inference.segmenter import Segmenter
 from pix2rep_jax.inference.write_masks import write_masks
 from pix2rep_jax.models.build import make_segmentation_net
 from pix2rep_jax.runtime.huge_pages import use_huge_pages
+from pix2rep_jax.wording import count
 
 Pairs = Sequence[tuple[Path, Path]]
 
@@ -132,7 +133,8 @@ def main() -> None:
         }
         spent = take_turns(rows, rounds=arguments.rounds)
         differing = count_differing(before, after)
-    print(f"{len(scans)} scans, {len(images)} slices; {differing} pixels differ")
+    given = f"{count(len(scans), 'scan')}, {count(len(images), 'slice')}"
+    print(f"{given}; different: {count(differing, 'pixel')}")
     print(f"{'':20}{'s':>8}{'of the network':>22}{'cores s':>10}{'of the network':>22}")
     base = spent["network alone"]
     for name, values in spent.items():

@@ -29,6 +29,7 @@ from matplotlib.figure import Figure
 from benchmarks.csv_file import keep_others, put_table, read_rows, write_rows
 from benchmarks.rates import SETTINGS, call, finetune
 from pix2rep_jax.runs.metric_log import read_metrics
+from pix2rep_jax.wording import count
 
 HERE = Path(__file__).resolve().parents[1]
 SCORES, COURSE = "ssl4mis.csv", "ssl4mis_course.csv"
@@ -262,9 +263,8 @@ def draw_course(table: Path, path: Path) -> None:
     figure = Figure(figsize=(4.2 * columns, 4.6 * rows), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for axis, (number, view) in zip(grid.flat, sorted(panels), strict=False):
-        patients = "1 patient" if number == 1 else f"{number} patients"
         seen = VARIANTS[view][0] if view else "crop of 160 mm, 2.5 mm"
-        axis.set_title(f"{patients} with masks, {seen}", fontsize=9)
+        axis.set_title(f"{count(number, 'patient')} with masks, {seen}", fontsize=9)
         _draw_panel(axis, {row: courses[row] for row in panels[number, view]})
     for axis in grid.flat[len(panels) :]:
         axis.set_axis_off()

@@ -233,7 +233,7 @@ def main() -> None:
         cells = "".join(f"{middle[stage]:10.2f}" for stage in STAGES)
         total = sum(middle[stage] for stage in STAGES)
         print(f"{mode:9} {state:9}{name:5}{cells}{total:10.2f} s in all, ", end="")
-        print(f"{middle['programs']:.0f} programs")
+        print(f"programs: {middle['programs']:.0f}")
 
 
 if __name__ == "__main__":
