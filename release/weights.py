@@ -25,6 +25,7 @@ from pix2rep_jax.runs.find_weights import file_sha256
 from pix2rep_jax.runs.pretrained_backbone import read_backbone
 from pix2rep_jax.runs.start import find_pretraining
 from pix2rep_jax.runtime.atomic_file import write_whole
+from pix2rep_jax.wording import count
 
 
 class Source(NamedTuple):
@@ -84,8 +85,8 @@ export("FOLDER_OR_HUB_NAME", "EXPORT", format="pytorch")
 
 ## Data and licence
 
-It learned from {source.title}: {slices} slices of {patients} patients. No mask was
-used. The data's licence is {source.licence}. These weights are given under the same.
+It learned from {source.title}: {slices} of {patients}. No mask was used.
+The data's licence is {source.licence}. These weights are given under the same.
 Cite the data: {source.citation}.
 
 ## Recipe
@@ -106,8 +107,8 @@ Cite the data: {source.citation}.
 - It sees 2D slices of {size} x {size} px of {spacing:.3g} mm, with intensities from
   {intensities}.
 - It is a tool of research, and is not for diagnosis.
-- The file holds hashes of the names of the {patients} patients and of their scans, so
-  that none of them is tested by mistake. It holds no image.
+- The file holds hashes of the names of the {patients} and of their scans, so that
+  none of them is tested by mistake. It holds no image.
 """
 
 
@@ -155,8 +156,8 @@ def make_release(
         features=network.backbone.num_features,
         file=file.name,
         sha256=sha256,
-        slices=len(split.pretrain_slices),
-        patients=len(split.pretrain_patients),
+        slices=count(len(split.pretrain_slices), "slice"),
+        patients=count(len(split.pretrain_patients), "patient"),
         recipe="\n".join(f"| {k} | {v} |" for k, v in describe_recipe(network).items()),
         numbers=numbers,
         size=data["size"],

@@ -31,7 +31,7 @@ def test_a_release_is_what_its_card_says(tmp_path):
     card = (out / "README.md").read_text()
     head = card.split("---")[1]
     assert "license: cc0-1.0" in head and "# tiny" in card
-    assert sha256 in card and "3 slices of 1 patients" in card
+    assert sha256 in card and "3 slices of 1 patient." in card
     assert "| channels | 4, 8 |" in card and "{" not in card.replace("{}", "")
     assert find_weights(out) == file
     assert json.loads((out / "config.json").read_text())["sha256"] == sha256
