@@ -160,3 +160,14 @@ def test_only_one_thing_is_singular():
     assert count(2155, "annotated slice") == "2155 annotated slices"
     numbers = (count(n, "axis", plural="axes") for n in (1, 2))
     assert [*numbers] == ["1 axis", "2 axes"]
+
+
+def test_no_text_leaves_the_number_open():
+    """As "patient(s)" would: `count` knows whether it is one."""
+    for folder in (PACKAGE, ROOT / "benchmarks", ROOT / "configs"):
+        for path in sorted(folder.rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    assert not re.search(r"\w\(s\)", node.value), (
+                        f"{path}:{node.lineno}"
+                    )
