@@ -28,6 +28,9 @@ from tests.support.program import (
     wait_until,
 )
 
+PIECES = "--config.predict.largest_component=False"
+"""Keeps every piece, as the scores at the end of a training do."""
+
 
 def check_evaluation(folder, *, volumes):
     """The contract's fields, and means that are the means of the volumes' file."""
@@ -88,11 +91,18 @@ def test_a_run_leaves_the_files_of_the_contract(workdir):
     } <= logged
 
 
-def test_segmenters_are_scored(workdir):
-    """By probe and finetune themselves, and by evaluate alike."""
+def test_segmenters_are_scored(workdir, cache, tmp_path):
+    """By probe and finetune themselves, and by evaluate alike if it keeps every piece.
+
+    By default it keeps those that are one in the training masks, as predict does.
+    """
     for folder in ("probe", "finetune", "evaluate"):
         check_evaluation(workdir / folder, volumes=4)
-    ours = json.loads((workdir / "evaluate" / "evaluation.json").read_text())["dice"]
+    found = json.loads((workdir / "evaluate" / "evaluation.json").read_text())
+    assert found["largest_component_foreground"]
+    shutil.copytree(workdir / "finetune", tmp_path / "finetune")
+    succeed(start("evaluate", tmp_path, cache, PIECES))
+    ours = json.loads((tmp_path / "evaluate" / "evaluation.json").read_text())["dice"]
     theirs = json.loads((workdir / "finetune" / "evaluation.json").read_text())["dice"]
     assert ours == pytest.approx(theirs, abs=1e-3)
 
@@ -321,7 +331,7 @@ def test_predict_writes_masks_on_the_scans_own_grid(workdir, cache, tmp_path):
         (folder / scan.name).symlink_to(scan)
     (folder / "bad.nii.gz").write_bytes(scans[0].read_bytes()[:500])
     paths = (f"--input={folder}", f"--output={tmp_path / 'masks'}")
-    result = finish(start("predict", workdir, cache, *paths))
+    result = finish(start("predict", workdir, cache, *paths, PIECES))
     assert result.returncode == 1
     assert "bad.nii.gz" in result.stderr and "Traceback" not in result.stderr
     for scan, row in zip(scans, rows, strict=True):
