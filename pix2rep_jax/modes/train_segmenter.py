@@ -22,6 +22,7 @@ from pix2rep_jax.data.split_record import Split
 from pix2rep_jax.errors import check_choice
 from pix2rep_jax.evaluation.score_run import score_run
 from pix2rep_jax.evaluation.validate import make_validate
+from pix2rep_jax.inference.postprocess import choose_components, read_options
 from pix2rep_jax.inference.predict import BATCH_SIZE, make_predictors
 from pix2rep_jax.methods.downstream.teacher import networks_of_state
 from pix2rep_jax.models.build import make_segmentation_net
@@ -301,4 +302,11 @@ def train_and_score(
         },
     )
     print(table)
+    wanted = read_options(config)["largest_component"]
+    pieces = choose_components(config, record, wanted)
+    if kept_pieces := pieces.describe(classes):
+        print(
+            f"these scores are of every piece; --mode predict keeps {kept_pieces}, and "
+            "--mode evaluate scores that"
+        )
     print(f"the results are in {folder}")
