@@ -330,8 +330,8 @@ def test_predict_writes_masks_on_the_scans_own_grid(workdir, cache, tmp_path):
     for scan in scans:
         (folder / scan.name).symlink_to(scan)
     (folder / "bad.nii.gz").write_bytes(scans[0].read_bytes()[:500])
-    paths = (f"--input={folder}", f"--output={tmp_path / 'masks'}")
-    result = finish(start("predict", workdir, cache, *paths, PIECES))
+    paths = (f"--input={folder}", f"--output={tmp_path / 'masks'}", PIECES)
+    result = finish(start("predict", workdir, cache, *paths))
     assert result.returncode == 1
     assert "bad.nii.gz" in result.stderr and "Traceback" not in result.stderr
     for scan, row in zip(scans, rows, strict=True):
@@ -362,7 +362,7 @@ def test_predict_writes_masks_on_the_scans_own_grid(workdir, cache, tmp_path):
     for path, (content, written) in zip(masks, before, strict=True):
         assert path.read_bytes() == content and path.stat().st_mtime_ns > written
     one = tmp_path / "mine" / "heart.nii"
-    own = (f"--input={folder / scans[0].name}", f"--output={one}")
+    own = (f"--input={folder / scans[0].name}", f"--output={one}", PIECES)
     assert "1 of 1 masks" in succeed(start("predict", workdir, cache, *own))
     np.testing.assert_array_equal(*(nib.load(x).dataobj for x in (one, masks[0])))
     assert list(one.parent.iterdir()) == [one]
