@@ -101,8 +101,8 @@ CONTEXT = {
 UNIMATCH = {
     "study.methods": ("baseline", "proposed", "unimatch"),
     "study.labeled": (1,),
-    "finetune.unimatch.cross_entropy_share": 0.0,
 }
+UNIMATCH_DICE = UNIMATCH | {"finetune.unimatch.cross_entropy_share": 0.0}
 
 NETWORKS = {
     "study.methods": ("baseline", "proposed", "networks"),
@@ -121,6 +121,7 @@ TABLES = {
     "sparse_small": ("sparse_small", study, "small", SPARSE),
     "context_small": ("context_small", study, "small", CONTEXT),
     "unimatch_small": ("unimatch_small", study, "small", UNIMATCH),
+    "unimatch_dice_small": ("unimatch_dice_small", study, "small", UNIMATCH_DICE),
     "networks_small": ("networks_small", study, "small", NETWORKS),
     "hippocampus_small": (
         "hippocampus_small",
@@ -152,6 +153,7 @@ LAST = (
     "networks_small",
     "phantom_small",
     "study_cpu_3",
+    "unimatch_dice_small",
     "unimatch_small",
 )
 """Files whose runs were scored at their last step; the others have the best one."""
