@@ -166,7 +166,7 @@ def test_one_may_change_ones_mind_about_the_checkpoint(workdir, cache, tmp_path)
     shutil.copytree(workdir / "finetune", run)
     (run / "checkpoints" / "3" / "metrics" / "metrics").write_text('{"val_dice": 2.0}')
     shutil.rmtree(run / "checkpoints" / "3" / "sums")  # they would not allow that
-    options = {"init__checkpoint": workdir}
+    options = {"init__checkpoint": workdir, "predict__largest_component": False}
 
     def scored(mode, **changes):
         succeed(start(mode, tmp_path, cache, **options, **changes))
