@@ -1,5 +1,6 @@
 """Which classes are one piece in all masks of some patients."""
 
+import itertools
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
@@ -22,7 +23,7 @@ class OnePiece(NamedTuple):
     """What is one piece in every mask of some patients.
 
     Attributes:
-        classes: Names of classes, background never.
+        classes: Names of such classes, background never.
         foreground: Whether all classes together are one piece, because they touch.
     """
 
@@ -31,7 +32,7 @@ class OnePiece(NamedTuple):
 
 
 NOTHING_KNOWN = OnePiece()
-"""Without masks."""
+"""What is known without masks."""
 
 
 def find_one_piece(
@@ -48,11 +49,9 @@ def find_one_piece(
         Such classes that occur, and whether the foreground is one piece too.
     """
     masked = [each for each in volumes if each.patient in patients and each.label_path]
-    values = range(1, len(classes))
-    parts = [*((each,) for each in values), tuple(values)]
-    pieces = np.zeros(len(parts), int)
+    pieces = np.zeros(len(classes), int)
     reading = read_files(
-        lambda file: [_count(each, parts) for each in file],
+        lambda file: [_count(each, len(classes)) for each in file],
         masked,
         title="read masks",
         progress=True,
@@ -66,33 +65,30 @@ def find_one_piece(
     return OnePiece(found, foreground)
 
 
-def find_pieces(
-    labels: np.ndarray, values: Collection[int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers the pieces of classes, in the box around them alone, to save memory.
+def find_pieces(where: np.ndarray) -> tuple[tuple[slice, ...], np.ndarray]:
+    """Numbers the pieces of a structure, in the box around it alone, to save memory.
 
     Args:
-        labels: `[rows, columns, slices]` uint8.
-        values: The classes. Where two of them touch they are one piece.
+        where: `[rows, columns, slices]` bool, the structure's voxels.
 
     Returns:
-        The labels in that box, as a view, and the number of each voxel's piece, from 1;
-        0 for other classes.
+        The box, and the number of each voxel's piece in it, from 1; 0 outside.
     """
     # Late: a run that has not trained yet need not wait for SciPy's import.
     from scipy import ndimage
 
-    where = np.isin(labels, [*values])
     boxes = ndimage.find_objects(where.view(np.uint8))
     box = boxes[0] if boxes else (slice(0),) * 3
-    return labels[box], ndimage.label(where[box], _NEIGHBOURS)[0]
+    return box, ndimage.label(where[box], _NEIGHBOURS)[0]
 
 
-def _count(volume: VolumeFile, parts: Sequence[Collection[int]]) -> list[int]:
-    """Counts the pieces of each group of classes in a volume's mask."""
+def _count(volume: VolumeFile, num_classes: int) -> list[int]:
+    """Counts the pieces of each class in a volume's mask, then of the foreground."""
     assert isinstance(volume, VolumeRecord)
-    labels = read_expert(volume, num_classes=1 + len(parts[-1]))
-    pieces = [find_pieces(labels, each)[1].max(initial=0) for each in parts]
+    labels = read_expert(volume, num_classes=num_classes)
+    classes = (labels == value for value in range(1, num_classes))
+    structures = itertools.chain(classes, [(labels > 0) & (labels < num_classes)])
+    pieces = [find_pieces(each)[1].max(initial=0) for each in structures]
     if (labels == UNLABELLED).any():  # what is drawn may go on in other places
         pieces = [_SEVERAL if each else 0 for each in pieces]
     return pieces

@@ -2,13 +2,13 @@
 
 import functools
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from pix2rep_jax.data.one_piece import NOTHING_KNOWN, find_pieces
+from pix2rep_jax.data.one_piece import NOTHING_KNOWN, OnePiece, find_pieces
 from pix2rep_jax.methods.downstream.augmentation import finetuning_options
 from pix2rep_jax.runs.run_record import RunRecord
 from pix2rep_jax.runtime.config_checks import choice
@@ -24,6 +24,7 @@ __all__ = [
     "choose_motions",
     "keep_largest",
     "known_motions",
+    "pieces_of",
     "read_options",
     "shared_pieces",
 ]
@@ -53,7 +54,7 @@ five. The masks of fewer patients do not show that a structure never has several
 But where several classes touch and make one piece, they are parts of one organ. There
 it brought a point with one patient. It also brought 1 to 3 points in whole slices,
 where much lies far from a structure, and half a point to 3 after UniMatch
-(docs/results/notes.md).
+(docs/results/notes.md, docs/results/ssl4mis.md).
 """
 
 
@@ -77,9 +78,9 @@ class Pieces(NamedTuple):
 
     Attributes:
         classes: The classes of which only the largest piece is kept.
-        foreground: Whether it is looked for in the largest piece of all classes
-            together. A false structure elsewhere can be larger than the true one, but
-            not than all of them.
+        foreground: Whether only the largest piece of all classes together is kept
+            first. A false structure elsewhere can be larger than the true one. It is
+            hardly larger than all true ones together.
     """
 
     classes: tuple[int, ...] = ()
@@ -89,11 +90,12 @@ class Pieces(NamedTuple):
         """Names what is kept; "" if that is everything.
 
         Args:
-            names: Of all classes.
+            names: The names of all classes.
         """
-        kept = [", ".join(names[each] for each in self.classes)] if self.classes else []
-        kept += ["the foreground"] if self.foreground else []
-        return " within ".join(f"the largest piece of {each}" for each in kept)
+        kept = ", ".join(names[each] for each in self.classes)
+        whole = "the foreground" * self.foreground
+        found = (f"the largest piece of {each}" for each in (kept, whole) if each)
+        return " within ".join(found)
 
 
 EVERY_PIECE = Pieces()
@@ -165,16 +167,32 @@ def choose_components(
             and config["finetune"].get("method") == "unimatch"
         )
     )
-    sure = record.one_piece if gains else NOTHING_KNOWN
-    names = {False: (), "auto": sure.classes}.get(wanted, classes[1:])
-    return Pieces(
-        tuple(i for i, name in enumerate(classes) if i and name in names),
-        wanted == FOREGROUND or (wanted == "auto" and sure.foreground),
+    return pieces_of(
+        classes, wanted, known=record.one_piece if gains else NOTHING_KNOWN
     )
 
 
+def pieces_of(
+    classes: Sequence[str], wanted: bool | str, *, known: OnePiece = NOTHING_KNOWN
+) -> Pieces:
+    """Selects the pieces that the setting asks for.
+
+    Args:
+        classes: Names of all classes, background first.
+        wanted: The setting `predict.largest_component`.
+        known: What "auto" goes by.
+    """
+    if wanted == "auto":
+        kept = (name in known.classes for name in classes[1:])
+        return Pieces(
+            tuple(i for i, is_kept in enumerate(kept, 1) if is_kept), known.foreground
+        )
+    every = tuple(range(1, len(classes)))
+    return Pieces(every, wanted == FOREGROUND) if wanted else EVERY_PIECE
+
+
 def shared_pieces(chosen: Sequence[Pieces]) -> Pieces:
-    """Selects the pieces that all networks of an ensemble keep."""
+    """Selects the pieces that every network of an ensemble wants to keep."""
     classes = set.intersection(*({*each.classes} for each in chosen))
     return Pieces(tuple(sorted(classes)), all(each.foreground for each in chosen))
 
@@ -224,18 +242,23 @@ def keep_largest(labels: np.ndarray, pieces: Pieces) -> np.ndarray:
     Args:
         labels: `[rows, columns, slices]` or `[rows, columns, slices, frames]` uint8.
             Each frame is a volume of its own.
-        pieces: Of which classes, and whether of the foreground first.
+        pieces: What is kept.
 
     Returns:
         The same array, which is changed. Of two largest pieces the first is kept.
     """
     frames = labels if labels.ndim == 4 else labels[..., None]
-    parts: list[Collection[int]] = [(each,) for each in pieces.classes]
     for frame in np.moveaxis(frames, 3, 0):
-        foreground = [range(1, 1 + frame.max(initial=0))] if pieces.foreground else []
-        for part in foreground + parts:
-            box, numbers = find_pieces(frame, part)
-            sizes = np.bincount(numbers.ravel())[1:]
-            if len(sizes) > 1:
-                box[(numbers > 0) & (numbers != sizes.argmax() + 1)] = 0
+        if pieces.foreground:
+            _remove_others(frame, frame > 0)
+        for value in pieces.classes:
+            _remove_others(frame, frame == value)
     return labels
+
+
+def _remove_others(labels: np.ndarray, where: np.ndarray) -> None:
+    """Makes all pieces of a structure background, except its largest one."""
+    box, numbers = find_pieces(where)
+    sizes = np.bincount(numbers.ravel())[1:]
+    if len(sizes) > 1:
+        labels[box][(numbers > 0) & (numbers != sizes.argmax() + 1)] = 0

@@ -18,7 +18,7 @@ from pix2rep_jax.data.scan_notes import count_notes
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.inference.found_scans import describe_written
 from pix2rep_jax.inference.mask_volumes import Row
-from pix2rep_jax.inference.postprocess import FOREGROUND, Pieces, read_options
+from pix2rep_jax.inference.postprocess import pieces_of, read_options
 from pix2rep_jax.inference.scan_files import (
     SUFFIX,
     channels_note,
@@ -214,11 +214,8 @@ def load_from_support(
     if options["mirror"] is True:
         note = "note: --support does not mirror, so predict.mirror changes nothing"
         print(for_caller(note), file=sys.stderr)
-    wanted = options["largest_component"]
-    if wanted in (True, FOREGROUND):
-        pieces = Pieces(tuple(range(1, len(segmenter.classes))), wanted == FOREGROUND)
-        return dataclasses.replace(segmenter, pieces=pieces)
-    return segmenter
+    pieces = pieces_of(segmenter.classes, options["largest_component"])
+    return dataclasses.replace(segmenter, pieces=pieces)
 
 
 def describe_labels(classes: Sequence[str], data: Mapping[str, Any]) -> str:

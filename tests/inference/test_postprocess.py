@@ -16,6 +16,7 @@ from pix2rep_jax.inference.postprocess import (
     keep_largest,
     known_motions,
     read_options,
+    shared_pieces,
 )
 from tests.support.run_folder import make_run_record, make_split_of
 
@@ -178,3 +179,39 @@ def test_the_largest_piece_is_kept():
     np.testing.assert_array_equal(
         keep_largest(nothing.copy(), Pieces((1, 2), True)), nothing
     )
+
+
+def test_a_structure_is_looked_for_in_the_largest_piece_of_all_classes():
+    """The false blob has more voxels than class 1, and fewer than both classes."""
+    labels = np.zeros((20, 20, 3), np.uint8)
+    labels[2:7, 2:7], labels[7:9, 2:7] = 2, 1
+    blob = np.zeros(labels.shape, bool)
+    blob[15:, 15:] = True
+    both = np.where(blob, 1, labels).astype(np.uint8)
+    both[0, 19, 1] = 3
+    alone = keep_largest(both.copy(), Pieces((1, 2)))
+    assert (alone[blob] == 1).all() and not (alone[7:9, 2:7] == 1).any()
+    assert alone[0, 19, 1] == 3
+    for classes in ((), (1, 2)):
+        found = keep_largest(both.copy(), Pieces(classes, foreground=True))
+        np.testing.assert_array_equal(found, labels)
+
+
+def test_an_ensemble_keeps_what_every_network_does():
+    both = [Pieces((1, 2), foreground=True), Pieces((2, 3), foreground=True)]
+    assert shared_pieces(both) == Pieces((2,), foreground=True)
+    assert shared_pieces([*both, Pieces((2,))]) == Pieces((2,))
+
+
+@pytest.mark.parametrize(
+    "pieces, expected",
+    [
+        (Pieces(), ""),
+        (Pieces((1, 2)), "the largest piece of RV, LV"),
+        (Pieces((), foreground=True), "the largest piece of the foreground"),
+    ],
+)
+def test_what_is_kept_is_named(pieces, expected):
+    assert pieces.describe(("BG", "RV", "LV")) == expected
+    both = pieces._replace(foreground=True).describe(("BG", "RV", "LV"))
+    assert both.endswith("the largest piece of the foreground") and expected in both
