@@ -1,4 +1,4 @@
-"""Words that depend: on who called, a flag or an argument; on a number, one or more.
+"""Chooses words: flags or arguments by who called, singular or plural by a number.
 
 Sentences are written with flags, such as `--overwrite`. Where Python has called, they
 name what a caller can write there: `overwrite=True`.
@@ -8,7 +8,7 @@ import contextlib
 import re
 from collections.abc import Iterator
 
-__all__ = ["count", "for_caller", "in_function", "speak_of_flags"]
+__all__ = ["count", "for_caller", "in_function", "inflect", "speak_of_flags"]
 
 _TRAINING = {"workdir": "out", "data.root": "data", "init.checkpoint": "start"}
 _WRITING = {"workdir": "run", "output": "out"}
@@ -44,7 +44,7 @@ def count(number: int, noun: str, *, plural: str | None = None) -> str:
     """Writes a number, and behind it what it counts.
 
     Args:
-        number: Of things.
+        number: How many there are.
         noun: What one of them is called. The last of its words takes the s.
         plural: What several are called, where an s is not enough.
 
@@ -53,7 +53,12 @@ def count(number: int, noun: str, *, plural: str | None = None) -> str:
     >>> count(0, "class", plural="classes")
     '0 classes'
     """
-    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
+    return f"{number} {inflect(number, noun, plural=plural)}"
+
+
+def inflect(number: int, noun: str, *, plural: str | None = None) -> str:
+    """Writes what a number counts, without the number; the arguments are `count`'s."""
+    return noun if number == 1 else plural or f"{noun}s"
 
 
 class _Caller:

@@ -16,7 +16,7 @@ from pix2rep_jax.modes.reported_runs import (
 )
 from pix2rep_jax.page.charts import Reach, curves, reaches
 from pix2rep_jax.page.document import code, legend, section, table, text, tiles
-from pix2rep_jax.wording import count
+from pix2rep_jax.wording import count, inflect
 
 __all__ = [
     "answer_part",
@@ -127,20 +127,19 @@ def overview(main: ReportedRun) -> str:
     """Makes the large numbers at the top."""
     split = main.record.split
     unlabelled = [x for x in split.pretrain_patients if x not in split.labeled_patients]
+    counted = (
+        (split.labeled_patients, "labelled patient", ""),
+        (unlabelled, "patient", " used without masks"),
+        (split.test_patients, "test patient", ""),
+    )
     facts = [
-        _fact(len(split.labeled_patients), "labelled patient"),
-        _fact(len(unlabelled), "patient", more=" used without masks"),
-        _fact(len(split.test_patients), "test patient"),
+        (f"{len(each):,}", inflect(len(each), noun) + more)
+        for each, noun, more in counted
     ]
     if main.patients:
         mean = mean_dice(main.patients, FOREGROUND).mean
         facts.append((f"{100 * mean:.1f} %", f"foreground Dice, {main.title}"))
     return tiles(facts)
-
-
-def _fact(number: int, noun: str, *, more: str = "") -> tuple[str, str]:
-    """A number with commas, and what it counts."""
-    return f"{number:,}", count(number, noun).partition(" ")[2] + more
 
 
 def dice_part(runs: Sequence[ReportedRun]) -> str:
