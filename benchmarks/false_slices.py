@@ -80,10 +80,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     for record in load_dataset(data).volumes:
         if record.patient in patients and record.label_path is not None:
             expert = read_expert(record, num_classes=len(classes))
-            several = record.more_channels
-            labels = segmenter.predict(
-                record.image_paths if several else record.image_path
-            )
+            channels = record.image_paths if record.more_channels else record.image_path
+            labels = segmenter.predict(channels)
             if record.frame is not None:
                 labels = labels[..., record.frame]
             found[record.phase].append(

@@ -137,13 +137,14 @@ def _mean_teacher() -> ConfigDict:
 def _unimatch(config: ConfigDict) -> ConfigDict:
     """UniMatch: Yang et al. 2023, with the numbers of its code for ACDC.
 
-    "V2" is Yang et al. 2025, in which an average teaches by cross-entropy. Both score
-    better here (docs/results/ssl4mis.md); theirs on ACDC are teacher "self" and a
-    cross_entropy_share of 0. Learning rates, Adam and schedule are those of `finetune`,
-    as for every method (theirs: SGD at 0.01 with polynomial decay, 31,800 steps). The
-    labelled slices are augmented as for every method; theirs are only turned. Weak
-    views move by the same φ (theirs: turns, flips, rotations within 20°). The
-    supervised Dice, without squares below, and the network, without dropout, are ours.
+    "V2" is Yang et al. 2025, in which an average teaches by cross-entropy. Here, too,
+    cross-entropy scores better (docs/results/ssl4mis.md). The first version has, on
+    ACDC, teacher "self" and a cross_entropy_share of 0. Learning rates, Adam and
+    schedule are those of `finetune`, as for every method (theirs: SGD at 0.01 with
+    polynomial decay, 31,800 steps). The labelled slices are augmented as for every
+    method; theirs are only turned. Weak views move by the same φ (theirs: turns, flips,
+    rotations within 20°). The supervised Dice, without squares below, and the network,
+    without dropout, are ours.
     """
     unimatch = ConfigDict()
     unimatch.teacher = "ema"  # V2 | "self": the network itself

@@ -36,7 +36,7 @@ from pix2rep_jax.runs.pretrained_backbone import describe_backbone
 from pix2rep_jax.training.run_keys import make_run_keys
 from pix2rep_jax.training.state import TrainState
 from pix2rep_jax.training.task import Task
-from pix2rep_jax.wording import count
+from pix2rep_jax.wording import count, for_caller
 
 __all__ = [
     "Segmentation",
@@ -305,8 +305,6 @@ def train_and_score(
     wanted = read_options(config)["largest_component"]
     pieces = choose_components(config, record, wanted)
     if kept_pieces := pieces.describe(classes):
-        print(
-            f"these scores are of every piece; --mode predict keeps {kept_pieces}, and "
-            "--mode evaluate scores that"
-        )
+        note = f"these scores count every piece; --mode predict keeps {kept_pieces}, "
+        print(for_caller(note + "and --mode evaluate scores that"))
     print(f"the results are in {folder}")
