@@ -164,7 +164,9 @@ def table(lines: Sequence[dict[str, str]]) -> str:
         found = [scores.get((setting, *column)) for column in columns]
         cells = ["" if x is None else f"{100 * x:.1f}" for x in found]
         known = [x for x in found if x is not None]
-        complete = bool(known) and len(known) == len(found)
+        if not known:
+            continue
+        complete = len(known) == len(found)
         mean = f"{100 * sum(known) / len(known):.1f}" if complete else ""
         text.append(f"| {' | '.join([title, *cells, mean])} |")
     return "\n".join(text) + "\n"
