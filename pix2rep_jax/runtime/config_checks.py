@@ -73,8 +73,23 @@ def plain(value: Any) -> Any:
     return [*value] if isinstance(value, tuple) else value
 
 
-_ZERO_BEFORE = ("convolution_probability", "paste_probability", "cross_entropy_share")
-"""Settings that earlier runs lack, which did what 0 does."""
+_AS_BEFORE: Mapping[str, tuple[Any, ...]] = {
+    "data.normalization": ("percentiles",),
+    "data.fourth_axis": ("auto",),
+    "data.split": ("auto",),
+    "data.labeled": ((), []),
+    "data.num_unlabeled": (0,),
+    "data.ignore": ((), []),
+    "finetune.warmup_share": (0,),
+    "upright": (False,),
+    "convolution_probability": (0,),
+    "paste_probability": (0,),
+    "cross_entropy_share": (0,),
+}
+"""Settings that earlier runs lack, with the values that do what those runs did.
+
+A name without a dot stands for the settings of that name in all sections.
+"""
 
 
 def effective(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,34 +105,21 @@ def effective(config: Mapping[str, Any]) -> dict[str, Any]:
 
     def counts(name: str) -> bool:
         section, _, leaf = name.rpartition(".")
+        if settings[name] in _AS_BEFORE.get(name, _AS_BEFORE.get(leaf, ())):
+            return False
         if leaf == "min_steps":
             return settings[name] > 0 and not settings[f"{section}.num_steps"]
         if name == "data.fold":
             return settings.get("data.folds", 1) > 0
-        if name == "data.normalization":  # earlier runs lack it
-            return settings[name] != "percentiles"
         if name == "data.window":
             return settings.get("data.normalization") == "window"
-        if name == "finetune.warmup_share":  # earlier runs lack it
-            return settings[name] > 0
-        if leaf in _ZERO_BEFORE and not settings[name]:
-            return False
-        if name.startswith("finetune.unimatch."):  # earlier runs lack it
-            weight = f"{section}.{leaf.partition('_')[0]}_weight"
-            if leaf.startswith(("affinity_", "prototype_")) and not settings[weight]:
-                return False  # the first runs lack these
-            return settings.get("finetune.method") == "unimatch"
-        if name.endswith("spatial.upright"):  # earlier runs lack it
-            return settings[name] is not False
-        if name == "data.fourth_axis":  # earlier runs lack it
-            return settings[name] != "auto"
-        # Earlier runs lack these.
-        if name in ("data.split", "data.labeled", "data.num_unlabeled"):
-            return settings[name] not in ("auto", (), [], 0)
-        if name == "data.ignore":  # earlier runs lack it
-            return len(settings[name]) > 0
         if name == "data.empty_slices":  # a digest tells what masks became by "auto"
             return settings[name] == "unannotated"
+        if name.startswith("finetune.unimatch."):
+            weight = f"{section}.{leaf.partition('_')[0]}_weight"
+            if leaf.startswith(("affinity_", "prototype_")) and not settings[weight]:
+                return False
+            return settings.get("finetune.method") == "unimatch"
         return True
 
     return {name: value for name, value in settings.items() if counts(name)}
