@@ -37,8 +37,15 @@ _LEVEL = (
     "--config.finetune.head_learning_rate=3e-3",
     _WARM_UP,
 )
+OF_FINETUNE = (
+    "--config.finetune.unimatch.pretrained_learning_rate=0",
+    "--config.finetune.unimatch.pretrained_warmup_share=0",
+)
+"""UniMatch with the rates and the warm-up of `finetune`, which the settings change."""
+
 _UNIMATCH = (
     *_LEVEL,
+    *OF_FINETUNE,
     "--config.finetune.method=unimatch",
     "--config.finetune.unimatch.teacher=ema",
     "--config.finetune.num_steps=5000",

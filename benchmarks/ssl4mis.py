@@ -27,7 +27,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.csv_file import keep_others, put_table, read_rows, write_rows
-from benchmarks.rates import SETTINGS, call, finetune
+from benchmarks.rates import OF_FINETUNE, SETTINGS, call, finetune
 from pix2rep_jax.runs.metric_log import read_metrics
 from pix2rep_jax.wording import count
 
@@ -63,6 +63,7 @@ METHODS = {
         "--config.finetune.num_steps=15000",
         "--config.finetune.unimatch.teacher=self",
         "--config.finetune.unimatch.cross_entropy_share=0",
+        *OF_FINETUNE,
         "--config.log.validate_every=500",
     ),
     "mean_teacher": (),

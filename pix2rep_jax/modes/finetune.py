@@ -14,6 +14,7 @@ from pix2rep_jax.evaluation.patient_dice import read_dice
 from pix2rep_jax.methods.downstream.finetuning import (
     check_finetuning,
     make_finetuning,
+    settle_recipe,
 )
 from pix2rep_jax.methods.downstream.unimatch_views import HIDDEN
 from pix2rep_jax.modes.loaded_run import Loaded, print_notes
@@ -146,9 +147,10 @@ def train(config: ConfigDict, workdir: Path, *, command: Sequence[str]) -> None:
     Raises:
         InputError: As `run`.
     """
-    recipe, folder = config.finetune, workdir / "finetune"
+    folder = workdir / "finetune"
     start = load_segmentation(config, workdir, "finetune")
     loaded, scratch = start.loaded, start.loaded.backbone is None
+    recipe = settle_recipe(config.finetune, pretrained=not scratch)
     if scratch and recipe.batch_norm == "frozen":
         print_notes(
             "note: finetune.batch_norm is 'frozen', and random weights have no "
@@ -173,10 +175,6 @@ def train(config: ConfigDict, workdir: Path, *, command: Sequence[str]) -> None:
         unlabeled=unlabeled,
         num_steps=num_steps,
     )
-    rates = {
-        "backbone": recipe.backbone_learning_rate,
-        "head": recipe.head_learning_rate,
-    }
     task = Task(
         loss_fn=method.loss_fn,
         params=start.params,
@@ -184,7 +182,10 @@ def train(config: ConfigDict, workdir: Path, *, command: Sequence[str]) -> None:
         extra=method.extra,
         data=method.data,
         batch_size=method.batch_size,
-        rates=dict.fromkeys(rates, recipe.scratch_learning_rate) if scratch else rates,
+        rates={
+            "backbone": recipe.backbone_learning_rate,
+            "head": recipe.head_learning_rate,
+        },
         recipe=recipe,
         num_steps=num_steps,
         key=start.key,

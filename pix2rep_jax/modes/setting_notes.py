@@ -26,6 +26,9 @@ _SWITCHED = {
 _CHANGED_VIEWS = ("pix2rep", "simclr", "byol", "barlow_twins")
 """Methods that compare two views by the sections `spatial` and `intensity`."""
 
+_FINETUNE_RATES = ("finetune.backbone_learning_rate", "finetune.head_learning_rate")
+"""Learning rates of pretrained weights and of their new head."""
+
 _FEW_PAIRS = 16
 """Fewer pairs a step say little of what is unlike."""
 
@@ -73,10 +76,7 @@ def _unread(values: Mapping[str, Any], mode: str) -> Iterator[Unread]:
     if mode == "finetune":
         for other in {"mean_teacher", "unimatch"} - {str(method)}:
             yield f"finetune.{other}", f"finetune.method is {method}"
-        if values["init.checkpoint"] == "none":
-            for part in ("backbone", "head"):
-                why = "without a checkpoint finetune.scratch_learning_rate counts"
-                yield f"finetune.{part}_learning_rate", why
+        yield from _unread_rates(values)
         if values["augment.recipe"] == "released":
             yield "augment.spatial", "augment.recipe=released moves no slice"
     if mode == "probe":
@@ -103,6 +103,23 @@ def _unread(values: Mapping[str, Any], mode: str) -> Iterator[Unread]:
         yield "data.fold", "data.folds is 0"
 
 
+def _unread_rates(values: Mapping[str, Any]) -> Iterator[Unread]:
+    """Lists the rates and warm-ups that a fine-tuning does not read."""
+    own = f"finetune.{values['finetune.method']}.pretrained"
+    if values["init.checkpoint"] == "none":
+        for name in (*_FINETUNE_RATES, f"{own}_learning_rate"):
+            yield name, "without a checkpoint finetune.scratch_learning_rate counts"
+        why = "without a checkpoint finetune.warmup_share counts"
+        yield f"{own}_warmup_share", why
+        return
+    for leaf, names in (
+        ("learning_rate", _FINETUNE_RATES),
+        ("warmup_share", ("finetune.warmup_share",)),
+    ):
+        for name in names if values.get(f"{own}_{leaf}") else ():
+            yield name, f"{own}_{leaf} counts, and only 0 gives way"
+
+
 def _set_by_rows(
     values: Mapping[str, Any], mode: str, *, told: Collection[str]
 ) -> Iterator[str]:
@@ -125,10 +142,12 @@ def _doubtful(values: Mapping[str, Any], mode: str) -> Iterator[str]:
     rates = {
         "pretrain": [f"{method}.learning_rate", "pretrain.learning_rate"],
         "probe": ["probe.learning_rate"],
-        "finetune": ["finetune.backbone_learning_rate", "finetune.head_learning_rate"],
+        "finetune": [*_FINETUNE_RATES],
     }.get(mode, [])
     if mode == "finetune" and values["init.checkpoint"] == "none":
         rates = ["finetune.scratch_learning_rate"]
+    elif values.get(own := f"finetune.{method}.pretrained_learning_rate"):
+        rates = [own]
     rates = [name for name in rates if name in values]
     if mode == "pretrain":
         rates = rates[:1]  # the method's own counts

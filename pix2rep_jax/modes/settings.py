@@ -147,6 +147,8 @@ OPTIONAL = (
     "finetune.compare_scratch",
     "finetune.unimatch.paste_probability",
     "finetune.unimatch.cross_entropy_share",
+    "finetune.unimatch.pretrained_learning_rate",
+    "finetune.unimatch.pretrained_warmup_share",
     *(f"finetune.unimatch.{name}" for name in similarity_terms.SETTINGS),
     "finetune.learning_rate",  # fine-tuning has several, each with a name of its own
     "spatial.shift_inside",

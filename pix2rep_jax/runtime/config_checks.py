@@ -85,6 +85,8 @@ _AS_BEFORE: Mapping[str, tuple[Any, ...]] = {
     "convolution_probability": (0,),
     "paste_probability": (0,),
     "cross_entropy_share": (0,),
+    "pretrained_learning_rate": (0,),
+    "pretrained_warmup_share": (0,),
 }
 """Settings that earlier runs lack, with the values that do what those runs did.
 
@@ -102,6 +104,7 @@ def effective(config: Mapping[str, Any]) -> dict[str, Any]:
         Values by dotted names.
     """
     settings = dict(walk(config))
+    scratch = settings.get("init.checkpoint") == "none"
 
     def counts(name: str) -> bool:
         section, _, leaf = name.rpartition(".")
@@ -118,6 +121,8 @@ def effective(config: Mapping[str, Any]) -> dict[str, Any]:
         if name.startswith("finetune.unimatch."):
             weight = f"{section}.{leaf.partition('_')[0]}_weight"
             if leaf.startswith(("affinity_", "prototype_")) and not settings[weight]:
+                return False
+            if leaf.startswith("pretrained_") and scratch:
                 return False
             return settings.get("finetune.method") == "unimatch"
         return True

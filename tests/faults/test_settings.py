@@ -117,6 +117,12 @@ def test_a_view_wider_than_any_scan_is_refused():
         check_preparation(config.data)
 
 
+OWN_RATE = {
+    "finetune.method": "unimatch",
+    "finetune.unimatch.pretrained_learning_rate": 3e-3,
+}
+
+
 @pytest.mark.parametrize(
     ("mode", "changes", "told", "named"),
     [
@@ -146,6 +152,14 @@ def test_a_view_wider_than_any_scan_is_refused():
             "finetune",
             {"init.checkpoint": "none"},
             "finetune.head_learning_rate",
+            True,
+        ),
+        ("finetune", OWN_RATE, "finetune.head_learning_rate", True),
+        ("finetune", OWN_RATE, "finetune.warmup_share", False),
+        (
+            "finetune",
+            {**OWN_RATE, "init.checkpoint": "none"},
+            "finetune.unimatch.pretrained_learning_rate",
             True,
         ),
         ("finetune", {"augment.recipe": "released"}, "augment.spatial.extent", True),

@@ -24,6 +24,7 @@ from pix2rep_jax.methods.downstream.finetuning import (
     check_finetuning,
     make_finetuning,
     read_similarity,
+    settle_recipe,
 )
 from pix2rep_jax.methods.downstream.similarity_terms import NO_TERMS, Similarity
 from pix2rep_jax.methods.downstream.teacher import make_extra, networks_of_state
@@ -699,6 +700,62 @@ def test_the_terms_are_those_of_the_section():
         read_similarity({"affinity_weight": 1.0, "affinity_blocks": 3}, size=64)
 
 
+@pytest.mark.parametrize(
+    ("method", "pretrained", "own", "rates", "share"),
+    [
+        ("supervised", True, (3e-3, 0.05), (1e-4, 1e-2), 0.01),
+        ("supervised", False, (3e-3, 0.05), (2e-3, 2e-3), 0.01),
+        ("mean_teacher", True, (3e-3, 0.05), (1e-4, 1e-2), 0.01),
+        ("unimatch", True, (3e-3, 0.05), (3e-3, 3e-3), 0.05),
+        ("unimatch", True, (3e-3, 0.0), (3e-3, 3e-3), 0.01),
+        ("unimatch", True, (0.0, 0.0), (1e-4, 1e-2), 0.01),
+        ("unimatch", True, None, (1e-4, 1e-2), 0.01),
+        ("unimatch", False, (3e-3, 0.05), (2e-3, 2e-3), 0.01),
+    ],
+)
+def test_pretrained_weights_have_rates_of_the_method(
+    method, pretrained, own, rates, share
+):
+    """And the rates of `finetune` where it has none, as in earlier runs."""
+    recipe = get_config().finetune
+    recipe.update(method=method, warmup_share=0.01, scratch_learning_rate=2e-3)
+    recipe.update(backbone_learning_rate=1e-4, head_learning_rate=1e-2)
+    names = "pretrained_learning_rate", "pretrained_warmup_share"
+    if own is None:
+        with recipe.unlocked():
+            for name in names:
+                del recipe.unimatch[name]
+    else:
+        recipe.unimatch.update(dict(zip(names, own, strict=True)))
+    before = recipe.copy_and_resolve_references()
+    found = settle_recipe(recipe, pretrained=pretrained)
+    assert (found.backbone_learning_rate, found.head_learning_rate) == rates
+    assert found.warmup_share == share
+    assert recipe == before
+
+
+@pytest.mark.slow
+def test_own_rates_train_as_those_of_finetune_do(workdir, cache, tmp_path):
+    """From a pretraining; the weights are the same to the last bit."""
+    own = {
+        "finetune__unimatch__pretrained_learning_rate": 2e-3,
+        "finetune__unimatch__pretrained_warmup_share": 0.5,
+    }
+    given = {
+        "finetune__backbone_learning_rate": 2e-3,
+        "finetune__head_learning_rate": 2e-3,
+        "finetune__warmup_share": 0.5,
+    }
+    logged = []
+    for name, settings in (("own", own), ("given", given), ("neither", {})):
+        settings = {**settings, "finetune__method": "unimatch"}
+        settings |= {"init__checkpoint": workdir, "log__validate_every": 0}
+        succeed(start("finetune", tmp_path / name, cache, **settings))
+        found = [x for x in lines(tmp_path / name / "finetune") if "loss" in x]
+        logged.append([each["loss"] for each in found])
+    assert logged[0] == logged[1] != logged[2]
+
+
 def test_runs_of_other_methods_do_not_know_the_section():
     """A run begun before there was a UniMatch goes on, and one with it does not go on
     with another threshold."""
@@ -708,7 +765,8 @@ def test_runs_of_other_methods_do_not_know_the_section():
     assert changed_settings(before, now, "finetune") == []
     now.finetune.method = "unimatch"
     first = now.to_dict()
-    for name in ("paste_probability", "cross_entropy_share", *Similarity._fields):
+    later = ("paste_probability", "cross_entropy_share", *Similarity._fields)
+    for name in (*later, "pretrained_learning_rate", "pretrained_warmup_share"):
         del first["finetune"]["unimatch"][name]
     (changed,) = changed_settings(first, now, "finetune")
     assert "cross_entropy_share" in changed
@@ -718,6 +776,11 @@ def test_runs_of_other_methods_do_not_know_the_section():
     with_terms.finetune.unimatch.prototype_weight = 0.5
     changed = " ".join(changed_settings(first, with_terms, "finetune"))
     assert "prototype_weight" in changed and "affinity" not in changed
+    rates = now.copy_and_resolve_references()
+    rates.finetune.unimatch.pretrained_learning_rate = 3e-3
+    assert len(changed_settings(now, rates, "finetune")) == 1
+    rates.init.checkpoint = "none"  # it says nothing about random weights
+    assert changed_settings(now, rates, "finetune") == []
     other = now.copy_and_resolve_references()
     other.finetune.unimatch.threshold = 0.9
     (changed,) = changed_settings(now, other, "finetune")

@@ -24,6 +24,7 @@ __all__ = [
     "check_finetuning",
     "make_finetuning",
     "read_similarity",
+    "settle_recipe",
 ]
 
 METHODS = ("supervised", "mean_teacher", "unimatch")
@@ -72,6 +73,37 @@ def check_finetuning(recipe: ConfigDict) -> dict[str, int]:
     return sizes
 
 
+def settle_recipe(recipe: ConfigDict, *, pretrained: bool) -> ConfigDict:
+    """Chooses the learning rates and the warm-up among those of the section `finetune`.
+
+    Args:
+        recipe: The section.
+        pretrained: Whether the backbone has weights of a pretraining.
+
+    Returns:
+        The section, in which `backbone_learning_rate`, `head_learning_rate` and
+        `warmup_share` are those that count. Random weights have `scratch_learning_rate`
+        for both parts. A method may have a rate and a warm-up of its own for pretrained
+        ones; 0 stands for those of `finetune`.
+    """
+    settled = recipe.copy_and_resolve_references()
+    if not pretrained:
+        return _with_rate(settled, recipe.scratch_learning_rate)
+    own = recipe.get(recipe.method) or {}  # earlier runs lack what follows
+    if share := own.get("pretrained_warmup_share"):
+        with settled.unlocked():
+            settled.warmup_share = share
+    if rate := own.get("pretrained_learning_rate"):
+        return _with_rate(settled, rate)
+    return settled
+
+
+def _with_rate(recipe: ConfigDict, rate: float) -> ConfigDict:
+    """Gives both parts of the network one rate."""
+    recipe.update(backbone_learning_rate=rate, head_learning_rate=rate)
+    return recipe
+
+
 def make_finetuning(
     config: ConfigDict,
     net: SegmentationNet,
@@ -110,6 +142,8 @@ def make_finetuning(
         return Finetuning(loss_fn, {}, labeled, recipe.batch_size)
     own = recipe[recipe.method].to_dict()
     del own["result"]
+    for name in ("pretrained_learning_rate", "pretrained_warmup_share"):
+        own.pop(name, None)  # `settle_recipe` has read them
     size = own.pop("unlabeled_batch_size")
     if recipe.method == "mean_teacher":
         loss_fn = mean_teacher.make_loss(net, **options, num_steps=num_steps, **own)

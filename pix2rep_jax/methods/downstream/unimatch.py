@@ -40,6 +40,7 @@ from pix2rep_jax.runtime.config_checks import (
     pair,
     share,
 )
+from pix2rep_jax.training.optimizer import RATE
 from pix2rep_jax.training.state import LossFn, ModelState
 from pix2rep_jax.views.cutmix import paste
 from pix2rep_jax.views.patches import PatchOptions
@@ -63,6 +64,8 @@ SETTINGS = {
     "cutmix_aspect": all_of(pair, above_zero, ascending),
     "paste_probability": share,
     "cross_entropy_share": share,
+    "pretrained_learning_rate": RATE,  # these two are read by finetuning.py
+    "pretrained_warmup_share": share,
     **terms_module.SETTINGS,
 }
 """The section `finetune.unimatch`, besides its section `intensity`."""
