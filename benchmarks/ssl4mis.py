@@ -108,6 +108,14 @@ VARIANTS = {
         "crop of 192 mm, 2 mm",
         (f"{_DATA}crop=center", f"{_DATA}spacing_mm=2", f"{_DATA}size=96"),
     ),
+    "coarse": (
+        "crop of 192 mm, 3 mm",
+        (f"{_DATA}crop=center", f"{_DATA}spacing_mm=3"),
+    ),
+    "larger": (
+        "crop of 200 mm, 2.5 mm",
+        (f"{_DATA}crop=center", f"{_DATA}spacing_mm=2.5", f"{_DATA}size=80"),
+    ),
     "deep": (
         "16 to 256 channels",
         ("--config.model.channels=16,32,64,128,256",),
@@ -115,7 +123,7 @@ VARIANTS = {
 }
 """Title and flags of each set of changes that was tried; they win over a method's."""
 
-OTHER_PIXELS = ("whole", "fine")
+OTHER_PIXELS = ("whole", "fine", "coarse", "larger")
 """Variants whose networks see other pixels than those of the plan."""
 
 OTHER_START = (*OTHER_PIXELS, "deep")
