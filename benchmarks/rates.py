@@ -60,9 +60,9 @@ SETTINGS = {
     "tenth": ("backbone 3e-4, head 1e-2, warm-up 5 %", (f"{_BACKBONE}=3e-4", _WARM_UP)),
     "level": ("all rates 3e-3, warm-up 5 %", _LEVEL),
     "warm_up": ("backbone 1e-3, head 1e-2, warm-up 5 %", (_WARM_UP,)),
-    "unimatch": ("UniMatch, all rates 3e-3, warm-up 5 %", (*_UNIMATCH, f"{_SHARE}=0")),
+    "unimatch": ("UniMatch by Dice, all rates 3e-3, warm-up 5 %", (*_UNIMATCH, f"{_SHARE}=0")),
     "unimatch_cross_entropy": (
-        "the same, cross-entropy teaches",
+        "UniMatch by cross-entropy, all rates 3e-3, warm-up 5 %",
         (*_UNIMATCH, f"{_SHARE}=1"),
     ),
 }
