@@ -41,7 +41,7 @@ OF_FINETUNE = (
     "--config.finetune.unimatch.pretrained_learning_rate=0",
     "--config.finetune.unimatch.pretrained_warmup_share=0",
 )
-"""UniMatch with the rates and the warm-up of `finetune`, which the settings change."""
+"""Flags by which UniMatch has the rates and the warm-up of `finetune`."""
 
 _UNIMATCH = (
     *_LEVEL,
@@ -60,7 +60,10 @@ SETTINGS = {
     "tenth": ("backbone 3e-4, head 1e-2, warm-up 5 %", (f"{_BACKBONE}=3e-4", _WARM_UP)),
     "level": ("all rates 3e-3, warm-up 5 %", _LEVEL),
     "warm_up": ("backbone 1e-3, head 1e-2, warm-up 5 %", (_WARM_UP,)),
-    "unimatch": ("UniMatch by Dice, all rates 3e-3, warm-up 5 %", (*_UNIMATCH, f"{_SHARE}=0")),
+    "unimatch": (
+        "UniMatch by Dice, all rates 3e-3, warm-up 5 %",
+        (*_UNIMATCH, f"{_SHARE}=0"),
+    ),
     "unimatch_cross_entropy": (
         "UniMatch by cross-entropy, all rates 3e-3, warm-up 5 %",
         (*_UNIMATCH, f"{_SHARE}=1"),

@@ -71,6 +71,15 @@ METHODS = {
 """Flags of each `finetune.method`."""
 
 _DATA = "--config.data."
+
+
+def _crop(spacing_mm: float, *, size: int) -> tuple[str, tuple[str, ...]]:
+    """Makes the title and the flags of a centred crop; `size` counts its pixels."""
+    flags = ("crop=center", f"spacing_mm={spacing_mm:g}", f"size={size}")
+    title = f"crop of {spacing_mm * size:g} mm, {spacing_mm:g} mm"
+    return title, tuple(f"{_DATA}{flag}" for flag in flags)
+
+
 VARIANTS = {
     "default": ("by default", ()),
     **{name: SETTINGS[name] for name in ("tenth", "level", "warm_up")},
@@ -104,18 +113,9 @@ VARIANTS = {
         "whole slices, 3.4 mm",
         (f"{_DATA}crop=whole", f"{_DATA}spacing_mm=3.41"),
     ),
-    "fine": (
-        "crop of 192 mm, 2 mm",
-        (f"{_DATA}crop=center", f"{_DATA}spacing_mm=2", f"{_DATA}size=96"),
-    ),
-    "coarse": (
-        "crop of 192 mm, 3 mm",
-        (f"{_DATA}crop=center", f"{_DATA}spacing_mm=3"),
-    ),
-    "larger": (
-        "crop of 200 mm, 2.5 mm",
-        (f"{_DATA}crop=center", f"{_DATA}spacing_mm=2.5", f"{_DATA}size=80"),
-    ),
+    "fine": _crop(2, size=96),
+    "coarse": _crop(3, size=64),
+    "larger": _crop(2.5, size=80),
     "deep": (
         "16 to 256 channels",
         ("--config.model.channels=16,32,64,128,256",),

@@ -117,7 +117,7 @@ def _unread_rates(values: Mapping[str, Any]) -> Iterator[Unread]:
         ("warmup_share", ("finetune.warmup_share",)),
     ):
         for name in names if values.get(f"{own}_{leaf}") else ():
-            yield name, f"{own}_{leaf} counts, and only 0 gives way"
+            yield name, f"{own}_{leaf} counts unless it is 0"
 
 
 def _set_by_rows(
