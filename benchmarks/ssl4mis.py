@@ -113,6 +113,7 @@ VARIANTS = {
         "whole slices, 3.4 mm",
         (f"{_DATA}crop=whole", f"{_DATA}spacing_mm=3.41"),
     ),
+    "middle": ("middle of 200 mm", (f"{_DATA}crop=middle",)),
     "fine": _crop(2, size=96),
     "coarse": _crop(3, size=64),
     "larger": _crop(2.5, size=80),
@@ -123,7 +124,7 @@ VARIANTS = {
 }
 """Title and flags of each set of changes that was tried; they win over a method's."""
 
-OTHER_PIXELS = ("whole", "fine", "coarse", "larger")
+OTHER_PIXELS = ("whole", "middle", "fine", "coarse", "larger")
 """Variants whose networks see other pixels than those of the plan."""
 
 OTHER_START = (*OTHER_PIXELS, "deep")

@@ -83,8 +83,8 @@ def _base() -> ConfigDict:
     # | "acdc" | "nifti": any other layout | "phantom". "auto": what data.root holds
     data.name = "auto"
     data.root = ""  # folder of the scans; the phantom needs none
-    # | "whole": patches of whole slices | "auto": one of both, by what masks keep; ours
-    # | "mask_box": released; it uses the ground truth
+    # | "middle": patches of a square a quarter wider | "whole": patches of whole slices
+    # | "auto": by what masks keep; ours | "mask_box": released; uses the ground truth
     data.crop = "center"
     # mm per px; ours | "auto": the scans' median, or what shows the masks
     data.spacing_mm = FieldReference(1.4, field_type=object)

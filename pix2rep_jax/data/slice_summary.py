@@ -8,6 +8,7 @@ from pix2rep_jax.data.dataset import Dataset
 from pix2rep_jax.data.files.axes import STANDS_OUT, SliceAxis, most_common
 from pix2rep_jax.data.files.picture_file import NO_PIXEL_SIZE, is_picture
 from pix2rep_jax.data.preparation import field_of_view_mm
+from pix2rep_jax.data.slices.grid import middle_side
 from pix2rep_jax.data.slices.volume import VolumeRecord
 
 __all__ = ["Inputs", "describe_inputs", "describe_slices", "usual_slice_axis"]
@@ -74,6 +75,13 @@ def describe_slices(dataset: Dataset, data: ConfigDict) -> str:
         line = (
             f"{which}; the network sees all of them, up to {height} x {width} px of "
             f"{data.spacing_mm:.3g} mm, and patches of {data.size} px in training"
+        )
+    elif data.crop == "middle":
+        side = middle_side(data.size)
+        line = (
+            f"{which}; the network sees the middle {side} x {side} px of "
+            f"{field_of_view_mm(data) / data.size:.3g} mm, and patches of {data.size} "
+            "px in training"
         )
     elif data.crop == "mask_box":
         every = sum(each.shape[2] for each in dataset.volumes)

@@ -4,6 +4,7 @@ from typing import Any
 
 import pix2rep_jax
 from pix2rep_jax.data.preparation import field_of_view_mm
+from pix2rep_jax.data.slices.grid import middle_side
 from pix2rep_jax.data.slices.normalization import read_normalization
 from pix2rep_jax.formats.network import Network
 from pix2rep_jax.inference.postprocess import EVERY_PIECE, choose_components
@@ -104,6 +105,8 @@ def preparation(network: Network) -> dict[str, Any]:
     data, record = network.config["data"], network.record
     how, size = read_normalization(data), data["size"]
     pixel = field_of_view_mm(data) / size if data["crop"] != "mask_box" else None
+    if data["crop"] == "middle":
+        size = middle_side(size)
     axis = record.slice_axis
     return {
         "spacing_mm": pixel,

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pix2rep_jax.data.slices.channels import prepare_frames
-from pix2rep_jax.data.slices.grid import Grid, scan_grid
+from pix2rep_jax.data.slices.grid import Grid, middle_side, scan_grid
 from pix2rep_jax.data.slices.normalization import Normalization
 from pix2rep_jax.wording import count
 
@@ -17,11 +17,12 @@ class Preparation(NamedTuple):
 
     Attributes:
         percentiles: Percentiles of a volume's intensities that are mapped to 0 and 1.
-        fov_mm: Side of the square field of view, mm; of whole slices that of a patch.
-        size: Side of the network's grid, px; of whole slices that of a patch.
+        fov_mm: Side of the square field of view, mm; that of a patch where `crop`
+            draws patches.
+        size: Side of the network's grid, or of a patch, px.
         interpolation: How a scan's pixels become the network's.
         window: Intensities that are mapped to 0 and 1 in place of the percentiles.
-        crop: "center", or "whole" if the network sees whole slices.
+        crop: "center"; "middle" and "whole" draw patches of more than they measure.
     """
 
     percentiles: tuple[float, float]
@@ -36,6 +37,12 @@ class Preparation(NamedTuple):
         seen = f"{self.fov_mm:g} mm as {self.size} x {self.size} px"
         if self.crop == "whole":
             seen = f"whole slices, in training patches of {seen}"
+        elif self.crop == "middle":
+            side = middle_side(self.size)
+            seen = (
+                f"the middle {self.fov_mm * side / self.size:g} mm as {side} x {side} "
+                f"px, in training patches of {self.size} px"
+            )
         low, high = self.window or self.percentiles
         kind = "" if self.window else "of percentiles "
         levels = f"intensities {kind}{low:g} to {high:g}"

@@ -70,8 +70,9 @@ class Segmenter:
         predict_network: Maps slices `[slices, height, width, channels]` on the
             network's grid to probabilities `[slices, height, width, num_classes]`.
         percentiles: Percentiles of a volume's intensities that are mapped to 0 and 1.
-        fov_mm: Side of the square field of view, mm; of whole slices that of a patch.
-        size: Side of the network's grid, px; of whole slices that of a patch.
+        fov_mm: Side of the square field of view, mm; that of a patch where `crop`
+            draws patches.
+        size: Side of the network's grid, or of a patch, px.
         interpolation: How a scan's pixels become the network's.
         rule: How the axis of a scan's slices is found.
         batch_size: Slices that the network predicts at once.
@@ -83,7 +84,7 @@ class Segmenter:
             the scan's grid.
         predict_frames: Maps the frames of one scan, `[frames, slices, height, width,
             channels]`, to probabilities together; None predicts each slice on its own.
-        crop: "center", or "whole" if the network sees whole slices.
+        crop: "center"; "middle" and "whole" draw patches of more than they measure.
     """
 
     classes: tuple[str, ...]

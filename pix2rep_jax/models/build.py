@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from pix2rep_jax.data.slices.grid import SIDE_MULTIPLE
+from pix2rep_jax.data.slices.grid import SIDE_MULTIPLE, middle_side
 from pix2rep_jax.errors import InputError, check_choice
 from pix2rep_jax.models.heads import SegmentationHead
 from pix2rep_jax.models.param_parts import put_parts
@@ -71,6 +71,13 @@ def make_backbone(config: ConfigDict, *, scratch: bool = False) -> UNet:
             f"model.channels has {len(model.channels)} levels, and the sides of whole "
             f"slices are multiples of {SIDE_MULTIPLE} px: give it "
             f"{SIDE_MULTIPLE.bit_length()} at most, or set --config.data.crop=center"
+        )
+    side = middle_side(config.data.size)
+    if config.data.crop == "middle" and side % multiple:
+        raise InputError(
+            f"the middle of a slice has {side} px in a row, which cannot be halved "
+            f"evenly {count(len(model.channels) - 1, 'time')}, as model.channels asks: "
+            "set --config.data.crop=center"
         )
     check_choice("model.dtype", model.dtype, DTYPES)
     return UNet(

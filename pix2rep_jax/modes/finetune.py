@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
+from pix2rep_jax.data.slices.grid import PATCHED
 from pix2rep_jax.data.slices.stored_slices import blank, select
 from pix2rep_jax.data.split_record import Split
 from pix2rep_jax.errors import InputError
@@ -156,13 +157,13 @@ def train(config: ConfigDict, workdir: Path, *, command: Sequence[str]) -> None:
             "note: finetune.batch_norm is 'frozen', and random weights have no "
             "statistics to keep: nothing is normalised; 'train' would normalise"
         )
-    whole = config.data.crop == "whole"
-    labeled = labeled_slices(loaded, whole=whole)
+    patched = config.data.crop in PATCHED
+    labeled = labeled_slices(loaded, patched=patched)
     num_steps = count_steps(recipe, num_samples=len(labeled["label"]))
     unlabeled = {}
     if recipe.method != "supervised":
         slices = loaded.split.pretrain_slices
-        unlabeled = take_images(loaded.dataset, slices, whole=whole)
+        unlabeled = take_images(loaded.dataset, slices, patched=patched)
         print(f"{TITLES[recipe.method]} on {count(len(slices), 'slice')}, masks unseen")
     if recipe.method == "unimatch":
         unlabeled |= masks_to_log_by(loaded)

@@ -48,9 +48,10 @@ def run(config: ConfigDict, workdir: Path, *, command: Sequence[str] = ()) -> No
     config = settle(config, workdir, "probe")
     start = load_segmentation(config, workdir, "probe", required_by="--mode probe")
     changes = probing_options(config.augment)
-    patch = patch_options(config.data)
+    # The middle of slices is small enough to be seen at once, as when it is scored.
+    patch = patch_options(config.data) if config.data.crop == "whole" else None
     if patch is not None:
-        data = labeled_slices(start.loaded, whole=True)
+        data = labeled_slices(start.loaded, patched=True)
     elif changes["intensity"] is None:
         budget = feature_budget(
             recipe.feature_budget_mb,

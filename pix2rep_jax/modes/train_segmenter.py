@@ -130,30 +130,30 @@ def downstream_keys(config: ConfigDict) -> tuple[jax.Array, jax.Array]:
     return make_run_keys(config.seed, draw=config.data.draw)
 
 
-def labeled_slices(loaded: Loaded, *, whole: bool = False) -> dict[str, np.ndarray]:
+def labeled_slices(loaded: Loaded, *, patched: bool = False) -> dict[str, np.ndarray]:
     """Takes the training slices.
 
     Args:
         loaded: The scans.
-        whole: Whether they are whole slices, of which patches are drawn.
+        patched: Whether patches of them are drawn.
 
     Returns:
         "image" `[slices, height, width, channels]`, "label" `[slices, height, width]`,
-        and of whole slices "box" `[slices, 4]`.
+        and for patches "box" `[slices, 4]`.
     """
     slices = loaded.split.train_slices
-    images = take_images(loaded.dataset, slices, whole=whole)
+    images = take_images(loaded.dataset, slices, patched=patched)
     # Whole slices are large: their patches become int32 when they are drawn.
-    dtype = None if whole else np.int32
+    dtype = None if patched else np.int32
     return {**images, "label": select(loaded.dataset.labels, slices, dtype=dtype)}
 
 
 def take_images(
-    dataset: Dataset, slices: np.ndarray, *, whole: bool
+    dataset: Dataset, slices: np.ndarray, *, patched: bool
 ) -> dict[str, np.ndarray]:
-    """Takes the "image" of slices, and if they are whole their "box"."""
+    """Takes the "image" of slices, and if patches of them are drawn their "box"."""
     images = {"image": select(dataset.images, slices)}
-    return images | ({"box": dataset.boxes[slices]} if whole else {})
+    return images | ({"box": dataset.boxes[slices]} if patched else {})
 
 
 def validation_slices(

@@ -49,6 +49,11 @@ def make_config(**changes):
             {"data.size": 64, "data.crop": "whole", "model.channels": (2,) * 7},
             r"model\.channels has 7 levels",
         ),
+        # The middle of slices has 80 px for patches of 64.
+        (
+            {"data.size": 64, "data.crop": "middle", "model.channels": (2,) * 6},
+            r"80 px .*model\.channels",
+        ),
     ],
 )
 @pytest.mark.parametrize("make", [make_pix2rep_net, make_segmentation_net])

@@ -10,19 +10,31 @@ from pix2rep_jax.errors import InputError
 
 __all__ = [
     "CROPS",
+    "PATCHED",
     "SIDE_MULTIPLE",
     "Grid",
     "centre_grid",
     "mask_box",
     "mask_box_grid",
+    "middle_side",
     "scan_box",
     "scan_grid",
     "share_inside",
     "whole_grid",
 ]
 
-CROPS = ("auto", "center", "whole", "mask_box")
-"""What `data.crop` may be; a plan replaces the first by one of the next two."""
+CROPS = ("auto", "center", "middle", "whole", "mask_box")
+"""What `data.crop` may be; a plan replaces the first by one of the next three."""
+
+PATCHED = ("middle", "whole")
+"""Crops that are larger than the patches on which a network trains."""
+
+_MIDDLE_STEP = 64
+"""The middle of a slice has 16 px more for each so many px of a patch, or part of it.
+
+So it is a quarter larger than a patch of 64, 128 or 256 px, and a network can halve it
+four times.
+"""
 
 SIDE_MULTIPLE = 32
 """Sides of whole slices are rounded up to a multiple of it, px.
@@ -140,13 +152,26 @@ def scan_grid(
     Args:
         shape: (rows, columns) of the slice.
         spacing_mm: Distance of the slice's rows and of its columns, mm.
-        crop: "whole" for a grid over the whole slice; a centred one else.
+        crop: "whole" for a grid over the whole slice; a centred one else. "middle" has
+            `middle_side` pixels in a row.
         fov_mm: What `size` pixels measure, mm.
         size: Side of the field of view, or of a patch, px.
     """
+    if crop == "middle":
+        side = middle_side(size)
+        return centre_grid(shape, spacing_mm, fov_mm=fov_mm * side / size, size=side)
     if crop == "whole":
         return whole_grid(shape, spacing_mm, pixel_mm=fov_mm / size, least=size)
     return centre_grid(shape, spacing_mm, fov_mm=fov_mm, size=size)
+
+
+def middle_side(size: int) -> int:
+    """Computes the side of the middle of a slice, px, of which patches are drawn.
+
+    Args:
+        size: Side of a patch, px.
+    """
+    return size + 16 * -(-size // _MIDDLE_STEP)
 
 
 def mask_box(label: np.ndarray, *, margin_px: int = 10) -> tuple[slice, slice]:

@@ -4,6 +4,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from pix2rep_jax.data.slices.grid import PATCHED
 from pix2rep_jax.runtime.config_checks import choice
 from pix2rep_jax.views.patches import PatchOptions
 
@@ -51,7 +52,7 @@ def patch_options(data: ConfigDict) -> PatchOptions | None:
         Isensee et al., "nnU-Net: a self-configuring method for deep learning-based
         biomedical image segmentation", Nature Methods 18, 2021.
     """
-    if data.crop != "whole":
+    if data.crop not in PATCHED:
         return None
     return PatchOptions(data.size, foreground_share=_FOREGROUND_SHARE)
 

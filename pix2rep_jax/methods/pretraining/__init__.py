@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from pix2rep_jax.data.slices.grid import PATCHED
 from pix2rep_jax.errors import InputError
 from pix2rep_jax.methods.method import Method
 from pix2rep_jax.training.state import ModelState
@@ -39,7 +40,7 @@ def load_method(config: ConfigDict) -> Method:
     method, recipe = _import(name), make_recipe(config)
     try:
         made = method.make_method(config, recipe)
-        return made if config.data.crop != "whole" else on_patches(made, config)
+        return made if config.data.crop not in PATCHED else on_patches(made, config)
     except AttributeError as error:  # a new method without its section
         missing = [x for x in getattr(method, "SETTINGS", {}) if x not in recipe]
         if not missing:
@@ -52,21 +53,26 @@ def load_method(config: ConfigDict) -> Method:
 
 
 def on_patches(method: Method, config: ConfigDict) -> Method:
-    """Lets a method see a patch of each whole slice, drawn anywhere in each step.
+    """Lets a method see a patch of each slice, drawn anywhere in each step.
+
+    A method that compares the same places of different scans sees the middle one.
 
     Args:
         method: A method whose samples are slices.
         config: The whole configuration; `data.size` is a patch's side.
 
     Raises:
-        InputError: If the method compares the same places of different scans.
+        InputError: If such a method is to see whole slices, whose sizes differ.
     """
-    if method_name(config) == "chaitanya":
+    same_places = method_name(config) == "chaitanya"
+    if same_places and config.data.crop == "whole":
         raise InputError(
             "pretrain.method=chaitanya compares the same places of different scans, "
             "and data.crop=whole draws patches anywhere: set --config.data.crop=center"
         )
     options = PatchOptions(config.data.size)
+    if same_places:
+        return _on_middle(method, side=config.data.size)
 
     def make_samples(slices: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {**method.make_samples(slices), "box": slices["box"]}
@@ -77,6 +83,19 @@ def on_patches(method: Method, config: ConfigDict) -> Method:
         return method.loss_fn(params, model_state, patches, loss_key)
 
     return method._replace(make_samples=make_samples, loss_fn=loss_fn)
+
+
+def _on_middle(method: Method, *, side: int) -> Method:
+    """Lets a method see the middle patch of each slice."""
+
+    def loss_fn(params, model_state: ModelState, batch, key: jax.Array):
+        images = batch["image"]
+        start = (images.shape[-2] - side) // 2
+        inner = slice(start, start + side)
+        cut = {**batch, "image": images[..., inner, inner, :]}
+        return method.loss_fn(params, model_state, cut, key)
+
+    return method._replace(loss_fn=loss_fn)
 
 
 def make_recipe(config: ConfigDict) -> ConfigDict:
