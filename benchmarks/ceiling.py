@@ -130,8 +130,11 @@ def _print_grid(dataset: Dataset, data: ConfigDict, name: str) -> None:
     """Prints the scores on one grid, and what lies outside its field of view."""
     scored = [i for i, each in enumerate(dataset.volumes) if each.label_path]
     dice = score_experts(dataset, scored, classes=data.classes)
-    fov_mm = field_of_view_mm(data)
-    title = f"{name} ({fov_mm / data.size:.3g} mm over {fov_mm:.4g} mm)"
+    pixel_mm = field_of_view_mm(data) / data.size
+    seen = "whole slices"
+    if data.crop != "whole":
+        seen = f"{pixel_mm * dataset.images.shape[1]:.4g} mm"
+    title = f"{name} ({pixel_mm:.3g} mm over {seen})"
     print(_line(title, dice, data.classes))
     if note := cut_masks([dataset.volumes[index] for index in scored]):
         print(note)

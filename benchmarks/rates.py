@@ -111,6 +111,7 @@ def run(
     for root in roots:
         validation = VALIDATION.get(root.name, ONE_GROUP)
         shared = ["--config=configs/pix2rep.py:small", f"--config.data.root={root}"]
+        shared += ["--config.data.crop=center"]
         shared += [f"--config.data.validation_patients={validation}"]
         start = folder / f"{root.name}-pretraining"
         call(*shared, f"--workdir={start}", "--mode=pretrain")

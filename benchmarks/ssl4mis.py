@@ -4,11 +4,13 @@ python -m benchmarks.ssl4mis --folder runs/ssl4mis --root ACDC [--labeled 1] [--
 python -m benchmarks.ssl4mis --folder runs/ssl4mis --root ACDC --only R --variant V
 python -m benchmarks.ssl4mis --folder runs/ssl4mis --write
 
-Each row is a training by main.py at size `small`, with everything that is not named
-here by default. A variant changes some of it, and `short+ema` joins two. A command that
-was stopped goes on, and what has its scores is passed over. A row without pretraining
-needs no other; the others share one pretraining of each kind. `--write` publishes what
-is finished, and keeps the published rows that the folder does not have:
+Each row is a training by main.py at size `small`, in a centred crop, with everything
+that is not named here by default. A variant changes some of it, and `short+ema` joins
+two. A command that was stopped goes on, and what has its scores is passed over. A row
+without pretraining needs no other; the others share one pretraining of each kind.
+
+`--write` publishes what is finished, and keeps the published rows that the folder does
+not have:
 results/ssl4mis.csv has the scores of the last step, as it is and with the largest piece
 of each class alone, and of the best step by validation patients.
 results/ssl4mis_course.csv has the validation Dice against steps, and
@@ -197,24 +199,28 @@ def run(
         if only and f"{pretraining}-{method}" not in only:
             continue
         parts = variant.split("+")
-        changes = [*METHODS[method], *(x for part in parts for x in VARIANTS[part][1])]
         start = "none"
         if pretraining != "none":
             own_parts = [part for part in parts if part in OTHER_START]
             name = [pretraining, "pretraining", str(seed), *own_parts]
             start = str(folder / "-".join(name))
-            words = [*PRETRAININGS[pretraining], f"--workdir={start}"]
-            words += [flag for part in own_parts for flag in VARIANTS[part][1]]
-            call(*shared, *words, "--mode=pretrain")
+            flags = _settle(PRETRAININGS[pretraining], own_parts)
+            call(*shared, *flags, f"--workdir={start}", "--mode=pretrain")
         row = Row(pretraining, method, str(num_labeled), str(seed), variant)
         workdir = folder / "-".join(row)
-        # What a variant says wins over the method's own.
-        flags = {change.partition("=")[0]: change for change in changes}.values()
+        flags = _settle(METHODS[method], parts)
         name = f"--config.finetune.method={method}"
         finetune(workdir, *shared, *flags, name, num_labeled=num_labeled, start=start)
         if not (workdir / "evaluate" / "evaluation.json").exists():
             largest = "--config.predict.largest_component=foreground"
             call(f"--workdir={workdir}", largest, "--mode=evaluate")
+
+
+def _settle(own: Sequence[str], parts: Sequence[str]) -> list[str]:
+    """Lists flags, each once: a variant's win over those of a method."""
+    changes = [f"{_DATA}crop=center", *own]
+    changes += [flag for part in parts for flag in VARIANTS[part][1]]
+    return [*{change.partition("=")[0]: change for change in changes}.values()]
 
 
 def read_finished(folder: Path) -> Iterator[tuple[Row, Path]]:

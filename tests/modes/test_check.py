@@ -216,7 +216,7 @@ def test_the_first_training_plans_and_later_ones_take_it_over(
     assert settle(config, tmp_path / "none", "pretrain") is config
 
 
-@pytest.mark.parametrize("crop", ["center", "whole"])
+@pytest.mark.parametrize("crop", ["center", "middle", "whole"])
 def test_a_size_that_leaves_nothing_open_says_what_masks_keep(
     config, tmp_path, capsys, crop
 ):

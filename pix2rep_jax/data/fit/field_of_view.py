@@ -1,6 +1,6 @@
-"""What the network sees of a slice: a centred crop or all of it, and how large a pixel.
+"""What the network sees of a slice: its middle or all of it, and how large a pixel.
 
-A centred crop is coarse where structures lie far from the centre. Whole slices are then
+The middle is coarse where structures lie far from the centre. Whole slices are then
 seen in finer pixels.
 """
 
@@ -23,7 +23,13 @@ from pix2rep_jax.data.fit.mask_detail import (
 from pix2rep_jax.data.fit.scan_facts import ScanFacts
 from pix2rep_jax.data.preparation import field_of_view_mm
 from pix2rep_jax.data.slices import slice_cache
-from pix2rep_jax.data.slices.grid import Grid, centre_grid, whole_grid
+from pix2rep_jax.data.slices.grid import (
+    PATCHED,
+    Grid,
+    middle_side,
+    scan_grid,
+    whole_grid,
+)
 from pix2rep_jax.data.slices.volume import VolumeFile
 from pix2rep_jax.data.volume_list import list_included
 from pix2rep_jax.errors import InputError
@@ -35,20 +41,26 @@ DETAIL = 0.95
 """Dice that the masks must keep on their way to the network's grid and back."""
 
 CENTRE = 0.9
-"""The same in a centred crop, which may lose some more before whole slices are seen.
+"""The same in the middle, which may lose some more before whole slices are seen.
 
 With few labels, showing where structures lie is worth more than such detail
 (docs/results/notes.md).
 """
 
-VERSION = 2
+VERSION = 3
 """Raise it when the same masks keep another share."""
 
 _VOLUMES = 0.9
-"""Share of the annotated volumes whose masks the patch must hold."""
+"""Share of the annotated volumes whose masks a patch must hold."""
 
-_MIDDLE = 0.5
-"""Share of the scan's longer side that the patch must hold where masks are unknown."""
+_HALF = 0.5
+"""Share of the scan's longer side that a patch must hold where masks are unknown."""
+
+_COARSER = 2.0
+"""How much coarser than the scans' pixels may be where masks tell nothing of it.
+
+Strokes, whose surroundings are unlabelled, are kept in pixels of any size.
+"""
 
 _STEPS = 8
 """Pixel sizes to choose from, for each doubling."""
@@ -63,7 +75,7 @@ class Field(NamedTuple):
     """What the network sees of a slice.
 
     Attributes:
-        crop: "center", "whole" or "mask_box".
+        crop: "center", "middle", "whole" or "mask_box".
         spacing_mm: Side of the network's pixels, mm.
         reason: Why, in one sentence.
     """
@@ -74,17 +86,21 @@ class Field(NamedTuple):
 
 
 class _Kept(NamedTuple):
-    """What the masks keep: in the centred crop, and in whole slices."""
+    """What the masks keep: around the slices' centre, and in whole slices."""
 
     centre: float
     whole: float
     spacing_mm: float
+    partly: bool = False
 
 
 def plan_field(
     scans: Sequence[ScanFacts], masked: Sequence[ScanFacts], data: ConfigDict
 ) -> Field:
-    """Decides between a centred crop and whole slices, and the side of a pixel.
+    """Decides between the middle and whole slices, and the side of a pixel.
+
+    The middle holds a quarter more than a patch. If no slice is wider than a patch,
+    that is a centred crop.
 
     Args:
         scans: All scans.
@@ -98,14 +114,14 @@ def plan_field(
     spacing_mm, why = _centred(scans, masked, data, own=own)
     if data.spacing_mm != "auto":
         spacing_mm, why = float(data.spacing_mm), "as data.spacing_mm says"
+    crop = data.crop
+    if crop == "auto":
+        crop = _around(scans, data, spacing_mm=spacing_mm)
     pixels = data.crop_px or data.size
-    centred = (
-        f"pixels of {spacing_mm:.3g} mm, {pixels} of them see "
-        f"{spacing_mm * pixels:.4g} mm: {why}"
-    )
+    seen = _around_centre(crop, spacing_mm, pixels=pixels, size=data.size)
+    centred = f"{seen}: {why}"
     open_crop = data.crop == "auto" and masked and not data.crop_px
     if not open_crop and data.crop != "whole":
-        crop = "center" if data.crop == "auto" else data.crop
         given = (
             ""
             if data.spacing_mm == "auto"
@@ -115,13 +131,16 @@ def plan_field(
     if not masked:
         finest = own if data.spacing_mm == "auto" else spacing_mm
         return Field("whole", finest, f"{_seen(finest, data)}, as data.crop says")
-    kept = _measure(_files(masked, data), data, own=own, centre_mm=spacing_mm)
-    if open_crop and kept.centre >= CENTRE:
+    kept = _measure(
+        _files(masked, data), data, crop=crop, own=own, centre_mm=spacing_mm
+    )
+    is_coarse = data.spacing_mm == "auto" and spacing_mm > _COARSER * own
+    if open_crop and kept.centre >= CENTRE and not (kept.partly and is_coarse):
         reason = f"{centred}; there the masks keep a Dice of {kept.centre:.3f}"
-        return Field("center", spacing_mm, reason)
+        return Field(crop, spacing_mm, reason)
     reason = (
         f"{_seen(kept.spacing_mm, data)}: there the masks keep a Dice of "
-        f"{kept.whole:.3f}, and in a centred crop, whose pixels would measure "
+        f"{kept.whole:.3f}, and around the centre, where pixels would measure "
         f"{spacing_mm:.3g} mm, {kept.centre:.3f}"
     )
     return Field("whole", kept.spacing_mm, reason)
@@ -140,20 +159,20 @@ def describe_given(volumes: Sequence[VolumeFile], data: ConfigDict) -> str:
     Raises:
         InputError: If a mask cannot be used.
     """
-    if data.crop not in ("center", "whole") or data.ignore or not volumes:
+    if data.crop not in ("center", *PATCHED) or data.ignore or not volumes:
         return ""
     seen_mm, spacing_mm = field_of_view_mm(data), float(data.spacing_mm)
-    pixel_mm = seen_mm / data.size if data.crop == "center" else spacing_mm
-    found = _measure(volumes, data, own=spacing_mm, centre_mm=pixel_mm)
-    kept = found.centre if data.crop == "center" else found.whole
+    is_whole = data.crop == "whole"
+    pixel_mm = spacing_mm if is_whole else seen_mm / data.size
+    found = _measure(volumes, data, crop=data.crop, own=spacing_mm, centre_mm=pixel_mm)
+    kept = found.whole if is_whole else found.centre
     if np.isnan(kept):
         return ""
     reason = f"{_seen(spacing_mm, data)}, as data.crop says"
-    if data.crop == "center":
-        reason = (
-            f"pixels of {pixel_mm:.3g} mm, {data.size} of them see {seen_mm:.4g} mm: "
-            "as data.spacing_mm says"
-        )
+    if not is_whole:
+        size = data.size
+        seen = _around_centre(data.crop, pixel_mm, pixels=size, size=size)
+        reason = f"{seen}: as data.spacing_mm says"
     reason += f"; there the masks keep a Dice of {kept:.3f}"
     if kept < DETAIL:
         reason += (
@@ -161,6 +180,22 @@ def describe_given(volumes: Sequence[VolumeFile], data: ConfigDict) -> str:
             "to the masks"
         )
     return reason
+
+
+def _around(scans: Sequence[ScanFacts], data: ConfigDict, *, spacing_mm: float) -> str:
+    """Decides what is seen around the centre: no more than a patch if that is all."""
+    widest = max(max(np.multiply(x.shape, x.spacing_mm)[:2]) for x in scans)
+    return "center" if data.crop_px or widest <= spacing_mm * data.size else "middle"
+
+
+def _around_centre(crop: str, pixel_mm: float, *, pixels: int, size: int) -> str:
+    """Says how slices are seen around their centre."""
+    seen_mm = pixel_mm * pixels
+    seen = f"pixels of {pixel_mm:.3g} mm, {pixels} of them see {seen_mm:.4g} mm"
+    if crop != "middle":
+        return seen
+    middle_mm = seen_mm * middle_side(size) / size
+    return f"{seen}, in patches of the middle {middle_mm:.4g} mm"
 
 
 def _seen(spacing_mm: float, data: ConfigDict) -> str:
@@ -178,7 +213,7 @@ def _centred(
     *,
     own: float,
 ) -> tuple[float, str]:
-    """Decides the side of a pixel of a centred crop, mm; and says why."""
+    """Decides the side of a pixel around the centre, mm; and says why."""
     if masked:
         reach = [each.reach_mm for each in masked]
         # The higher of two neighbours: few volumes say little of the others.
@@ -189,8 +224,8 @@ def _centred(
         holds = f"95 % of the mask in {which}"
     else:
         longer = [max(np.multiply(x.shape, x.spacing_mm)[:2]) for x in scans]
-        side = _MIDDLE * float(np.median(longer))
-        holds = f"the middle {_MIDDLE:.0%} of the scans' longer side"
+        side = _HALF * float(np.median(longer))
+        holds = f"the middle {_HALF:.0%} of the scans' longer side"
     needed = float(f"{side / (data.crop_px or data.size):.2g}")
     if needed <= own:
         return own, f"the scans' median, and they hold {holds}"
@@ -208,7 +243,12 @@ def _files(masked: Sequence[ScanFacts], data: ConfigDict) -> list[VolumeFile]:
 
 
 def _measure(
-    volumes: Sequence[VolumeFile], data: ConfigDict, *, own: float, centre_mm: float
+    volumes: Sequence[VolumeFile],
+    data: ConfigDict,
+    *,
+    crop: str,
+    own: float,
+    centre_mm: float,
 ) -> _Kept:
     """Measures what masks keep, or reads what was measured before."""
     settings = {
@@ -217,7 +257,7 @@ def _measure(
         "classes": len(data.classes),
         "spacing_mm": [str(data.spacing_mm), own, centre_mm],
         "size": data.size,
-        "crop": data.crop,
+        "crop": [data.crop, crop],
     }
     path = slice_cache.find_path(
         Path(data.cache_dir).expanduser(), settings, volumes, kind="detail-{}.json"
@@ -225,7 +265,7 @@ def _measure(
     try:
         return _Kept(**read_sealed(path))
     except TypeError:  # there is none, or it is damaged
-        kept = _look(volumes, data, own=own, centre_mm=centre_mm)
+        kept = _look(volumes, data, crop=crop, own=own, centre_mm=centre_mm)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_sealed(path, kept._asdict())
@@ -235,21 +275,28 @@ def _measure(
 
 
 def _look(
-    volumes: Sequence[VolumeFile], data: ConfigDict, *, own: float, centre_mm: float
+    volumes: Sequence[VolumeFile],
+    data: ConfigDict,
+    *,
+    crop: str,
+    own: float,
+    centre_mm: float,
 ) -> _Kept:
     """Takes the masks to the grids in question and back."""
     rule = SliceRule(data.slice_axis, data.orientation)
     parts = read_mask_parts(volumes, rule, num_classes=len(data.classes))
     if not parts:  # no mask shows a structure
         return _Kept(np.nan, np.nan, own)
-    options = {"fov_mm": centre_mm * data.size, "size": data.size}
-    centre = detail_kept(parts, functools.partial(centre_grid, **options))
-    if centre >= CENTRE and data.crop == "auto":
+    around = "middle" if crop == "middle" else "center"
+    options = {"crop": around, "fov_mm": centre_mm * data.size, "size": data.size}
+    centre = detail_kept(parts, functools.partial(scan_grid, **options))
+    partly = partly_labelled(parts)
+    if centre >= CENTRE and data.crop == "auto" and not partly:
         return _Kept(centre, 1.0, own)
     if data.spacing_mm != "auto":
-        return _Kept(centre, _in_whole(parts, centre_mm), centre_mm)
-    if partly_labelled(parts):
-        return _Kept(centre, _in_whole(parts, own), own)
+        return _Kept(centre, _in_whole(parts, centre_mm), centre_mm, partly)
+    if partly:
+        return _Kept(centre, _in_whole(parts, own), own, partly)
     return _Kept(centre, *_coarsest(parts, own))
 
 

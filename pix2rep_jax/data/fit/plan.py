@@ -57,7 +57,7 @@ class Plan(NamedTuple):
         normalization: "percentiles" or "window".
         window: The intensities that become 0 and 1; () for percentiles.
         reasons: Why, one sentence for each setting that was decided or given.
-        crop: "center", "whole" or "mask_box".
+        crop: "center", "middle", "whole" or "mask_box".
         upright: Whether the patients' scans lie alike, so that no view is mirrored or
             turned by more than 20°.
     """
