@@ -191,11 +191,11 @@ def _around(scans: Sequence[ScanFacts], data: ConfigDict, *, spacing_mm: float) 
 def _around_centre(crop: str, pixel_mm: float, *, pixels: int, size: int) -> str:
     """Says how slices are seen around their centre."""
     seen_mm = pixel_mm * pixels
-    seen = f"pixels of {pixel_mm:.3g} mm, {pixels} of them see {seen_mm:.4g} mm"
+    seen = f"pixels of {pixel_mm:.3g} mm"
     if crop != "middle":
-        return seen
+        return f"{seen}, {pixels} of them see {seen_mm:.4g} mm"
     middle_mm = seen_mm * middle_side(size) / size
-    return f"{seen}, in patches of the middle {middle_mm:.4g} mm"
+    return f"{seen}, patches see {seen_mm:.4g} mm of the middle {middle_mm:.4g} mm"
 
 
 def _seen(spacing_mm: float, data: ConfigDict) -> str:
