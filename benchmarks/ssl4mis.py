@@ -23,7 +23,7 @@ import json
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -132,7 +132,7 @@ OTHER_PIXELS = ("whole", "middle", "fine", "coarse", "larger")
 OTHER_START = (*OTHER_PIXELS, "deep")
 """Variants with a pretraining of their own: other pixels, or another network."""
 
-LINES = ("-", "--", ":", "-.")
+LINES = ("-", "--", ":", "-.", (0, (1, 3)), (0, (9, 3)), (0, (6, 2, 1, 2, 1, 2)))
 """Styles of the lines of one start in a panel."""
 
 CLASSES = ("RV", "MYO", "LV")
@@ -265,7 +265,7 @@ def draw_course(table: Path, path: Path) -> None:
     """Draws the validation Dice against steps.
 
     There is a panel for each number of patients and each view of their slices, and a
-    colour for each start.
+    colour for each start. A row that has nothing beside it is left out, unless all are.
     """
     courses: dict[Row, list[tuple[int, float]]] = {}
     for line in read_rows(table):
@@ -274,9 +274,10 @@ def draw_course(table: Path, path: Path) -> None:
     panels: dict[tuple[int, str], list[Row]] = {}
     for row in courses:
         panels.setdefault((int(row.num_labeled), _view(row)), []).append(row)
+    panels = {name: rows for name, rows in panels.items() if len(rows) > 1} or panels
     columns = min(len(panels), 3)
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(4.2 * columns, 4.6 * rows), layout="constrained")
+    figure = Figure(figsize=(4.6 * columns, 7.5 * rows), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for axis, (number, view) in zip(grid.flat, sorted(panels), strict=False):
         seen = VARIANTS[view][0] if view else "crop of 160 mm, 2.5 mm"
@@ -284,20 +285,20 @@ def draw_course(table: Path, path: Path) -> None:
         _draw_panel(axis, {row: courses[row] for row in panels[number, view]})
     for axis in grid.flat[len(panels) :]:
         axis.set_axis_off()
-    grid[0, 0].set_ylim(bottom=40)
+    grid[0, 0].set_ylim(bottom=60)
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
 def _draw_panel(axis: Axes, courses: Mapping[Row, Sequence[tuple[int, float]]]) -> None:
     """Draws rows that see the same pixels, and their legend below."""
-    styles: dict[str, Iterator[str]] = {}
+    styles: dict[str, Iterator[Any]] = {}
     for row, course in courses.items():
         style = styles.setdefault(row.pretraining, itertools.cycle(LINES))
         title = f"{TITLES[row.method]}, {STARTS[row.pretraining]}"
         changes = settings_of(row, without=OTHER_PIXELS)
         axis.plot(
             *zip(*course, strict=True),
-            next(style),
+            linestyle=next(style),
             color=f"C{list(STARTS).index(row.pretraining)}",
             label=textwrap.fill(f"{title}: {changes}" if changes else title, 46),
         )
