@@ -40,13 +40,13 @@ def make_loaded(dataset):
     return SimpleNamespace(dataset=dataset, split=split)
 
 
-@pytest.mark.parametrize("whole", [False, True])
-def test_labelled_slices_stay_on_the_disk(both, monkeypatch, whole):
+@pytest.mark.parametrize("patched", [False, True])
+def test_labelled_slices_stay_on_the_disk(both, monkeypatch, patched):
     """However many patients are labelled; masks are of the type that trains."""
     small, large = map(make_loaded, both)
-    expected = labeled_slices(small, whole=whole)
+    expected = labeled_slices(small, patched=patched)
     taken = count_taken(monkeypatch)
-    found = labeled_slices(large, whole=whole)
+    found = labeled_slices(large, patched=patched)
     assert not taken
     assert found.keys() == expected.keys()
     for name, array in expected.items():
