@@ -282,7 +282,7 @@ def _base() -> ConfigDict:
     predict.mirror = FieldReference("auto", field_type=object)
     # True: of every class | "foreground": the same, within the largest piece of all
     # classes together | "auto": of what is one piece in every training mask, if several
-    # classes touch; else with 5 labelled patients, whole slices or UniMatch; ours
+    # classes touch; else with 5 labelled patients, patches or UniMatch; ours
     predict.largest_component = FieldReference("auto", field_type=object)
 
     config.log = log = ConfigDict()

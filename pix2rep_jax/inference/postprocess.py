@@ -9,6 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from pix2rep_jax.data.one_piece import NOTHING_KNOWN, OnePiece, find_pieces
+from pix2rep_jax.data.slices.grid import PATCHED
 from pix2rep_jax.methods.downstream.augmentation import finetuning_options
 from pix2rep_jax.runs.run_record import RunRecord
 from pix2rep_jax.runtime.config_checks import choice
@@ -52,8 +53,9 @@ ENOUGH_PATIENTS = 5
 On ACDC's centred crops that brought nothing with one patient, and nearly a point with
 five. The masks of fewer patients do not show that a structure never has several pieces.
 But where several classes touch and make one piece, they are parts of one organ. There
-it brought a point with one patient. It also brought 1 to 3 points in whole slices,
-where much lies far from a structure, and half a point to 3 after UniMatch
+it brought a point with one patient. It also brought 1 to 5 points where training sees
+patches of more, so that much lies far from a structure, and half a point to 3 after
+UniMatch
 (docs/results/notes.md, docs/results/ssl4mis.md).
 """
 
@@ -159,7 +161,7 @@ def choose_components(
     classes = tuple(config["data"]["classes"])
     gains = (
         len(record.split.labeled_patients) >= ENOUGH_PATIENTS
-        or config["data"]["crop"] == "whole"
+        or config["data"]["crop"] in PATCHED
         or (record.one_piece.foreground and len(record.one_piece.classes) > 1)
         # A probe has the section too. Runs that are older than the setting lack it.
         or (

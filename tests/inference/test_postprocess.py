@@ -126,6 +126,7 @@ PARTS = OnePiece(("RV", "LV"), foreground=True)
         (5, OnePiece(), "center", "supervised", "auto", Pieces()),
         (1, LV, "whole", "supervised", "auto", Pieces((2,))),
         (1, OnePiece(), "whole", "supervised", "auto", Pieces()),
+        (1, LV, "middle", "supervised", "auto", Pieces((2,))),
         (1, LV, "center", "unimatch", "auto", Pieces((2,))),
         (1, HEART, "center", "unimatch", "auto", Pieces((2,), foreground=True)),
         (1, OnePiece(), "center", "unimatch", "auto", Pieces()),
@@ -137,7 +138,7 @@ PARTS = OnePiece(("RV", "LV"), foreground=True)
 def test_pieces_are_dropped_where_enough_masks_have_one(
     patients, one_piece, crop, method, wanted, expected
 ):
-    """Or several classes make one, or in whole slices, or after UniMatch."""
+    """Or several classes make one, or where patches train, or after UniMatch."""
     split = make_split_of(labeled_patients=("p",) * patients)
     record = make_run_record(split=split)._replace(one_piece=one_piece)
     data = {"classes": ("BG", "RV", "LV"), "crop": crop}
