@@ -217,7 +217,7 @@ def run(
 
 
 def _settle(own: Sequence[str], parts: Sequence[str]) -> list[str]:
-    """Lists flags, each once: a variant's win over those of a method."""
+    """Lists flags, each once: a variant's win over a method's, and over the crop."""
     changes = [f"{_DATA}crop=center", *own]
     changes += [flag for part in parts for flag in VARIANTS[part][1]]
     return [*{change.partition("=")[0]: change for change in changes}.values()]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pix2rep_jax
 from pix2rep_jax.data.preparation import field_of_view_mm
-from pix2rep_jax.data.slices.grid import middle_side
+from pix2rep_jax.data.slices.grid import side_around
 from pix2rep_jax.data.slices.normalization import read_normalization
 from pix2rep_jax.formats.network import Network
 from pix2rep_jax.inference.postprocess import EVERY_PIECE, choose_components
@@ -105,12 +105,10 @@ def preparation(network: Network) -> dict[str, Any]:
     data, record = network.config["data"], network.record
     how, size = read_normalization(data), data["size"]
     pixel = field_of_view_mm(data) / size if data["crop"] != "mask_box" else None
-    if data["crop"] == "middle":
-        size = middle_side(size)
-    axis = record.slice_axis
+    axis, seen = record.slice_axis, side_around(data["crop"], size)
     return {
         "spacing_mm": pixel,
-        "size": size,
+        "size": seen,
         "crop": data["crop"],
         "interpolation": data["interpolation"],
         "normalization": "window" if how.window else "percentiles",
@@ -127,7 +125,7 @@ def preparation(network: Network) -> dict[str, Any]:
             ),
             _normalise(how.percentiles, how.window),
             "Set y = clip((x - low) / (high - low), 0, 1) in float32.",
-            _resample(data["crop"], data["interpolation"], pixel, size),
+            _resample(data["crop"], data["interpolation"], pixel, seen),
         ],
     }
 

@@ -54,9 +54,8 @@ On ACDC's centred crops that brought nothing with one patient, and nearly a poin
 five. The masks of fewer patients do not show that a structure never has several pieces.
 But where several classes touch and make one piece, they are parts of one organ. There
 it brought a point with one patient. It also brought 1 to 5 points where training sees
-patches of more, so that much lies far from a structure, and half a point to 3 after
-UniMatch
-(docs/results/notes.md, docs/results/ssl4mis.md).
+patches of more, so that much lies far from a structure. After UniMatch it brought half
+a point to 3 (docs/results/notes.md, docs/results/ssl4mis.md).
 """
 
 

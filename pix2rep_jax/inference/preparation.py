@@ -17,12 +17,11 @@ class Preparation(NamedTuple):
 
     Attributes:
         percentiles: Percentiles of a volume's intensities that are mapped to 0 and 1.
-        fov_mm: Side of the square field of view, mm; that of a patch where `crop`
-            draws patches.
+        fov_mm: What `size` pixels measure, mm.
         size: Side of the network's grid, or of a patch, px.
         interpolation: How a scan's pixels become the network's.
         window: Intensities that are mapped to 0 and 1 in place of the percentiles.
-        crop: "center"; "middle" and "whole" draw patches of more than they measure.
+        crop: "center", or "middle" or "whole", which see more than a patch.
     """
 
     percentiles: tuple[float, float]

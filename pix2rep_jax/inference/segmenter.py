@@ -70,8 +70,7 @@ class Segmenter:
         predict_network: Maps slices `[slices, height, width, channels]` on the
             network's grid to probabilities `[slices, height, width, num_classes]`.
         percentiles: Percentiles of a volume's intensities that are mapped to 0 and 1.
-        fov_mm: Side of the square field of view, mm; that of a patch where `crop`
-            draws patches.
+        fov_mm: What `size` pixels measure, mm.
         size: Side of the network's grid, or of a patch, px.
         interpolation: How a scan's pixels become the network's.
         rule: How the axis of a scan's slices is found.
@@ -84,7 +83,7 @@ class Segmenter:
             the scan's grid.
         predict_frames: Maps the frames of one scan, `[frames, slices, height, width,
             channels]`, to probabilities together; None predicts each slice on its own.
-        crop: "center"; "middle" and "whole" draw patches of more than they measure.
+        crop: "center", or "middle" or "whole", which see more than a patch.
     """
 
     classes: tuple[str, ...]

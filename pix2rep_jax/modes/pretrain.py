@@ -76,7 +76,7 @@ def run(
     if method.make_watch is not None:
         watched = watched_slices(loaded.dataset, loaded.split)
         watch = method.make_watch(watched)
-        if config.data.crop != "whole":  # else views are patches
+        if config.data.crop != "whole":  # else no slice is one view
             show = show_views(config, watched["image"], watched["box"])
     split, backend = loaded.split, jax.default_backend().upper()
     train_run(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pix2rep_jax.inference.segmenter import Segmenter
-from tests.support.program import start, succeed
+from tests.support.program import predict_mask, start, succeed
 
 MIDDLE = {"data__crop": "middle", "data__crop_px": 0, "data__size": 16}
 
@@ -41,11 +41,7 @@ def test_prediction_sees_more_than_a_patch(middle, cache, tmp_path):
     folder = cache / "phantom-seed0-5-2" / "training" / "patient001"
     mask = sorted(folder.glob("*_gt.nii.gz"))[0]
     scan = mask.with_name(mask.name.replace("_gt", ""))
-    output = tmp_path / "masks"
-    words = (f"--input={scan}", f"--output={output}")
-    succeed(start("predict", middle, tmp_path, *words, **MIDDLE))
-    (path,) = output.glob("*_seg.nii.gz")
-    found = np.asarray(nib.load(path).dataobj)
+    found = predict_mask(middle, scan, tmp_path, **MIDDLE)
     segmenter = Segmenter.load(middle)
     np.testing.assert_array_equal(segmenter.predict(scan), found)
     image = np.asarray(nib.load(scan).dataobj, np.float32)[..., None, None]

@@ -8,7 +8,7 @@ import pytest
 
 from pix2rep_jax.evaluation.dice import dice_per_class
 from pix2rep_jax.inference.segmenter import Segmenter
-from tests.support.program import start, succeed
+from tests.support.program import predict_mask, start, succeed
 
 WHOLE = {"data__crop": "whole", "data__crop_px": 0, "data__size": 16}
 
@@ -63,11 +63,7 @@ def test_prediction_is_the_same_by_file_by_function_and_in_an_ensemble(
     whole, scan, tmp_path
 ):
     """Two networks of one grid, and those of two grids, see the scan's every pixel."""
-    output = tmp_path / "masks"
-    words = (f"--input={scan}", f"--output={output}")
-    succeed(start("predict", whole, tmp_path, *words, **WHOLE))
-    (path,) = output.glob("*_seg.nii.gz")
-    mask = np.asarray(nib.load(path).dataobj)
+    mask = predict_mask(whole, scan, tmp_path, **WHOLE)
     segmenter = Segmenter.load(whole)
     assert segmenter.crop == "whole"
     np.testing.assert_array_equal(segmenter.predict(scan), mask)

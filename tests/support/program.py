@@ -9,6 +9,9 @@ import sys
 import time
 from importlib.metadata import version
 
+import nibabel as nib
+import numpy as np
+
 from tests.support.fork_server import ForkServer
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -144,6 +147,15 @@ def succeed(process):
     result = finish(process)
     assert result.returncode == 0, result.stderr[-2000:]
     return result.stdout
+
+
+def predict_mask(workdir, scan, folder, **changes):
+    """Predicts a scan by the command line, and reads the mask that it writes."""
+    output = folder / "masks"
+    words = (f"--input={scan}", f"--output={output}")
+    succeed(start("predict", workdir, folder, *words, **changes))
+    (path,) = output.glob("*_seg.nii.gz")
+    return np.asarray(nib.load(path).dataobj)
 
 
 def refused(process):

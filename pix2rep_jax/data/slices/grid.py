@@ -20,6 +20,7 @@ __all__ = [
     "scan_box",
     "scan_grid",
     "share_inside",
+    "side_around",
     "whole_grid",
 ]
 
@@ -152,17 +153,25 @@ def scan_grid(
     Args:
         shape: (rows, columns) of the slice.
         spacing_mm: Distance of the slice's rows and of its columns, mm.
-        crop: "whole" for a grid over the whole slice; a centred one else. "middle" has
-            `middle_side` pixels in a row.
+        crop: "whole" for a grid over the whole slice; else a centred one, of
+            `side_around` pixels in a row.
         fov_mm: What `size` pixels measure, mm.
         size: Side of the field of view, or of a patch, px.
     """
-    if crop == "middle":
-        side = middle_side(size)
-        return centre_grid(shape, spacing_mm, fov_mm=fov_mm * side / size, size=side)
     if crop == "whole":
         return whole_grid(shape, spacing_mm, pixel_mm=fov_mm / size, least=size)
-    return centre_grid(shape, spacing_mm, fov_mm=fov_mm, size=size)
+    side = side_around(crop, size)
+    return centre_grid(shape, spacing_mm, fov_mm=fov_mm * (side / size), size=side)
+
+
+def side_around(crop: str, size: int) -> int:
+    """Computes how many pixels in a row are seen around a slice's centre.
+
+    Args:
+        crop: "middle", or another one that sees no more than `size`.
+        size: Side of the field of view, or of a patch, px.
+    """
+    return middle_side(size) if crop == "middle" else size
 
 
 def middle_side(size: int) -> int:

@@ -64,15 +64,9 @@ def on_patches(method: Method, config: ConfigDict) -> Method:
     Raises:
         InputError: If such a method is to see whole slices, whose sizes differ.
     """
-    same_places = method_name(config) == "chaitanya"
-    if same_places and config.data.crop == "whole":
-        raise InputError(
-            "pretrain.method=chaitanya compares the same places of different scans, "
-            "and data.crop=whole draws patches anywhere: set --config.data.crop=center"
-        )
+    if method_name(config) == "chaitanya":
+        return _on_middle(method, config.data)
     options = PatchOptions(config.data.size)
-    if same_places:
-        return _on_middle(method, side=config.data.size)
 
     def make_samples(slices: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {**method.make_samples(slices), "box": slices["box"]}
@@ -85,8 +79,14 @@ def on_patches(method: Method, config: ConfigDict) -> Method:
     return method._replace(make_samples=make_samples, loss_fn=loss_fn)
 
 
-def _on_middle(method: Method, *, side: int) -> Method:
+def _on_middle(method: Method, data: ConfigDict) -> Method:
     """Lets a method see the middle patch of each slice."""
+    if data.crop == "whole":
+        raise InputError(
+            "pretrain.method=chaitanya compares the same places of different scans, "
+            "and data.crop=whole draws patches anywhere: set --config.data.crop=center"
+        )
+    side = data.size
 
     def loss_fn(params, model_state: ModelState, batch, key: jax.Array):
         images = batch["image"]
